@@ -1,0 +1,34 @@
+# Everything sets itself up: a machine needs python3 (3.11 or later) with venv, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint types unit bench lock clean
+
+demo: $(STAMP)  ## the emulator, three private services and the proxy in one process
+	@$(BIN)/idtoken-proxy demo
+
+test: lint types unit  ## what CI runs
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+unit: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+bench: $(STAMP)  ## this proxy beside Envoy, nginx and haproxy; missing peers are named and left out
+	$(BIN)/python -m bench
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .coverage*

@@ -1,0 +1,19 @@
+"""idtoken-proxy: unmodified apps call private Google Cloud services as plain localhost URLs.
+
+How a request travels, top to bottom; the order is the security property (engine/exchange.py):
+
+    bytes -> parse -> guard -> route -> token (cached) -> outbound head -> upstream -> relay back
+
+    settings/   YAML text -> frozen Settings, or every mistake with its line
+    policy/     decides: which route, may this caller, which headers; pure, no clock, no I/O
+    identity/   obtains: sources fetch one token, the cache keeps it valid
+    engine/     moves bytes: HTTP/1.1 both ways, pools, deadlines, tunnels
+    admin/      faces the operator: health and status
+    emulator/   a local Google: token issuers, and receivers that check tokens
+    server.py   the composition root; cli.py the commands
+
+Imports point one way: errors -> settings -> policy -> identity -> engine -> admin, emulator -> server -> cli
+(tests/test_architecture.py holds it).
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,213 @@
+"""Every failure of the proxy: whose fault it is, the status an app sees, a message that is safe to show.
+
+    ProxyError
+      ConfigError              the operator's: exit code 2, one Problem a mistake
+      RequestError             the caller's
+        MalformedRequest         400, the connection closes (RFC 9112 section 11.2)
+        Refused                  403, the guard
+        NoRoute                  404
+        MethodNotAllowed         405
+        HeadTooLarge             431
+      TokenError               503, nothing was sent upstream; ours, the operator's or Google's
+      UpstreamError            the receiver's, or the way there
+        ConnectFailed            502 refused, unreachable, no such name
+        TlsFailed                502 certificate or handshake; the token was not sent
+        BrokenOff                502 closed before its response head
+        MalformedResponse        502
+        UpstreamTimeout          504
+      Overloaded               503 over limits.connections
+      Draining                 503 shutting down
+
+`detail` goes to the app, so it never holds a header value, a query string, a token or a token endpoint's
+body; what only the log may hold is in `log_detail`.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Fault(enum.Enum):
+    """Whose fault a failure is."""
+
+    CALLER = "caller"
+    OPERATOR = "operator"
+    PROXY = "proxy"
+    GOOGLE = "google"
+    RECEIVER = "receiver"
+
+
+class ProxyError(Exception):
+    """Base of all. `proxy_status` is the error type of RFC 9209 section 2.3."""
+
+    status: int = 500
+    title: str = "Internal error"
+    proxy_status: str = "proxy_internal_error"
+    fault: Fault = Fault.PROXY
+    closes: bool = False  # whether the app's connection ends with this answer
+
+    def __init__(self, detail: str, *, remedy: str | None = None, log_detail: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.remedy = remedy
+        self.log_detail = log_detail
+
+
+# -- the operator's -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake in a configuration file. `line` counts from 1; 0 where there is no line."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{place}: {self.key}: {self.message}" if self.key else f"{place}: {self.message}"
+
+
+class ConfigError(ProxyError):
+    """Every mistake in the configuration at once."""
+
+    title = "Configuration error"
+    proxy_status = "proxy_configuration_error"
+    fault = Fault.OPERATOR
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = problems
+
+
+# -- the caller's -------------------------------------------------------------
+
+
+class RequestError(ProxyError):
+    status = 400
+    title = "Bad request"
+    proxy_status = "http_request_error"
+    fault = Fault.CALLER
+
+
+class MalformedRequest(RequestError):
+    """Malformed or ambiguous; where the next request would start cannot be known, so the connection closes."""
+
+    closes = True
+
+
+class Refused(RequestError):
+    status = 403
+    title = "Refused by the proxy's guard"
+    proxy_status = "http_request_denied"
+
+
+class NoRoute(RequestError):
+    status = 404
+    title = "No route"
+    proxy_status = "destination_not_found"
+
+
+class MethodNotAllowed(RequestError):
+    status = 405
+    title = "Method not allowed"
+    proxy_status = "http_request_denied"
+
+    def __init__(self, detail: str, *, allow: tuple[str, ...], closes: bool = False) -> None:
+        super().__init__(detail)
+        self.allow = allow
+        self.closes = closes
+
+
+class HeadTooLarge(RequestError):
+    status = 431
+    title = "Request header fields too large"
+    closes = True
+
+
+# -- identity -----------------------------------------------------------------
+
+
+class TokenError(ProxyError):
+    """No valid ID token could be had: nothing is sent upstream.
+
+    `retry_after`: seconds; `cause`: a short slug for logs and metrics (such as `metadata_unreachable`).
+    """
+
+    status = 503
+    title = "No ID token"
+    proxy_status = "proxy_internal_error"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        cause: str,
+        fault: Fault,
+        remedy: str | None = None,
+        retry_after: int = 5,
+        log_detail: str | None = None,
+    ) -> None:
+        super().__init__(detail, remedy=remedy, log_detail=log_detail)
+        self.cause = cause
+        self.fault = fault
+        self.retry_after = retry_after
+
+
+# -- the receiver's -----------------------------------------------------------
+
+
+class UpstreamError(ProxyError):
+    status = 502
+    title = "Bad gateway"
+    proxy_status = "destination_unavailable"
+    fault = Fault.RECEIVER
+
+
+class ConnectFailed(UpstreamError):
+    title = "The receiver could not be reached"
+
+    def __init__(self, detail: str, *, proxy_status: str = "destination_unavailable", remedy: str | None = None) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.proxy_status = proxy_status
+
+
+class TlsFailed(UpstreamError):
+    title = "The receiver's certificate was not accepted"
+    proxy_status = "tls_certificate_error"
+
+
+class BrokenOff(UpstreamError):
+    title = "The receiver broke off"
+    proxy_status = "connection_terminated"
+
+
+class MalformedResponse(UpstreamError):
+    title = "The receiver's answer is malformed"
+    proxy_status = "http_protocol_error"
+
+
+class UpstreamTimeout(UpstreamError):
+    status = 504
+    title = "Timeout"
+    proxy_status = "http_response_timeout"
+
+
+# -- this proxy's -------------------------------------------------------------
+
+
+class Overloaded(ProxyError):
+    status = 503
+    title = "Too many connections"
+    proxy_status = "connection_limit_reached"
+    closes = True
+
+
+class Draining(ProxyError):
+    status = 503
+    title = "Shutting down"
+    proxy_status = "proxy_internal_error"
+    closes = True

@@ -1,0 +1,223 @@
+"""Settings as the rest of the proxy sees them: frozen, resolved, nothing left to parse, derive or default.
+
+Durations are seconds, sizes are bytes. Every identity is hashable: (identity, audience) keys the token cache.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+# -- addresses ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """Where to listen. `localhost` means both loopback families; port 0 lets the kernel choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+Address: TypeAlias = TcpAddress | UnixAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A receiver: `host` is lower case, an IPv6 address without brackets; `base_path` is "" or "/x/y", never
+    with a slash at its end."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    base_path: str = ""
+
+    @property
+    def authority(self) -> str:
+        """As in the Host header: without the scheme's default port (RFC 9110 section 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def origin(self) -> str:
+        return f"{self.scheme}://{self.authority}"
+
+    def __str__(self) -> str:
+        return self.origin + self.base_path
+
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+# -- identities ---------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AutoIdentity:
+    """Google's documented order: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoIdentity:
+    """A public route: no token is attached."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataIdentity:
+    service_account: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccountIdentity:
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserIdentity:
+    """`gcloud auth application-default login`."""
+
+
+@dataclass(frozen=True, slots=True)
+class GcloudIdentity:
+    account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImpersonatedIdentity:
+    service_account: str
+    delegates: tuple[str, ...] = ()
+    source: Identity = AutoIdentity()
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalAccountIdentity:
+    config_file: str
+    service_account: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandIdentity:
+    argv: tuple[str, ...]
+
+
+Identity: TypeAlias = (
+    AutoIdentity
+    | NoIdentity
+    | MetadataIdentity
+    | ServiceAccountIdentity
+    | FileIdentity
+    | UserIdentity
+    | GcloudIdentity
+    | ImpersonatedIdentity
+    | ExternalAccountIdentity
+    | CommandIdentity
+)
+
+# -- the rest -----------------------------------------------------------------
+
+
+class TokenHeader(enum.Enum):
+    """Where the token goes; AUTO depends on whether the app sends an Authorization of its own."""
+
+    AUTO = "auto"
+    AUTHORIZATION = "Authorization"
+    X_SERVERLESS_AUTHORIZATION = "X-Serverless-Authorization"
+    PROXY_AUTHORIZATION = "Proxy-Authorization"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    connect: float = 5.0  # to reach the receiver, TLS included
+    response: float = 300.0  # from the request's last byte to the response's head
+    idle: float = 300.0  # no byte either way in a body or a tunnel
+    header: float = 10.0  # from a request's first byte to the end of its head
+    keepalive: float = 75.0  # an idle connection, app's or receiver's
+    drain: float = 9.0  # Cloud Run kills 10 s after SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    header_bytes: int = 64 * 1024
+    connections: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    location: bool = True
+    cookies: bool = True
+    origin: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GoogleEndpoints:
+    """None: Google's public one, or what the credential's own file says."""
+
+    token_endpoint: str | None = None
+    iam_endpoint: str | None = None
+    sts_endpoint: str | None = None
+    metadata_host: str | None = None
+    universe_domain: str = "googleapis.com"
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    format: Literal["auto", "text", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    access: Literal["off", "errors", "all"] = "errors"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end); `host` is lower case or None for
+    every host; `audience` is None only where `identity` is NoIdentity; `methods` None means all but CONNECT
+    and TRACE."""
+
+    name: str
+    upstream: Upstream
+    audience: str | None
+    identity: Identity = AutoIdentity()
+    host: str | None = None
+    path: str = "/"
+    strip_prefix: bool = False
+    token_header: TokenHeader = TokenHeader.AUTO
+    methods: frozenset[str] | None = None
+    timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    routes: tuple[Route, ...]
+    listen: tuple[Address, ...] = (TcpAddress("localhost", 8080),)
+    admin: Address | None = TcpAddress("localhost", 9090)
+    allow_remote: bool = False
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    guard: GuardSettings = GuardSettings()
+    ca_file: str | None = None
+    rewrite: Rewrite = Rewrite()
+    google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
+    egress_proxy: str | None = None
+    log: LogSettings = LogSettings()
