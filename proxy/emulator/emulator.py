@@ -1,0 +1,165 @@
+"""The local Google: one port for all of Google's own endpoints, and one for each private service, since each Cloud
+Run service has a host of its own.
+
+    async with Emulator(DEMO) as emulator:
+        emulator.metadata_host          # "127.0.0.1:PORT", for GCE_METADATA_HOST
+        emulator.urls["user-profiles"]  # "http://127.0.0.1:PORT"
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from time import time
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from proxy.emulator import public_keys, token_endpoint
+from proxy.emulator.iam_credentials import IamCredentials
+from proxy.emulator.key_files import key_file
+from proxy.emulator.keys import GOOGLE, Keys
+from proxy.emulator.metadata import MetadataServer
+from proxy.emulator.public_keys import PublicKeys
+from proxy.emulator.receivers import WILDCARDS, OnRequest, Receiver
+from proxy.emulator.token_endpoint import TokenEndpoint
+from proxy.emulator.tokens import LIFETIME, Clock, Mint
+from proxy.emulator.world import DEMO, World
+
+KEY_FILES = "/emulator/keys/{account}.json"
+# An open stream has no end of its own: it is not waited for, but for this many seconds.
+_RUNNER: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.2, "handler_cancellation": True}
+
+Trouble: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+
+
+class Emulator:
+    """`clock`: Unix seconds, for every issue and check. `token_lifetime`: seconds. `keys`: to share with another
+    emulator. `on_request` is called with each request that a private service gets.
+
+    `trouble`, while it is set, sees every request to Google's own endpoints first; what it answers, if not None,
+    is the answer: an outage, a slow day, a 429.
+    """
+
+    def __init__(
+        self,
+        world: World = DEMO,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        clock: Clock = time,
+        token_lifetime: float = LIFETIME,
+        keys: Keys | None = None,
+        on_request: OnRequest = lambda _seen: None,
+    ) -> None:
+        self.world = world
+        self.keys = keys or Keys()
+        self.trouble: Trouble | None = None
+        self.urls: dict[str, str] = {}
+        self._host = host
+        self._port = port
+        self._clock = clock
+        self._on_request = on_request
+        self._mint = Mint(self.keys, clock, token_lifetime)
+        self.counts = self._mint.counts
+        self._running = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as starting:
+            await asyncio.to_thread(self.keys.of, GOOGLE)
+            self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
+            for service in self.world.services:
+                receiver = Receiver(service, self.world, self.keys, self._clock, self._on_request)
+                # The low-level server hands over every method and every target as it came.
+                server = web.Server(receiver.handle, auto_decompress=False)
+                port = await self._listen(starting, web.ServerRunner(server, **_RUNNER), service.port)
+                receiver.bound_to(self._host, port)
+                self.urls[service.name] = f"http://{self._authority(port)}"
+            self._running = starting.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._running.aclose()
+
+    @property
+    def metadata_host(self) -> str:
+        """For GCE_METADATA_HOST."""
+        return self._authority(self._port)
+
+    @property
+    def url(self) -> str:
+        """Of Google's own endpoints; as it stands, the base of IAM Credentials."""
+        return f"http://{self._authority(self._port)}"
+
+    @property
+    def iam_endpoint(self) -> str:
+        return self.url
+
+    @property
+    def token_endpoint(self) -> str:
+        return self.url + token_endpoint.PATH
+
+    @property
+    def certs_url(self) -> str:
+        """X.509 certificates by key ID, as google.oauth2.id_token.verify_token takes them."""
+        return self.url + public_keys.CERTS
+
+    @property
+    def jwks_url(self) -> str:
+        return self.url + public_keys.JWKS
+
+    def key_file(self, account: str) -> dict[str, str]:
+        """A credential file's content for an account's name or email. KeyError where there is no such account."""
+        known = self.world.account(account)
+        if known is None:
+            raise KeyError(account)
+        return key_file(known, self.world, self.keys, self.token_endpoint)
+
+    def mint(self, account: str, audience: str) -> str:
+        """An ID token that nobody asked for over the network, for a test that needs one."""
+        known = self.world.account(account)
+        if known is None:
+            raise KeyError(account)
+        return self._mint.id_token(known, audience, by="mint")
+
+    def _google(self) -> web.Application:
+        app = web.Application(middlewares=[self._troubled])
+        MetadataServer(self.world, self._mint).add_to(app)
+        TokenEndpoint(self.world, self.keys, self._mint).add_to(app)
+        IamCredentials(self.world, self._mint).add_to(app)
+        PublicKeys(self.keys).add_to(app)
+        app.router.add_get(KEY_FILES, self._key_file)
+        return app
+
+    async def _key_file(self, request: web.Request) -> web.Response:
+        try:
+            content = await asyncio.to_thread(self.key_file, request.match_info["account"])
+        except KeyError:
+            raise web.HTTPNotFound(text="no such account\n") from None
+        return web.json_response(content, dumps=lambda document: json.dumps(document, indent=2) + "\n")
+
+    @web.middleware
+    async def _troubled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await self.trouble(request) if self.trouble else None
+        return answer if answer is not None else await handler(request)
+
+    async def _listen(self, starting: AsyncExitStack, runner: web.BaseRunner, port: int) -> int:
+        """The port that it is bound to. OSError where it is taken."""
+        await runner.setup()
+        starting.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, self._host, port).start()
+        bound: int = runner.addresses[0][1]
+        return bound
+
+    def _authority(self, port: int) -> str:
+        host = "127.0.0.1" if self._host in WILDCARDS else self._host
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
