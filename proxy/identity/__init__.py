@@ -1,0 +1,10 @@
+"""Obtains ID tokens: stupid sources, a clever cache.
+
+token.py      IdToken: claims read once, the value redacted
+sources/      one small file for each kind of credential; fetch(audience) blocks, and knows nothing of caching
+cache.py      (identity, audience) -> slot
+slot.py       single flight, back-off, refresh ahead
+schedule.py   when a token may be sent and when the next is fetched: arithmetic
+threads.py    blocking fetches with a deadline     clock.py  two clocks     tasks.py  background tasks' owner
+events.py     what observers are told
+"""
