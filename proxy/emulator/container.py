@@ -63,7 +63,7 @@ async def _tell(delivered: Delivered, _argument: str) -> web.StreamResponse:
             "service": delivered.service,
             "caller": claims.get("email"),
             "audience": claims.get("aud"),
-            "expires_in": delivered.expires_in,
+            "expires_in": delivered.expires_in and int(delivered.expires_in),
             "method": delivered.request.method,
             "path": delivered.request.raw_path,
             "body": {"size": size, "sha256": digest.hexdigest()},

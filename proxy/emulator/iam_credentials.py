@@ -59,7 +59,8 @@ class IamCredentials:
         caller = self._mint.owner(token) if scheme.lower() == "bearer" else None
         if caller is None:
             raise _refusal(401, "Request had invalid authentication credentials.")
-        chain = [str(name).rpartition("/")[2] for name in body.get("delegates") or ()]
+        delegates = body.get("delegates")
+        chain = [str(name).rpartition("/")[2] for name in delegates] if isinstance(delegates, list) else []
         for email in (*chain, request.match_info["account"]):
             target = self._world.account(email)
             if target is None or not target.is_service_account:

@@ -1,0 +1,71 @@
+"""`idtoken-proxy emulate`: the local Google until Ctrl-C, a line for each request that a private service gets."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import click
+
+from proxy.emulator.emulator import KEY_FILES, Emulator
+from proxy.emulator.receivers import Seen
+from proxy.emulator.world import DEMO, World
+from proxy.emulator.world_file import load_world
+from proxy.errors import ConfigError
+
+
+def run_emulator(world_file: str | None, host: str, port: int) -> int:
+    """The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen, 2 where the world's file is wrong."""
+    try:
+        world = load_world(world_file) if world_file else DEMO
+    except ConfigError as error:
+        click.echo(error.detail, err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"{world_file}: {error.strerror}", err=True)
+        return 2
+    try:
+        asyncio.run(_serve(world, host, port))
+    except OSError as error:
+        click.echo(f"cannot listen: {error.strerror or error}", err=True)
+        return 1
+    return 0
+
+
+async def _serve(world: World, host: str, port: int) -> None:
+    stop = stop_requested()
+    async with Emulator(world, host=host, port=port, on_request=_tell) as emulator:
+        for line in _what_to_export(emulator):
+            click.echo(line)
+        await stop.wait()
+
+
+def stop_requested() -> asyncio.Event:
+    """Set by Ctrl-C and by SIGTERM, both of which end a command in order."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _what_to_export(emulator: Emulator) -> Iterator[str]:
+    yield f"# The local Google, project {emulator.world.project}. Ctrl-C ends it."
+    default = emulator.world.default_account
+    if default:
+        yield f"# Metadata server; its default account is {default.email}:"
+        yield f"export GCE_METADATA_HOST={emulator.metadata_host}"
+    yield "# Private services; who may invoke each:"
+    for service in emulator.world.services:
+        variable = service.name.upper().replace("-", "_")
+        yield f"export {variable}_URL={emulator.urls[service.name]}  # {', '.join(sorted(service.invokers))}"
+    yield "# Credential files, for GOOGLE_APPLICATION_CREDENTIALS:"
+    for account in emulator.world.accounts:
+        yield f"curl -so {account.name}.json {emulator.url}{KEY_FILES.format(account=account.name)}"
+    yield f"# Token endpoint {emulator.token_endpoint}, IAM Credentials {emulator.iam_endpoint}"
+    yield f"# Public keys {emulator.certs_url}, {emulator.jwks_url}"
+
+
+def _tell(seen: Seen) -> None:
+    fate = f"refused with {seen.refused}" if seen.refused else "let through"
+    click.echo(f"{seen.service}: {seen.method} {seen.target}: {fate}")
