@@ -22,7 +22,8 @@ unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
 
 bench: $(STAMP)  ## this proxy beside Envoy, nginx and haproxy; missing peers are named and left out
-	$(BIN)/python -m bench
+	-@$(BIN)/python -m pip install --quiet --group bench
+	$(BIN)/python -m bench $(ARGS)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -1,0 +1,72 @@
+"""The bars that the project sets itself, as data, and the verdict on each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.stats import Samples, Summary, metric, ratio
+
+OURS = "idtoken-proxy"
+MANY_ROUTES = "idtoken-proxy, 1,000 routes"
+
+
+@dataclass(frozen=True)
+class Bar:
+    what: str
+    scenario: str
+    metric: str
+    sense: Literal["at least", "at most"]
+    bound: float
+    peer: str | None = None  # the bar is on ours / peer; None: on the figure itself
+    ours: str = OURS
+    unit: str = ""
+
+
+BARS = (
+    Bar("requests per core, http", "http", "rps", "at least", 1.3, "envoy"),
+    Bar("requests per core, https", "https", "rps", "at least", 1.3, "envoy"),
+    Bar("requests per core, http", "http", "rps", "at least", 2.5, "cloud-run-proxy"),
+    Bar("requests per core, https", "https", "rps", "at least", 5.0, "cloud-run-proxy"),
+    Bar("requests per core, http", "http", "rps", "at least", 0.6, "nginx"),
+    Bar("requests per core, https", "https", "rps", "at least", 0.6, "nginx"),
+    Bar("p50 at one connection, http", "http-1", "p50", "at most", 0.75, "envoy"),
+    Bar("p50 at one connection, https", "https-1", "p50", "at most", 0.75, "envoy"),
+    Bar("8 MiB download, http", "download-http", "mb_s", "at least", 0.6, "envoy"),
+    Bar("8 MiB download, https", "download-https", "mb_s", "at least", 0.6, "envoy"),
+    Bar("8 MiB upload, http", "upload-http", "mb_s", "at least", 0.6, "envoy"),
+    Bar("8 MiB upload, https", "upload-https", "mb_s", "at least", 0.6, "envoy"),
+    Bar("1,000 routes against one", "routes", "rps", "at least", 0.95, OURS, MANY_ROUTES),
+    Bar("first answer after start", "startup", "first", "at most", 500, unit="ms"),
+    Bar("resident memory, idle", "memory", "idle", "at most", 60, unit="MB"),
+    Bar("resident memory, each idle connection", "memory", "connection", "at most", 12, unit="KB"),
+    Bar("growth while a reader stalls", "stall", "growth", "at most", 1.048576, unit="MB"),  # 1 MiB
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    bar: Bar
+    measured: Summary | None
+
+    @property
+    def margin(self) -> float | None:
+        """How far on the good side of the bar, as a share of it; below zero: failed."""
+        if self.measured is None:
+            return None
+        share = self.measured.median / self.bar.bound
+        return share - 1 if self.bar.sense == "at least" else 1 - share
+
+
+def judge(results: Mapping[str, Samples], bars: tuple[Bar, ...] = BARS) -> list[Verdict]:
+    """`results` by scenario. A bar whose scenario or peer is missing has nothing measured."""
+    verdicts = []
+    for bar in bars:
+        samples = results.get(bar.scenario, {})
+        if bar.peer is None:
+            measured = metric(samples, bar.ours, bar.metric)
+        else:
+            measured = ratio(samples, bar.ours, bar.peer, bar.metric)
+        verdicts.append(Verdict(bar, measured))
+    return verdicts

@@ -1,0 +1,37 @@
+"""Many small requests: wrk in a closed loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.processes import find, output_of
+from bench.wrk_output import Load, parse
+
+SCRIPT = Path(__file__).with_name("load.lua")
+INSTALL = "apt-get install wrk"
+
+
+def command(port: int, *, connections: int, seconds: float, routes: int) -> list[str]:
+    """`routes`: how many routes the requests go to in turn; 0: no prefix at all. wrk knows whole seconds only."""
+    return [
+        str(find("wrk") or "wrk"),
+        "--threads=1",
+        f"--connections={connections}",
+        f"--duration={_whole(seconds)}s",
+        "--timeout=5s",
+        "--latency",
+        f"--script={SCRIPT}",
+        f"http://127.0.0.1:{port}/",
+        "--",
+        str(routes),
+    ]
+
+
+def run(port: int, *, connections: int, seconds: float, routes: int, cores: frozenset[int]) -> Load:
+    """Raises StartError, WrkError."""
+    wrk = command(port, connections=connections, seconds=seconds, routes=routes)
+    return parse(output_of(wrk, cores=cores, timeout=_whole(seconds) + 20))
+
+
+def _whole(seconds: float) -> int:
+    return max(1, round(seconds))

@@ -1,0 +1,121 @@
+"""Starting, pinning and ending processes. Only what was started here is ever ended, by its process group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SBIN = ":/usr/local/sbin:/usr/sbin:/sbin"  # where Debian puts servers; not on every user's PATH
+
+
+class StartError(Exception):
+    """A process could not be started, or ended before it served."""
+
+
+@dataclass(frozen=True)
+class Cores:
+    """The proxy's core, and those of the load and the receiver."""
+
+    proxy: frozenset[int]
+    load: frozenset[int]
+
+    @classmethod
+    def split(cls, cores: Sequence[int]) -> Cores:
+        """The first is the proxy's. A lone core is shared, and the figures then say little."""
+        first, *rest = sorted(cores)
+        return cls(frozenset({first}), frozenset(rest or {first}))
+
+    @property
+    def shared(self) -> bool:
+        return self.proxy == self.load
+
+
+@contextlib.contextmanager
+def pinned(cores: frozenset[int]) -> Iterator[None]:
+    """What is started inside stays on these cores; a child inherits the affinity of the thread that starts it."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], *, cores: frozenset[int], log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The process for as long as the block runs. `log` takes all it prints."""
+    with log.open("ab") as output, pinned(cores):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes], *, grace: float = 3.0) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(grace)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and whatever it left behind in its group
+        process.wait()
+
+
+def output_of(command: Sequence[str], *, cores: frozenset[int], timeout: float) -> str:
+    """Standard output and error of a command that ends by itself; StartError where it fails or takes too long."""
+    with pinned(cores):
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        raise StartError(f"{command[0]} did not end within {timeout:.0f} s") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.returncode:
+        raise StartError(f"{command[0]} ended with {process.returncode}: {output.strip()[-400:]}")
+    return output
+
+
+def find(name: str) -> Path | None:
+    found = shutil.which(name, path=os.environ.get("PATH", os.defpath) + SBIN)
+    return Path(found) if found else None
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"

@@ -1,0 +1,130 @@
+"""The private service: nginx with one worker, over http and https, that answers 403 to a request without a token.
+
+It must cost little, so that the proxy under test is the limit: no log, no access to a disk but for the large
+bodies, which sendfile and the page cache make cheap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import trustme
+
+from bench.bulk import BulkError, probe
+from bench.processes import StartError, find, free_port, last_line, running
+
+MIB = 1024 * 1024
+BODY = 1024
+LARGE = 8 * MIB
+HUGE = 1024 * MIB
+
+# Ten response fields, as Cloud Run's front end sends them: these, and Server, Date, Content-Type, Content-Length.
+_CONFIG = """\
+daemon off;
+master_process off;
+worker_processes 1;
+pid {directory}/receiver.pid;
+error_log stderr warn;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+  default_type application/json;
+  sendfile on;
+  tcp_nopush on;
+  server_tokens off;
+  keepalive_requests 1000000000;
+  keepalive_timeout 3600s;
+  large_client_header_buffers 8 16k;
+  client_max_body_size 0;
+  client_body_buffer_size 9m;
+  client_body_temp_path {directory}/receiver-temp;
+  proxy_temp_path {directory}/receiver-temp;
+  fastcgi_temp_path {directory}/receiver-temp;
+  uwsgi_temp_path {directory}/receiver-temp;
+  scgi_temp_path {directory}/receiver-temp;
+  ssl_certificate {directory}/receiver.pem;
+  ssl_certificate_key {directory}/receiver.key;
+  ssl_protocols TLSv1.3;
+
+  map $http_authorization $has_token {{
+    default 0;
+    "~^Bearer [-_A-Za-z0-9]+[.][-_A-Za-z0-9]+[.][-_A-Za-z0-9]+$" 1;
+  }}
+  upstream sink {{ server unix:{directory}/sink.sock; keepalive 32; }}
+
+  server {{
+    listen 127.0.0.1:{http};
+    listen 127.0.0.1:{https} ssl;
+    server_name receiver;
+    if ($has_token = 0) {{ return 403; }}
+    add_header X-Cloud-Trace-Context "$http_x_request_id/2563891377;o=1";
+    add_header Cache-Control "private, max-age=0";
+    add_header Vary "Accept-Encoding, Origin";
+    add_header ETag '"5d8c72a5edda8d6a"';
+    add_header X-Content-Type-Options nosniff;
+    add_header Alt-Svc 'h3=":443"; ma=2592000,h3-29=":443"; ma=2592000';
+    location / {{ return 200 '{body}'; }}
+    location = /large {{ alias {directory}/large; }}
+    location = /huge {{ alias {directory}/huge; }}
+    location = /upload {{  # read to its end before it is answered, as an app would
+      proxy_pass http://sink;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Content-Length "";
+      proxy_pass_request_body off;
+      add_header X-Received-Bytes $request_length;
+    }}
+  }}
+  server {{
+    listen unix:{directory}/sink.sock;
+    location / {{ return 200 "received"; }}
+  }}
+}}
+"""
+
+
+# An upload's buffer comes from the heap and stays there; else each one is mapped, zeroed and unmapped afresh.
+_KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MIB), "MALLOC_TRIM_THRESHOLD_": str(256 * MIB)}
+
+
+@dataclass(frozen=True)
+class Receiver:
+    ports: dict[str, int]  # by scheme
+    ca_file: Path
+    name: str = "localhost"  # in the certificate, beside 127.0.0.1
+
+
+@contextlib.contextmanager
+def serving(directory: Path, cores: frozenset[int]) -> Iterator[Receiver]:
+    nginx = find("nginx")
+    if nginx is None:
+        raise StartError("nginx, which is the receiver, is missing: apt-get install nginx-light")
+    ca = trustme.CA(organization_name="idtoken-proxy bench")
+    certificate = ca.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.ECDSA)
+    ca.cert_pem.write_to_path(str(directory / "ca.pem"))
+    certificate.private_key_pem.write_to_path(str(directory / "receiver.key"))
+    for blob in certificate.cert_chain_pems:
+        blob.write_to_path(str(directory / "receiver.pem"), append=True)
+    for name, size in (("large", LARGE), ("huge", HUGE)):
+        with (directory / name).open("wb") as file:
+            file.truncate(size)  # sparse: zeros that take no room
+
+    ports = {"http": free_port(), "https": free_port()}
+    config = directory / "receiver.conf"
+    config.write_text(_CONFIG.format(directory=directory, body=_body(), **ports))
+    log = directory / "receiver.log"
+    command = [str(nginx), "-p", str(directory), "-c", str(config)]
+    with running(command, cores=cores, log=log, env=_KEEP_MEMORY) as process:
+        try:
+            probe(ports["http"], "/", within=10, expect=403, alive=lambda: process.poll() is None)
+        except BulkError as error:
+            raise StartError(f"the receiver: {error}: {last_line(log)}") from error
+        yield Receiver(ports, directory / "ca.pem")
+
+
+def _body() -> str:
+    text = '{"id": 42, "name": "Ada Lovelace", "email": "ada@example.com", "roles": ["reader", "writer"], "bio": "'
+    return text + "x" * (BODY - len(text) - 2) + '"}'

@@ -1,0 +1,266 @@
+"""What is measured, and how one measurement is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import bulk, load, metadata, receiver, targets
+from bench.bars import MANY_ROUTES, OURS
+from bench.bulk import BulkError
+from bench.processes import Cores, StartError, last_line
+from bench.procfs import cpu_seconds, rss_bytes
+from bench.receiver import BODY, LARGE, Receiver
+from bench.report import Column
+from bench.stats import Sample
+from bench.targets import Instance, Target
+from bench.wrk_output import WrkError, faults
+
+CONNECTIONS = 32
+IDLE_CONNECTIONS = 1000
+ROUTES = 1000
+STREAMS = 2  # connections that carry large bodies
+
+
+@dataclass
+class Range:
+    """Where measurements are taken: the receiver, the metadata server, and the cores."""
+
+    directory: Path
+    cores: Cores
+    receiver: Receiver
+    metadata_port: int
+    seconds: float
+    identity: str
+    _places: int = field(default=0, init=False)
+
+    @contextlib.contextmanager
+    def place(self, target: Target, *, scheme: str, routes: int = 0) -> Iterator[Instance]:
+        self._places += 1
+        directory = self.directory / f"{self._places:03}"
+        with targets.placed(
+            *(target, directory, self.cores),
+            scheme=scheme,
+            receiver=self.receiver,
+            metadata_port=self.metadata_port,
+            routes=routes,
+            identity=self.identity,
+        ) as instance:
+            yield instance
+
+
+@contextlib.contextmanager
+def opened(directory: Path, cores: Cores, *, seconds: float, identity: str) -> Iterator[Range]:
+    with receiver.serving(directory, cores.load) as behind, metadata.serving() as metadata_port:
+        yield Range(directory, cores, behind, metadata_port, seconds, identity)
+
+
+Measure = Callable[[Range, Instance], Sample]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`fresh`: every measurement has a process of its own; else one process serves all rounds."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    measure: Measure
+    scheme: str = "http"
+    fresh: bool = False
+    variants: Mapping[str, int] = field(default_factory=dict)  # of this proxy alone: routes by row
+    most_rounds: int = 1000
+
+    def rows(self, chosen: Sequence[Target]) -> dict[str, tuple[Target, int]]:
+        """Target and number of routes, by the name of its row."""
+        if self.variants:
+            ours = [target for target in chosen if target.name == OURS]
+            return {row: (target, routes) for target in ours for row, routes in self.variants.items()}
+        return {target.name: (target, 0) for target in chosen}
+
+
+def guarded(measure: Measure) -> Measure:
+    """A measurement that goes wrong is a flagged sample, not the end of the run."""
+
+    def run(where: Range, instance: Instance) -> Sample:
+        try:
+            sample = measure(where, instance)
+        except (OSError, BulkError, WrkError, StartError) as error:
+            sample = Sample(errors=(str(error) or type(error).__name__,))
+        if instance.process.poll() is not None:
+            return Sample(
+                sample.values, (*sample.errors, f"the process has ended: {last_line(instance.log)}")
+            )
+        return sample
+
+    return run
+
+
+def small_requests(connections: int, routes: int = 0) -> Measure:
+    def run(where: Range, instance: Instance) -> Sample:
+        before, start = cpu_seconds(instance.pid), time.perf_counter()
+        result = load.run(
+            instance.port,
+            connections=connections,
+            seconds=where.seconds,
+            routes=routes,
+            cores=where.cores.load,
+        )
+        cpu = cpu_seconds(instance.pid) - before
+        elapsed = time.perf_counter() - start
+        values = {
+            "rps": result.per_second,
+            "cpu": 1e6 * cpu / max(1, result.requests),
+            "p50": result.p50,
+            "p99": result.p99,
+            # wrk prepares its requests before its clock runs, and the proxy has nothing to do then
+            "busy": 100 * cpu / min(elapsed, result.duration / 1e6),
+        }
+        return Sample(values, faults(result, body=BODY))
+
+    return run
+
+
+Transfer = Callable[[Range, bulk.Connection, memoryview], object]
+
+
+def large_bodies(transfer: Transfer) -> Measure:
+    def run(where: Range, instance: Instance) -> Sample:
+        before = cpu_seconds(instance.pid)
+        one = functools.partial(transfer, where)
+        result = bulk.bodies(one, instance.port, seconds=where.seconds, connections=STREAMS)
+        cpu = cpu_seconds(instance.pid) - before
+        values = {
+            "mb_s": result.bodies * LARGE / 1e6 / result.seconds,
+            "cpu": 1e3 * cpu / max(1, result.bodies),
+            "busy": 100 * cpu / result.seconds,
+        }
+        return Sample(values, tuple(result.errors))
+
+    return run
+
+
+def _download(where: Range, connection: bulk.Connection, space: memoryview) -> None:
+    del where
+    connection.get("/large", space, length=LARGE)
+
+
+def _upload(where: Range, connection: bulk.Connection, space: memoryview) -> None:
+    connection.post("/upload", where.directory / "large", space)
+
+
+def memory(where: Range, instance: Instance) -> Sample:
+    time.sleep(0.5)  # what starts after the first answer
+    idle = rss_bytes(instance.pid)
+    sample = small_requests(CONNECTIONS)(where, instance)
+    time.sleep(0.5)
+    loaded = rss_bytes(instance.pid)
+    with bulk.idle_connections(instance.port, IDLE_CONNECTIONS, "/idle"):
+        time.sleep(0.5)
+        crowded = rss_bytes(instance.pid)
+    values = {
+        "idle": idle / 1e6,
+        "loaded": loaded / 1e6,
+        "connection": (crowded - loaded) / IDLE_CONNECTIONS / 1e3,
+    }
+    return Sample(values, sample.errors)
+
+
+def startup(where: Range, instance: Instance) -> Sample:
+    del where
+    return Sample({"first": 1e3 * instance.first_answer})
+
+
+def stall(where: Range, instance: Instance) -> Sample:
+    """1 GiB to a client that reads the head, and then nothing."""
+    with bulk.Connection(instance.port) as connection:
+        connection.get("/large", bulk.buffer(), length=LARGE)  # what a body costs once
+    before = peak = rss_bytes(instance.pid)
+    with bulk.Connection(instance.port, receive_buffer=64 * 1024) as connection:
+        connection.send("GET", "/huge")
+        head, _ = connection.read_head()
+        if (head.status, head.length) != (200, receiver.HUGE):
+            raise BulkError(f"status {head.status} with {head.length} bytes, where 1 GiB was due")
+        end = time.perf_counter() + where.seconds
+        while time.perf_counter() < end:
+            time.sleep(0.05)
+            peak = max(peak, rss_bytes(instance.pid))
+    return Sample({"growth": (peak - before) / 1e6})
+
+
+_RATE = Column("rps", "requests/s")
+_CPU = Column("cpu", "CPU us/request", 1)
+_BUSY = Column("busy", "core %")
+_TAILS = (Column("p50", "p50 us"), Column("p99", "p99 us"))
+_BULK = (Column("mb_s", "MB/s"), Column("cpu", "CPU ms/body", 2), _BUSY)
+
+
+def _by_scheme(scheme: str) -> list[Scenario]:
+    return [
+        Scenario(
+            *(scheme, f"{CONNECTIONS} connections, {scheme} upstream", (_RATE, _CPU, *_TAILS, _BUSY)),
+            *(small_requests(CONNECTIONS), scheme),
+        ),
+        Scenario(
+            *(f"{scheme}-1", f"one connection, {scheme} upstream", (*_TAILS, _RATE, _CPU)),
+            *(small_requests(1), scheme),
+        ),
+        Scenario(
+            *(f"download-{scheme}", f"8 MiB downloads, {STREAMS} connections, {scheme} upstream", _BULK),
+            *(large_bodies(_download), scheme),
+        ),
+        Scenario(
+            *(f"upload-{scheme}", f"8 MiB uploads, {STREAMS} connections, {scheme} upstream", _BULK),
+            *(large_bodies(_upload), scheme),
+        ),
+    ]
+
+
+SCENARIOS: dict[str, Scenario] = {
+    scenario.name: scenario
+    for scenario in (
+        *_by_scheme("http"),
+        *_by_scheme("https"),
+        Scenario(
+            "routes",
+            f"one route and {ROUTES:,}, {CONNECTIONS} connections, the same requests",
+            (_RATE, _CPU, *_TAILS, _BUSY),
+            small_requests(CONNECTIONS, ROUTES),
+            variants={OURS: 0, MANY_ROUTES: ROUTES},
+        ),
+        Scenario(
+            "memory",
+            f"resident memory, https upstream; {IDLE_CONNECTIONS:,} idle connections",
+            (
+                Column("idle", "idle MB", 1),
+                Column("loaded", "after load MB", 1),
+                Column("connection", "KB/idle connection", 1),
+            ),
+            memory,
+            scheme="https",
+            fresh=True,
+            most_rounds=3,
+        ),
+        Scenario(
+            "startup",
+            "from start to the first answer through it, https upstream",
+            (Column("first", "ms"),),
+            startup,
+            scheme="https",
+            fresh=True,
+        ),
+        Scenario(
+            "stall",
+            "1 GiB to a reader that stalls: growth of resident memory, https upstream",
+            (Column("growth", "MB", 2),),
+            stall,
+            scheme="https",
+            fresh=True,
+            most_rounds=3,
+        ),
+    )
+}

