@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from bench.bars import BARS, MANY_ROUTES, OURS, Bar, judge
+from bench.stats import Sample, Samples
+
+RATE = Bar("rate", "http", "rps", "at least", 1.3, "envoy")
+DELAY = Bar("delay", "http", "p50", "at most", 0.75, "envoy")
+IDLE = Bar("idle", "memory", "idle", "at most", 60, unit="MB")
+
+
+def measured(**ours_and_envoy: tuple[float, float]) -> dict[str, Samples]:
+    pairs = ours_and_envoy.items()
+    return {
+        "http": {
+            OURS: [Sample({name: ours for name, (ours, _) in pairs})],
+            "envoy": [Sample({name: envoy for name, (_, envoy) in pairs})],
+        }
+    }
+
+
+@pytest.mark.parametrize(("ours", "margin"), [(1300, 0), (1950, 0.5), (650, -0.5)])
+def test_a_bar_from_below(ours: float, margin: float) -> None:
+    (verdict,) = judge(measured(rps=(ours, 1000)), (RATE,))
+    assert verdict.margin == pytest.approx(margin)
+
+
+@pytest.mark.parametrize(("ours", "margin"), [(75, 0), (37.5, 0.5), (112.5, -0.5)])
+def test_a_bar_from_above(ours: float, margin: float) -> None:
+    (verdict,) = judge(measured(p50=(ours, 100)), (DELAY,))
+    assert verdict.margin == pytest.approx(margin)
+
+
+def test_a_bar_on_the_figure_itself() -> None:
+    (verdict,) = judge({"memory": {OURS: [Sample({"idle": 45})]}}, (IDLE,))
+    assert verdict.margin == pytest.approx(0.25)
+
+
+def test_what_is_missing_is_not_judged() -> None:
+    only_ours: dict[str, Samples] = {"http": {OURS: [Sample({"rps": 1})]}}
+    assert [verdict.margin for verdict in judge(only_ours, (RATE, DELAY, IDLE))] == [None, None, None]
+
+
+def test_a_thousand_routes_are_judged_against_one() -> None:
+    (bar,) = (bar for bar in BARS if bar.scenario == "routes")
+    samples = {OURS: [Sample({"rps": 1000})], MANY_ROUTES: [Sample({"rps": 950})]}
+    (verdict,) = judge({"routes": samples}, (bar,))
+    assert verdict.margin == pytest.approx(0)
