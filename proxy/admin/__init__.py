@@ -1,0 +1,1 @@
+"""Faces the operator: health and status, on a listener of its own (aiohttp)."""

@@ -1,0 +1,9 @@
+"""Decides, and does nothing else: no asyncio, no clock, no I/O (tests/test_architecture.py).
+
+request.py    a request's head, judged for syntax by the engine and not yet for anything else
+fields.py     what each header field is to a proxy
+guard.py      may this caller use this proxy?
+routes.py     (host, path) -> route
+target.py     which targets are too clever, and where a target goes upstream
+headers.py    the outbound head: what is stripped, what is attached, in this order; and the way back
+"""

@@ -1,0 +1,59 @@
+"""What the proxy itself answers: problem+json (RFC 9457) with Proxy-Status (RFC 9209), so that nobody takes it for
+the receiver's word.
+"""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from http import HTTPStatus
+
+from proxy.errors import MethodNotAllowed, ProxyError, TokenError
+from proxy.settings.model import Route
+
+PROXY_NAME = "idtoken-proxy"
+_DRAINING_RETRY_SECONDS = 1
+
+
+def problem(error: ProxyError, route: Route | None, *, head_only: bool, closes: bool) -> bytes:
+    """A whole response. `head_only`: the request was a HEAD. `closes`: the connection ends with it."""
+    members: dict[str, object] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "fault": error.fault.value,
+    }
+    if isinstance(error, TokenError):
+        members["cause"] = error.cause
+    if route is not None:
+        members["route"] = route.name
+        if route.audience is not None:
+            members["audience"] = route.audience
+    if error.remedy is not None:
+        members["remedy"] = error.remedy
+    body = json.dumps(members, indent=2).encode() + b"\n"
+    lines = [
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        f"Date: {formatdate(usegmt=True)}",
+        f"Proxy-Status: {PROXY_NAME}; error={error.proxy_status}; details={_quoted(error.title)}",
+    ]
+    if isinstance(error, TokenError):
+        lines.append(f"Retry-After: {max(1, error.retry_after)}")
+    elif error.status == 503:
+        lines.append(f"Retry-After: {_DRAINING_RETRY_SECONDS}")
+    if isinstance(error, MethodNotAllowed):
+        lines.append(f"Allow: {', '.join(error.allow)}")
+    if closes:
+        lines.append("Connection: close")
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    return head if head_only else head + body
+
+
+def _quoted(text: str) -> str:
+    """An sf-string (RFC 8941 section 3.3.3)."""
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,346 @@
+"""Connections from apps: requests off the wire one after the other, each handed to an exchange, answered in order.
+
+What comes behind a request that is still being answered (pipelining, RFC 9112 section 9.3.2) stays unparsed, and
+reading stops: the buffer holds at most one read more than a head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+import structlog
+
+from proxy.engine import answers
+from proxy.engine.body import BodyReader, ChunkedReader, LengthReader
+from proxy.engine.exchange import Exchange
+from proxy.engine.gateway import Gateway
+from proxy.engine.sweeper import NEVER, Sweeper
+from proxy.engine.tunnel import Tunnel
+from proxy.errors import HeadTooLarge, MalformedRequest, Overloaded, RequestError
+from proxy.policy.headers import Peer
+
+if TYPE_CHECKING:
+    from proxy.engine.upstream import UpstreamConnection
+
+WRITE_HIGH_WATER: Final = 64 * 1024
+LINGER: Final = (
+    2.0  # seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6)
+)
+_HEAD_END: Final = b"\r\n\r\n"
+_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4, less its empty line
+
+AccessLog = Callable[[Exchange], None]
+
+
+class Front:
+    """What all connections from apps share. `gateway` is replaced whole on a reload; an exchange keeps its own."""
+
+    def __init__(self, gateway: Gateway, sweeper: Sweeper, *, access_log: AccessLog | None = None) -> None:
+        self.gateway = gateway
+        self.sweeper = sweeper
+        self.access_log = access_log
+        self.draining = False
+        self.connections: set[Downstream] = set()
+        self.tunnels: set[Tunnel] = set()
+        self.log = structlog.get_logger("proxy.engine")
+
+    def __call__(self) -> Downstream:
+        """A protocol factory for a listener."""
+        return Downstream(self)
+
+    @property
+    def busy(self) -> int:
+        """Connections and tunnels that are still open."""
+        return len(self.connections) + len(self.tunnels)
+
+    def drain(self) -> None:
+        """No request is begun any more; connections between requests end now, the others with their exchange."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def abort(self) -> None:
+        for tunnel in list(self.tunnels):
+            tunnel.abort()
+        for connection in list(self.connections):
+            connection.transport.abort()
+
+
+class Downstream(asyncio.Protocol):
+    """`request_complete`: the current request's body, if any, has been read whole. `keep`: another request may
+    follow. `full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver.
+    """
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._sweeper = front.sweeper
+        self._buffer = b""
+        self._searched = 0
+        self._exchange: Exchange | None = None
+        self._reader: BodyReader | None = None
+        self._advancing = False
+        self._closing = False
+        self._reading = True
+        self.request_complete = True
+        self.keep = True
+        self.full = False
+        self.held = False
+        self.deadline = NEVER
+        self.peer: Peer
+        self.transport: asyncio.Transport
+
+    @property
+    def now(self) -> float:
+        return self._sweeper.now
+
+    @property
+    def draining(self) -> bool:
+        return self._front.draining
+
+    # -- asyncio ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
+        front = self._front
+        if front.busy >= front.gateway.settings.limits.connections:
+            error = Overloaded(
+                f"{front.gateway.settings.limits.connections} connections are open",
+                remedy="raise limits: {connections: ...}, or let the app reuse its connections",
+            )
+            front.log.warning("connection refused", limit=front.gateway.settings.limits.connections)
+            transport.write(answers.problem(error, None, head_only=False, closes=True))
+            self._sweeper.watch(self)
+            self.request_complete = False  # whatever it was about to send is not waited for, and discarded
+            self._linger()
+            return
+        peername = transport.get_extra_info("peername")
+        self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None)
+        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        front.connections.add(self)
+        self._sweeper.watch(self)
+        self.deadline = self.now + front.gateway.settings.timeouts.keepalive
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._exchange is None:
+            self._advance()
+        elif self._reader is not None:
+            self.pump()
+        else:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        # An app that closes its side has gone, as far as can be told: a receiver that streams would never learn.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._forget()
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.abandon()
+            self._log(exchange)
+
+    def pause_writing(self) -> None:
+        self.full = True
+        if self._exchange is not None:
+            self._exchange.hold_answer(held=True)
+
+    def resume_writing(self) -> None:
+        self.full = False
+        if self._exchange is not None:
+            self._exchange.hold_answer(held=False)
+
+    # -- requests --------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Takes requests off the buffer while nobody has to be waited for."""
+        if self._advancing:  # an exchange that ended at once; the loop below goes on
+            return
+        self._advancing = True
+        try:
+            while self._exchange is None and self._buffer and not self._closing:
+                if not self._take_request():
+                    return
+        finally:
+            self._advancing = False
+
+    def _take_request(self) -> bool:
+        data = self._buffer
+        while data.startswith(b"\r\n"):  # RFC 9112 section 2.2: empty lines before a request-line
+            data = self._buffer = data[2:]
+            self._searched = 0
+        end = data.find(_HEAD_END, self._searched)
+        limits = self._front.gateway.settings.limits
+        if (end if end >= 0 else len(data)) > limits.header_bytes:
+            self._refuse(HeadTooLarge(f"the request head is larger than {limits.header_bytes} octets"))
+            return False
+        if end < 0:
+            if not self._searched:
+                self.deadline = self.now + self._front.gateway.settings.timeouts.header
+            self._searched = max(len(data) - 3, 1)
+            return False
+        self._searched = 0
+        self._buffer = data[end + 4 :]
+        self._begin(data[:end])
+        return True
+
+    def _begin(self, block: bytes) -> None:
+        if block == _HTTP2_PREFACE:  # not served; a clean close lets the client fall back
+            self._closing = True
+            self.transport.close()
+            return
+        self.request_complete = True
+        self.deadline = NEVER
+        self._exchange = exchange = Exchange(self, self._front.gateway)
+        try:
+            request = exchange.open(block)
+        except RequestError as error:
+            if exchange.request is not None and exchange.request.has_body:
+                self.request_complete = False
+            exchange.refuse(error)
+            return
+        if request.chunked or request.content_length:
+            self._reader = LengthReader(request.content_length) if request.content_length else ChunkedReader()
+            self.request_complete = False
+        exchange.forward()
+
+    def pump(self) -> None:
+        """Moves what has been read of the request's body upstream, as far as there is an upstream yet."""
+        exchange, reader = self._exchange, self._reader
+        if exchange is None or reader is None:
+            return
+        if not exchange.takes_body:
+            self._pause()
+            return
+        data, self._buffer = self._buffer, b""
+        if data:
+            try:
+                payload = reader.feed(data)
+            except ValueError as error:
+                exchange.fail(MalformedRequest(f"the request's body is malformed: {error}"))
+                return
+            if payload:
+                exchange.on_request_data(payload)
+        if reader.done:
+            self._reader = None
+            self._buffer = reader.rest
+            self.request_complete = True
+            exchange.on_request_end()
+        if self._reader is not None or not self._buffer:
+            self._resume()
+        else:
+            self._pause()
+
+    def _refuse(self, error: RequestError) -> None:
+        self._exchange = exchange = Exchange(self, self._front.gateway)
+        exchange.started = monotonic()
+        exchange.refuse(error)
+
+    # -- the exchange's side ---------------------------------------------------
+
+    def on_exchange_end(self, exchange: Exchange) -> None:
+        self._exchange = None
+        self._reader = None
+        self.held = False
+        self._log(exchange)
+        if not self.keep or self._closing or self._front.draining:
+            self._linger()
+            return
+        self.deadline = self.now + self._front.gateway.settings.timeouts.keepalive
+        if self._buffer:
+            self._advance()
+        if self._exchange is None:
+            self._resume()
+
+    def on_exchange_broken(self, exchange: Exchange) -> None:
+        """The answer cannot be completed: end the connection so that it cannot be taken for complete."""
+        self._exchange = None
+        self._closing = True
+        self._log(exchange)
+        self.transport.abort()
+
+    def on_switch(self, exchange: Exchange, upstream: UpstreamConnection, rest: bytes) -> None:
+        front = self._front
+        self._exchange = None
+        early, self._buffer = self._buffer, b""
+        if rest:
+            self.transport.write(rest)
+        if early:
+            upstream.transport.write(early)
+        upstream.listener = None
+        upstream.pool.unregister(upstream)
+        self._forget()
+        tunnel = Tunnel(
+            self.transport,
+            upstream.transport,
+            sweeper=self._sweeper,
+            idle=exchange.timeouts.idle,
+            on_end=lambda: front.tunnels.discard(tunnel),
+        )
+        front.tunnels.add(tunnel)
+        self._log(exchange)
+        self._resume()
+        if self.full:
+            upstream.transport.pause_reading()
+
+    def hold(self, *, held: bool) -> None:
+        """The receiver reads slower than the app sends, or has caught up."""
+        self.held = held
+        if held:
+            self._pause()
+        elif self._reader is not None:
+            self.pump()
+
+    def drain(self) -> None:
+        if self._exchange is None and not self._closing:
+            self._closing = True
+            self.transport.close()
+
+    def expire(self) -> None:
+        if self._exchange is not None:
+            self.deadline = NEVER
+            self._exchange.on_deadline()
+        else:
+            # Between requests, or a head that does not come to its end (slowloris): no answer, as nobody waits for one.
+            self._closing = True
+            self.transport.abort()
+
+    # -- the connection --------------------------------------------------------
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if not self._reading and not self.held and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+
+    def _linger(self) -> None:
+        """Ends the connection after the answer, in a way that lets the app read it even while it still sends."""
+        self._closing = True
+        self._buffer = b""
+        if self.request_complete and self._reading:
+            self.transport.close()
+            return
+        self.held = False
+        self._resume()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.deadline = self.now + LINGER
+
+    def _forget(self) -> None:
+        self._front.connections.discard(self)
+        self._sweeper.unwatch(self)
+
+    def _log(self, exchange: Exchange) -> None:
+        if self._front.access_log is not None:
+            self._front.access_log(exchange)

@@ -1,0 +1,439 @@
+"""One request and its response: the state table, backpressure, deadlines.
+
+    WAITING     nothing has been sent upstream: a token or a connection is awaited
+    SENDING     the request's head is sent, its body is on its way
+    SENT        the request is wholly sent, no final answer has come
+    EARLY       the answer's head came while the request's body was still on its way
+    RELAYING    the request is wholly sent, the answer is on its way back
+    TUNNEL      101: bytes both ways, no messages any more
+    DONE        both sides ended cleanly: both connections may be used again
+    CUT         the answer ended before the request did: neither connection can be used again
+    BROKEN      either side broke off, or the proxy answered by itself
+
+An event that a state does not know is a bug of ours: KeyError, and the connection dies with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from proxy.engine import answers
+from proxy.engine.body import LAST_CHUNK, BodyReader, ChunkedReader, LengthReader, UntilCloseReader, chunk
+from proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
+from proxy.engine.http1 import parse_request
+from proxy.errors import (
+    BrokenOff,
+    Fault,
+    MalformedResponse,
+    MethodNotAllowed,
+    NoRoute,
+    ProxyError,
+    TokenError,
+    UpstreamError,
+    UpstreamTimeout,
+)
+from proxy.policy.guard import Caller
+from proxy.policy.headers import NO_TOKEN, TokenLines, inbound_head, outbound_head
+from proxy.policy.request import Request, Response
+
+if TYPE_CHECKING:
+    from proxy.engine.downstream import Downstream
+    from proxy.engine.upstream import UpstreamConnection
+    from proxy.identity.cache import TokenSlot
+
+WAITING: Final = "waiting"
+SENDING: Final = "sending"
+SENT: Final = "sent"
+EARLY: Final = "early"
+RELAYING: Final = "relaying"
+TUNNEL: Final = "tunnel"
+DONE: Final = "done"
+CUT: Final = "cut"
+BROKEN: Final = "broken"
+
+HEAD_SENT: Final = "head sent"
+REQUEST_SENT: Final = "request sent"
+ANSWER: Final = "answer"
+ANSWER_END: Final = "answer end"
+SWITCH: Final = "switch"
+RETRY: Final = "retry"
+BREAK: Final = "break"
+
+TRANSITIONS: Final[dict[str, dict[str, str]]] = {
+    WAITING: {HEAD_SENT: SENDING, REQUEST_SENT: SENT, BREAK: BROKEN},
+    SENDING: {REQUEST_SENT: SENT, ANSWER: EARLY, BREAK: BROKEN},
+    SENT: {ANSWER: RELAYING, SWITCH: TUNNEL, RETRY: WAITING, BREAK: BROKEN},
+    EARLY: {REQUEST_SENT: RELAYING, ANSWER_END: CUT, BREAK: BROKEN},
+    RELAYING: {ANSWER_END: DONE, BREAK: BROKEN},
+    TUNNEL: {},
+    DONE: {},
+    CUT: {},
+    BROKEN: {},
+}
+FINAL: Final = frozenset({TUNNEL, DONE, CUT, BROKEN})
+_UNANSWERED: Final = frozenset({WAITING, SENDING, SENT})
+
+# A second try is only for requests that change nothing and can be said again word for word (RFC 9110 section 9.2.1).
+_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_BODILESS: Final = frozenset({204, 304})
+MAX_INTERIM: Final = (
+    32  # 103s of a chatty framework are a handful; a flood of them is a fault (RFC 9110 section 15.2)
+)
+# A request waits for its token's first fetch within timeouts.connect and this much more, seconds.
+TOKEN_GRACE: Final = 5.0
+
+
+_NEVER_SERVED: Final = frozenset({b"CONNECT", b"TRACE"})
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
+_UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+class Exchange:
+    """Made by a Downstream for each request; ends by telling it so, once (`Downstream.on_exchange_end`)."""
+
+    __slots__ = (
+        "_attempts",
+        "_chunked_out",
+        "_downstream",
+        "_gateway",
+        "_head",
+        "_interim",
+        "_reusable",
+        "_target",
+        "_task",
+        "_upstream",
+        "caller",
+        "error",
+        "lane",
+        "request",
+        "started",
+        "state",
+        "status",
+        "timeouts",
+    )
+
+    def __init__(self, downstream: Downstream, gateway: Gateway) -> None:
+        self._downstream = downstream
+        self._gateway = gateway
+        self.state = WAITING
+        self.request: Request | None = None
+        self.lane: Lane | None = None
+        self.status = 0
+        self.error: ProxyError | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._attempts = 0
+        self._interim = 0
+        self._chunked_out = False
+        self._reusable = False
+
+    # -- the way there ---------------------------------------------------------
+
+    def open(self, block: bytes) -> Request:
+        """The order is the security property: a refused request mints no token, and without a token nothing goes
+        upstream. Raises RequestError; the caller goes on with `forward`.
+        """
+        self.started = monotonic()
+        self.request = request = parse_request(block)
+        self.caller = caller = self._gateway.guard.admit(request)
+        self.lane = lane = self._route(request, caller)
+        self.timeouts = lane.route.timeouts
+        return request
+
+    def _route(self, request: Request, caller: Caller) -> Lane:
+        target = request.target
+        method = request.method
+        if method.upper() in _NEVER_SERVED:
+            raise MethodNotAllowed(
+                f"{method.decode()} is not served; use http:// URLs, the proxy itself speaks TLS to the receiver",
+                allow=DEFAULT_ALLOW,
+                closes=True,
+            )
+        path = target.partition(b"?")[0]
+        lane = self._gateway.table.match(caller.name, path)
+        if lane is None:
+            raise NoRoute("no route matches this host and path", remedy=self._gateway.directions)
+        self.lane = lane
+        if not lane.allows(method):
+            raise MethodNotAllowed(
+                f'route "{lane.route.name}" does not take {method.decode()}', allow=lane.allow
+            )
+        self._target = lane.path_map.map(target, path)
+        return lane
+
+    def forward(self) -> None:
+        """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
+        lane, request = self.lane, self.request
+        assert lane is not None and request is not None
+        slot = lane.slot
+        if slot is None:
+            self._dispatch(lane, request, NO_TOKEN)
+            return
+        token = slot.current()
+        if token is None:
+            self._task = asyncio.ensure_future(self._await_token(lane, request, slot))
+        else:
+            self._dispatch(lane, request, lane.token_lines(token))
+
+    async def _await_token(self, lane: Lane, request: Request, slot: TokenSlot) -> None:
+        limit = self.timeouts.connect + TOKEN_GRACE
+        try:
+            async with asyncio.timeout(limit):
+                token = await slot.get()
+        except TokenError as error:
+            self._task = None
+            self.refuse(error)
+        except TimeoutError:
+            self._task = None
+            self.refuse(
+                TokenError(
+                    f"no ID token within {limit:g} s", cause="timeout", fault=Fault.GOOGLE, retry_after=5
+                )
+            )
+        else:
+            self._task = None
+            self._dispatch(lane, request, lane.token_lines(token))
+
+    def _dispatch(self, lane: Lane, request: Request, token: TokenLines) -> None:
+        self._head = outbound_head(
+            request, self._target, lane.host_line, self.caller, self._downstream.peer, token
+        )
+        connection = lane.pool.take()
+        if connection is None:
+            self._task = asyncio.ensure_future(self._connect(lane))
+        else:
+            self._send(connection)
+
+    async def _connect(self, lane: Lane) -> None:
+        try:
+            connection = await lane.pool.connect()
+        except UpstreamError as error:
+            self._task = None
+            self.refuse(error)
+        else:
+            self._task = None
+            self._send(connection)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        self._upstream = connection
+        self._attempts += 1
+        downstream = self._downstream
+        connection.begin(self)
+        transport = connection.transport
+        if downstream.full:
+            transport.pause_reading()
+        transport.write(self._head)
+        if downstream.request_complete:
+            self.state = TRANSITIONS[self.state][REQUEST_SENT]
+            downstream.deadline = downstream.now + self.timeouts.response
+        else:
+            self.state = TRANSITIONS[self.state][HEAD_SENT]
+            downstream.deadline = downstream.now + self.timeouts.idle
+            downstream.pump()
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether octets of the request's body have somewhere to go."""
+        return self._upstream is not None
+
+    def on_request_data(self, payload: bytes) -> None:
+        upstream, request = self._upstream, self.request
+        assert upstream is not None and request is not None
+        upstream.transport.write(chunk(payload) if request.chunked else payload)
+        self._downstream.deadline = self._downstream.now + self.timeouts.idle
+
+    def on_request_end(self) -> None:
+        upstream, request = self._upstream, self.request
+        assert upstream is not None and request is not None
+        if request.chunked:
+            # Request trailers are dropped, whatever they hold (lighttpd CVE-2025-12642).
+            upstream.transport.write(LAST_CHUNK)
+        self.state = TRANSITIONS[self.state][REQUEST_SENT]
+        if self.state is SENT:
+            self._downstream.deadline = self._downstream.now + self.timeouts.response
+
+    # -- the way back ----------------------------------------------------------
+
+    def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:
+        status = response.status
+        if status < 200:
+            self._on_interim(response, rest)
+            return None
+        request, downstream, upstream = self.request, self._downstream, self._upstream
+        assert request is not None and upstream is not None
+        self.state = TRANSITIONS[self.state][ANSWER]
+        self.status = status
+        self._reusable = response.keep_alive
+        framing = response.length_line
+        length: int | None
+        if status in _BODILESS or request.method == b"HEAD":
+            length = 0
+            if status == 204:
+                framing = b""  # RFC 9110 section 8.6
+            elif response.chunked and not request.http10:
+                framing = _CHUNKED
+        else:
+            length = response.content_length
+        keep = request.keep_alive and self.state is RELAYING and not downstream.draining
+        if length is None:
+            if request.http10:
+                keep = False  # the end of the connection is the end of the body
+            else:
+                framing = _CHUNKED
+                self._chunked_out = True
+        connection = _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b""
+        downstream.keep = keep
+        head = inbound_head(response, framing, connection)
+        if length is not None and len(rest) >= length:
+            downstream.transport.write(head + rest[:length] if length else head)
+            self._finish(reusable=self._reusable and len(rest) == length)
+            return None
+        downstream.transport.write(head)
+        downstream.deadline = downstream.now + self.timeouts.idle
+        if length is not None:
+            return LengthReader(length)
+        return ChunkedReader() if response.chunked else UntilCloseReader()
+
+    def _on_interim(self, response: Response, rest: bytes) -> None:
+        request, downstream = self.request, self._downstream
+        assert request is not None
+        self._interim += 1
+        if self._interim > MAX_INTERIM:
+            raise MalformedResponse(f"the receiver sent more than {MAX_INTERIM} interim answers")
+        if response.status == 101:
+            if not (request.websocket and response.upgrade == b"websocket" and response.connection_upgrade):
+                raise MalformedResponse("the receiver switched to a protocol that was not asked for")
+            self._switch(response, rest)
+            return
+        if response.content_length is not None or response.chunked:
+            raise MalformedResponse("the receiver sent an interim answer with a body")  # RFC 9110 section 8.6
+        if not request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
+            downstream.transport.write(inbound_head(response, b"", b""))
+
+    def _switch(self, response: Response, rest: bytes) -> None:
+        upstream = self._upstream
+        assert upstream is not None
+        self.state = TRANSITIONS[self.state][SWITCH]
+        self.status = 101
+        self._upstream = None
+        self._downstream.transport.write(inbound_head(response, b"", _UPGRADED))
+        self._downstream.on_switch(self, upstream, rest)
+
+    def on_answer_data(self, payload: bytes) -> None:
+        downstream = self._downstream
+        downstream.transport.write(chunk(payload) if self._chunked_out else payload)
+        downstream.deadline = downstream.now + self.timeouts.idle
+
+    def on_answer_end(self, reader: BodyReader) -> None:
+        if self._chunked_out:
+            trailers = reader.trailers if isinstance(reader, ChunkedReader) else None
+            end = b"0\r\n" + b"".join(trailers) + b"\r\n" if trailers else LAST_CHUNK
+            self._downstream.transport.write(end)
+        self._finish(reusable=self._reusable and not reader.rest)
+
+    def _finish(self, *, reusable: bool) -> None:
+        upstream, downstream = self._upstream, self._downstream
+        assert upstream is not None
+        self._upstream = None
+        self.state = TRANSITIONS[self.state][ANSWER_END]
+        if self.state is DONE:
+            upstream.release(reusable=reusable)
+        else:
+            downstream.keep = False
+            upstream.abort()
+        downstream.on_exchange_end(self)
+
+    # -- trouble ---------------------------------------------------------------
+
+    def on_upstream_lost(self, error: UpstreamError) -> None:
+        upstream, request, lane = self._upstream, self.request, self.lane
+        assert upstream is not None and request is not None and lane is not None
+        self._upstream = None
+        if (
+            self.state is SENT
+            and isinstance(error, BrokenOff)
+            and not upstream.answered
+            and self._attempts == 1
+            and request.method in _REPEATABLE
+            and not request.has_body
+            and not request.websocket
+        ):
+            # The receiver may have closed an idle connection just as it was used again (RFC 9112 section 9.3.1).
+            self.state = TRANSITIONS[self.state][RETRY]
+            self._task = asyncio.ensure_future(self._connect(lane))
+            return
+        self.fail(error)
+
+    def on_upstream_full(self, *, full: bool) -> None:
+        self._downstream.hold(held=full)
+
+    def on_deadline(self) -> None:
+        if self.state is SENT:
+            self.fail(UpstreamTimeout(f"the receiver did not answer within {self.timeouts.response:g} s"))
+            return
+        moving = "request" if self.state is SENDING else "answer"
+        stalled = UpstreamTimeout(f"the {moving}'s body stood still for {self.timeouts.idle:g} s")
+        if self.state is SENDING and not self._downstream.held:
+            stalled.fault = Fault.CALLER
+        self.fail(stalled)
+
+    def fail(self, error: ProxyError) -> None:
+        if self.state in _UNANSWERED:
+            self.refuse(error)
+        else:
+            self._break(error)
+
+    def refuse(self, error: ProxyError) -> None:
+        """The proxy answers by itself; nothing of a final answer has been sent."""
+        self._leave_upstream()
+        self.state = TRANSITIONS[self.state][BREAK]
+        self.error = error
+        self.status = error.status
+        downstream, request = self._downstream, self.request
+        downstream.keep = (
+            request is not None
+            and request.keep_alive
+            and not error.closes
+            and downstream.request_complete
+            and not downstream.draining
+        )
+        route = None if self.lane is None else self.lane.route
+        head_only = request is not None and request.method == b"HEAD"
+        downstream.transport.write(
+            answers.problem(error, route, head_only=head_only, closes=not downstream.keep)
+        )
+        downstream.on_exchange_end(self)
+
+    def _break(self, error: ProxyError) -> None:
+        """The answer's head is out: what can still be told is that the answer is not whole."""
+        self._leave_upstream()
+        self.state = TRANSITIONS[self.state][BREAK]
+        self.error = error
+        self._downstream.on_exchange_broken(self)
+
+    def abandon(self) -> None:
+        """The app has gone: the receiver must not take what it has for a whole request."""
+        if self.state not in FINAL:
+            self._leave_upstream()
+            self.state = TRANSITIONS[self.state][BREAK]
+
+    def _leave_upstream(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._upstream is not None:
+            self._upstream.abort()
+            self._upstream = None
+
+    def hold_answer(self, *, held: bool) -> None:
+        """The app reads slower than the receiver sends, or has caught up."""
+        upstream = self._upstream
+        if upstream is not None and not upstream.lost:
+            if held:
+                upstream.transport.pause_reading()
+            else:
+                upstream.transport.resume_reading()

@@ -1,0 +1,83 @@
+"""Settings made ready for the data path: everything that does not change between requests is made once, here.
+
+A Gateway is one generation of settings; it is never changed. An exchange keeps the Lane that it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from proxy.engine.upstream import Pool
+from proxy.identity.cache import TokenSlot
+from proxy.identity.token import IdToken
+from proxy.policy.guard import Guard
+from proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
+from proxy.policy.routes import RouteTable
+from proxy.policy.target import PathMap
+from proxy.settings.model import Route, Settings
+
+DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_MOST_SHOWN = 20
+
+
+class Lane:
+    """A route, ready to be driven on: its path map, host line, token slot and the pool of its upstream's origin."""
+
+    __slots__ = (
+        "_lines",
+        "_place",
+        "_token",
+        "allow",
+        "host_line",
+        "methods",
+        "path_map",
+        "pool",
+        "route",
+        "slot",
+    )
+
+    def __init__(self, route: Route, slot: TokenSlot | None, pool: Pool) -> None:
+        self.route = route
+        self.slot = slot
+        self.pool = pool
+        self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
+        # RFC 9110 section 7.2: Cloud Run picks the service by it.
+        self.host_line = f"Host: {route.upstream.authority}\r\n".encode("ascii")
+        self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
+        self.allow = DEFAULT_ALLOW if route.methods is None else tuple(sorted(route.methods))
+        self._place = TokenPlace.of(route)
+        self._token: IdToken | None = None
+        self._lines = NO_TOKEN
+
+    def allows(self, method: bytes) -> bool:
+        return self.methods is None or method in self.methods
+
+    def token_lines(self, token: IdToken) -> TokenLines:
+        if token is not self._token:
+            self._lines = self._place.lines(token.value)
+            self._token = token
+        return self._lines
+
+
+class Gateway:
+    def __init__(
+        self,
+        settings: Settings,
+        slots: Mapping[str, TokenSlot],
+        pool_of: Callable[[Route], Pool],
+    ) -> None:
+        """`slots`: by route name; a route without one is public."""
+        self.settings = settings
+        self.lanes = tuple(Lane(route, slots.get(route.name), pool_of(route)) for route in settings.routes)
+        hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
+        self.guard = Guard({*settings.guard.allowed_hosts, *hosts}, settings.guard.allowed_origins)
+        self.directions = _directions(settings)
+        self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)
+
+
+def _directions(settings: Settings) -> str:
+    shown = [
+        f"{route.host or 'any host'}{route.path} ({route.name})" for route in settings.routes[:_MOST_SHOWN]
+    ]
+    more = len(settings.routes) - len(shown)
+    return "the routes are " + ", ".join(shown) + (f" and {more} more" if more else "")

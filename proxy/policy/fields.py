@@ -1,0 +1,122 @@
+"""What each header field is to a proxy: passed on, dropped, or looked at (RFC 9110 section 7.6.1).
+
+A kind is a plain int, PASS is 0: the engine tests it once for each line of each head.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+PASS: Final = 0
+DROP: Final = 1
+HOST: Final = 2
+CONNECTION: Final = 3
+CONTENT_LENGTH: Final = 4
+TRANSFER_ENCODING: Final = 5
+UPGRADE: Final = 6
+EXPECT: Final = 7
+TE: Final = 8
+AUTHORIZATION: Final = 9
+ORIGIN: Final = 10
+SEC_FETCH_SITE: Final = 11
+SEC_FETCH_MODE: Final = 12
+SEC_FETCH_DEST: Final = 13
+FORWARDED_FOR: Final = 14
+VIA: Final = 15
+WWW_AUTHENTICATE: Final = 16
+
+TOKEN_HEADERS: Final = frozenset({b"authorization", b"x-serverless-authorization", b"proxy-authorization"})
+
+REQUEST_KINDS: Final = {
+    b"host": HOST,
+    b"connection": CONNECTION,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"upgrade": UPGRADE,
+    b"expect": EXPECT,
+    b"te": TE,
+    b"authorization": AUTHORIZATION,
+    b"origin": ORIGIN,
+    b"sec-fetch-site": SEC_FETCH_SITE,
+    b"sec-fetch-mode": SEC_FETCH_MODE,
+    b"sec-fetch-dest": SEC_FETCH_DEST,
+    b"x-forwarded-for": FORWARDED_FOR,
+    b"via": VIA,
+    # One hop only.
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"http2-settings": DROP,  # belongs to an h2c upgrade, which is ignored (RFC 9113 section 3.1)
+    b"trailer": DROP,  # request trailers are dropped
+    # Credentials that only this proxy may attach.
+    b"x-serverless-authorization": DROP,
+    b"proxy-authorization": DROP,
+    # Set afresh.
+    b"x-forwarded-proto": DROP,
+    b"x-forwarded-host": DROP,
+    # What asks a metadata server for its secrets must not be relayed to one.
+    b"metadata-flavor": DROP,
+    b"x-google-metadata-request": DROP,
+}
+
+RESPONSE_KINDS: Final = {
+    b"connection": CONNECTION,
+    b"content-length": CONTENT_LENGTH,
+    b"transfer-encoding": TRANSFER_ENCODING,
+    b"upgrade": UPGRADE,
+    b"www-authenticate": WWW_AUTHENTICATE,
+    b"keep-alive": DROP,
+    b"proxy-connection": DROP,
+    b"proxy-authenticate": DROP,
+}
+
+# What a trailer section may not carry: framing, routing, authentication, connection (RFC 9110 section 6.5.1).
+TRAILER_FORBIDDEN: Final = (
+    frozenset(REQUEST_KINDS)
+    | frozenset(RESPONSE_KINDS)
+    | {
+        b"set-cookie",
+        b"content-encoding",
+        b"content-type",
+        b"content-range",
+        b"cache-control",
+        b"location",
+        b"age",
+        b"date",
+        b"expires",
+        b"vary",
+    }
+)
+
+
+def request_kind(name: bytes) -> int:
+    """The kind of a request field; `name` is lower case.
+
+    Servers that hand headers to a program as variables fold `_` and `.` into `-`, so that `X_Serverless_Authorization`
+    becomes the token header over there (Traefik CVE-2026-54763, CVE-2026-88011): such an alias is dropped.
+    """
+    kind = REQUEST_KINDS.get(name)
+    if kind is not None:
+        return kind
+    if (b"_" in name or b"." in name) and name.replace(b"_", b"-").replace(b".", b"-") in TOKEN_HEADERS:
+        return DROP
+    return PASS
+
+
+def response_kind(name: bytes) -> int:
+    """The kind of a response field; `name` is lower case."""
+    return RESPONSE_KINDS.get(name, PASS)
+
+
+class Field:
+    """A field line, parsed: `name` in lower case, `wire` as it is written on (`Name: value` and CRLF)."""
+
+    __slots__ = ("kind", "name", "value", "wire")
+
+    def __init__(self, name: bytes, value: bytes, wire: bytes, kind: int) -> None:
+        self.name = name
+        self.value = value
+        self.wire = wire
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        return f"Field({self.name!r})"  # never the value: it may be a credential

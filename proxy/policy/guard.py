@@ -1,0 +1,102 @@
+"""May this caller use this proxy? Whoever reaches the port would be the service account.
+
+Against DNS rebinding the name in `Host` must be one that is ours (MCP Inspector CVE-2025-49596, Ollama
+CVE-2024-28224); against web pages, which may send requests to localhost without asking (Vite GHSA-vg6x-rcgg-rjx6),
+`Origin` and `Sec-Fetch-Site` must not be another site's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from proxy.errors import MalformedRequest, Refused
+from proxy.policy.request import Request
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+# RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it.
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?")
+_MEMO_LIMIT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """How the app addressed the proxy: `name` lower case and without port, `origin` as a browser would say it."""
+
+    name: str
+    origin: bytes
+    forwarded_host: bytes  # the X-Forwarded-Host line
+
+
+class Guard:
+    def __init__(self, allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = ()) -> None:
+        self._names = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
+        self._origins = frozenset(origin.lower().encode() for origin in allowed_origins)
+        self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
+
+    def admit(self, request: Request) -> Caller:
+        """Raises Refused (403), or MalformedRequest for a Host that is none."""
+        host = request.host
+        if host is None:  # HTTP/1.0 alone may leave it out, and no browser speaks that
+            caller = _UNNAMED
+        else:
+            known = self._callers.get(host)
+            caller = known if known is not None else self._judge_host(host)
+        if request.origin is not None or request.fetch_site is not None:
+            self._judge_page(request, caller)
+        return caller
+
+    def _judge_host(self, host: bytes) -> Caller:
+        match = _HOST.fullmatch(host)
+        if match is None:
+            raise MalformedRequest("the Host header is not a host name with an optional port")
+        name = match[1].decode("ascii").lower()
+        # A trailing dot names the same host in DNS and another one to every check: not ours.
+        if name not in self._names and not (name.endswith(".localhost") and _is_host_name(name)):
+            raise Refused(
+                f'host "{name}" is not a name of this proxy',
+                remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: [{name}]}}",
+            )
+        port = match[2]
+        authority = name.encode() if port in (None, b"", b"80") else name.encode() + b":" + port
+        caller = Caller(name, b"http://" + authority, b"X-Forwarded-Host: " + host + b"\r\n")
+        if len(self._callers) >= _MEMO_LIMIT:
+            self._callers.clear()
+        self._callers[host] = caller
+        return caller
+
+    def _judge_page(self, request: Request, caller: Caller) -> None:
+        origin = request.origin
+        listed = False
+        if origin is not None:
+            listed = origin.lower() in self._origins
+            if not listed and origin.lower() != caller.origin:
+                shown = origin.decode("ascii", "replace") if len(origin) <= 256 else "too long to show"
+                raise Refused(
+                    f'a page of origin "{shown}" may not use this proxy',
+                    remedy="only pages that the proxy itself serves may send requests through it",
+                )
+        site = request.fetch_site
+        if site is None or site in (b"same-origin", b"none") or listed:
+            return
+        # A link from elsewhere into a web app behind the proxy shows a page and gives the linking one nothing.
+        if (
+            request.method == b"GET"
+            and origin is None
+            and request.fetch_mode == b"navigate"
+            and request.fetch_dest == b"document"
+        ):
+            return
+        raise Refused(
+            "the request comes from a page of another site (Sec-Fetch-Site)",
+            remedy="only pages that the proxy itself serves may send requests through it",
+        )
+
+
+def _is_host_name(name: str) -> bool:
+    return all(label and not label.startswith("-") for label in name.split("."))
+
+
+_UNNAMED = Caller("", b"", b"")

@@ -1,0 +1,134 @@
+"""The outbound head, and the way back. Strip first, attach last, into a fresh head.
+
+The order is what keeps a client from taking the token off again by naming its header in `Connection` (Go
+CVE-2021-33197, httpd CVE-2022-31813, Traefik CVE-2024-45410, Pingora CVE-2026-105299): by the time the token's
+line is written there is nothing left to strip.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from proxy.policy.guard import Caller
+from proxy.policy.request import Request, Response
+from proxy.settings.model import NoIdentity, Route, TokenHeader
+
+VIA = b"Via: 1.1 idtoken-proxy\r\n"
+IAP_AUDIENCE_SUFFIX = ".apps.googleusercontent.com"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLines:
+    """Header lines of one token, made once for its life: `alone` where the app brings no Authorization that
+    passes, `beside` where it does.
+    """
+
+    alone: bytes
+    beside: bytes
+    keeps_authorization: bool  # whether `beside` leaves the app's own Authorization in place
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """Where a route's token goes; decided once for each route."""
+
+    alone: tuple[str, ...]
+    beside: tuple[str, ...]
+    keeps_authorization: bool
+
+    @classmethod
+    def of(cls, route: Route) -> TokenPlace:
+        if isinstance(route.identity, NoIdentity):
+            return cls((), (), keeps_authorization=True)
+        header = route.token_header
+        if header is not TokenHeader.AUTO:
+            mine = (header.value,)
+            return cls(mine, mine, keeps_authorization=header is not TokenHeader.AUTHORIZATION)
+        alone = ("Authorization",)
+        if (route.audience or "").endswith(IAP_AUDIENCE_SUFFIX):
+            return cls(alone, ("Proxy-Authorization",), keeps_authorization=True)
+        if route.upstream.host.endswith(".cloudfunctions.net"):
+            # A 1st-generation function reads Authorization alone, a 2nd-generation one prefers the other.
+            return cls(alone, ("X-Serverless-Authorization", "Authorization"), keeps_authorization=False)
+        return cls(alone, ("X-Serverless-Authorization",), keeps_authorization=True)
+
+    def lines(self, token: str) -> TokenLines:
+        return TokenLines(
+            b"".join(f"{name}: Bearer {token}\r\n".encode("ascii") for name in self.alone),
+            b"".join(f"{name}: Bearer {token}\r\n".encode("ascii") for name in self.beside),
+            self.keeps_authorization,
+        )
+
+
+NO_TOKEN = TokenLines(b"", b"", keeps_authorization=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The lines that tell of the app's connection, made once for each connection."""
+
+    address: str | None  # None: a unix socket
+    lines: bytes
+
+    @classmethod
+    def of(cls, address: str | None) -> Peer:
+        return cls(address, _forwarded_for((), address) + b"X-Forwarded-Proto: http\r\n" + VIA)
+
+
+def _forwarded_for(earlier: tuple[bytes, ...], address: str | None) -> bytes:
+    hops = [*earlier, *([address.encode("ascii")] if address else [])]
+    return b"X-Forwarded-For: " + b", ".join(hops) + b"\r\n" if hops else b""
+
+
+def outbound_head(
+    request: Request, target: bytes, host_line: bytes, caller: Caller, peer: Peer, token: TokenLines
+) -> bytes:
+    """The head that goes upstream: `request.passing` has been stripped of everything hop-by-hop, of every token
+    header and of what `Connection` names; the token is attached last.
+    """
+    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", host_line, *request.passing]
+    if request.chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif request.content_length is not None:
+        parts.append(b"Content-Length: %d\r\n" % request.content_length)
+    if request.expect_continue:
+        parts.append(b"Expect: 100-continue\r\n")
+    if request.websocket:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    elif request.te_trailers:
+        parts.append(b"Connection: TE\r\nTE: trailers\r\n")
+    if request.origin is not None:
+        parts.append(b"Origin: " + request.origin + b"\r\n")
+    if request.fetch_site is not None or request.fetch_mode is not None or request.fetch_dest is not None:
+        parts.extend(_fetch_metadata(request))
+    if request.forwarded_for or request.via:
+        parts.append(_forwarded_for(request.forwarded_for, peer.address))
+        parts.append(b"X-Forwarded-Proto: http\r\n")
+        parts.append(b"Via: " + b", ".join((*request.via, VIA[5:-2])) + b"\r\n")
+    else:
+        parts.append(peer.lines)
+    parts.append(caller.forwarded_host)
+    authorization = request.authorization
+    if authorization:
+        # More than one is no credential that a receiver could read; none passes.
+        if token.keeps_authorization and len(authorization) == 1:
+            parts.append(authorization[0])
+        parts.append(token.beside)
+    else:
+        parts.append(token.alone)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _fetch_metadata(request: Request) -> list[bytes]:
+    named = (
+        (b"Sec-Fetch-Site: ", request.fetch_site),
+        (b"Sec-Fetch-Mode: ", request.fetch_mode),
+        (b"Sec-Fetch-Dest: ", request.fetch_dest),
+    )
+    return [name + value + b"\r\n" for name, value in named if value is not None]
+
+
+def inbound_head(response: Response, framing: bytes, connection: bytes) -> bytes:
+    """The head that goes back to the app: the receiver's fields less the hop-by-hop ones, framed afresh."""
+    return b"".join((response.status_line, *response.passing, framing, connection, b"\r\n"))

@@ -1,0 +1,49 @@
+"""The head of a request and of a response, as the wire told them; syntax is settled, nothing else is.
+
+Plain classes whose defaults stand on the class: of a dozen facts a usual head has two or three.
+"""
+
+from __future__ import annotations
+
+
+class Request:
+    """`target` is the raw request-target in origin form (or `*`); `passing` the field lines to write on."""
+
+    method: bytes
+    target: bytes
+    passing: list[bytes]
+    http10: bool = False
+    host: bytes | None = None
+    keep_alive: bool = True
+    content_length: int | None = None
+    chunked: bool = False
+    websocket: bool = False
+    expect_continue: bool = False
+    te_trailers: bool = False
+    authorization: tuple[bytes, ...] = ()  # the field lines of the app's own
+    origin: bytes | None = None
+    fetch_site: bytes | None = None
+    fetch_mode: bytes | None = None
+    fetch_dest: bytes | None = None
+    forwarded_for: tuple[bytes, ...] = ()
+    via: tuple[bytes, ...] = ()
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+
+class Response:
+    """`status_line` is written afresh as HTTP/1.1, CRLF included; `length_line` the Content-Length as it came."""
+
+    status: int
+    status_line: bytes
+    passing: list[bytes]
+    http10: bool = False
+    keep_alive: bool = True
+    content_length: int | None = None
+    length_line: bytes = b""
+    chunked: bool = False
+    upgrade: bytes | None = None
+    connection_upgrade: bool = False
+    www_authenticate: tuple[bytes, ...] = ()
