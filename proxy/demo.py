@@ -39,7 +39,7 @@ async def _serve() -> None:
 
     stop = stop_requested()
     async with Emulator(DEMO) as emulator:
-        server = Server(settings_for(emulator, PORT if _is_free(PORT) else 0))
+        server = Server(settings_for(emulator, PORT if is_free(PORT) else 0))
         await server.start()
         try:
             for line in lines_to_paste(emulator, server.addresses[0].port):
@@ -96,14 +96,14 @@ def _route(name: str, url: str) -> Route:
     )
 
 
-def _is_free(port: int) -> bool:
-    """On every loopback address that `localhost` stands for."""
-    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-        try:
-            probe = socket.create_server((address, port), family=family)
-        except OSError as error:
-            if family is socket.AF_INET or error.errno == EADDRINUSE:
-                return False
-        else:
-            probe.close()
-    return True
+def is_free(port: int) -> bool:
+    """On both loopback addresses that `localhost` stands for."""
+    return not (_is_taken(socket.AF_INET, "127.0.0.1", port) or _is_taken(socket.AF_INET6, "::1", port))
+
+
+def _is_taken(family: socket.AddressFamily, address: str, port: int) -> bool:
+    try:
+        socket.create_server((address, port), family=family).close()
+    except OSError as error:
+        return error.errno == EADDRINUSE  # not so where there is no IPv6
+    return False

@@ -36,7 +36,7 @@ def run_emulator(world_file: str | None, host: str, port: int) -> int:
 async def _serve(world: World, host: str, port: int) -> None:
     stop = stop_requested()
     async with Emulator(world, host=host, port=port, on_request=_tell) as emulator:
-        for line in _what_to_export(emulator):
+        for line in what_to_export(emulator):
             click.echo(line)
         await stop.wait()
 
@@ -49,12 +49,13 @@ def stop_requested() -> asyncio.Event:
     return stop
 
 
-def _what_to_export(emulator: Emulator) -> Iterator[str]:
+def what_to_export(emulator: Emulator) -> Iterator[str]:
     yield f"# The local Google, project {emulator.world.project}. Ctrl-C ends it."
     default = emulator.world.default_account
     if default:
         yield f"# Metadata server; its default account is {default.email}:"
         yield f"export GCE_METADATA_HOST={emulator.metadata_host}"
+        yield f"export GCE_METADATA_IP={emulator.metadata_host}  # Python's library looks for it here"
     yield "# Private services; who may invoke each:"
     for service in emulator.world.services:
         variable = service.name.upper().replace("-", "_")

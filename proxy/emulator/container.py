@@ -86,7 +86,7 @@ async def _websocket(delivered: Delivered, _argument: str) -> web.StreamResponse
     async for message in socket:
         if message.type is WSMsgType.TEXT:
             await socket.send_str(message.data)
-        elif message.type is WSMsgType.BINARY:
+        else:
             await socket.send_bytes(message.data)
     return socket
 

@@ -29,7 +29,7 @@ ANY_TIME = (
 )  # seconds: google-auth reads the machine's clock, the emulator has its own and judges by that
 
 
-class Refusal(Exception):  # noqa: N818 - the token endpoint's word for it
+class Refusal(Exception):
     def __init__(self, error: str, description: str, status: int = 400) -> None:
         super().__init__(description)
         self.error = error

@@ -173,16 +173,17 @@ def _dotted(location: Location) -> str:
     return path.removeprefix(".")
 
 
-def _line(node: yaml.Node | None, location: Location) -> int:
+def _line(root: yaml.Node | None, location: Location) -> int:
     """Of the deepest part of `location` that is there; counted from 1."""
-    line: int = node.start_mark.line if node else 0
+    place = node = root
     for part in location:
-        if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        elif isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if key.value == part:
-                    node = value
-                    line = key.start_mark.line
-    return line + 1
+        place, node = _children(node).get(part, (place, node))
+    return place.start_mark.line + 1 if place else 1
+
+
+def _children(node: yaml.Node | None) -> dict[int | str, tuple[yaml.Node, yaml.Node]]:
+    """Key or index -> where it stands, and its value."""
+    if isinstance(node, yaml.MappingNode):
+        return {key.value: (key, value) for key, value in node.value}
+    items = node.value if isinstance(node, yaml.SequenceNode) else ()
+    return {index: (item, item) for index, item in enumerate(items)}

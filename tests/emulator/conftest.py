@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from proxy.emulator.emulator import Emulator
+from proxy.emulator.keys import Keys
+from proxy.emulator.receivers import Seen
+from proxy.emulator.world import Account, Service, World, service_account_email
+
+PROJECT = "test-project"
+LOGIN = Account(service_account_email("login", PROJECT), default=True)
+INDEXER = Account(service_account_email("indexer", PROJECT), token_creators=frozenset({LOGIN.member}))
+DEV = Account("dev@example.com")
+WORLD = World(
+    project=PROJECT,
+    accounts=(LOGIN, INDEXER, DEV),
+    services=(
+        Service(
+            "profiles", frozenset({LOGIN.member, DEV.member}), audiences=("https://profiles.example.com",)
+        ),
+        Service("search", frozenset({INDEXER.member})),
+        Service("members", frozenset({"allAuthenticatedUsers"})),
+        Service("public", frozenset({"allUsers"})),
+    ),
+)
+
+
+@dataclass
+class FakeClock:
+    """Starts at a whole second of no importance; stands still."""
+
+    now: float = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Recorder:
+    seen: list[Seen] = field(default_factory=list)
+
+    def __call__(self, seen: Seen) -> None:
+        self.seen.append(seen)
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    """RSA keys are slow to make, and one set serves all."""
+    return Keys()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture
+async def emulator(keys: Keys, clock: FakeClock, recorder: Recorder) -> AsyncIterator[Emulator]:
+    async with Emulator(WORLD, keys=keys, clock=clock, on_request=recorder) as running:
+        yield running
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from proxy.emulator.command import run_emulator, what_to_export
+from proxy.emulator.emulator import Emulator
+from proxy.emulator.keys import Keys
+from proxy.emulator.world import Service, World
+
+RUN = (
+    "import sys; from proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
+)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_it_says_what_to_export_and_ends_cleanly(
+    client: aiohttp.ClientSession, number: signal.Signals
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-X", "dev", "-W", "error", "-u", "-c", RUN),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(20):
+        while "# Public keys" not in said:
+            said += (await process.stdout.readline()).decode()
+        exports = dict(re.findall(r"export (\w+)=(\S+)", said))
+        response = await client.get(exports["USER_PROFILES_URL"] + "/x?y=1")
+        assert response.status == 403
+        process.send_signal(number)
+        rest, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    assert rest.decode().splitlines()[0] == "user-profiles: GET /x?y=1: refused with 403"
+    assert exports["GCE_METADATA_HOST"] == exports["GCE_METADATA_IP"]
+    url = re.findall(r"curl -so login.json (\S+)", said)
+    assert url == [f"http://{exports['GCE_METADATA_HOST']}/emulator/keys/login.json"]
+
+
+def test_a_wrong_world_is_2_with_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "world.yaml"
+    file.write_text("accounts: 3\n")
+    assert run_emulator(str(file), "127.0.0.1", 0) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{file}:1: accounts: input should be a valid list, not 3",
+        f"{file}:1: services: is missing",
+    ]
+
+
+def test_no_world_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_emulator(str(tmp_path / "none.yaml"), "127.0.0.1", 0) == 2
+    assert capsys.readouterr().err == f"{tmp_path}/none.yaml: No such file or directory\n"
+
+
+def test_a_taken_port_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "world.yaml"
+    file.write_text("{accounts: [], services: []}")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        assert run_emulator(str(file), "127.0.0.1", taken.getsockname()[1]) == 1
+    assert "address already in use" in capsys.readouterr().err
+
+
+async def test_without_a_default_account_no_metadata_server_is_named(keys: Keys) -> None:
+    async with Emulator(World("p", (), (Service("a", frozenset({"allUsers"})),)), keys=keys) as emulator:
+        lines = list(what_to_export(emulator))
+        assert f"export A_URL={emulator.urls['a']}  # allUsers" in lines
+    assert not any("GCE_METADATA_HOST" in line for line in lines)

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+import shlex
+import signal
+import socket
+import sys
+
+import aiohttp
+import pytest
+
+from proxy import demo
+from proxy.emulator import Emulator
+
+RUN = "import sys; from proxy.demo import run; sys.exit(run())"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Signals) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-X", "dev", "-W", "error", "-u", "-c", RUN),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(30), aiohttp.ClientSession() as client:
+        while "Ctrl-C" not in said:
+            said += (await process.stdout.readline()).decode()
+        direct, through, refused, events, websocket = (
+            next(word for word in shlex.split(line) if word.startswith("http"))
+            for line in said.splitlines()
+            if line.startswith("curl ")
+        )
+        assert (await client.get(direct)).status == 403
+
+        response = await client.get(through)
+        assert response.status == 200
+        told = await response.json()
+        assert told["service"] == "user-profiles"
+        assert told["caller"] == "login@demo-project.iam.gserviceaccount.com"
+        assert told["path"] == "/42"
+
+        response = await client.get(refused)
+        assert response.status == 403
+        assert response.content_type == "text/html"  # the service's own answer, not the proxy's
+
+        async with client.get(events) as stream:
+            assert await stream.content.readline() == b"id: 1\n"
+        async with client.ws_connect(websocket) as socket_:
+            await socket_.send_str("hello")
+            assert await socket_.receive_str() == "hello"
+
+        process.send_signal(number)
+        _, errors = await process.communicate()
+    assert (process.returncode, errors.decode()) == (0, "")
+
+
+async def test_a_taken_port_is_said() -> None:
+    async with Emulator() as emulator:
+        lines = list(demo.lines_to_paste(emulator, 1234))
+        assert lines[0] == "# Port 8080 is taken; the proxy listens on 1234."
+        assert "curl -i http://localhost:1234/user-profiles/42" in lines
+        assert not any("taken" in line for line in demo.lines_to_paste(emulator, 8080))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_port_is_free_on_both_loopbacks_or_not_at_all(address: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, 0), family=family) as listener:
+        port = listener.getsockname()[1]
+        assert not demo.is_free(port)
+    assert demo.is_free(port)
