@@ -17,16 +17,22 @@ from typing import TypeVar
 
 from bench import load, machine, report
 from bench.bars import BARS, OURS, judge
-from bench.processes import Cores, StartError, find
+from bench.processes import Cores, StartError, alone, find
 from bench.profiler import Profiler
 from bench.rounds import take
 from bench.scenarios import SCENARIOS, Scenario, opened
 from bench.stats import Samples
-from bench.targets import all_targets
+from bench.targets import Target, all_targets
 
 T = TypeVar("T")
 
 DESCRIPTORS = 16384  # 1,000 idle connections, twice, and room
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    rounds: int
+    seconds: float
 
 
 def main() -> int:
@@ -43,46 +49,53 @@ def main() -> int:
         for name, how in missing.items():
             _tell(f"{name} is needed: {how}")
         return 1
-    present = [target for target in chosen if target.executable() is not None]
-    if not present:
+    if all(target.executable() is None for target in chosen):
         _tell("none of these targets is on this machine")
         return 1
 
-    signal.signal(signal.SIGTERM, _stop)
     _raise_descriptors()
+    signal.signal(signal.SIGTERM, _stop)
+    lock = Path(tempfile.gettempdir()) / f"{OURS}-bench-{os.getuid()}.lock"
+    try:
+        with alone(lock, lambda: _tell("another run is under way on this machine: waiting for its end")):
+            return _run(options, chosen, scenarios, Plan(rounds, seconds))
+    except StartError as error:
+        _tell(str(error))
+    except KeyboardInterrupt:
+        _tell("interrupted")
+    return 1
+
+
+def _run(options: argparse.Namespace, chosen: list[Target], scenarios: list[Scenario], plan: Plan) -> int:
+    present = [target for target in chosen if target.executable() is not None]
     cores = Cores.split(sorted(os.sched_getaffinity(0)))
     facts = machine.facts(cores, chosen)
     warnings = machine.warnings(cores)
     os.sched_setaffinity(0, cores.load)
-    print(f"# {OURS} beside its peers\n")
-    print(report.facts_table(facts))
+    print(f"# {OURS} beside its peers\n\n{report.facts_list(facts)}")
     for warning in warnings:
         print(f"- warning: {warning}")
     print(
-        f"\n{rounds} rounds of {seconds:g} s. Medians; ratios are taken within each round (lowest-highest).",
-        flush=True,
+        f"\n{plan.rounds} rounds of {plan.seconds:g} s. Medians; ratios are taken within each round (lowest-highest)."
     )
+    sys.stdout.flush()
 
+    profiler = Profiler(cores, _tell) if options.profile else None
     results: dict[str, Samples] = {}
-    with tempfile.TemporaryDirectory(prefix="idtoken-proxy-bench-") as scratch:
-        try:
-            with opened(Path(scratch), cores, seconds=seconds, identity=options.identity) as where:
-                for scenario in scenarios:
-                    profiler = Profiler(cores, _tell) if options.profile else None
-                    samples = take(scenario, present, where, rounds=rounds, tell=_tell, after=profiler)
-                    if samples:
-                        results[scenario.name] = samples
-                        _print_scenario(scenario, samples)
-        except StartError as error:
-            _tell(str(error))
-            return 1
-        except KeyboardInterrupt:
-            _tell("interrupted: what follows is incomplete")
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{OURS}-bench-") as scratch,
+        opened(Path(scratch), cores, seconds=plan.seconds, identity=options.identity) as where,
+    ):
+        for scenario in scenarios:
+            samples = take(scenario, present, where, rounds=plan.rounds, tell=_tell, after=profiler)
+            if samples:
+                results[scenario.name] = samples
+                _print_scenario(scenario, samples)
+                if options.json:
+                    options.json.write_text(json.dumps(_as_json(facts, results, plan), indent=1) + "\n")
     if any(OURS in samples for samples in results.values()):
         bars = tuple(bar for bar in BARS if bar.scenario in results)
         print(f"\n## Bars\n\n{report.bars_table(judge(results, bars))}")
-    if options.json:
-        options.json.write_text(json.dumps(_as_json(facts, results, rounds, seconds), indent=1) + "\n")
     return 0
 
 
@@ -96,13 +109,10 @@ def _print_scenario(scenario: Scenario, samples: Samples) -> None:
     sys.stdout.flush()
 
 
-def _as_json(
-    facts: Mapping[str, str], results: Mapping[str, Samples], rounds: int, seconds: float
-) -> dict[str, object]:
+def _as_json(facts: Mapping[str, str], results: Mapping[str, Samples], plan: Plan) -> dict[str, object]:
     return {
         "facts": dict(facts),
-        "rounds": rounds,
-        "seconds": seconds,
+        **dataclasses.asdict(plan),
         "scenarios": {
             name: {
                 target: [dataclasses.asdict(sample) for sample in taken] for target, taken in samples.items()

@@ -90,7 +90,7 @@ def bars_table(verdicts: Sequence[Verdict]) -> str:
     rows = []
     for verdict in verdicts:
         bar, margin = verdict.bar, verdict.margin
-        unit = bar.unit or (f"x {bar.peer}" if bar.peer != bar.ours and bar.peer else "x")
+        unit = bar.unit or f"x {bar.peer}"
         rows.append(
             [
                 bar.what,
@@ -104,5 +104,5 @@ def bars_table(verdicts: Sequence[Verdict]) -> str:
     return table(["bar", "want", "measured", "verdict"], rows)
 
 
-def facts_table(facts: Mapping[str, str]) -> str:
+def facts_list(facts: Mapping[str, str]) -> str:
     return "\n".join(f"- {name}: {value}" for name, value in facts.items())

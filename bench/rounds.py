@@ -43,11 +43,14 @@ def _fresh(
     for turn in range(rounds):
         for row in rotated(list(rows), turn):
             target, routes = rows[row]
+            if len(samples[row]) > turn:
+                continue  # it did not start, and will not
             try:
                 with where.place(target, scheme=scenario.scheme, routes=routes) as instance:
                     sample = measure(where, instance)
             except StartError as error:
                 sample = Sample(errors=(str(error),))
+                samples[row] += [sample] * (rounds - turn - 1)
             samples[row].append(sample)
             tell(_progress(scenario, turn, rounds, row, sample))
     return samples

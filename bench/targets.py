@@ -22,7 +22,7 @@ from bench.bulk import BulkError, probe
 from bench.processes import Cores, StartError, find, free_port, last_line, running
 from bench.receiver import BODY, Receiver
 
-START_WITHIN = 30.0
+START_WITHIN = 20.0
 
 
 @dataclass(frozen=True)
