@@ -64,6 +64,7 @@ def lease(
     boot_end = min(boot + life - MARGIN, hard_end)
     usable = boot_end - boot
 
+    ahead = max(ahead, 2 * MARGIN)
     interval = usable + MARGIN - ahead
     if interval < MIN_INTERVAL:
         # It came with less life than we like to have in hand, and the next may be the same one again. Half of what

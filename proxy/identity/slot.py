@@ -195,9 +195,10 @@ class TokenSlot:
             failure = error
         except TimeoutError:
             failure = TokenError(
-                f"no answer within {self._shared.deadline:g} s from the {source.describe()}",
+                f"{source.describe()}: no answer within {self._shared.deadline:g} s",
                 cause="timeout",
                 fault=Fault.GOOGLE,
+                remedy="If it does not mend itself, check this machine's network and DNS",
             )
         except Exception as error:  # noqa: BLE001 -- a source's bug must cost this token, not the slot
             failure = TokenError(
@@ -300,12 +301,17 @@ async def _wake(
 
 def _too_old(token: IdToken, source: Source, wall: float) -> TokenError:
     left = token.expires_at - wall
+    if left > 0:
+        return TokenError(
+            f"{source.describe()}: the token has only {left:.0f} s left",
+            cause="short_lived",
+            fault=Fault.GOOGLE,
+        )
     return TokenError(
-        f"the {source.describe()} handed out a token "
-        + (f"with only {left:.0f} s left" if left > 0 else "that has expired"),
-        cause="short_lived" if left > 0 else "expired",
-        fault=Fault.GOOGLE,
-        remedy="If it does not mend itself, check this machine's clock (date -u)",
+        f"{source.describe()}: the token has expired",
+        cause="expired",
+        fault=Fault.OPERATOR,
+        remedy="Check this machine's clock (date -u); a token file must be renewed by whoever writes it",
     )
 
 

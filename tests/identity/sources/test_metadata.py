@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from proxy.errors import Fault, TokenError
+from proxy.identity.sources import metadata
+from proxy.identity.sources.metadata import DEFAULT_HOST, MetadataSource, metadata_host
+from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt
+
+Serve = Callable[[Callable[[Received], Answer]], HttpEndpoint]
+FLAVOR = {"Metadata-Flavor": "Google"}
+
+
+def mint(received: Received) -> Answer:
+    audience = parse_qs(urlsplit(received.path).query)["audience"][0]
+    return Answer(body=jwt({"aud": audience, "exp": time.time() + 3600, "email": EMAIL}).encode(), headers=FLAVOR)
+
+
+def fails(host: str, account: str = "default") -> TokenError:
+    with pytest.raises(TokenError) as caught:
+        MetadataSource(account, host).fetch(AUDIENCE)
+    return caught.value
+
+
+@pytest.mark.parametrize("account", ["default", EMAIL])
+def test_fetch(http_endpoint: Serve, account: str) -> None:
+    server = http_endpoint(mint)
+    audience = AUDIENCE + "/f?a=1&b=ü"
+    token = MetadataSource(account, server.host).fetch(audience)
+    assert token.audience == audience
+    assert token.email == EMAIL
+    assert claims_of(token.value)["aud"] == audience
+    (received,) = server.received
+    url = urlsplit(received.path)
+    assert received.method == "GET"
+    assert url.path == f"/computeMetadata/v1/instance/service-accounts/{account}/identity"
+    assert parse_qs(url.query) == {"audience": [audience], "format": ["full"]}
+    assert received.headers["Metadata-Flavor"] == "Google"
+    assert received.headers["Host"] == server.host
+    assert "X-Forwarded-For" not in received.headers  # it would be refused
+
+
+def test_an_account_does_not_leave_its_place_in_the_path(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer(404))
+    fails(server.host, "../../x?y#z\r\nA: b")
+    (received,) = server.received
+    assert urlsplit(received.path).path.count("/") == 6
+
+
+def test_no_proxy_variable_leads_astray(http_endpoint: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = http_endpoint(mint)
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert MetadataSource("default", server.host).fetch(AUDIENCE).audience == AUDIENCE
+
+
+def test_unreachable() -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # bound, not listening
+        error = fails(f"127.0.0.1:{bound.getsockname()[1]}")
+    assert (error.cause, error.fault) == ("metadata_unreachable", Fault.OPERATOR)
+    assert "127.0.0.1" in error.detail
+    assert error.remedy is not None
+    assert "GOOGLE_APPLICATION_CREDENTIALS" in error.remedy
+    assert "ConnectionRefusedError" in (error.log_detail or "")
+
+
+def test_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        error = fails(f"127.0.0.1:{listening.getsockname()[1]}")
+    assert error.cause == "metadata_unreachable"
+
+
+@pytest.mark.parametrize("host", ["mds:port", "mds:80:80/x"])
+def test_a_host_that_is_none(host: str) -> None:
+    error = fails(host)
+    assert (error.cause, error.fault) == ("metadata_host", Fault.OPERATOR)
+    assert host in error.detail
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "no-such-host.invalid"])
+def test_a_name_that_does_not_resolve(host: str) -> None:
+    assert fails(host).cause == "metadata_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("status", "cause", "fault"),
+    [
+        (404, "no_service_account", Fault.OPERATOR),
+        (403, "metadata_refused", Fault.OPERATOR),
+        (400, "metadata_refused", Fault.OPERATOR),
+        (302, "metadata_refused", Fault.OPERATOR),  # never followed
+        (429, "metadata_unavailable", Fault.GOOGLE),
+        (500, "metadata_unavailable", Fault.GOOGLE),
+        (503, "metadata_unavailable", Fault.GOOGLE),
+    ],
+)
+def test_refusals(http_endpoint: Serve, status: int, cause: str, fault: Fault) -> None:
+    server = http_endpoint(lambda _: Answer(status, b"SENTINEL", {**FLAVOR, "Location": "/elsewhere"}))
+    error = fails(server.host)
+    assert (error.cause, error.fault) == (cause, fault)
+    assert "SENTINEL" not in f"{error}{error.remedy}{error.log_detail}"
+    assert len(server.received) == 1
+
+
+def test_which_account_is_missing(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer(404))
+    assert "no service account attached" in fails(server.host).detail
+    assert f"knows no service account {EMAIL}" in fails(server.host, EMAIL).detail
+
+
+def test_somebody_else_answers(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda received: Answer(body=mint(received).body))
+    error = fails(server.host)
+    assert (error.cause, error.fault) == ("metadata_foreign", Fault.OPERATOR)
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        (b"", "garbage"),
+        (b"<html>\xff", "garbage"),
+        (jwt({"aud": "https://other", "exp": 1}).encode(), "wrong_audience"),
+    ],
+)
+def test_garbage(http_endpoint: Serve, body: bytes, cause: str) -> None:
+    server = http_endpoint(lambda _: Answer(body=body, headers=FLAVOR))
+    assert fails(server.host).cause == cause
+
+
+def test_an_answer_that_is_no_http() -> None:
+    import threading  # noqa: PLC0415
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-x\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        error = fails(f"127.0.0.1:{listening.getsockname()[1]}")
+        thread.join()
+    assert error.cause == "metadata_unreachable"
+
+
+@pytest.mark.parametrize(
+    ("configured", "environ", "host"),
+    [
+        (None, {}, DEFAULT_HOST),
+        (None, {"GCE_METADATA_HOST": ""}, DEFAULT_HOST),
+        (None, {"GCE_METADATA_HOST": "localhost:8082"}, "localhost:8082"),
+        (None, {"GCE_METADATA_HOST": "http://localhost:8082/"}, "localhost:8082"),
+        ("emulator:80", {"GCE_METADATA_HOST": "localhost:8082"}, "emulator:80"),
+    ],
+)
+def test_the_host(configured: str | None, environ: dict[str, Any], host: str) -> None:
+    assert metadata_host(configured, environ) == host
+
+
+def test_describe() -> None:
+    assert MetadataSource().describe() == "metadata server, account default"
+    assert MetadataSource(EMAIL, "h:1").describe() == f"metadata server at h:1, account {EMAIL}"

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.errors import Fault, TokenError
+from proxy.identity.sources import transport
+from proxy.identity.sources.transport import EndpointRefused, Transport
+from tests.identity.fakes import Answer, HttpEndpoint, Received
+
+Serve = Callable[[Callable[[Received], Answer]], HttpEndpoint]
+
+
+def post(url: str, **more: Any) -> transport.Response:
+    with Transport() as request:
+        return request(url, method="POST", body=b"assertion=SENTINEL", **more)
+
+
+def fails(url: str) -> TokenError:
+    with pytest.raises(TokenError) as caught:
+        post(url)
+    error = caught.value
+    assert "SENTINEL" not in f"{error}{error.remedy}{error.log_detail}"
+    return error
+
+
+def test_what_google_auth_needs(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer(body=b"{}", headers={"X": "y"}))
+    response = post(server.url + "/token", headers={"Content-Type": "a/b"}, timeout=1e6)
+    assert (response.status, response.data, response.headers["x"]) == (200, b"{}", "y")
+    (received,) = server.received
+    assert (received.method, received.path, received.body) == ("POST", "/token", b"assertion=SENTINEL")
+    assert received.headers["Content-Type"] == "a/b"
+
+
+def test_netrc_is_not_read(http_endpoint: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login me password secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    server = http_endpoint(lambda _: Answer())
+    post(server.url, headers={"Authorization": "Bearer ours"})
+    assert server.received[0].headers["Authorization"] == "Bearer ours"
+
+
+def test_proxy_variables_are_obeyed(http_endpoint: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy = http_endpoint(lambda _: Answer(body=b"by proxy"))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert post("http://oauth2.invalid/token").data == b"by proxy"
+    assert proxy.received[0].path == "http://oauth2.invalid/token"
+    monkeypatch.setenv("NO_PROXY", "oauth2.invalid")
+    assert fails("http://oauth2.invalid/token").cause == "endpoint_unreachable"
+
+
+def test_a_dead_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    error = fails("https://oauth2.invalid/token")
+    assert (error.cause, error.fault) == ("egress_proxy_failed", Fault.OPERATOR)
+    assert "oauth2.invalid" in error.detail
+
+
+def test_a_redirect_is_not_followed(http_endpoint: Serve) -> None:
+    elsewhere = http_endpoint(lambda _: Answer())
+    server = http_endpoint(lambda _: Answer(307, headers={"Location": elsewhere.url}))
+    with pytest.raises(EndpointRefused) as caught:
+        post(server.url)
+    assert caught.value.status == 307
+    assert elsewhere.received == []
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_what_may_pass_is_not_retried_here(http_endpoint: Serve, status: int) -> None:
+    server = http_endpoint(lambda _: Answer(status, b"SENTINEL"))
+    error = fails(server.url)
+    assert (error.cause, error.fault) == ("endpoint_unavailable", Fault.GOOGLE)
+    assert len(server.received) == 1
+
+
+def test_unreachable() -> None:
+    error = fails("http://user:SENTINEL@127.0.0.1:1/token")
+    assert (error.cause, error.fault) == ("endpoint_unreachable", Fault.OPERATOR)
+    assert "127.0.0.1:1 cannot be reached" in error.detail
+
+
+def test_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        assert fails(f"http://127.0.0.1:{listening.getsockname()[1]}").cause == "endpoint_timeout"
+
+
+def test_no_tls_there(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer())
+    assert fails(server.url.replace("http:", "https:")).cause == "endpoint_tls"
+
+
+@pytest.mark.parametrize("url", ["ftp://x/", "nonsense", "http://[::1", "http://" + "a" * 64 + ".invalid/"])
+def test_a_url_that_is_none(url: str) -> None:
+    assert fails(url).cause == "endpoint_misconfigured"
+
+
+def test_a_ca_bundle_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    error = fails("https://127.0.0.1:1/token")
+    assert error.cause == "endpoint_misconfigured"
+    assert "REQUESTS_CA_BUNDLE" in (error.remedy or "")
+
+
+def test_timeouts_together_stay_under_the_cache_s_deadline() -> None:
+    assert transport.CONNECT_TIMEOUT + transport.READ_TIMEOUT < 10
+
+
+TOKEN = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "description"),
+    [
+        ({"error": "invalid_grant", "error_description": "Bad."}, "invalid_grant", "Bad."),
+        ({"error": "invalid_grant"}, "invalid_grant", ""),
+        ({"error": {"status": "PERMISSION_DENIED", "message": "No."}}, "PERMISSION_DENIED", "No."),
+        ({"error": {"code": 403}}, "unknown", ""),
+        ({"error": "a b"}, "unknown", ""),
+        ({"error": "x", "error_description": f"was {TOKEN}, no"}, "x", "was ..., no"),
+        ({"error": "x", "error_description": "a\r\nb\x1b[31m\u202e"}, "x", "a b [31m"),
+        ({"error": "x", "error_description": "word " * 100}, "x", ("word " * 32).strip()),
+        ({"error": None}, "unknown", ""),
+        ({"other": TOKEN}, "unknown", ""),
+        ([TOKEN], "unknown", ""),
+        (TOKEN, "unknown", ""),
+        (None, "unknown", ""),
+    ],
+)
+def test_what_is_passed_on_of_an_error(http_endpoint: Serve, body: Any, code: str, description: str) -> None:
+    server = http_endpoint(lambda _: Answer(400, json.dumps(body).encode()))
+    with pytest.raises(EndpointRefused) as caught:
+        post(server.url)
+    assert (caught.value.status, caught.value.code, caught.value.description) == (400, code, description)
+
+
+def test_an_error_that_is_no_json(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer(404, b"<html>\xff"))
+    with pytest.raises(EndpointRefused) as caught:
+        post(server.url)
+    assert (caught.value.code, caught.value.description) == ("unknown", "")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import weakref
+
+import pytest
+from structlog.testing import capture_logs
+
+from proxy.errors import TokenError
+from proxy.identity.cache import TokenCache
+from proxy.settings.model import AutoIdentity, MetadataIdentity
+from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage
+
+OTHER = "https://orders-x7f3kq-uc.a.run.app"
+
+
+async def test_one_slot_for_each_identity_and_audience(stage: Stage) -> None:
+    source = stage.source()
+    slot = stage.cache.slot(AutoIdentity(), source, AUDIENCE)
+    assert stage.cache.slot(AutoIdentity(), source, AUDIENCE) is slot
+    assert stage.cache.slot(AutoIdentity(), source, OTHER) is not slot
+    assert stage.cache.slot(MetadataIdentity(), source, AUDIENCE) is not slot
+    assert source.fetches == 0
+
+
+async def test_each_audience_has_its_own_token(stage: Stage) -> None:
+    source = stage.source()
+    for audience in (AUDIENCE, OTHER):
+        token = await stage.cache.slot(AutoIdentity(), source, audience).get()
+        assert token.audience == audience
+    assert source.fetches == 2
+
+
+async def test_after_a_reload_the_token_stays_and_the_new_source_is_asked_next(stage: Stage) -> None:
+    before, after = stage.source(), stage.source()
+    slot = stage.cache.slot(AutoIdentity(), before, AUDIENCE)
+    token = await slot.get()
+    again = stage.cache.slot(AutoIdentity(), after, AUDIENCE)
+    assert again.current() is token
+    stage.watched.append(again)
+    await stage.pass_(3600)
+    assert (before.fetches, after.fetches) == (1, 1)
+
+
+async def test_retain_forgets_the_rest(stage: Stage) -> None:
+    source = stage.source()
+    kept = stage.cache.slot(AutoIdentity(), source, AUDIENCE)
+    gone = stage.cache.slot(AutoIdentity(), source, OTHER)
+    token = await gone.get()
+    stage.cache.retain([kept])
+    assert gone.current() is token  # for a request under way
+    assert stage.cache.slot(AutoIdentity(), source, AUDIENCE) is kept
+    assert stage.cache.slot(AutoIdentity(), source, OTHER) is not gone
+
+
+async def test_no_token_is_minted_for_a_slot_that_nobody_holds() -> None:
+    stage = Stage(maxsize=1)
+    source = stage.source()
+    held = stage.cache.slot(AutoIdentity(), source, AUDIENCE)
+    loose = stage.cache.slot(AutoIdentity(), source, OTHER)
+    await held.get()
+    await loose.get()
+    stage.cache.slot(MetadataIdentity(), source, AUDIENCE)  # the cache holds one
+    stage.watched.append(held)
+    fallen = weakref.ref(loose)
+    del loose
+    gc.collect()
+    assert fallen() is None
+    assert source.fetches == 2
+    await stage.pass_(3600)
+    assert source.fetches == 3  # the one that a route holds goes on
+    assert held.current() is not None
+    assert stage.clock.sleeping == 1
+    await stage.cache.close()
+
+
+async def test_close_leaves_no_task_and_no_waiter(stage: Stage) -> None:
+    source = stage.source()
+    source.hold.clear()
+    slot = stage.cache.slot(AutoIdentity(), source, AUDIENCE)
+    waiting = asyncio.create_task(slot.get())
+    await asyncio.sleep(0.01)
+    await stage.cache.close()
+    with pytest.raises(TokenError) as caught:
+        await waiting
+    assert caught.value.cause == "closed"
+    source.hold.set()
+    with pytest.raises(TokenError) as caught:
+        await slot.get()
+    assert caught.value.cause == "closed"
+    assert len(stage.cache._tasks) == 0
+
+
+async def test_closed_before_a_flight_has_begun(stage: Stage) -> None:
+    slot = stage.cache.slot(AutoIdentity(), stage.source(), AUDIENCE)
+    outcome = slot._take_off()
+    await stage.cache.close()
+    await asyncio.sleep(0)
+    assert isinstance(outcome.result(), TokenError)
+
+
+async def test_by_default_it_runs_on_real_time_and_logs() -> None:
+    cache = TokenCache()
+    source = FakeSource(FakeClock())
+    source.clock._wall = cache._shared.clock.wall()
+    slot = cache.slot(AutoIdentity(), source, AUDIENCE)
+    with capture_logs() as logs:
+        token = await slot.get()
+    assert slot.current() is token
+    assert [line["event"] for line in logs] == ["token_fetched"]
+    assert token.value not in repr(logs)
+    await cache.close()

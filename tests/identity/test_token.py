@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import Fault, TokenError
+from proxy.identity.token import IdToken
+from tests.identity.fakes import AUDIENCE, EMAIL, b64, jwt
+
+GOOD: dict[str, Any] = {
+    "aud": AUDIENCE,
+    "exp": 1_800_003_600,
+    "iat": 1_800_000_000,
+    "email": EMAIL,
+    "sub": "1234",
+}
+
+
+def test_reads_the_claims_of_a_signed_token() -> None:
+    value = jwt(GOOD)
+    token = IdToken.parse(f"\n{value}\n", origin="the test")
+    assert token == IdToken(value, AUDIENCE, 1_800_003_600.0, 1_800_000_000.0, EMAIL, "1234")
+
+
+def test_needs_aud_and_exp_alone() -> None:
+    token = IdToken.parse(jwt({"aud": AUDIENCE, "exp": 1.5}), origin="the test", audience=AUDIENCE)
+    assert (token.expires_at, token.issued_at, token.email, token.subject) == (1.5, None, None, None)
+
+
+def test_odd_claims_that_do_not_matter_are_left_out() -> None:
+    token = IdToken.parse(jwt({**GOOD, "email": ["x"], "sub": 7}), origin="the test")
+    assert (token.email, token.subject) == (None, None)
+
+
+def test_the_value_is_redacted() -> None:
+    value = jwt(GOOD)
+    token = IdToken.parse(value, origin="the test")
+    for text in (repr(token), str(token), f"{token}", f"{token!r}", f"{[token]}"):
+        assert value not in text
+        assert value.split(".")[2] not in text
+        assert AUDIENCE in text
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        [],
+        "text",
+        None,
+        {**GOOD, "aud": [AUDIENCE]},
+        {**GOOD, "aud": None},
+        {**GOOD, "exp": "1800003600"},
+        {**GOOD, "exp": True},
+        {**GOOD, "exp": float("nan")},  # passes every comparison with a clock
+        {**GOOD, "exp": float("inf")},
+        {**GOOD, "exp": 10**400},
+        {**GOOD, "iat": "yesterday"},
+    ],
+)
+def test_claims_that_are_none(claims: Any) -> None:
+    value = jwt(claims)
+    with pytest.raises(TokenError) as caught:
+        IdToken.parse(value, origin="the test")
+    assert caught.value.cause == "garbage"
+    assert caught.value.fault is Fault.GOOGLE
+    assert "the test" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "not a token",
+        "a.b",
+        "a.b.c.d",
+        "..",
+        f"a.{b64(b'[' * 100_000)}.c",
+        "<html><body>Sign in</body></html>",
+        # It becomes a header line.
+        f"a.{b64(json.dumps(GOOD).encode())}.c\r\nX-Evil: 1",
+        f"a b.{b64(json.dumps(GOOD).encode())}.c",
+        f"\u00e4.{b64(json.dumps(GOOD).encode())}.c",
+        f"a.{b64(json.dumps(GOOD).encode())}." + "c" * 16_384,
+    ],
+)
+def test_garbage_is_named_and_never_quoted(value: str) -> None:
+    with pytest.raises(TokenError) as caught:
+        IdToken.parse(value, origin="the test", fault=Fault.OPERATOR)
+    error = caught.value
+    assert error.cause == "garbage"
+    assert error.fault is Fault.OPERATOR
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+    assert not value or value not in f"{error}{error.detail}{error.log_detail}"
+
+
+def test_a_token_for_another_audience() -> None:
+    value = jwt(GOOD)
+    with pytest.raises(TokenError) as caught:
+        IdToken.parse(value, origin="the test", audience=AUDIENCE + "/")
+    assert caught.value.cause == "wrong_audience"
+    assert value not in f"{caught.value.detail}{caught.value.log_detail}"
+
+
+@given(st.text() | st.binary().map(lambda raw: f"a.{b64(raw)}.c"))
+def test_only_ever_a_token_error(value: str) -> None:
+    try:
+        token = IdToken.parse(value, origin="the test")
+    except TokenError as error:
+        assert error.cause == "garbage"  # noqa: PT017 -- the other outcome is fine too
+    else:
+        assert token.value.isascii()
