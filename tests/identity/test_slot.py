@@ -31,7 +31,7 @@ def slot_of(stage: Stage, source: FakeSource, audience: str = AUDIENCE) -> Token
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 -- it comes true in a thread
             await asyncio.sleep(0.001)
 
 
@@ -469,7 +469,8 @@ STEPS = st.lists(
 @given(steps=STEPS, ahead=st.sampled_from([210.0, 600.0]), seed=st.integers(0, 2**32))
 def test_hours_of_trouble(steps: list[tuple[str, float]], ahead: float, seed: int) -> None:
     """Whatever the clocks and the source do: no token with under 30 s left by either clock, no good token
-    withheld, and the source is not hammered."""
+    withheld, and the source is not hammered.
+    """
     asyncio.run(_trouble(steps, ahead, random.Random(seed)))
 
 
@@ -479,7 +480,9 @@ async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Ran
     clock = stage.clock
     source = stage.source(refresh_ahead=ahead)
     slot = slot_of(stage, source)
-    seen: dict[str, tuple[float, float]] = {}  # a token's value -> (its end by the wall clock, by the boot clock)
+    seen: dict[
+        str, tuple[float, float]
+    ] = {}  # a token's value -> (its end by the wall clock, by the boot clock)
     disturbed: list[float] = []  # when the wall clock was set, or the token's life: boot clock
 
     def note() -> None:
@@ -530,7 +533,7 @@ async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Ran
             try:
                 got = await slot.get()
             except TokenError:
-                assert had is None  # noqa: PT017 -- a good token is never thrown away
+                assert had is None  # a good token is never thrown away
             else:
                 note()
                 assert got is slot.current()

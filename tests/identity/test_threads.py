@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import subprocess
 import sys
@@ -52,10 +53,8 @@ async def test_an_exception_is_freed_without_the_cycle_collector() -> None:
 
     gc.disable()
     try:
-        try:
+        with contextlib.suppress(ValueError):
             await Threads("t").run(call, 5)
-        except ValueError:
-            pass
         await asyncio.sleep(0.05)  # the thread itself has to end
         assert held[0]() is None
     finally:
@@ -91,8 +90,7 @@ async def test_hung_calls_do_not_pile_up() -> None:
     finally:
         release.set()
     for thread in threads._abandoned:
-        while thread.is_alive():
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(thread.join, 5)
     assert await threads.run(lambda: 1, 5) == 1
 
 
@@ -105,14 +103,13 @@ async def test_a_cancelled_wait_abandons_the_thread() -> None:
         release.wait()
 
     waiting = asyncio.create_task(threads.run(hang, 5))
-    while not started.is_set():
-        await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(started.wait, 5)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert len(threads._abandoned) == 1
     release.set()
-    threads._abandoned[0].join(5) if not threads._abandoned[0].is_alive() else await asyncio.sleep(0.05)
+    await asyncio.to_thread(threads._abandoned[0].join, 5)
 
 
 SCRIPT = """

@@ -35,6 +35,7 @@ class FileSource:
             version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             read = self._read
             if read is not None and read[0] == version:
+                self._warn(read[1], audience)
                 return read[1]
             with self._path.open("rb") as file:
                 text = file.read(_MAX_BYTES)

@@ -71,7 +71,7 @@ class Transport:
         """
         import requests  # noqa: PLC0415
 
-        host = urlsplit(url).netloc.rpartition("@")[2]
+        host = _host(url)
         try:
             response = self._session.request(
                 method,
@@ -101,6 +101,14 @@ class Response:
         self.status = status
         self.headers = headers
         self.data = data
+
+
+def _host(url: str) -> str:
+    """For messages: without a password that somebody may have put into the URL."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return "the token endpoint"
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -142,7 +142,8 @@ def test_types_of_a_later_version(google: HttpEndpoint, tmp_path: Path, kind: st
 
 def test_a_login_mends_a_running_proxy_and_then_it_stays(google: HttpEndpoint, tmp_path: Path) -> None:
     source = AutoSource(
-        GoogleEndpoints(token_endpoint=google.url, metadata_host="127.0.0.1:1"), {"CLOUDSDK_CONFIG": str(tmp_path)}
+        GoogleEndpoints(token_endpoint=google.url, metadata_host="127.0.0.1:1"),
+        {"CLOUDSDK_CONFIG": str(tmp_path)},
     )
     with capture_logs() as logs:
         fails(source)

@@ -95,7 +95,7 @@ def test_unreadable(tmp_path: Path) -> None:
     assert "Is a directory" in error.detail
 
 
-@pytest.mark.parametrize("text", [b"", b"SENTINEL", b"\xff\xfe" * 100_000])
+@pytest.mark.parametrize("text", [b"", b"SENTINEL", b"\xff\xfe" * 100_000], ids=["empty", "text", "bytes"])
 def test_garbage(tmp_path: Path, text: bytes) -> None:
     path = tmp_path / "token"
     path.write_bytes(text)

@@ -19,7 +19,9 @@ FLAVOR = {"Metadata-Flavor": "Google"}
 
 def mint(received: Received) -> Answer:
     audience = parse_qs(urlsplit(received.path).query)["audience"][0]
-    return Answer(body=jwt({"aud": audience, "exp": time.time() + 3600, "email": EMAIL}).encode(), headers=FLAVOR)
+    return Answer(
+        body=jwt({"aud": audience, "exp": time.time() + 3600, "email": EMAIL}).encode(), headers=FLAVOR
+    )
 
 
 def fails(host: str, account: str = "default") -> TokenError:

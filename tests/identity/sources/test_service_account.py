@@ -135,6 +135,7 @@ def test_unreadable(tmp_path: Path) -> None:
             "private key that cannot be used",
         ),
     ],
+    ids=range(9),  # not the text: it would be in the file's path
 )
 def test_a_broken_file(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "key.json"
@@ -148,7 +149,10 @@ def test_a_broken_file(tmp_path: Path, text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("description", "remedy"),
     [
-        ("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.", "clock"),
+        (
+            "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.",
+            "clock",
+        ),
         ("Invalid grant: account not found", f"{EMAIL} was deleted"),
         ("Invalid JWT Signature.", f"keys list --iam-account={EMAIL}"),
     ],
