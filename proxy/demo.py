@@ -7,15 +7,14 @@ may call user-profiles, and may not call search.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Iterator
-from errno import EADDRINUSE
 from urllib.parse import urlsplit
 
 import click
 
 from proxy.emulator import DEMO, Emulator
 from proxy.emulator.command import stop_requested
+from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
     GoogleEndpoints,
     MetadataIdentity,
@@ -26,6 +25,7 @@ from proxy.settings.model import (
 )
 
 PORT = 8080
+DRAIN = 1.0  # seconds: an event stream left open in the other terminal does not hold up Ctrl-C
 
 
 def run() -> int:
@@ -35,18 +35,29 @@ def run() -> int:
 
 
 async def _serve() -> None:
-    from proxy.server import Server  # noqa: PLC0415 - the composition root pulls in everything
-
     stop = stop_requested()
     async with Emulator(DEMO) as emulator:
-        server = Server(settings_for(emulator, PORT if is_free(PORT) else 0))
-        await server.start()
+        server = await _start(emulator)
         try:
             for line in lines_to_paste(emulator, server.addresses[0].port):
                 click.echo(line)
             await stop.wait()
         finally:
-            await server.stop()
+            await server.stop(drain=DRAIN)
+
+
+async def _start(emulator: Emulator) -> Server:
+    """On the port that everyone remembers, or, where that is taken, on any."""
+    try:
+        return await _started(settings_for(emulator, PORT))
+    except ListenFailed:
+        return await _started(settings_for(emulator, 0))
+
+
+async def _started(settings: Settings) -> Server:
+    server = Server(settings)
+    await server.start()
+    return server
 
 
 def settings_for(emulator: Emulator, port: int) -> Settings:
@@ -94,16 +105,3 @@ def _route(name: str, url: str) -> Route:
         path=f"/{name}",
         strip_prefix=True,
     )
-
-
-def is_free(port: int) -> bool:
-    """On both loopback addresses that `localhost` stands for."""
-    return not (_is_taken(socket.AF_INET, "127.0.0.1", port) or _is_taken(socket.AF_INET6, "::1", port))
-
-
-def _is_taken(family: socket.AddressFamily, address: str, port: int) -> bool:
-    try:
-        socket.create_server((address, port), family=family).close()
-    except OSError as error:
-        return error.errno == EADDRINUSE  # not so where there is no IPv6
-    return False

@@ -26,7 +26,7 @@ async def test_it_says_what_to_export_and_ends_cleanly(
 ) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-X", "dev", "-W", "error", "-u", "-c", RUN),
+        *("-W", "error", "-u", "-c", RUN),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
