@@ -14,6 +14,7 @@ class Column:
     metric: str
     title: str
     digits: int = 0
+    compare: bool = False  # show ours / its, too
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -40,24 +41,15 @@ def spread(summary: Summary | None, digits: int = 2) -> str:
 
 
 def scenario_table(samples: Samples, columns: Sequence[Column], *, ours: str) -> str:
-    """One row a target; the first column's metric also as ours / its, where ours was measured."""
-    against = ours if ours in samples else None
-    head = ["target", *(c.title for c in columns), "rounds"]
-    if against:
-        head.append(f"{columns[0].title}: {against} / it")
+    """One row a target; and ours / its for the columns that ask for it, where ours was measured."""
+    compared = [c for c in columns if c.compare] if ours in samples else []
+    head = ["target", *(c.title for c in columns), "rounds", *(f"{c.title}: ours / it" for c in compared)]
     rows = []
-    for target in samples:
+    for target, taken in samples.items():
         summaries = [metric(samples, target, c.metric) for c in columns]
-        row = [
-            target,
-            *(number(s.median if s else None, c.digits) for s, c in zip(summaries, columns, strict=True)),
-            f"{sum(map(bool, samples[target]))}/{len(samples[target])}",
-        ]
-        if against:
-            row.append(
-                "" if target == against else spread(ratio(samples, against, target, columns[0].metric))
-            )
-        rows.append(row)
+        figures = [number(s.median if s else None, c.digits) for s, c in zip(summaries, columns, strict=True)]
+        ratios = ["" if target == ours else spread(ratio(samples, ours, target, c.metric)) for c in compared]
+        rows.append([target, *figures, f"{sum(map(bool, taken))}/{len(taken)}", *ratios])
     return table(head, rows)
 
 
@@ -82,7 +74,9 @@ def unloaded(samples: Samples, *, below: float = 85) -> list[str]:
     for target in samples:
         busy = metric(samples, target, "busy")
         if busy is not None and busy.median < below:
-            lines.append(f"{target} was only {busy.median:.0f}% busy: it was not the limit in this run")
+            lines.append(
+                f"{target} was only {busy.median:.0f}% busy: the load, or another process, was the limit"
+            )
     return lines
 
 

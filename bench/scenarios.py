@@ -193,11 +193,11 @@ def stall(where: Range, instance: Instance) -> Sample:
     return Sample({"growth": (peak - before) / receiver.MIB})
 
 
-_RATE = Column("rps", "requests/s")
-_CPU = Column("cpu", "CPU us/request", 1)
+_RATE = Column("rps", "requests/s", compare=True)
+_CPU = Column("cpu", "CPU us/request", 1, compare=True)
 _BUSY = Column("busy", "core %")
-_TAILS = (Column("p50", "p50 us"), Column("p99", "p99 us"))
-_BULK = (Column("mb_s", "MB/s"), Column("cpu", "CPU ms/body", 2), _BUSY)
+_TAILS = (Column("p50", "p50 us", compare=True), Column("p99", "p99 us"))
+_BULK = (Column("mb_s", "MB/s", compare=True), Column("cpu", "CPU ms/body", 2, compare=True), _BUSY)
 
 
 def _by_scheme(scheme: str) -> list[Scenario]:
@@ -237,7 +237,7 @@ SCENARIOS: dict[str, Scenario] = {
             "memory",
             f"resident memory, https upstream; {IDLE_CONNECTIONS:,} idle connections",
             (
-                Column("idle", "idle MB", 1),
+                Column("idle", "idle MB", 1, compare=True),
                 Column("loaded", "after load MB", 1),
                 Column("connection", "KB/idle connection", 1),
             ),
@@ -249,7 +249,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "startup",
             "from start to the first answer through it, https upstream",
-            (Column("first", "ms"),),
+            (Column("first", "ms", compare=True),),
             startup,
             scheme="https",
             fresh=True,

@@ -28,18 +28,20 @@ def test_a_scenario_shows_medians_and_ours_against_each() -> None:
         "envoy": [Sample({"rps": 1000, "p50": 30}), Sample(errors=("3 timeouts",))],
         "absent": [Sample(errors=("it said nothing",))] * 2,
     }
-    columns = (Column("rps", "requests/s"), Column("p50", "p50 us", 1))
+    columns = (Column("rps", "requests/s", compare=True), Column("p50", "p50 us", 1))
     assert scenario_table(samples, columns, ours=OURS) == (
-        "| target        | requests/s | p50 us | rounds | requests/s: idtoken-proxy / it |\n"
-        "| ------------- | ---------: | -----: | -----: | -----------------------------: |\n"
-        "| idtoken-proxy |      1,500 |   15.0 |    2/2 |                                |\n"
-        "| envoy         |      1,000 |   30.0 |    1/2 |               2.00 (2.00-2.00) |\n"
-        "| absent        |          - |      - |    0/2 |                              - |"
+        "| target        | requests/s | p50 us | rounds | requests/s: ours / it |\n"
+        "| ------------- | ---------: | -----: | -----: | --------------------: |\n"
+        "| idtoken-proxy |      1,500 |   15.0 |    2/2 |                       |\n"
+        "| envoy         |      1,000 |   30.0 |    1/2 |      2.00 (2.00-2.00) |\n"
+        "| absent        |          - |      - |    0/2 |                     - |"
     )
 
 
 def test_without_ours_there_is_nothing_to_compare() -> None:
-    shown = scenario_table({"envoy": [Sample({"rps": 1})]}, (Column("rps", "requests/s"),), ours=OURS)
+    shown = scenario_table(
+        {"envoy": [Sample({"rps": 1})]}, (Column("rps", "requests/s", compare=True),), ours=OURS
+    )
     assert "/ it" not in shown
 
 
