@@ -16,8 +16,8 @@ from proxy.policy.request import Request
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-# RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it.
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{0,5}))?")
+# RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
 _MEMO_LIMIT = 256
 
 
@@ -72,7 +72,7 @@ class Guard:
         listed = False
         if origin is not None:
             listed = origin.lower() in self._origins
-            if not listed and origin.lower() != caller.origin:
+            if not listed and (not origin or origin.lower() != caller.origin):  # no Host, no own origin
                 shown = origin.decode("ascii", "replace") if len(origin) <= 256 else "too long to show"
                 raise Refused(
                     f'a page of origin "{shown}" may not use this proxy',
