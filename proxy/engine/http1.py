@@ -70,7 +70,7 @@ class _LineTable:
         if _FIELD_NAME(spelled) is None:
             return None
         name = spelled.lower()
-        known = (name, self._kind_of(name), name not in _SECRET_FIELDS)
+        known = (name, self._kind_of(name), fields.folded(name) not in _SECRET_FIELDS)
         if len(spelled) <= _MEMO_LINE_OCTETS:
             if len(self._names) >= _MEMO_LINES:
                 self._names.clear()
@@ -84,7 +84,10 @@ _response_lines = _LineTable(fields.response_kind)
 
 def parse_request(block: bytes) -> Request:
     """A head without the empty line that ends it. Raises MalformedRequest, HeadTooLarge for too many fields."""
-    lines = iter(block.split(b"\r\n"))
+    split = block.split(b"\r\n")
+    if len(split) - 1 > MAX_FIELDS:
+        raise HeadTooLarge(f"more than {MAX_FIELDS} header fields")
+    lines = iter(split)
     match = _REQUEST_LINE(next(lines))
     if match is None:
         raise _bad_request_line(block)
@@ -106,8 +109,6 @@ def parse_request(block: bytes) -> Request:
             special.append(field)
         else:
             passing.append(field.wire)
-    if len(passing) + len(special) > MAX_FIELDS:
-        raise HeadTooLarge(f"more than {MAX_FIELDS} header fields")
     request.passing = passing
     _apply_request_fields(request, special)
     if not request.target.startswith(b"/"):
@@ -267,7 +268,10 @@ def _parse_status_line(line: bytes) -> tuple[int, bytes, bool]:
 
 def parse_response(block: bytes) -> Response:
     """A head without the empty line that ends it. Raises MalformedResponse."""
-    lines = iter(block.split(b"\r\n"))
+    split = block.split(b"\r\n")
+    if len(split) - 1 > MAX_FIELDS:
+        raise MalformedResponse(f"the receiver's answer has more than {MAX_FIELDS} header fields")
+    lines = iter(split)
     first = next(lines)
     response = Response()
     response.status, response.status_line, http10 = _status_lines.get(first) or _parse_status_line(first)
@@ -287,8 +291,6 @@ def parse_response(block: bytes) -> Response:
             special.append(field)
         else:
             passing.append(field.wire)
-    if len(passing) + len(special) > MAX_FIELDS:
-        raise MalformedResponse(f"the receiver's answer has more than {MAX_FIELDS} header fields")
     response.passing = passing
     _apply_response_fields(response, special)
     return response

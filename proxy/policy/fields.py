@@ -5,6 +5,7 @@ A kind is a plain int, PASS is 0: the engine tests it once for each line of each
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 PASS: Final = 0
@@ -69,6 +70,8 @@ RESPONSE_KINDS: Final = {
     b"proxy-authenticate": DROP,
 }
 
+_NEITHER_LETTER_NOR_DIGIT: Final = re.compile(rb"[^0-9A-Za-z]")
+
 # What a trailer section may not carry: framing, routing, authentication, connection (RFC 9110 section 6.5.1).
 TRAILER_FORBIDDEN: Final = (
     frozenset(REQUEST_KINDS)
@@ -89,17 +92,19 @@ TRAILER_FORBIDDEN: Final = (
 
 
 def request_kind(name: bytes) -> int:
-    """The kind of a request field; `name` is lower case.
-
-    Servers that hand headers to a program as variables fold `_` and `.` into `-`, so that `X_Serverless_Authorization`
-    becomes the token header over there (Traefik CVE-2026-54763, CVE-2026-88011): such an alias is dropped.
-    """
+    """The kind of a request field; `name` is lower case. An alias of a token header is dropped."""
     kind = REQUEST_KINDS.get(name)
     if kind is not None:
         return kind
-    if (b"_" in name or b"." in name) and name.replace(b"_", b"-").replace(b".", b"-") in TOKEN_HEADERS:
-        return DROP
-    return PASS
+    return DROP if folded(name) in TOKEN_HEADERS else PASS
+
+
+def folded(name: bytes) -> bytes:
+    """What a header's name may become where headers are handed to a program as variables: `X_Serverless_Authorization`
+    is the token header over there (Traefik CVE-2026-54763, CVE-2026-88011). Many servers fold `_` and `.`, some
+    (lighttpd, old httpd) whatever is neither letter nor digit.
+    """
+    return _NEITHER_LETTER_NOR_DIGIT.sub(b"-", name)
 
 
 def response_kind(name: bytes) -> int:
