@@ -11,8 +11,8 @@ import re
 
 from proxy.errors import MalformedRequest
 
-# A dot segment in any spelling, with path parameters too (`..;x`); an encoded slash, backslash or NUL; a backslash.
-_ESCAPES = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:;[^/]*)?(?=/|$)|%2f|%5c|%00|\\", re.IGNORECASE)
+# A dot segment in any spelling, with path parameters too (`..;x`, `..%3bx`); an encoded slash, backslash or NUL; a backslash.
+_ESCAPES = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:(?:;|%3b)[^/]*)?(?=/|$)|%2f|%5c|%00|\\", re.IGNORECASE)
 
 
 class PathMap:
