@@ -7,7 +7,7 @@ line is written there is nothing left to strip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from proxy.policy.guard import Caller
 from proxy.policy.request import Request, Response
@@ -23,8 +23,8 @@ class TokenLines:
     passes, `beside` where it does.
     """
 
-    alone: bytes
-    beside: bytes
+    alone: bytes = field(repr=False)
+    beside: bytes = field(repr=False)
     keeps_authorization: bool  # whether `beside` leaves the app's own Authorization in place
 
 
