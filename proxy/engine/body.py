@@ -113,7 +113,8 @@ class ChunkedReader:
             else:
                 end = data.find(b"\r\n", at)
                 limit = MAX_CHUNK_LINE if self._state == _SIZE else MAX_TRAILER_OCTETS
-                if (end if end >= 0 else size) - at > limit:
+                # A line that has yet to end may already hold its CR, which does not count.
+                if (end if end >= 0 else size - data.endswith(b"\r")) - at > limit:
                     raise ValueError("a chunk's line is too long")
                 if end < 0:
                     self._partial = data[at:]
