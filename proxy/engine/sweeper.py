@@ -24,7 +24,9 @@ class Watched(Protocol):
 
 
 class Sweeper:
-    """`now`: seconds of running time. Deadlines are met at most one `interval` late."""
+    """`now`: seconds of running time as of the last sweep, so that a deadline reckoned from it is met at most one
+    `interval` early or late.
+    """
 
     def __init__(self, interval: float, clock: Callable[[], float] | None = None) -> None:
         self.interval = interval
@@ -55,7 +57,15 @@ class Sweeper:
         self.now = now = self.now + min(time - self._swept_at, 4 * self.interval)
         self._swept_at = time
         for one in [one for one in self._watched if one.deadline <= now]:
-            one.expire()
+            if one.deadline > now or one not in self._watched:  # one before it has seen to this one, too
+                continue
+            try:
+                one.expire()
+            except Exception as error:  # noqa: BLE001 -- a bug in one must not stop the deadlines of all
+                self._watched.discard(one)
+                self._loop.call_exception_handler(
+                    {"message": "a deadline's handler failed", "exception": error}
+                )
         self._handle = self._loop.call_later(self.interval, self._sweep) if self._watched else None
 
     def close(self) -> None:
