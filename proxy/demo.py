@@ -6,17 +6,19 @@ may call user-profiles, and may not call search.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import click
+import uvloop
 
+from proxy import logs
 from proxy.emulator import DEMO, Emulator
 from proxy.emulator.command import stop_requested
 from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
     GoogleEndpoints,
+    LogSettings,
     MetadataIdentity,
     Route,
     Settings,
@@ -30,7 +32,8 @@ DRAIN = 1.0  # seconds: an event stream left open in the other terminal does not
 
 def run() -> int:
     """The exit code: 0 after Ctrl-C or SIGTERM."""
-    asyncio.run(_serve())
+    logs.configure(LogSettings(level="warning"))
+    uvloop.run(_serve())
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import signal
@@ -204,7 +205,9 @@ class Server:
             try:
                 server = await loop.create_server(self._front, host, port, backlog=_BACKLOG)
             except OSError as error:
-                if bound and host == "::1":  # a machine without IPv6, or with it and the port taken there
+                # Only where there is no IPv6 at all. A port that someone else has there is an error: an app that says
+                # localhost would talk to that someone.
+                if bound and host == "::1" and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
                     log.debug("IPv6 loopback is not available", reason=error.strerror)
                     continue
                 raise ListenFailed(

@@ -1,0 +1,143 @@
+"""The commands. Exit codes: 0 done; 1 failed at run time; 2 bad usage or configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from proxy import __version__
+from proxy.errors import ConfigError, Fault, ProxyError
+from proxy.settings.model import Settings
+
+_CONFIG_HELP = (
+    "The configuration file. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, "
+    "then /etc/idtoken-proxy/proxy.yaml."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="idtoken-proxy")
+def commands() -> None:
+    """Call private Google Cloud services as plain localhost URLs.
+
+    \b
+    Without Google, to see it work:   idtoken-proxy demo
+    One service, no file:             idtoken-proxy serve --upstream https://SERVICE.a.run.app
+    Several routes:                   idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
+    """
+
+
+@commands.command()
+@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+@click.option(
+    "--upstream", metavar="URL", help="One receiver and no file, such as https://SERVICE.a.run.app."
+)
+@click.option(
+    "--audience", metavar="AUD", help="With --upstream, where the audience is not the receiver's URL."
+)
+@click.option(
+    "--listen", metavar="ADDR", help="With --upstream; default localhost:8080. Port 0 takes a free one."
+)
+def serve(file: str | None, upstream: str | None, audience: str | None, listen: str | None) -> int:
+    """Run the proxy.
+
+    \b
+    idtoken-proxy serve --upstream https://user-profiles-x7f3kq-uc.a.run.app
+    curl http://localhost:8080/
+
+    SIGTERM and SIGINT let open requests finish and exit with 0; a second one ends at once.
+    """
+    if upstream is None:
+        if audience is not None or listen is not None:
+            raise click.UsageError("--audience and --listen go with --upstream; with a file, say it there")
+        settings = _load(file)
+    elif file is not None:
+        raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
+    else:
+        from proxy.settings.load import settings_from_upstream  # noqa: PLC0415 -- pydantic: only what is needed
+
+        settings = settings_from_upstream(upstream, audience, listen, os.environ)
+
+    from proxy import logs, server  # noqa: PLC0415 -- uvloop and ssl: not for `check`
+
+    logs.configure(settings.log)
+    return server.run(settings)
+
+
+@commands.command()
+@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+def check(file: str | None) -> int:
+    """Validate the configuration: every mistake at once, each with its file, line and key."""
+    settings = _load(file)
+    for route in settings.routes:
+        match = f"{route.host or '*'}{route.path}"
+        click.echo(f"{route.name}: {match} -> {route.upstream}")
+        click.echo(f"    audience {route.audience or 'none'}, identity {type(route.identity).__name__}")
+    click.echo("OK")
+    return 0
+
+
+@commands.command()
+def schema() -> int:
+    """Print the JSON Schema of the configuration, for editors.
+
+    \b
+    idtoken-proxy schema > proxy.schema.json
+    and as the first line of the file:   # yaml-language-server: $schema=proxy.schema.json
+    """
+    from proxy.settings.schema import schema_text  # noqa: PLC0415
+
+    click.echo(schema_text())
+    return 0
+
+
+@commands.command()
+@click.option(
+    "-c", "--config", "file", metavar="FILE", help="The world: services, accounts, who may invoke what."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@click.option(
+    "--port", default=8090, show_default=True, help="Of the issuers; the services follow. 0: free ones."
+)
+def emulate(file: str | None, host: str, port: int) -> int:
+    """Run the local Google: token issuers, public keys, and private receivers that check tokens."""
+    from proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
+
+    return run_emulator(file, host, port)
+
+
+@commands.command()
+def demo() -> int:
+    """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal."""
+    from proxy import demo as demonstration  # noqa: PLC0415 -- as above
+
+    return demonstration.run()
+
+
+def _load(file: str | None) -> Settings:
+    from proxy.settings.load import default_config_path, load_settings  # noqa: PLC0415
+
+    return load_settings(file if file is not None else default_config_path(os.environ), os.environ)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Runs a command and exits."""
+    try:
+        code = commands.main(args=argv, prog_name="idtoken-proxy", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except ConfigError as error:
+        click.echo(error.detail, err=True)
+        sys.exit(2)
+    except ProxyError as error:
+        click.echo(f"{error.title}: {error.detail}", err=True)
+        if error.remedy is not None:
+            click.echo(f"  {error.remedy}", err=True)
+        sys.exit(2 if error.fault is Fault.OPERATOR else 1)
+    sys.exit(code or 0)
