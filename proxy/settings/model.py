@@ -38,7 +38,8 @@ Address: TypeAlias = TcpAddress | UnixAddress
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """A receiver: `host` is lower case, an IPv6 address without brackets; `base_path` is "" or "/x/y", never
-    with a slash at its end."""
+    with a slash at its end.
+    """
 
     scheme: Literal["http", "https"]
     host: str
@@ -193,7 +194,8 @@ class LogSettings:
 class Route:
     """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end); `host` is lower case or None for
     every host; `audience` is None only where `identity` is NoIdentity; `methods` None means all but CONNECT
-    and TRACE."""
+    and TRACE.
+    """
 
     name: str
     upstream: Upstream

@@ -1,0 +1,59 @@
+"""Environment variables: in strings (`${NAME}`, `${NAME:-default}`), and those that override keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from proxy.settings.mistakes import Location
+
+_REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{)")
+
+OVERRIDES: Final[Mapping[str, Location]] = {
+    "IDTOKEN_PROXY_LISTEN": ("listen",),
+    "IDTOKEN_PROXY_ADMIN": ("admin",),
+    "IDTOKEN_PROXY_LOG_LEVEL": ("log", "level"),
+    "IDTOKEN_PROXY_LOG_FORMAT": ("log", "format"),
+}
+
+
+def substitute(text: str, environ: Mapping[str, str]) -> str:
+    """As in a shell, `:-` also stands in for an empty variable; `$${` is a literal `${`. ValueError names every
+    variable that is not set.
+    """
+    if "${" not in text:
+        return text
+    unset: list[str] = []
+
+    def value(match: re.Match[str]) -> str:
+        literal, name, default, malformed = match.groups()
+        if literal:
+            return "${"
+        if malformed:
+            raise ValueError(
+                "${ begins no variable; write ${NAME} or ${NAME:-default}, and $${ for a literal ${"
+            )
+        found = environ.get(name)
+        if default is not None:
+            return found or str(default)
+        if found is None:
+            unset.append(name)
+        return found or ""
+
+    result = _REFERENCE.sub(value, text)
+    if unset:
+        names = " and ".join(dict.fromkeys(unset))
+        raise ValueError(
+            f"environment variable {names} is not set; set it, or write ${{{unset[0]}:-default}}"
+        )
+    return result
+
+
+def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, Location, object]]:
+    """(variable, key, value) of each that is set and not empty; several listeners are divided by commas."""
+    for name, location in OVERRIDES.items():
+        value = environ.get(name)
+        if value:
+            several = [part.strip() for part in value.split(",")]
+            yield name, location, several if location == ("listen",) and len(several) > 1 else value

@@ -1,0 +1,106 @@
+"""Mistakes in a configuration: where each stands, and the words for those that pydantic finds."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from proxy.errors import Problem
+from proxy.settings.values import shown
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Location: TypeAlias = tuple[str | int, ...]
+Mistake: TypeAlias = tuple[Location, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the values of `tree` came from. `elsewhere`: those that stand in no file: (place, key)."""
+
+    file: str
+    tree: object
+    lines: Mapping[Location, int] = field(default_factory=dict)
+    elsewhere: Mapping[Location, tuple[str, str]] = field(default_factory=dict)
+
+    def problem(self, location: Location, message: str) -> Problem:
+        for length in range(len(location), 0, -1):
+            place = self.elsewhere.get(location[:length])
+            if place is not None:
+                return Problem(place[0], 0, place[1], message)
+        return Problem(self.file, self.line(location), dotted(location), message)
+
+    def line(self, location: Location) -> int:
+        """Of the deepest part of `location` that is there."""
+        while location and location not in self.lines:
+            location = location[:-1]
+        return self.lines.get(location, 0)
+
+
+def in_tree(tree: object, location: Location, *, missing: bool = False) -> Location:
+    """Pydantic's location without what is no key of the document: tags of unions, positions in a list that
+    was a single value. `missing`: the last part is a key that should be there.
+    """
+    found: list[str | int] = []
+    node: Any = tree
+    for part in location[:-1] if missing else location:
+        if not (
+            part in node if isinstance(node, dict) else isinstance(node, list) and part in range(len(node))
+        ):
+            continue
+        node = node[part]
+        found.append(part)
+    return (*found, location[-1]) if missing else tuple(found)
+
+
+def dotted(location: Location) -> str:
+    """`routes[0].match.path`"""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return "".join(parts).removeprefix(".")
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    by_lower = {word.lower(): word for word in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return by_lower[near[0]] if near else None
+
+
+def unknown_key(name: str, known: Iterable[str]) -> str:
+    near = nearest(name, known)
+    if near is not None:
+        return f'unknown key; did you mean "{near}"?'
+    return f"unknown key; known here: {', '.join(known)}"
+
+
+def worded(error: ErrorDetails) -> str:
+    """For everything but unknown keys."""
+    given = shown(error["input"])
+    match error["type"]:
+        case "value_error":
+            return str(error["ctx"]["error"])
+        case "missing":
+            return "is missing"
+        case "literal_error":
+            return _choice(error["input"], re.findall("'([^']*)'", error["ctx"]["expected"]))
+        case "union_tag_invalid":
+            return _choice(error["ctx"]["tag"], re.findall("'([^']*)'", error["ctx"]["expected_tags"]))
+        case "union_tag_not_found":
+            return "says no type; write auto, none, or a mapping such as {type: metadata}"
+        case "bool_type":
+            return f"must be true or false, not {given}"
+        case "list_type":
+            return f"must be a list, not {given}"
+        case "too_short":
+            return "must not be empty"
+        case _:  # model_type, model_attributes_type
+            return f"must be a mapping of keys to values, not {given}"
+
+
+def _choice(value: object, known: list[str]) -> str:
+    message = f"must be one of {', '.join(known)}, not {shown(value)}"
+    near = nearest(value, known) if isinstance(value, str) else None
+    return message if near is None else f'{message}; did you mean "{near}"?'

@@ -1,0 +1,133 @@
+"""A tree of plain values -> Document, and every mistake in it.
+
+What is wrong with one key must not hide what is wrong between others: mistaken keys are taken out, and the checks
+across keys run on what is left. A route whose own meaning is in doubt takes no part in them, so that no mistake is
+told twice in other words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from proxy.settings.checks import contradictions
+from proxy.settings.document import SECTIONS, Document, RouteEntry, RouteTimeouts, Timeouts
+from proxy.settings.mistakes import Location, Mistake, in_tree, nearest, unknown_key, worded
+from proxy.settings.pending import pending
+
+_MEANING = frozenset({"name", "upstream", "match", "audience", "identity"})  # of a route
+
+
+def validated(
+    tree: dict[str, Any], unreadable: Iterable[Location], file_path: Callable[[str], str]
+) -> tuple[Document | None, list[Mistake]]:
+    """The document where nothing is wrong. `unreadable`: locations whose mistakes are known already."""
+    known = set(unreadable)
+    try:
+        document = Document.model_validate(tree)
+    except ValidationError as error:
+        mistakes = _worded(error, tree)
+        wrong = known | {location for location, _ in mistakes}
+    else:
+        if not known:
+            mistakes = _across(document, dict(enumerate(document.routes)), file_path, tree)
+            return (None if mistakes else document), mistakes
+        mistakes, wrong = [], known
+    left, positions = _without(tree, wrong)
+    document = Document.model_validate(left)
+    doubts = _keys((), wrong, Document)
+    found = _across(document, dict(zip(positions, document.routes, strict=True)), file_path, tree)
+    mistakes += [mistake for mistake in found if not _follows(mistake[0], doubts)]
+    return None, [mistake for mistake in mistakes if mistake[0] not in known]
+
+
+def _across(
+    document: Document, routes: Mapping[int, RouteEntry], file_path: Callable[[str], str], tree: object
+) -> list[Mistake]:
+    found = (*contradictions(document, routes, file_path), *pending(document, routes))
+    return [(in_tree(tree, at, missing=at[-1] == "audience"), message) for at, message in found]
+
+
+def _worded(error: ValidationError, tree: object) -> list[Mistake]:
+    """A key that is missing because it is misspelt is one mistake."""
+    all_details = error.errors()
+    unknown = {
+        in_tree(tree, details["loc"]) for details in all_details if details["type"] == "extra_forbidden"
+    }
+    mistakes = []
+    for details in all_details:
+        location, message = _mistake(details, tree)
+        misspelt = (
+            at for at in unknown if at[:-1] == location[:-1] and nearest(str(at[-1]), [str(location[-1])])
+        )
+        if details["type"] != "missing" or not any(misspelt):
+            mistakes.append((location, message))
+    return mistakes
+
+
+def _mistake(details: ErrorDetails, tree: object) -> Mistake:
+    kind, at = details["type"], details["loc"]
+    if kind == "extra_forbidden":
+        return in_tree(tree, at), _unknown(at)
+    return in_tree(tree, at, missing=kind == "missing"), worded(details)
+
+
+def _unknown(at: Location) -> str:
+    *container, key = at
+    section = next((part for part in reversed(container) if isinstance(part, str)), "")
+    of_route = section == "timeouts" and len(container) > 1
+    if of_route and key in Timeouts.model_fields:
+        return "is a timeout of the whole proxy, not of one route; move it to the top-level timeouts"
+    entry = RouteTimeouts if of_route else SECTIONS[section]
+    return unknown_key(str(key), entry.model_fields)
+
+
+def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any], list[int]]:
+    """A copy that is valid, and the positions of the routes that are left in it."""
+    left = deepcopy(tree)
+    routes = left.get("routes")
+    positions = []
+    for index, route in enumerate(routes if isinstance(routes, list) else []):
+        if isinstance(route, dict) and not _keys(("routes", index), wrong, RouteEntry) & _MEANING:
+            positions.append(index)
+    for location in wrong:
+        whole = location[:1] if location[:1] == ("identity",) else location
+        _delete(left, whole)
+    left["routes"] = [routes[index] for index in positions] if isinstance(routes, list) else []
+    return left, positions
+
+
+def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteEntry]) -> set[str]:
+    """The keys of the mapping at `at` that are in doubt: mistaken themselves, or perhaps meant by an unknown one."""
+    doubts = set()
+    for location in wrong:
+        if location[: len(at)] == at and len(location) > len(at):
+            key = str(location[len(at)])
+            meant = key if key in entry.model_fields else nearest(key, entry.model_fields)
+            doubts.add(meant or key)
+    return doubts
+
+
+def _delete(tree: Any, location: Location) -> None:
+    """The key that `location` leads to; of a list's item, the whole list."""
+    while location and isinstance(location[-1], int):
+        location = location[:-1]
+    for part in location[:-1]:
+        if isinstance(tree, dict) and part not in tree:
+            return
+        tree = tree[part]
+    if location and isinstance(tree, dict):
+        tree.pop(location[-1], None)
+
+
+def _follows(location: Location, doubts: set[str]) -> bool:
+    """Whether a contradiction may only come of a key that is itself in doubt."""
+    if location[0] in ("listen", "admin"):
+        return bool(doubts & {"listen", "admin", "allow_remote"})
+    return (location[-1] == "audience" and "identity" in doubts) or (
+        location == ("routes",) and "routes" in doubts
+    )
