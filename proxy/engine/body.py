@@ -61,13 +61,12 @@ _SIZE, _DATA, _DATA_END, _TRAILER = range(4)
 
 
 class ChunkedReader:
-    """`trailers`: field lines that may be passed on, once `done`."""
+    """`trailers`: field lines that may be passed on; all of them once `done`."""
 
     __slots__ = (
         "_left",
         "_partial",
         "_state",
-        "_trailer_lines",
         "_trailer_octets",
         "done",
         "rest",
@@ -78,7 +77,6 @@ class ChunkedReader:
         self._state = _SIZE
         self._left = 0
         self._partial = b""  # of a line, or of the CRLF behind a chunk
-        self._trailer_lines: list[bytes] = []
         self._trailer_octets = 0
         self.trailers: list[bytes] = []
         self.done = False
@@ -130,9 +128,8 @@ class ChunkedReader:
                     self._trailer_octets += len(line) + 2
                     if self._trailer_octets > MAX_TRAILER_OCTETS:
                         raise ValueError("the trailer section is too long")
-                    self._trailer_lines.append(line)
+                    self.trailers += parse_trailers((line,))
                 else:
-                    self.trailers = parse_trailers(self._trailer_lines)
                     self.done = True
                     self.rest = data[at:]
                     break
