@@ -36,16 +36,25 @@ AccessLog = Callable[[Exchange], None]
 
 
 class Front:
-    """What all connections from apps share. `gateway` is replaced whole on a reload; an exchange keeps its own."""
+    """What all connections from apps share. A reload replaces the gateway whole; an exchange keeps its own."""
 
     def __init__(self, gateway: Gateway, sweeper: Sweeper, *, access_log: AccessLog | None = None) -> None:
-        self.gateway = gateway
+        self.adopt(gateway)
         self.sweeper = sweeper
         self.access_log = access_log
         self.draining = False
         self.connections: set[Downstream] = set()
         self.tunnels: set[Tunnel] = set()
         self.log = structlog.get_logger("proxy.engine")
+
+    def adopt(self, gateway: Gateway) -> None:
+        """The settings of every exchange that begins from now on."""
+        settings = gateway.settings
+        self.gateway = gateway
+        self.max_connections = settings.limits.connections
+        self.max_head = settings.limits.header_bytes
+        self.header_timeout = settings.timeouts.header
+        self.keepalive = settings.timeouts.keepalive
 
     def __call__(self) -> Downstream:
         """A protocol factory for a listener."""
@@ -105,12 +114,12 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
         front = self._front
-        if front.busy >= front.gateway.settings.limits.connections:
+        if front.busy >= front.max_connections:
             error = Overloaded(
-                f"{front.gateway.settings.limits.connections} connections are open",
+                f"{front.max_connections} connections are open",
                 remedy="raise limits: {connections: ...}, or let the app reuse its connections",
             )
-            front.log.warning("connection refused", limit=front.gateway.settings.limits.connections)
+            front.log.warning("connection refused", limit=front.max_connections)
             transport.write(answers.problem(error, None, head_only=False, closes=True))
             self._sweeper.watch(self)
             self.request_complete = False  # whatever it was about to send is not waited for, and discarded
@@ -121,7 +130,7 @@ class Downstream(asyncio.Protocol):
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         front.connections.add(self)
         self._sweeper.watch(self)
-        self.deadline = self.now + front.gateway.settings.timeouts.keepalive
+        self.deadline = self.now + front.keepalive
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -177,13 +186,12 @@ class Downstream(asyncio.Protocol):
             data = self._buffer = data[2:]
             self._searched = 0
         end = data.find(_HEAD_END, self._searched)
-        limits = self._front.gateway.settings.limits
-        if (end if end >= 0 else len(data)) > limits.header_bytes:
-            self._refuse(HeadTooLarge(f"the request head is larger than {limits.header_bytes} octets"))
+        if (end if end >= 0 else len(data)) > self._front.max_head:
+            self._refuse(HeadTooLarge(f"the request head is larger than {self._front.max_head} octets"))
             return False
         if end < 0:
             if not self._searched:
-                self.deadline = self.now + self._front.gateway.settings.timeouts.header
+                self.deadline = self.now + self._front.header_timeout
             self._searched = max(len(data) - 3, 1)
             return False
         self._searched = 0
@@ -202,8 +210,8 @@ class Downstream(asyncio.Protocol):
         try:
             request = exchange.open(block)
         except RequestError as error:
-            if exchange.request is not None and exchange.request.has_body:
-                self.request_complete = False
+            # More may come: its body, or, where the head could not be read, who knows what.
+            self.request_complete = exchange.request is not None and not exchange.request.has_body
             exchange.refuse(error)
             return
         if request.chunked or request.content_length:
@@ -241,6 +249,7 @@ class Downstream(asyncio.Protocol):
     def _refuse(self, error: RequestError) -> None:
         self._exchange = exchange = Exchange(self, self._front.gateway)
         exchange.started = monotonic()
+        self.request_complete = False
         exchange.refuse(error)
 
     # -- the exchange's side ---------------------------------------------------
@@ -253,10 +262,10 @@ class Downstream(asyncio.Protocol):
         if not self.keep or self._closing or self._front.draining:
             self._linger()
             return
-        self.deadline = self.now + self._front.gateway.settings.timeouts.keepalive
+        self.deadline = self.now + self._front.keepalive
         if self._buffer:
             self._advance()
-        if self._exchange is None:
+        if not self._buffer:
             self._resume()
 
     def on_exchange_broken(self, exchange: Exchange) -> None:
@@ -297,6 +306,8 @@ class Downstream(asyncio.Protocol):
             self._pause()
         elif self._reader is not None:
             self.pump()
+        elif not self._buffer:
+            self._resume()
 
     def drain(self) -> None:
         if self._exchange is None and not self._closing:

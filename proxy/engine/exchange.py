@@ -16,8 +16,11 @@ An event that a state does not know is a bug of ours: KeyError, and the connecti
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import structlog
 
 from proxy.engine import answers
 from proxy.engine.body import LAST_CHUNK, BodyReader, ChunkedReader, LengthReader, UntilCloseReader, chunk
@@ -42,6 +45,11 @@ if TYPE_CHECKING:
     from proxy.engine.downstream import Downstream
     from proxy.engine.upstream import UpstreamConnection
     from proxy.identity.cache import TokenSlot
+    from proxy.identity.token import IdToken
+
+T = TypeVar("T")
+
+log = structlog.get_logger("proxy.engine")
 
 WAITING: Final = "waiting"
 SENDING: Final = "sending"
@@ -175,28 +183,19 @@ class Exchange:
             return
         token = slot.current()
         if token is None:
-            self._task = asyncio.ensure_future(self._await_token(lane, request, slot))
+            self._await(
+                self._token(slot), lambda token: self._dispatch(lane, request, lane.token_lines(token))
+            )
         else:
             self._dispatch(lane, request, lane.token_lines(token))
 
-    async def _await_token(self, lane: Lane, request: Request, slot: TokenSlot) -> None:
+    async def _token(self, slot: TokenSlot) -> IdToken:
         limit = self.timeouts.connect + TOKEN_GRACE
         try:
             async with asyncio.timeout(limit):
-                token = await slot.get()
-        except TokenError as error:
-            self._task = None
-            self.refuse(error)
+                return await slot.get()
         except TimeoutError:
-            self._task = None
-            self.refuse(
-                TokenError(
-                    f"no ID token within {limit:g} s", cause="timeout", fault=Fault.GOOGLE, retry_after=5
-                )
-            )
-        else:
-            self._task = None
-            self._dispatch(lane, request, lane.token_lines(token))
+            raise TokenError(f"no ID token within {limit:g} s", cause="timeout", fault=Fault.GOOGLE) from None
 
     def _dispatch(self, lane: Lane, request: Request, token: TokenLines) -> None:
         self._head = outbound_head(
@@ -204,19 +203,27 @@ class Exchange:
         )
         connection = lane.pool.take()
         if connection is None:
-            self._task = asyncio.ensure_future(self._connect(lane))
+            self._await(lane.pool.connect(), self._send)
         else:
             self._send(connection)
 
-    async def _connect(self, lane: Lane) -> None:
+    def _await(self, awaited: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
+        """The one place where a request costs a task: its token or its connection is not at hand."""
+        self._task = asyncio.ensure_future(self._go_on(awaited, then))
+
+    async def _go_on(self, awaited: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
         try:
-            connection = await lane.pool.connect()
-        except UpstreamError as error:
+            result = await awaited
             self._task = None
-            self.refuse(error)
-        else:
+            then(result)
+        except ProxyError as error:
             self._task = None
-            self._send(connection)
+            self.fail(error)
+        except Exception:
+            # A bug of ours. The app must not wait for an answer that nobody is going to give.
+            log.exception("exchange failed", state=self.state)
+            self._task = None
+            self.fail(ProxyError("the proxy failed; its log says how"))
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._upstream = connection
@@ -278,7 +285,13 @@ class Exchange:
                 framing = _CHUNKED
         else:
             length = response.content_length
-        keep = request.keep_alive and self.state is RELAYING and not downstream.draining
+        # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
+        keep = (
+            request.keep_alive
+            and self.state is RELAYING
+            and not downstream.draining
+            and not request.websocket
+        )
         if length is None:
             if request.http10:
                 keep = False  # the end of the connection is the end of the body
@@ -364,7 +377,7 @@ class Exchange:
         ):
             # The receiver may have closed an idle connection just as it was used again (RFC 9112 section 9.3.1).
             self.state = TRANSITIONS[self.state][RETRY]
-            self._task = asyncio.ensure_future(self._connect(lane))
+            self._await(lane.pool.connect(), self._send)
             return
         self.fail(error)
 
@@ -372,7 +385,7 @@ class Exchange:
         self._downstream.hold(held=full)
 
     def on_deadline(self) -> None:
-        if self.state is SENT:
+        if self.state in (WAITING, SENT):
             self.fail(UpstreamTimeout(f"the receiver did not answer within {self.timeouts.response:g} s"))
             return
         moving = "request" if self.state is SENDING else "answer"

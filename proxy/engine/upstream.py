@@ -59,6 +59,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.listener: Listener | None = None
         self.deadline = NEVER
         self.answered = False
+        self.made = False
         self.lost = False
         self.transport: asyncio.Transport
         self._reader: BodyReader | None = None
@@ -68,6 +69,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
+        self.made = True
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         self.pool.register(self)
 
@@ -153,7 +155,14 @@ class UpstreamConnection(asyncio.Protocol):
         """The exchange is done with it."""
         self.listener = None
         self._reader = None
-        if reusable and not self.lost and not self.transport.is_closing():
+        transport = self.transport
+        # Octets of a request that the receiver answered without reading it would stand before the next one.
+        if (
+            reusable
+            and not self.lost
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
             self.pool.put(self)
         else:
             self.pool.unregister(self)
@@ -286,15 +295,20 @@ class Pool:
 
     async def _wrap(self, sock: socket.socket) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
+        connection = UpstreamConnection(self)
         try:
-            _, connection = await loop.create_connection(
-                lambda: UpstreamConnection(self),
+            await loop.create_connection(
+                lambda: connection,
                 sock=sock,
                 ssl=self._tls,
                 server_hostname=self.upstream.host if self._tls is not None else None,
             )
         except BaseException:
-            sock.close()
+            # Cancelled just as it came about, it would live on without an owner.
+            if connection.made:
+                connection.abort()
+            else:
+                sock.close()
             raise
         return connection
 
