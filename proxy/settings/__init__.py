@@ -1,18 +1,18 @@
 """YAML text -> frozen Settings, or every mistake at once, each with its file, line and key.
 
-    text -> yaml_lines -> document -> checks, pending -> resolve -> Settings
+    text -> yaml_lines (+ environment) -> validate -> resolve -> Settings
 
 model.py        what the rest of the proxy sees: frozen, resolved, nothing left to parse or to default
-load.py         the ways in: a file, or `serve --upstream`
-yaml_lines.py   YAML text -> plain values, and the line of every key
-environment.py  ${NAME} in strings; the variables that override keys
-document.py     the file's shape, key by key; entry.py and identities.py are parts of it
-values.py       times, sizes; addresses.py, urls.py and names.py: what else a key may hold
-validate.py     a tree of values -> Document, and every mistake in it
-checks.py       what no key can know alone
+load.py         the ways in: a file, or `serve --upstream`; where a file is looked for
+yaml_lines.py   YAML -> plain values and the line of every key
+environment.py  ${NAME} in strings, and the variables that override keys
+validate.py     plain values -> Document, and all mistakes
+document.py     what each key takes (pydantic), with identities.py and entry.py
+values.py, addresses.py, urls.py, names.py   one value each, parsed once: ValueError says what would be right
+checks.py       what keys say against each other
 pending.py      what the contract has and this version has not
-audience.py     the audience of a route that names none
-mistakes.py     where a mistake stands, and the words for those that pydantic finds
+audience.py     whom a token is for, where the route does not say
 resolve.py      Document -> Settings
+mistakes.py     where a mistake stands, and its words
 schema.py       the JSON Schema, for editors
 """

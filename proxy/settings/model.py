@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 # -- addresses ----------------------------------------------------------------
 
@@ -62,31 +62,38 @@ class Upstream:
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# -- identities ---------------------------------------------------------------
+# -- identities; `type` is the word for each in a configuration ----------------
 
 
 @dataclass(frozen=True, slots=True)
 class AutoIdentity:
     """Google's documented order: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server."""
 
+    type: ClassVar = "auto"
+
 
 @dataclass(frozen=True, slots=True)
 class NoIdentity:
     """A public route: no token is attached."""
 
+    type: ClassVar = "none"
+
 
 @dataclass(frozen=True, slots=True)
 class MetadataIdentity:
+    type: ClassVar = "metadata"
     service_account: str = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccountIdentity:
+    type: ClassVar = "service_account"
     key_file: str
 
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
+    type: ClassVar = "file"
     path: str
 
 
@@ -94,14 +101,18 @@ class FileIdentity:
 class UserIdentity:
     """`gcloud auth application-default login`."""
 
+    type: ClassVar = "user"
+
 
 @dataclass(frozen=True, slots=True)
 class GcloudIdentity:
+    type: ClassVar = "gcloud"
     account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImpersonatedIdentity:
+    type: ClassVar = "impersonated"
     service_account: str
     delegates: tuple[str, ...] = ()
     source: Identity = AutoIdentity()
@@ -109,12 +120,14 @@ class ImpersonatedIdentity:
 
 @dataclass(frozen=True, slots=True)
 class ExternalAccountIdentity:
+    type: ClassVar = "external_account"
     config_file: str
     service_account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CommandIdentity:
+    type: ClassVar = "command"
     argv: tuple[str, ...]
 
 
