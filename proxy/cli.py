@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 
 from proxy import __version__
-from proxy.errors import ConfigError, Fault, ProxyError
+from proxy.errors import ConfigError, ProxyError
 from proxy.settings.model import Settings
 
 _CONFIG_HELP = (
@@ -70,13 +70,21 @@ def serve(file: str | None, upstream: str | None, audience: str | None, listen: 
 @commands.command()
 @click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
 def check(file: str | None) -> int:
-    """Validate the configuration: every mistake at once, each with its file, line and key."""
+    """Validate the configuration: every mistake at once, each with its file, line and key.
+
+    \b
+    idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
+
+    Prints one line a route, or the mistakes, and exits with 0 or 2.
+    """
     settings = _load(file)
     for route in settings.routes:
-        match = f"{route.host or '*'}{route.path}"
-        click.echo(f"{route.name}: {match} -> {route.upstream}")
-        click.echo(f"    audience {route.audience or 'none'}, identity {type(route.identity).__name__}")
-    click.echo("OK")
+        match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
+        click.echo(
+            f"{route.name}: {match} -> {route.upstream}, audience {audience}, identity {route.identity.type}"
+        )
+    count = len(settings.routes)
+    click.echo(f"OK: {count} {'route' if count == 1 else 'routes'}")
     return 0
 
 
@@ -100,10 +108,21 @@ def schema() -> int:
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
 @click.option(
-    "--port", default=8090, show_default=True, help="Of the issuers; the services follow. 0: free ones."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8090,
+    show_default=True,
+    help="Of the issuers; the services follow. 0: free ones.",
 )
 def emulate(file: str | None, host: str, port: int) -> int:
-    """Run the local Google: token issuers, public keys, and private receivers that check tokens."""
+    """Run the local Google: token issuers, public keys, and private receivers that check tokens.
+
+    \b
+    idtoken-proxy emulate
+    idtoken-proxy emulate -c world.yaml
+
+    Prints what to export, so that the proxy, or any of Google's libraries, finds it.
+    """
     from proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
 
     return run_emulator(file, host, port)
@@ -139,5 +158,5 @@ def main(argv: list[str] | None = None) -> NoReturn:
         click.echo(f"{error.title}: {error.detail}", err=True)
         if error.remedy is not None:
             click.echo(f"  {error.remedy}", err=True)
-        sys.exit(2 if error.fault is Fault.OPERATOR else 1)
+        sys.exit(1)
     sys.exit(code or 0)

@@ -16,6 +16,7 @@ _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # What getaddrinfo takes for a number: 127.1, 0x7f000001, 2130706433. Only the plain form may pass, or checks by
 # address could be walked around (WHATWG URL, "ends in a number").
 _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", re.DOTALL)
 
 
@@ -42,6 +43,8 @@ def _host_name(name: str) -> str:
             return str(ipaddress.IPv4Address(name))
         except ValueError:
             raise ValueError(f"{shown(name)} is no IPv4 address; write it as 127.0.0.1") from None
+    if name.endswith("."):
+        raise ValueError(f"{shown(name)} ends in a dot; remove it")
     if not name.isascii():
         raise ValueError(f"{shown(name)} is not ASCII; write the name in its xn-- form")
     if len(name) > 253 or not _NAME.fullmatch(name):
@@ -50,18 +53,43 @@ def _host_name(name: str) -> str:
 
 
 def ip_address(host: str) -> IPAddress | None:
-    """None for a name; an IPv4 address that is wrapped in IPv6 (`::ffff:1.2.3.4`) comes out of it."""
+    """None for a name; an IPv4 address that is wrapped in IPv6 comes out of it: mapped (`::ffff:1.2.3.4`), 6to4
+    (RFC 3056) or NAT64 (RFC 6052).
+    """
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    return getattr(address, "ipv4_mapped", None) or address
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def is_loopback(host: str) -> bool:
     """`localhost` and what is under it (RFC 6761 section 6.3), 127.0.0.0/8, ::1."""
     address = ip_address(host)
     return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback
+
+
+def overlap(one: Address, other: Address) -> bool:
+    """Whether the two cannot both be listened on. Port 0 is never taken; `localhost` is both loopback addresses."""
+    if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
+        return one == other
+    if one.port != other.port or one.port == 0:
+        return False
+    return one.host == other.host or bool(_bound(one.host) & _bound(other.host))
+
+
+def _bound(host: str) -> frozenset[str]:
+    """What is bound, of the addresses that may overlap: an unspecified address is all of its family."""
+    address = ip_address(host)
+    if address is None:
+        return frozenset({"127.0.0.1", "::1"}) if is_loopback(host) else frozenset()
+    if address.is_unspecified:
+        return frozenset({str(address), "127.0.0.1", "::1"} if address.version == 6 else {host, "127.0.0.1"})
+    return frozenset({str(address)})
 
 
 def port(value: str, *, lowest: int) -> int:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
-from proxy.settings.addresses import is_loopback
+from proxy.settings.addresses import is_loopback, overlap
 from proxy.settings.audience import derived_audience
 from proxy.settings.document import Document, RouteEntry
 from proxy.settings.identities import Nobody
-from proxy.settings.mistakes import Location, Mistake
+from proxy.settings.mistakes import Location, Mistake, dotted
 from proxy.settings.model import Address, TcpAddress
 from proxy.settings.names import is_iap_client, url_variable
 
@@ -29,16 +29,14 @@ def contradictions(
     for index, route in routes.items():
         yield from _audience(document, route, ("routes", index))
     if document.tls.ca_file is not None:
-        path = file_path(document.tls.ca_file)
-        if not Path(path).is_file():
-            yield ("tls", "ca_file"), f"there is no file {path}"
+        yield from _certificates(file_path(document.tls.ca_file))
 
 
 def _listeners(document: Document) -> Iterator[Mistake]:
     places: list[tuple[Location, Address]] = [(("listen", i), a) for i, a in enumerate(document.listen)]
     if document.admin is not None:
         places.append((("admin",), document.admin))
-    taken: dict[Address, Location] = {}
+    taken: list[tuple[Location, Address]] = []
     for location, address in places:
         if not isinstance(address, TcpAddress):
             continue
@@ -50,8 +48,10 @@ def _listeners(document: Document) -> Iterator[Mistake]:
                     "identity; use localhost, or set allow_remote: true"
                 ),
             )
-        if address.port and taken.setdefault(address, location) != location:
-            yield location, f"{address} is already taken by {taken[address][0]}; choose another port"
+        before = next((place for place, other in taken if overlap(address, other)), None)
+        if before is not None:
+            yield location, f"{address} is already taken by {dotted(before)}; choose another port"
+        taken.append((location, address))
 
 
 def _names(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
@@ -115,3 +115,13 @@ def _audience(document: Document, route: RouteEntry, location: Location) -> Iter
                 "Proxy-Authorization"
             ),
         )
+
+
+def _certificates(path: str) -> Iterator[Mistake]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:  # an OSError too
+        yield ("tls", "ca_file"), f"{path} holds no certificate; it must be PEM (-----BEGIN CERTIFICATE-----)"
+    except OSError as error:
+        yield ("tls", "ca_file"), f"{path} cannot be read: {error.strerror}"

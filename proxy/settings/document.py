@@ -38,7 +38,7 @@ HeaderBytes: TypeAlias = Annotated[
     WithJsonSchema(
         {
             "anyOf": [
-                {"type": "integer", "minimum": 1024, "maximum": 16 * 1024**2},
+                {"type": "integer", "minimum": 1024, "maximum": 1024**2},
                 {"type": "string", "pattern": f"^{values.SIZE}$"},
             ]
         }

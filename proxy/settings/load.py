@@ -72,12 +72,12 @@ def settings_from_upstream(
         tree["listen"] = listen
         environ.pop("IDTOKEN_PROXY_LISTEN", None)  # what is said last and nearest counts
     options: dict[Location, str] = {
+        ("routes",): "--upstream",
         ("routes", 0, "upstream"): "--upstream",
         ("routes", 0, "audience"): "--audience",
         ("listen",): "--listen",
     }
-    elsewhere = {location: ("command line", option) for location, option in options.items()}
-    return _settings(Origin("command line", tree, {}, elsewhere), environ, "", set(), [])
+    return _settings(Origin("--upstream", tree, {}, options), environ, "", set(), [])
 
 
 def _settings(
@@ -94,8 +94,8 @@ def _settings(
     elsewhere = dict(origin.elsewhere)
     for name, location, value in overrides(environ):
         _put(tree, location, value)
-        elsewhere[location] = ("environment", name)
-    file_path = partial(_file_path, directory=directory, home=environ.get("HOME", ""))
+        elsewhere[location] = name
+    file_path = partial(_file_path, directory=directory, home=environ.get("HOME") or os.path.expanduser("~"))
     document, mistakes = validated(tree, unreadable, file_path)
     origin = replace(origin, elsewhere=elsewhere)
     problems += [origin.problem(location, message) for location, message in mistakes]
@@ -125,6 +125,6 @@ def _put(tree: dict[str, Any], location: Location, value: object) -> None:
 
 def _file_path(path: str, *, directory: str, home: str) -> str:
     """`~` is the home directory; what is relative is so to the configuration's directory."""
-    if home and (path == "~" or path.startswith("~/")):
+    if path == "~" or path.startswith("~/"):
         path = home + path[1:]
     return os.path.join(directory, path)  # noqa: PTH118 - keeps the path as it was written

@@ -20,18 +20,18 @@ Mistake: TypeAlias = tuple[Location, str]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the values of `tree` came from. `elsewhere`: those that stand in no file: (place, key)."""
+    """Where the values of `tree` came from. `elsewhere`: an option or a variable, for those that stand in no file."""
 
     file: str
     tree: object
     lines: Mapping[Location, int] = field(default_factory=dict)
-    elsewhere: Mapping[Location, tuple[str, str]] = field(default_factory=dict)
+    elsewhere: Mapping[Location, str] = field(default_factory=dict)
 
     def problem(self, location: Location, message: str) -> Problem:
         for length in range(len(location), 0, -1):
             place = self.elsewhere.get(location[:length])
             if place is not None:
-                return Problem(place[0], 0, place[1], message)
+                return Problem(place, 0, "", message)
         return Problem(self.file, self.line(location), dotted(location), message)
 
     def line(self, location: Location) -> int:

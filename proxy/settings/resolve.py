@@ -1,4 +1,4 @@
-"""A checked Document -> Settings: defaults filled in, timeouts merged, audiences derived, paths made absolute."""
+"""A checked Document -> Settings: defaults filled in, timeouts merged, audiences derived, paths made ones of the file system."""
 
 from __future__ import annotations
 
