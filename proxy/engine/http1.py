@@ -163,7 +163,8 @@ def _apply_request_fields(request: Request, special: list[Field]) -> None:
             request.te_trailers = b"trailers" in _list_members(value)
         elif kind == fields.FORWARDED_FOR:
             request.forwarded_for = (*request.forwarded_for, value)
-        elif kind == fields.VIA:
+        else:
+            assert kind == fields.VIA
             request.via = (*request.via, value)
     if request.chunked and (request.content_length is not None or request.http10):
         # RFC 9112 section 6.3 rule 3: "ought to be handled as an error"; chunked does not exist in HTTP/1.0.
