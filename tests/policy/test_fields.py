@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.policy import fields
+from proxy.policy.fields import DROP, PASS, TOKEN_HEADERS, Field, folded, request_kind, response_kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (b"accept", PASS),
+        (b"cookie", PASS),
+        (b"x-request-id", PASS),
+        (b"x_request_id", PASS),
+        (b"authorization", fields.AUTHORIZATION),
+        (b"x-serverless-authorization", DROP),
+        (b"proxy-authorization", DROP),
+        (b"host", fields.HOST),
+        (b"metadata-flavor", DROP),
+        (b"trailer", DROP),
+        # Aliases, however spelled.
+        (b"x_serverless_authorization", DROP),
+        (b"x.serverless.authorization", DROP),
+        (b"x-serverless_authorization", DROP),
+        (b"x_serverless.authorization", DROP),
+        (b"x~serverless!authorization", DROP),
+        (b"proxy_authorization", DROP),
+        (b"proxy.authorization", DROP),
+        # What only looks like one.
+        (b"xserverlessauthorization", PASS),
+        (b"x-serverless-authorizations", PASS),
+        (b"my-x-serverless-authorization", PASS),
+        (b"proxyauthorization", PASS),
+        (b"authorization-x", PASS),
+        (b"x-authorization", PASS),
+    ],
+)
+def test_what_a_request_field_is_to_the_proxy(name: bytes, kind: int) -> None:
+    assert request_kind(name) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (b"server", PASS),
+        (b"set-cookie", PASS),
+        (b"trailer", PASS),
+        (b"host", PASS),
+        (b"www-authenticate", fields.WWW_AUTHENTICATE),
+        (b"proxy-authenticate", DROP),
+        (b"keep-alive", DROP),
+        (b"content-length", fields.CONTENT_LENGTH),
+    ],
+)
+def test_what_a_response_field_is_to_the_proxy(name: bytes, kind: int) -> None:
+    assert response_kind(name) == kind
+
+
+def test_only_pass_is_false() -> None:
+    """The engine tests a kind for truth."""
+    assert not PASS
+    assert all({*fields.REQUEST_KINDS.values(), *fields.RESPONSE_KINDS.values()})
+
+
+def test_every_token_header_is_looked_at_or_dropped_and_no_trailer() -> None:
+    for name in TOKEN_HEADERS:
+        assert request_kind(name) in {DROP, fields.AUTHORIZATION}
+        assert name in fields.TRAILER_FORBIDDEN
+
+
+@given(st.sampled_from(sorted(TOKEN_HEADERS - {b"authorization"})), st.data())
+def test_no_spelling_of_the_hyphens_passes(name: bytes, data: st.DataObject) -> None:
+    spelled = b"".join(
+        bytes([octet]) if octet != 0x2D else data.draw(st.sampled_from([b"-", b"_", b".", b"~", b"|", b"+"]))
+        for octet in name
+    )
+    assert request_kind(spelled) == DROP
+    assert folded(spelled) == name
+
+
+def test_a_field_does_not_show_its_value() -> None:
+    field = Field(b"authorization", b"Bearer s3cr3t", b"Authorization: Bearer s3cr3t\r\n", DROP)
+    assert repr(field) == "Field(b'authorization')"

@@ -1,0 +1,455 @@
+"""Who may use the proxy: design's fine print on Host, Origin and Sec-Fetch-*, line by line."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import MalformedRequest, Refused, RequestError
+from proxy.policy import guard as module
+from proxy.policy.guard import Caller, Guard
+from proxy.policy.request import Request
+
+LISTED = "https://app.example.com"
+
+
+def request(
+    host: str | None = "localhost:8080",
+    *,
+    method: str = "GET",
+    origin: str | None = None,
+    site: str | None = None,
+    mode: str | None = None,
+    dest: str | None = None,
+) -> Request:
+    made = Request()
+    made.method = method.encode()
+    made.target = b"/"
+    made.passing = []
+    made.http10 = host is None
+
+    def octets(value: str | None) -> bytes | None:
+        return None if value is None else value.encode("latin-1")
+
+    made.host = octets(host)
+    made.origin = octets(origin)
+    made.fetch_site = octets(site)
+    made.fetch_mode = octets(mode)
+    made.fetch_dest = octets(dest)
+    return made
+
+
+def usual() -> Guard:
+    return Guard(["Profiles.Internal", "[fd00::1]", "myhost"], [LISTED, "HTTP://Other.Example:3000"])
+
+
+# -- Host ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "origin"),
+    [
+        ("localhost", "localhost", "http://localhost"),
+        ("localhost:8080", "localhost", "http://localhost:8080"),
+        # The port does not matter: docker -p, ssh -L.
+        ("localhost:1", "localhost", "http://localhost:1"),
+        ("localhost:65535", "localhost", "http://localhost:65535"),
+        # As a browser says it: without its scheme's default port.
+        ("localhost:80", "localhost", "http://localhost"),
+        ("localhost:", "localhost", "http://localhost"),
+        ("localhost:443", "localhost", "http://localhost:443"),
+        ("LOCALHOST:8080", "localhost", "http://localhost:8080"),
+        ("LocalHost", "localhost", "http://localhost"),
+        ("127.0.0.1:8080", "127.0.0.1", "http://127.0.0.1:8080"),
+        ("[::1]", "[::1]", "http://[::1]"),
+        ("[::1]:8080", "[::1]", "http://[::1]:8080"),
+        ("profiles.localhost", "profiles.localhost", "http://profiles.localhost"),
+        ("a.b-c.d_e.localhost:8080", "a.b-c.d_e.localhost", "http://a.b-c.d_e.localhost:8080"),
+        ("Profiles.LOCALHOST", "profiles.localhost", "http://profiles.localhost"),
+        # Allowed by the configuration.
+        ("profiles.internal", "profiles.internal", "http://profiles.internal"),
+        ("PROFILES.internal:9", "profiles.internal", "http://profiles.internal:9"),
+        ("[FD00::1]:9", "[fd00::1]", "http://[fd00::1]:9"),
+        ("myhost", "myhost", "http://myhost"),
+    ],
+)
+def test_a_name_that_is_ours_is_admitted(host: str, name: str, origin: str) -> None:
+    guard = usual()
+    for _ in range(2):
+        caller = guard.admit(request(host))
+        assert caller == Caller(name, origin.encode(), f"X-Forwarded-Host: {host}\r\n".encode())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.com",
+        "evil.com:8080",
+        "localhost.evil.com",
+        "profiles.localhost.evil.com",
+        "evil-localhost",
+        "evillocalhost",
+        "xlocalhost",
+        "localhost-",
+        "-localhost",
+        "local",
+        "localhost.localdomain",
+        "localhost6",
+        # Names that only look like an address.
+        "127a0b0c1",
+        "127.0.0.1.evil.com",
+        "127.0.0.1.nip.io",
+        "127-0-0-1",
+        # Other spellings of loopback, and its other addresses: no browser sends the first kind.
+        "127.1",
+        "127.0.1",
+        "2130706433",
+        "0x7f000001",
+        "0x7f.0.0.1",
+        "0177.0.0.1",
+        "127.0.0.2",
+        "0.0.0.0",
+        "0",
+        "[::]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::0001]",
+        "[::ffff:127.0.0.1]",
+        "[::2]",
+        "[127.0.0.1]",
+        "169.254.169.254",
+        # A trailing dot names the same host to DNS.
+        "localhost.",
+        "localhost.:8080",
+        "127.0.0.1.",
+        "profiles.localhost.",
+        "profiles.internal.",
+        "evil.com.",
+        # Labels that are none.
+        ".localhost",
+        "..localhost",
+        "a..localhost",
+        "-a.localhost",
+        "b.-a.localhost",
+        # What was allowed is allowed to the letter.
+        "internal",
+        "a.profiles.internal",
+        "profiles.internal.evil.com",
+        "myhost.localdomain",
+        ".",
+        "-",
+        "_",
+    ],
+)
+def test_any_other_name_is_403(host: str) -> None:
+    guard = usual()
+    for _ in range(2):
+        with pytest.raises(Refused, match="not a name of this proxy") as caught:
+            guard.admit(request(host))
+        assert (caught.value.status, caught.value.closes) == (403, False)
+        assert caught.value.remedy is not None
+    assert guard._callers == {}
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        ":",
+        ":8080",
+        "localhost:8080:80",
+        "localhost:http",
+        "localhost:-1",
+        "localhost:+80",
+        "localhost:808080",
+        "localhost: 80",
+        "localhost :80",
+        "local host",
+        "localhost\t",
+        "localhost,evil.com",
+        "localhost, localhost",
+        "localhost/",
+        "localhost/evil",
+        "localhost?",
+        "localhost#",
+        "localhost\\",
+        "http://localhost",
+        "user@localhost",
+        "localhost@evil.com",
+        "user:pass@localhost:80",
+        "localhost%00",
+        "localhost%2eevil.com",
+        "%6cocalhost",
+        "localhost;evil",
+        "localhost*",
+        "*.localhost",
+        "::1",
+        "::1:8080",
+        "[::1",
+        "::1]",
+        "[]",
+        "[::1]x",
+        "[::1]x:80",
+        "[[::1]]",
+        "[::1%25lo]",
+        "[::1%lo]",
+        "[v1.localhost]",
+        "[localhost]",
+        "caf\xe9.localhost",
+        "localhost\xa0",
+        "127.0.0.1\x85",
+        "a" * 254,
+        "a" * 250 + ".localhost",
+        "[" + "0:" * 23 + "]",
+        "a" * 60_000 + ".localhost",
+    ],
+)
+def test_what_is_no_host_is_400_and_not_quoted(host: str) -> None:
+    with pytest.raises(MalformedRequest) as caught:
+        usual().admit(request(host))
+    assert str(caught.value) == "the Host header is not a host name with an optional port"
+
+
+@given(st.text(st.characters(max_codepoint=255)))
+def test_no_host_but_ours_is_ever_admitted(host: str) -> None:
+    try:
+        caller = Guard().admit(request(host))
+    except RequestError:
+        return
+    assert caller.name in {"localhost", "127.0.0.1", "[::1]"} or caller.name.endswith(".localhost")
+
+
+@given(
+    st.sampled_from(["localhost", "127.0.0.1", "[::1]"]), st.text("abc.:@[]-_0/ \\%", min_size=1, max_size=5)
+)
+def test_nothing_is_ours_for_what_it_begins_or_ends_with(name: str, more: str) -> None:
+    for host in (name + more, more + name):
+        try:
+            caller = Guard().admit(request(host))
+        except RequestError:
+            continue
+        port = host.removeprefix(name)
+        assert (host.startswith(name) and port[:1] == ":" and port[1:].strip("0") == "") or (
+            caller.name.endswith(".localhost") and ".." not in host and not host.startswith((".", "-"))
+        )
+
+
+# -- no Host ------------------------------------------------------------------
+
+
+def test_http_1_0_without_a_host_is_admitted_and_has_no_name() -> None:
+    assert usual().admit(request(None)) == Caller("", b"", b"")
+
+
+@pytest.mark.parametrize("origin", ["", "http://", "null", "http://localhost", "http://evil.com"])
+def test_without_a_host_no_origin_is_its_own(origin: str) -> None:
+    with pytest.raises(Refused):
+        usual().admit(request(None, origin=origin))
+    assert usual().admit(request(None, origin=LISTED)).name == ""
+
+
+def test_without_a_host_a_page_of_another_site_is_refused_still() -> None:
+    with pytest.raises(Refused):
+        usual().admit(request(None, site="cross-site"))
+
+
+# -- Origin -------------------------------------------------------------------
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]  # OPTIONS: preflights too
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("localhost:8080", "http://localhost:8080"),
+        ("localhost:8080", "HTTP://LOCALHOST:8080"),
+        ("LOCALHOST:8080", "http://localhost:8080"),
+        ("localhost", "http://localhost"),
+        ("localhost:80", "http://localhost"),
+        ("[::1]:8080", "http://[::1]:8080"),
+        ("127.0.0.1:1", "http://127.0.0.1:1"),
+        ("a.localhost:8080", "http://a.localhost:8080"),
+        ("profiles.internal", "http://profiles.internal"),
+        ("localhost:8080", LISTED),
+        ("localhost:8080", LISTED.upper()),
+        ("localhost:8080", "http://other.example:3000"),
+    ],
+)
+def test_the_proxys_own_origin_and_the_listed_ones_are_admitted(host: str, origin: str, method: str) -> None:
+    for site in (None, "same-origin"):
+        assert usual().admit(request(host, origin=origin, site=site, method=method)).name in host.lower()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://evil.com",
+        "https://evil.com",
+        "http://localhost",
+        "http://localhost:3000",
+        "http://localhost:80800",
+        "http://localhost:808",
+        "https://localhost:8080",  # not how the app addressed it
+        "ws://localhost:8080",
+        "http://127.0.0.1:8080",  # the same place by another name
+        "http://[::1]:8080",
+        "http://a.localhost:8080",
+        "http://localhost.:8080",
+        "http://localhost:8080.evil.com",
+        "http://localhost:8080/",
+        "http://localhost:8080@evil.com",
+        "http://user@localhost:8080",
+        "http://evil.com http://localhost:8080",
+        "http://localhost:8080 http://evil.com",
+        "http://localhost:8080, http://evil.com",
+        "localhost:8080",
+        "//localhost:8080",
+        "null",
+        "NULL",
+        "",
+        "*",
+        "file://",
+        "chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb",
+        "moz-extension://0fb2f3a2-6b4a-4b2a-9a3a-2c6b5f5b9d3e",
+        "app://localhost:8080",
+        "https://app.example.com:443",  # a browser never says it so
+        "https://app.example.com.evil.com",
+        "http://app.example.com",
+        "https://app.example.com/",
+        "https://sub.app.example.com",
+        "caf\xe9",
+    ],
+)
+def test_any_other_origin_is_403_whatever_else_the_request_says(origin: str, method: str) -> None:
+    for site in (None, "same-origin", "none", "cross-site"):
+        asked = request(origin=origin, method=method, site=site, mode="navigate", dest="document")
+        with pytest.raises(Refused, match="a page of origin") as caught:
+            usual().admit(asked)
+        assert caught.value.status == 403
+
+
+def test_an_origin_is_shown_within_reason() -> None:
+    for origin, shown in (("http://evil.com", "http://evil.com"), ("e" * 257, "too long to show")):
+        with pytest.raises(Refused, match=f'"{shown}"'):
+            usual().admit(request(origin=origin))
+    with pytest.raises(Refused, match="\ufffd"):
+        usual().admit(request(origin="\xe9"))
+
+
+def test_an_empty_list_lists_nothing() -> None:
+    with pytest.raises(Refused):
+        Guard().admit(request(origin=LISTED))
+
+
+# -- Sec-Fetch-Site -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("site", [None, "same-origin", "none"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_proxys_own_pages_and_the_address_bar_are_admitted(site: str | None, method: str) -> None:
+    usual().admit(request(site=site, method=method))
+    usual().admit(request(site=site, method=method, mode="cors", dest="empty"))
+
+
+OTHER_SITES = [
+    "cross-site",
+    "same-site",
+    "",
+    "SAME-ORIGIN",
+    "None",
+    "same-origin, none",
+    "unheard-of",
+    "\xff",
+]
+
+
+@pytest.mark.parametrize("site", OTHER_SITES)
+def test_a_link_from_elsewhere_into_a_page_keeps_working(site: str) -> None:
+    usual().admit(request(site=site, mode="navigate", dest="document"))
+
+
+@pytest.mark.parametrize("site", OTHER_SITES)
+@pytest.mark.parametrize(
+    ("method", "mode", "dest"),
+    [
+        ("GET", None, None),
+        ("GET", "navigate", None),
+        ("GET", None, "document"),
+        ("GET", "navigate", "iframe"),
+        ("GET", "navigate", "frame"),
+        ("GET", "navigate", "embed"),
+        ("GET", "navigate", "object"),
+        ("GET", "navigate", "empty"),
+        ("GET", "navigate", ""),
+        ("GET", "navigate", "Document"),
+        ("GET", "Navigate", "document"),
+        ("GET", "no-cors", "document"),
+        ("GET", "no-cors", "image"),
+        ("GET", "no-cors", "script"),
+        ("GET", "cors", "empty"),
+        ("GET", "same-origin", "document"),
+        ("GET", "websocket", "websocket"),
+        ("GET", "", "document"),
+        ("HEAD", "navigate", "document"),
+        ("POST", "navigate", "document"),
+        ("PUT", "navigate", "document"),
+        ("OPTIONS", "navigate", "document"),
+        ("get", "navigate", "document"),
+        ("Get", "navigate", "document"),
+    ],
+)
+def test_and_nothing_else_from_another_site(
+    method: str, mode: str | None, dest: str | None, site: str
+) -> None:
+    with pytest.raises(Refused, match="another site") as caught:
+        usual().admit(request(site=site, method=method, mode=mode, dest=dest))
+    assert caught.value.status == 403
+
+
+def test_a_navigation_with_an_origin_is_no_link() -> None:
+    """The exception is for what a link sends, and that has no Origin; not even the proxy's own helps."""
+    with pytest.raises(Refused):
+        usual().admit(
+            request(origin="http://localhost:8080", site="cross-site", mode="navigate", dest="document")
+        )
+
+
+def test_a_listed_origin_may_come_from_another_site() -> None:
+    usual().admit(request(origin=LISTED, site="cross-site", method="POST", mode="cors", dest="empty"))
+    with pytest.raises(Refused):  # an image of that page's names no origin
+        usual().admit(request(site="cross-site", mode="no-cors", dest="image"))
+
+
+def test_mode_and_destination_alone_tell_nothing() -> None:
+    usual().admit(request(mode="cors", dest="empty", method="POST"))
+
+
+def test_a_foreign_host_is_refused_before_its_page_is_looked_at() -> None:
+    with pytest.raises(Refused, match="not a name"):
+        usual().admit(request("evil.com", origin="http://evil.com", site="same-origin"))
+
+
+# -- what is remembered -------------------------------------------------------
+
+
+def test_a_caller_is_made_once() -> None:
+    guard = usual()
+    assert guard.admit(request("localhost:1")) is guard.admit(request("localhost:1"))
+
+
+def test_admitted_hosts_are_remembered_within_bounds() -> None:
+    guard = usual()
+    for i in range(3 * module._MEMO_LIMIT):
+        assert guard.admit(request(f"a{i}.localhost")).name == f"a{i}.localhost"
+        assert len(guard._callers) <= module._MEMO_LIMIT
+
+
+def test_a_remembered_host_does_not_excuse_a_page() -> None:
+    guard = usual()
+    guard.admit(request("localhost:8080"))
+    with pytest.raises(Refused):
+        guard.admit(request("localhost:8080", origin="http://evil.com"))
+    with pytest.raises(Refused):
+        guard.admit(request("localhost:8080", site="cross-site"))

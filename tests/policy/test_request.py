@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.policy.request import Request
+
+
+@pytest.mark.parametrize(
+    ("content_length", "chunked", "has_body"),
+    [(None, False, False), (0, False, False), (1, False, True), (None, True, True)],
+)
+def test_a_request_has_a_body_where_its_framing_says_so(
+    content_length: int | None, *, chunked: bool, has_body: bool
+) -> None:
+    request = Request()
+    request.content_length = content_length
+    request.chunked = chunked
+    assert request.has_body is has_body
