@@ -53,18 +53,21 @@ def _host_name(name: str) -> str:
 
 
 def ip_address(host: str) -> IPAddress | None:
-    """None for a name; an IPv4 address that is wrapped in IPv6 comes out of it: mapped (`::ffff:1.2.3.4`), 6to4
-    (RFC 3056) or NAT64 (RFC 6052).
-    """
+    """None for a name; an IPv4 address that is mapped into IPv6 (`::ffff:1.2.3.4`) comes out of it."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return None
-    if isinstance(address, ipaddress.IPv4Address):
-        return address
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or address
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_link_local(host: str) -> bool:
+    """169.254.0.0/16 and fe80::/10, also where NAT64 (RFC 6052) or 6to4 (RFC 3056) would lead to them."""
+    address = ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        nat64 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+        return (nat64 or address.sixtofour or address).is_link_local
+    return address is not None and address.is_link_local
 
 
 def is_loopback(host: str) -> bool:

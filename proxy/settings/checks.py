@@ -9,7 +9,7 @@ from proxy.settings.addresses import is_loopback, overlap
 from proxy.settings.audience import derived_audience
 from proxy.settings.document import Document, RouteEntry
 from proxy.settings.identities import Nobody
-from proxy.settings.mistakes import Location, Mistake, dotted
+from proxy.settings.mistakes import Location, Mistake
 from proxy.settings.model import Address, TcpAddress
 from proxy.settings.names import is_iap_client, url_variable
 
@@ -36,8 +36,7 @@ def _listeners(document: Document) -> Iterator[Mistake]:
     places: list[tuple[Location, Address]] = [(("listen", i), a) for i, a in enumerate(document.listen)]
     if document.admin is not None:
         places.append((("admin",), document.admin))
-    taken: list[tuple[Location, Address]] = []
-    for location, address in places:
+    for index, (location, address) in enumerate(places):
         if not isinstance(address, TcpAddress):
             continue
         if not document.allow_remote and not is_loopback(address.host):
@@ -48,10 +47,9 @@ def _listeners(document: Document) -> Iterator[Mistake]:
                     "identity; use localhost, or set allow_remote: true"
                 ),
             )
-        before = next((place for place, other in taken if overlap(address, other)), None)
+        before = next((place for place, other in places[:index] if overlap(address, other)), None)
         if before is not None:
-            yield location, f"{address} is already taken by {dotted(before)}; choose another port"
-        taken.append((location, address))
+            yield location, f"{address} is already taken by {before[0]}; choose another port"
 
 
 def _names(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:

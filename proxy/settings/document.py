@@ -1,6 +1,6 @@
 """The configuration file's shape: what each key takes, said once for validation and for the JSON Schema.
 
-Defaults stand in model.py; what is left out here stays unset, so that resolve.py can tell.
+Defaults stand in model.py.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from proxy.settings import addresses, model, names, urls, values
 from proxy.settings.entry import Entry
 from proxy.settings.identities import BY_TYPE, Identity, Path
 
+_TIMEOUTS = model.Timeouts()
+_LIMITS = model.Limits()
+_LOG = model.LogSettings()
 _STRING: dict[str, Any] = {"type": "string", "minLength": 1}
 
 
@@ -80,7 +83,7 @@ def _one_or_more(value: Any) -> Any:
 
 
 def _default(shown: object) -> dict[str, Any]:
-    """The default as a file would say it; it applies in resolve.py."""
+    """A default as a file would say it."""
     return {"default": shown}
 
 
@@ -96,21 +99,23 @@ class Match(Entry):
 class RouteTimeouts(Entry):
     """In place of the top-level ones, for this route."""
 
-    connect: Duration = Field(default=5.0, description="To reach the receiver, TLS included.")
-    response: Duration = Field(default=300.0, description="From the request's end to the response's head.")
-    idle: Duration = Field(default=300.0, description="Without a byte either way, in a body or a WebSocket.")
-    keepalive: Duration = Field(default=75.0, description="Of an idle connection.")
+    connect: Duration = Field(default=_TIMEOUTS.connect, description="To reach the receiver, TLS included.")
+    response: Duration = Field(
+        default=_TIMEOUTS.response, description="From the request's end to the response's head."
+    )
+    idle: Duration = Field(
+        default=_TIMEOUTS.idle, description="Without a byte either way, in a body or a WebSocket."
+    )
+    keepalive: Duration = Field(default=_TIMEOUTS.keepalive, description="Of an idle connection.")
 
 
-class Timeouts(Entry):
+class Timeouts(RouteTimeouts):
     """Times: 500ms, 5s, 10m, 1h, or a number of seconds."""
 
-    connect: Duration = Field(default=5.0, description="To reach a receiver, TLS included.")
-    response: Duration = Field(default=300.0, description="From the request's end to the response's head.")
-    idle: Duration = Field(default=300.0, description="Without a byte either way, in a body or a WebSocket.")
-    header: Duration = Field(default=10.0, description="From a request's first byte to the end of its head.")
-    keepalive: Duration = Field(default=75.0, description="Of an idle connection, the app's or a receiver's.")
-    drain: Duration = Field(default=9.0, description="For requests in flight, at the end.")
+    header: Duration = Field(
+        default=_TIMEOUTS.header, description="From a request's first byte to the end of its head."
+    )
+    drain: Duration = Field(default=_TIMEOUTS.drain, description="For requests in flight, at the end.")
 
 
 class RouteEntry(Entry):
@@ -143,9 +148,11 @@ class RouteEntry(Entry):
 
 class Limits(Entry):
     header_bytes: HeaderBytes = Field(
-        default=65536, description="The largest request head: 64KiB, or a number of bytes."
+        default=_LIMITS.header_bytes, description="The largest request head: 64KiB, or a number of bytes."
     )
-    connections: Connections = Field(default=1024, description="Connections from apps at one time.")
+    connections: Connections = Field(
+        default=_LIMITS.connections, description="Connections from apps at one time."
+    )
 
 
 class Guard(Entry):
@@ -183,13 +190,13 @@ class Google(Entry):
 
 class Log(Entry):
     format: Literal["auto", "text", "json"] = Field(
-        default="auto", description="auto: text on a terminal, JSON otherwise."
+        default=_LOG.format, description="auto: text on a terminal, JSON otherwise."
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least that is logged."
+        default=_LOG.level, description="The least that is logged."
     )
     access: Literal["off", "errors", "all"] = Field(
-        default="errors", description="Which requests get a line."
+        default=_LOG.access, description="Which requests get a line."
     )
 
 

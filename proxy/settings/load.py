@@ -95,7 +95,8 @@ def _settings(
     for name, location, value in overrides(environ):
         _put(tree, location, value)
         elsewhere[location] = name
-    file_path = partial(_file_path, directory=directory, home=environ.get("HOME") or os.path.expanduser("~"))
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - may not raise
+    file_path = partial(_file_path, directory=directory, home=home)
     document, mistakes = validated(tree, unreadable, file_path)
     origin = replace(origin, elsewhere=elsewhere)
     problems += [origin.problem(location, message) for location, message in mistakes]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-from proxy.settings.addresses import ip_address, is_loopback, port, split_authority
+from proxy.settings.addresses import is_link_local, is_loopback, port, split_authority
 from proxy.settings.model import DEFAULT_PORTS, Upstream
 from proxy.settings.values import shown, text
 
@@ -51,8 +51,7 @@ def upstream(value: object) -> Upstream:
 
 def _refuse_metadata_server(host: str) -> None:
     """Whoever reaches the proxy could ask it for every secret of the machine."""
-    address = ip_address(host)
-    if host in METADATA_NAMES or host == METADATA_IPV6 or (address is not None and address.is_link_local):
+    if host in METADATA_NAMES or host == METADATA_IPV6 or is_link_local(host):
         raise ValueError(
             f"{host} is, or may be, a metadata server, which must not be reached through a proxy"
         )

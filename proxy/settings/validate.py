@@ -1,13 +1,12 @@
 """A tree of plain values -> Document, and every mistake in it.
 
 What is wrong with one key must not hide what is wrong between others: mistaken keys are taken out, and the checks
-across keys run on what is left. A route whose own meaning is in doubt takes no part in them, so that no mistake is
-told twice in other words.
+across keys run on what is left, with stand-ins for what a route must have. No mistake is told twice in other words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -19,7 +18,7 @@ from proxy.settings.document import SECTIONS, Document, RouteEntry, RouteTimeout
 from proxy.settings.mistakes import Location, Mistake, in_tree, nearest, unknown_key, worded
 from proxy.settings.pending import pending
 
-_MEANING = frozenset({"name", "upstream", "match", "audience", "identity"})  # of a route
+_OF_AUDIENCE = frozenset({"upstream", "audience", "identity", "token_header"})  # what its checks look at
 
 
 def validated(
@@ -27,28 +26,30 @@ def validated(
 ) -> tuple[Document | None, list[Mistake]]:
     """The document where nothing is wrong. `unreadable`: locations whose mistakes are known already."""
     known = set(unreadable)
+    document, mistakes = None, []
     try:
         document = Document.model_validate(tree)
     except ValidationError as error:
-        mistakes = _worded(error, tree)
-        wrong = known | {location for location, _ in mistakes}
+        mistakes = [mistake for mistake in _worded(error, tree) if mistake[0] not in known]
+    wrong = known | {location for location, _ in mistakes}
+    later = [mistake for mistake in pending(tree) if mistake[0] not in wrong]
+    if document is not None and not known:
+        mistakes = _across(document, dict(enumerate(document.routes)), file_path, tree)
     else:
-        if not known:
-            mistakes = _across(document, dict(enumerate(document.routes)), file_path, tree)
-            return (None if mistakes else document), mistakes
-        mistakes, wrong = [], known
-    left, positions = _without(tree, wrong)
-    document = Document.model_validate(left)
-    doubts = _keys((), wrong, Document)
-    found = _across(document, dict(zip(positions, document.routes, strict=True)), file_path, tree)
-    mistakes += [mistake for mistake in found if not _follows(mistake[0], doubts)]
-    return None, [mistake for mistake in mistakes if mistake[0] not in known]
+        left, positions = _without(tree, wrong)
+        rest = Document.model_validate(left)
+        doubts = _keys((), wrong, Document)
+        found = _across(rest, dict(zip(positions, rest.routes, strict=True)), file_path, tree)
+        mistakes += [mistake for mistake in found if not _follows(mistake[0], doubts, wrong)]
+        document = None
+    mistakes += later
+    return (None if mistakes else document), mistakes
 
 
 def _across(
     document: Document, routes: Mapping[int, RouteEntry], file_path: Callable[[str], str], tree: object
 ) -> list[Mistake]:
-    found = (*contradictions(document, routes, file_path), *pending(document, routes))
+    found = contradictions(document, routes, file_path)
     return [(in_tree(tree, at, missing=at[-1] == "audience"), message) for at, message in found]
 
 
@@ -89,16 +90,27 @@ def _unknown(at: Location) -> str:
 def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any], list[int]]:
     """A copy that is valid, and the positions of the routes that are left in it."""
     left = deepcopy(tree)
-    routes = left.get("routes")
-    positions = []
-    for index, route in enumerate(routes if isinstance(routes, list) else []):
-        if isinstance(route, dict) and not _keys(("routes", index), wrong, RouteEntry) & _MEANING:
-            positions.append(index)
     for location in wrong:
         whole = location[:1] if location[:1] == ("identity",) else location
         _delete(left, whole)
-    left["routes"] = [routes[index] for index in positions] if isinstance(routes, list) else []
-    return left, positions
+    routes = left.get("routes")
+    kept = {}
+    for index, route in enumerate(routes if isinstance(routes, list) else []):
+        if isinstance(route, dict):
+            doubts = _keys(("routes", index), wrong, RouteEntry)
+            kept[index] = {**route, **{key: value for key, value in _stand_ins(index) if key in doubts}}
+            if doubts & _OF_AUDIENCE:
+                kept[index].pop("identity", None)
+    left["routes"] = list(kept.values())
+    return left, list(kept)
+
+
+def _stand_ins(index: int) -> Iterator[tuple[str, Any]]:
+    """For the keys of a route that are in doubt: values that contradict nothing."""
+    unique = f"{index:050}"
+    yield "name", unique
+    yield "upstream", "https://in-doubt.run.app"
+    yield "match", {"path": f"/{unique}"}
 
 
 def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteEntry]) -> set[str]:
@@ -124,10 +136,10 @@ def _delete(tree: Any, location: Location) -> None:
         tree.pop(location[-1], None)
 
 
-def _follows(location: Location, doubts: set[str]) -> bool:
+def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool:
     """Whether a contradiction may only come of a key that is itself in doubt."""
     if location[0] in ("listen", "admin"):
         return bool(doubts & {"listen", "admin", "allow_remote"})
-    return (location[-1] == "audience" and "identity" in doubts) or (
-        location == ("routes",) and "routes" in doubts
-    )
+    if location[-1] in ("audience", "token_header"):
+        return "identity" in doubts or bool(_keys(location[:2], wrong, RouteEntry) & _OF_AUDIENCE)
+    return location == ("routes",) and "routes" in doubts

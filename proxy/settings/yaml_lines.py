@@ -23,6 +23,9 @@ except ImportError:  # PyYAML built without libyaml
 _DEPTH: Final = 40  # the deepest key of the contract is at 6; impersonation may nest its sources
 _VALUES: Final = 200_000  # a thousand routes have 20,000; aliases of aliases multiply without end
 
+# YAML's own braces: `{upstream: ${URL}}` ends nowhere.
+_REFERENCE_HINT: Final = "; between { } and [ ], put ${NAME} in quotes"
+
 _WORDS: Final[dict[str, bool | None]] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -65,7 +68,9 @@ def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         said = error.problem or error.context or "unreadable"
-        raise YamlError(mark.line + 1 if mark else 0, f"not valid YAML: {said}") from None
+        line = mark.line + 1 if mark else 0
+        hint = _REFERENCE_HINT if "${" in text.split("\n")[line - 1] else ""
+        raise YamlError(line, f"not valid YAML: {said}{hint}") from None
     except yaml.YAMLError as error:
         raise YamlError(_line_of(error, text), "not valid YAML: it holds a control character") from None
     walk = _Walk(substitute)
