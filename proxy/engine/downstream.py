@@ -7,6 +7,8 @@ reading stops: the buffer holds at most one read more than a head.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
@@ -17,6 +19,7 @@ from proxy.engine import answers
 from proxy.engine.body import BodyReader, ChunkedReader, LengthReader
 from proxy.engine.exchange import Exchange
 from proxy.engine.gateway import Gateway
+from proxy.engine.hangups import Hangups
 from proxy.engine.sweeper import NEVER, Sweeper
 from proxy.engine.tunnel import Tunnel
 from proxy.errors import HeadTooLarge, MalformedRequest, Overloaded, RequestError
@@ -30,6 +33,7 @@ LINGER: Final = (
     2.0  # seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6)
 )
 _HEAD_END: Final = b"\r\n\r\n"
+_RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4, less its empty line
 
 AccessLog = Callable[[Exchange], None]
@@ -45,6 +49,7 @@ class Front:
         self.draining = False
         self.connections: set[Downstream] = set()
         self.tunnels: set[Tunnel] = set()
+        self.hangups = Hangups()
         self.log = structlog.get_logger("proxy.engine")
 
     def adopt(self, gateway: Gateway) -> None:
@@ -76,6 +81,7 @@ class Front:
             tunnel.abort()
         for connection in list(self.connections):
             connection.transport.abort()
+        self.hangups.close()
 
 
 class Downstream(asyncio.Protocol):
@@ -186,7 +192,8 @@ class Downstream(asyncio.Protocol):
             data = self._buffer = data[2:]
             self._searched = 0
         end = data.find(_HEAD_END, self._searched)
-        if (end if end >= 0 else len(data)) > self._front.max_head:
+        # The empty line that ends the head does not count, nor what may be the beginning of it.
+        if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._front.max_head:
             self._refuse(HeadTooLarge(f"the request head is larger than {self._front.max_head} octets"))
             return False
         if end < 0:
@@ -265,7 +272,7 @@ class Downstream(asyncio.Protocol):
         self.deadline = self.now + self._front.keepalive
         if self._buffer:
             self._advance()
-        if not self._buffer:
+        if not self._buffer or self._searched:  # the latter: a head has begun, and has to go on
             self._resume()
 
     def on_exchange_broken(self, exchange: Exchange) -> None:
@@ -273,6 +280,10 @@ class Downstream(asyncio.Protocol):
         self._exchange = None
         self._closing = True
         self._log(exchange)
+        if exchange.request is not None and exchange.request.http10:
+            # The end of the connection may be the end of the body there: only a reset is none.
+            kernel = self.transport.get_extra_info("socket")
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
 
     def on_switch(self, exchange: Exchange, upstream: UpstreamConnection, rest: bytes) -> None:
@@ -323,16 +334,22 @@ class Downstream(asyncio.Protocol):
             self._closing = True
             self.transport.abort()
 
+    def hung_up(self) -> None:
+        """The app has gone while its reading was held back."""
+        self.transport.abort()
+
     # -- the connection --------------------------------------------------------
 
     def _pause(self) -> None:
         if self._reading:
             self._reading = False
             self.transport.pause_reading()
+            self._front.hangups.watch(self)
 
     def _resume(self) -> None:
         if not self._reading and not self.held and not self.transport.is_closing():
             self._reading = True
+            self._front.hangups.unwatch(self)
             self.transport.resume_reading()
 
     def _linger(self) -> None:
@@ -350,6 +367,7 @@ class Downstream(asyncio.Protocol):
 
     def _forget(self) -> None:
         self._front.connections.discard(self)
+        self._front.hangups.unwatch(self)
         self._sweeper.unwatch(self)
 
     def _log(self, exchange: Exchange) -> None:
