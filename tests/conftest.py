@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import uvloop
+
+HERE = Path(__file__).parent
+# What runs on uvloop in production is tested on it; the emulator also lives without, and is tested so.
+ON_UVLOOP = tuple(HERE / name for name in ("engine", "admin", "end_to_end", "test_server.py"))
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if any(item.path.is_relative_to(place) for place in ON_UVLOOP):
+        return {"uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}

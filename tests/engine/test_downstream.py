@@ -1,0 +1,617 @@
+"""The app's side of the proxy: what it may send, in what pieces, how fast, and what it gets for what it may not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from proxy.settings.model import Limits, Timeouts
+from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import Proxied
+from tests.engine.wire import (
+    Ended,
+    Message,
+    Receiver,
+    Wire,
+    answering,
+    chunked,
+    connect,
+    get,
+    ok,
+    post,
+    turns,
+)
+
+QUICK = Timeouts(header=0.3, keepalive=0.3)
+
+
+def problem(answer: Message) -> dict[str, object]:
+    """An answer of the proxy's own, in the form that every one of them has."""
+    assert answer.one("content-type") == "application/problem+json"
+    assert answer.one("cache-control") == "no-store"
+    assert answer.one("date") is not None
+    status = answer.one("proxy-status")
+    assert status is not None
+    assert status.startswith("idtoken-proxy; error=")
+    members: dict[str, object] = json.loads(answer.body)
+    assert members["status"] == answer.status
+    assert members["title"]
+    assert members["detail"]
+    assert members["type"] == "about:blank"
+    return members
+
+
+async def test_many_requests_on_one_connection(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    for number in range(5):
+        app.send(get(f"/{number}"))
+        answer = await app.response()
+        assert answer.body == b"hello"
+        assert answer.one("connection") is None
+    assert [request.target for request in receiver.requests] == ["/0", "/1", "/2", "/3", "/4"]
+    assert len(receiver.connections) == 1
+
+
+async def test_connection_close_is_honoured(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/", "Connection: close") + get("/never"))
+    answer = await app.response()
+    assert answer.one("connection") == "close"
+    assert await app.to_end() == b""
+    (request,) = receiver.requests
+    assert request.one("connection") is None  # that was for this hop
+    await proxied.settled(idle=1)
+
+
+# -- pipelining -----------------------------------------------------------------
+
+
+async def test_pipelined_requests_are_answered_in_order(receive: Receive, start: Start) -> None:
+    async def script(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            wire.send(ok(request.target.encode() + request.body))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/1") + post(b"two", target="/2") + get("/3") + post(b"four", target="/4") + get("/5"))
+    assert [(await app.response()).body for _ in range(5)] == [b"/1", b"/2two", b"/3", b"/4four", b"/5"]
+    assert len(receiver.connections) == 1  # one after the other
+
+
+async def test_a_pipelined_request_waits_for_the_answer_before_it(receive: Receive, start: Start) -> None:
+    told = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await told.wait()
+        wire.send(ok(b"first"))
+        await wire.request()
+        wire.send(ok(b"second"))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/1") + get("/2"))
+    wire = await receiver.connection()
+    await wire.wait(lambda: len(wire.requests) == 1)
+    await asyncio.sleep(0.05)
+    assert len(wire.requests) == 1
+    assert b"/2" not in wire.received
+    assert not app.received
+    told.set()
+    assert [(await app.response()).body for _ in range(2)] == [b"first", b"second"]
+
+
+async def test_a_flood_of_pipelined_requests_stays_with_the_app(receive: Receive, start: Start) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+
+    receiver = await receive(silent)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/first"))
+    await (await receiver.connection()).wait(lambda: bool(receiver.requests))
+    with pytest.raises(TimeoutError):
+        await app.pour(get("/more") * 1_000_000, limit=0.5)
+    assert len(receiver.requests) == 1
+    app.reset()
+    await (await receiver.connection()).gone()
+
+
+async def test_an_app_that_goes_while_a_pipelined_request_waits_is_noticed(
+    receive: Receive, start: Start
+) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+
+    receiver = await receive(silent)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/1") + get("/2"))
+    wire = await receiver.connection()
+    await wire.wait(lambda: bool(wire.requests))
+    await turns(10)
+    app.close()
+    await wire.gone()
+    assert len(receiver.requests) == 1
+
+
+# -- bodies ---------------------------------------------------------------------
+
+UPLOADS = {
+    "length": post(b"0123456789" * 20),
+    "chunked": get("/", "Transfer-Encoding: chunked", method="POST") + chunked(b"01234", b"5", b"6789" * 30),
+    "chunked, upper case and zeros": get("/", "Transfer-Encoding: CHUNKED", method="PUT")
+    + b"00A\r\n0123456789\r\n000\r\n\r\n",
+    "chunked, extensions": get("/", "Transfer-Encoding: chunked", method="POST")
+    + b'5;a=b;c="d\\"e";f\r\nhello\r\n0;last\r\n\r\n',
+    "chunked, trailers": get("/", "Transfer-Encoding: chunked", "Trailer: X-Sum", method="POST")
+    + chunked(b"hello", trailers=b"X-Sum: 5\r\nAuthorization: Bearer theirs\r\n"),
+    "empty length": post(b""),
+    "empty chunked": get("/", "Transfer-Encoding: chunked", method="POST") + chunked(),
+    "none": get("/"),
+    "empty lines first": b"\r\n\r\n" + get("/"),
+}
+
+
+@pytest.mark.parametrize("pieces", ["whole", "octets"])
+@pytest.mark.parametrize("case", UPLOADS)
+async def test_uploads(receive: Receive, start: Start, case: str, pieces: str) -> None:
+    async def script(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            await (wire.drip if pieces == "octets" else pours(wire))(ok(request.body))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    for _ in range(2):  # the second shows that nothing of the first is left over
+        await (app.drip if pieces == "octets" else pours(app))(UPLOADS[case])
+        answer = await app.response()
+        assert answer.status == 200
+    first, second = receiver.requests
+    assert first.body == second.body == answer.body
+    assert (first.body != b"") == (case not in ("none", "empty length", "empty chunked", "empty lines first"))
+    for request in (first, second):
+        assert not request.trailers
+        if case.startswith("length") or case == "empty length":
+            assert request.one("content-length") == str(len(first.body))
+        assert (request.one("transfer-encoding") == "chunked") == ("chunked" in case)
+        assert request.one("trailer") is None
+    assert b"theirs" not in receiver.received
+    assert len(receiver.connections) == 1
+
+
+def pours(wire: Wire) -> Callable[[bytes], Awaitable[None]]:
+    async def pour(data: bytes) -> None:
+        await wire.pour(data)
+
+    return pour
+
+
+async def test_a_chunked_upload_cut_at_every_place(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    both = get("/", "Transfer-Encoding: chunked", method="POST") + chunked(b"hello", b"world") + get("/2")
+    for at in range(1, len(both)):
+        app.send(both[:at])
+        await turns(4)
+        app.send(both[at:])
+        assert (await app.response()).status == 200
+        assert (await app.response()).status == 200
+    assert {request.body for request in receiver.requests} == {b"helloworld", b""}
+    assert len(receiver.requests) == 2 * (len(both) - 1)
+    assert len(receiver.connections) == 1
+
+
+async def test_a_head_arrives_when_it_is_sent_and_not_with_the_body(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/", "Content-Length: 5", method="POST"))
+    wire = await receiver.connection()
+    await wire.wait(lambda: b"\r\n\r\n" in wire.received)
+    app.send(b"he")
+    await wire.wait(lambda: wire.received.endswith(b"he"))
+    app.send(b"llo")
+    assert (await app.response()).status == 200
+
+
+async def test_a_malformed_chunk_ends_both_connections(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/", "Transfer-Encoding: chunked", method="POST") + b"5\r\nhelloX")
+    answer = await app.response()
+    assert answer.status == 400
+    assert answer.one("connection") == "close"
+    assert "malformed" in str(problem(answer)["detail"])
+    await app.to_end()
+    assert not any(wire.received.endswith(b"0\r\n\r\n") for wire in receiver.connections)
+    await proxied.settled(idle=0)
+
+
+# -- HTTP/1.0 -------------------------------------------------------------------
+
+
+def http10(*fields: str, method: str = "GET") -> bytes:
+    return get("/", *fields, method=method, version="1.0")
+
+
+async def test_http_1_0_without_keep_alive(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(http10())
+    answer = await app.response()
+    assert answer.body == b"hello"
+    assert answer.one("connection") == "close"
+    assert await app.to_end() == b""
+    assert receiver.requests[0].start == "GET / HTTP/1.1"
+    await proxied.settled(idle=1)
+
+
+async def test_http_1_0_without_a_host(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    assert (await proxied.ask(b"GET / HTTP/1.0\r\n\r\n")).status == 200
+
+
+async def test_http_1_0_with_keep_alive(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    for _ in range(3):
+        app.send(http10("Connection: Keep-Alive"))
+        answer = await app.response()
+        assert answer.body == b"hello"
+        assert answer.one("connection") == "keep-alive"
+    assert len(receiver.connections) == 1
+
+
+@pytest.mark.parametrize("fields", [(), ("Connection: keep-alive",)])
+async def test_http_1_0_gets_chunks_without_their_framing(
+    receive: Receive, start: Start, fields: tuple[str, ...]
+) -> None:
+    receiver = await receive(
+        answering(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + chunked(b"he", b"llo", trailers=b"X: y\r\n")
+        )
+    )
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(http10(*fields))
+    answer = await app.response()
+    assert answer.body == b"hello"
+    assert answer.one("connection") == "close"
+    assert answer.one("transfer-encoding") is None
+    assert answer.one("content-length") is None
+    await proxied.settled(idle=1)
+
+
+async def test_http_1_0_and_a_broken_chunked_answer(receive: Receive, start: Start) -> None:
+    """Its end is all that tells an HTTP/1.0 app that it has all: a clean one would be a lie."""
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        await turns(10)
+        wire.close()
+
+    proxied = await start(await receive(script))
+    app = await proxied.connect()
+    app.send(http10())
+    with pytest.raises(Ended):
+        await app.response()
+    assert isinstance(app.error, ConnectionResetError)
+
+
+async def test_http_1_0_sees_no_interim_answers(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + ok())))
+    app = await proxied.connect()
+    app.send(http10("Expect: 100-continue"))
+    assert (await app.response()).status == 200
+
+
+# -- what is not HTTP/1.1 --------------------------------------------------------
+
+
+async def test_an_http_2_preface_is_cleanly_closed(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    for drip in (False, True):
+        app = await proxied.connect()
+        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+        if drip:
+            await app.drip(preface)
+        else:
+            app.send(preface)
+        assert await app.to_end() == b""
+    assert not receiver.connections
+
+
+@pytest.mark.parametrize(
+    "hello", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300), b"\0" * 64 * 1024 + b"\0" * 1024]
+)
+async def test_octets_that_are_no_http(receive: Receive, start: Start, hello: bytes) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, timeouts=QUICK)
+    app = await proxied.connect()
+    app.send(hello)
+    await app.gone()
+    assert not receiver.connections
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"CONNECT a.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT localhost HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        get("/", method="CONNECT"),
+        get("/", "Content-Length: 5", method="CONNECT") + b"hello",
+        get("/", method="TRACE"),
+        get("/", method="trace"),
+        get("/", "Content-Length: 5", method="TRACE") + b"hello",
+        get("/", "Transfer-Encoding: chunked", method="TRACE") + chunked(b"hello"),
+    ],
+)
+async def test_connect_and_trace_are_refused(receive: Receive, start: Start, request_: bytes) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(request_ + get("/canary"))
+    answer = await app.response()
+    assert answer.status == 405
+    assert answer.one("connection") == "close"
+    assert "GET" in (answer.one("allow") or "")
+    assert "TRACE" not in (answer.one("allow") or "")
+    problem(answer)
+    assert await app.to_end() == b""
+    assert not receiver.connections
+
+
+async def test_h2c_is_ignored(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    for _ in range(2):
+        app.send(get("/", "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk"))
+        assert (await app.response()).status == 200
+    for request in receiver.requests:
+        assert request.one("upgrade") is None
+        assert request.one("connection") is None
+        assert request.one("http2-settings") is None
+
+
+# -- refusals ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fields", [(), ("Content-Length: 5",), ("Transfer-Encoding: chunked",)])
+async def test_a_refusal_without_a_body_to_skip_keeps_the_connection(
+    receive: Receive, start: Start, fields: tuple[str, ...]
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/", "Origin: http://evil.example", *fields))
+    answer = await app.response()
+    assert answer.status == 403
+    assert problem(answer)["fault"] == "caller"
+    if fields:  # where the next request begins is known only after a body that nobody wants
+        assert answer.one("connection") == "close"
+        app.send(b"hello" + get("/canary"))
+        assert await app.to_end() == b""
+        assert not receiver.connections
+    else:
+        app.send(get("/"))
+        assert (await app.response()).status == 200
+
+
+async def test_an_app_that_still_sends_can_read_why_it_was_refused(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/", "Origin: http://evil.example", "Content-Length: 3000000", method="POST"))
+    await app.pour(bytes(3_000_000))
+    assert (await app.response()).status == 403
+    assert not receiver.connections
+
+
+@pytest.mark.parametrize("pieces", ["whole", "octets"])
+async def test_the_head_at_its_limit_and_one_past(receive: Receive, start: Start, pieces: str) -> None:
+    limit = 2000
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, limits=Limits(header_bytes=limit))
+
+    def of_size(size: int) -> bytes:
+        bare = get("/", "X: ")
+        return get("/", "X: " + "a" * (size - len(bare) + len(b"\r\n\r\n")))
+
+    app = await proxied.connect()
+    await (app.drip if pieces == "octets" else pours(app))(of_size(limit))
+    assert (await app.response()).status == 200
+    await (app.drip if pieces == "octets" else pours(app))(of_size(limit + 1))
+    answer = await app.response()
+    assert answer.status == 431
+    assert answer.one("connection") == "close"
+    assert str(limit) in str(problem(answer)["detail"])
+    assert await app.to_end() == b""
+    assert len(receiver.requests) == 1
+
+
+async def test_an_endless_head_is_refused_while_it_still_comes(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())))
+    app = await proxied.connect()
+    app.send(b"GET / HTTP/1.1\r\n")
+    line = b"X-Filler: " + b"a" * 1000 + b"\r\n"
+    for _ in range(200):
+        if app.received:
+            break
+        app.send(line)
+        await turns()
+    assert (await app.response()).status == 431
+
+
+async def test_too_many_fields(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    answer = await proxied.ask(get("/", *["A: b"] * 300))
+    assert answer.status == 431
+    problem(answer)
+
+
+# -- limits and deadlines ----------------------------------------------------------
+
+
+async def test_one_connection_too_many(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, limits=Limits(connections=3))
+    apps = [await proxied.connect() for _ in range(3)]
+    for app in apps:
+        app.send(get("/"))
+        assert (await app.response()).status == 200
+    one_more = await proxied.connect()
+    one_more.send(get("/"))
+    answer = await one_more.response()
+    assert answer.status == 503
+    assert answer.one("connection") == "close"
+    assert answer.one("retry-after") == "1"
+    assert problem(answer)["remedy"]
+    await one_more.to_end()
+    assert len(receiver.requests) == 3
+
+    apps[0].close()  # room again
+    await apps[0].gone()
+    await turns(20)
+    assert (await proxied.ask(get("/"))).status == 200
+
+
+async def test_the_refused_do_not_pile_up(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())), limits=Limits(connections=1))
+    await proxied.connect()
+    await turns(20)
+    refused = [await proxied.connect() for _ in range(50)]  # who send nothing, and do not close
+    for wire in refused:
+        assert (await wire.response()).status == 503
+        await wire.to_end()
+    assert proxied.server.front.busy == 1
+
+
+async def test_slowloris_is_closed_at_the_deadline(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, timeouts=Timeouts(header=0.4, keepalive=60))
+    slow = [await proxied.connect() for _ in range(20)]
+    for wire in slow:
+        wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
+    for number in range(200):
+        for wire in slow:
+            if not wire.lost:
+                wire.send(b"X-%d: y\r\n" % number)
+        if all(wire.ended for wire in slow):
+            break
+        if number == 3:  # others are served meanwhile
+            assert (await proxied.ask(get("/"))).status == 200
+        await asyncio.sleep(0.05)
+    assert all(wire.ended for wire in slow)
+    assert len(receiver.requests) == 1
+
+
+async def test_a_head_in_pieces_within_the_deadline(receive: Receive, start: Start) -> None:
+    """The deadline counts from a request's first octet, not from the connection's or the last request's."""
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(header=1.0, keepalive=60))
+    app = await proxied.connect()
+    for _ in range(3):
+        await asyncio.sleep(0.5)
+        app.send(get("/")[:10])
+        await asyncio.sleep(0.2)
+        app.send(get("/")[10:])
+        assert (await app.response()).status == 200
+
+
+@pytest.mark.parametrize("used", [False, True])
+async def test_an_idle_connection_ends_at_its_deadline(receive: Receive, start: Start, used: bool) -> None:  # noqa: FBT001
+    proxied = await start(await receive(answering(ok())), timeouts=QUICK)
+    app = await proxied.connect()
+    if used:
+        app.send(get("/"))
+        await app.response()
+    assert await app.to_end() == b""
+
+
+async def test_an_app_that_half_closes_counts_as_gone(receive: Receive, start: Start) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+
+    receiver = await receive(silent)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/"))
+    wire = await receiver.connection()
+    await wire.wait(lambda: bool(wire.requests))
+    app.half_close()
+    await wire.gone()
+    await app.gone()
+
+
+async def test_connections_made_and_dropped_leave_nothing(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    for number in range(30):
+        app = await connect(proxied.port)
+        if number % 3:
+            app.send(get("/")[:number])
+            await turns()
+        if number % 2:
+            app.reset()
+        else:
+            app.close()
+    await _no_connections(proxied)
+    assert not receiver.requests
+
+
+async def _no_connections(proxied: Proxied) -> None:
+    for _ in range(1000):
+        if not proxied.server.front.busy:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{proxied.server.front.busy} connections are left")
+
+
+async def test_ten_thousand_requests_on_many_connections(receive: Receive, start: Start) -> None:
+    """Not a benchmark: what one connection does must not leak into another."""
+    receiver: Receiver
+
+    async def script(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            wire.received.clear()
+            wire._taken = 0
+            wire.requests.clear()
+            wire.send(ok(request.target.encode()))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+
+    async def client(name: int) -> None:
+        app = await proxied.connect()
+        for number in range(100):
+            target = f"/{name}/{number}"
+            app.send(get(target))
+            assert (await app.response()).body == target.encode()
+            app.received.clear()
+            app._taken = 0
+
+    await asyncio.gather(*(client(name) for name in range(50)))
+    assert len(receiver.connections) <= 50
+    await proxied.settled()

@@ -1,0 +1,75 @@
+"""Peers that go while nothing is read from them; through a whole proxy in test_downstream.py and test_exchange.py."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.engine.hangups import Hangups
+from tests.engine.conftest import Receive
+from tests.engine.wire import PATIENCE, Receiver, Wire, connect
+
+
+class Held:
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.noticed = asyncio.Event()
+
+    def hung_up(self) -> None:
+        assert not self.noticed.is_set()
+        self.noticed.set()
+
+
+async def _silent(wire: Wire) -> None:
+    wire.stall()
+
+
+async def _pair(receiver: Receiver) -> tuple[Wire, Wire]:
+    near = await connect(receiver.port)
+    return near, await receiver.connection(len(receiver.connections) - 1 if receiver.connections else 0)
+
+
+@pytest.mark.parametrize("way", [Wire.close, Wire.reset, Wire.half_close])
+async def test_whoever_goes_is_noticed_once(receive: Receive, way: object) -> None:
+    assert callable(way)
+    near, far = await _pair(await receive(_silent))
+    near.send(b"what nobody reads")
+    held = Held(far.transport)
+    hangups = Hangups()
+    hangups.watch(held)
+    await asyncio.sleep(0.4)
+    assert not held.noticed.is_set()  # neither by silence nor by what is still to be read
+    way(near)
+    async with asyncio.timeout(PATIENCE):
+        await held.noticed.wait()
+    await asyncio.sleep(0.4)
+    near.transport.abort()
+    hangups.close()
+
+
+async def test_who_is_not_watched_any_more_is_not_told(receive: Receive) -> None:
+    near, far = await _pair(await receive(_silent))
+    held = Held(far.transport)
+    hangups = Hangups()
+    hangups.watch(held)
+    hangups.unwatch(held)
+    hangups.unwatch(held)
+    near.close()
+    await asyncio.sleep(0.4)
+    assert not held.noticed.is_set()
+    hangups.close()
+
+
+async def test_a_closing_connection_is_not_asked(receive: Receive) -> None:
+    """Its descriptor may be another's by now."""
+    near, far = await _pair(await receive(_silent))
+    held = Held(far.transport)
+    hangups = Hangups()
+    hangups.watch(held)
+    far.transport.abort()
+    await near.gone()
+    await asyncio.sleep(0.4)
+    assert not held.noticed.is_set()
+    hangups.close()
+    near.close()
