@@ -232,7 +232,7 @@ class Exchange:
         connection.begin(self)
         transport = connection.transport
         if downstream.full:
-            transport.pause_reading()
+            connection.hold(held=True)
         transport.write(self._head)
         if downstream.request_complete:
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
@@ -444,9 +444,5 @@ class Exchange:
 
     def hold_answer(self, *, held: bool) -> None:
         """The app reads slower than the receiver sends, or has caught up."""
-        upstream = self._upstream
-        if upstream is not None and not upstream.lost:
-            if held:
-                upstream.transport.pause_reading()
-            else:
-                upstream.transport.resume_reading()
+        if self._upstream is not None:
+            self._upstream.hold(held=held)

@@ -60,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = NEVER
         self.answered = False
         self.made = False
+        self._held = False
         self.lost = False
         self.transport: asyncio.Transport
         self._reader: BodyReader | None = None
@@ -151,6 +152,15 @@ class UpstreamConnection(asyncio.Protocol):
         self.answered = False
         self._reader = None
 
+    def hold(self, *, held: bool) -> None:
+        """The app reads slower than the receiver sends, or has caught up."""
+        if held != self._held and not self.lost:
+            self._held = held
+            if held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
     def release(self, *, reusable: bool) -> None:
         """The exchange is done with it."""
         self.listener = None
@@ -163,6 +173,8 @@ class UpstreamConnection(asyncio.Protocol):
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
         ):
+            if self._held:  # by the end of an answer that the app has yet to read; the next one is another matter
+                self.hold(held=False)
             self.pool.put(self)
         else:
             self.pool.unregister(self)
