@@ -85,7 +85,7 @@ def _matches(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
             yield (
                 ("routes", index, "match"),
                 (
-                    f'matches the same requests as routes[{earlier}] ("{routes[earlier].name}"): {where}; '
+                    f"matches the same requests as routes[{earlier}]: {where}; "
                     "give one of them another path or host"
                 ),
             )

@@ -8,7 +8,7 @@ from typing import Final
 
 from proxy.settings.mistakes import Location
 
-_REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|(\$\{)")
+_REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}|(\$\{)")
 
 OVERRIDES: Final[Mapping[str, Location]] = {
     "IDTOKEN_PROXY_LISTEN": ("listen",),
@@ -43,10 +43,9 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
 
     result = _REFERENCE.sub(value, text)
     if unset:
-        names = " and ".join(dict.fromkeys(unset))
-        raise ValueError(
-            f"environment variable {names} is not set; set it, or write ${{{unset[0]}:-default}}"
-        )
+        names = list(dict.fromkeys(unset))
+        said = f"variable {names[0]} is" if len(names) == 1 else f"variables {', '.join(names)} are"
+        raise ValueError(f"environment {said} not set; set it, or write ${{{names[0]}:-default}}")
     return result
 
 

@@ -6,7 +6,7 @@ across keys run on what is left, with stand-ins for what a route must have. No m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -34,23 +34,23 @@ def validated(
     wrong = known | {location for location, _ in mistakes}
     later = [mistake for mistake in pending(tree) if mistake[0] not in wrong]
     if document is not None and not known:
-        mistakes = _across(document, dict(enumerate(document.routes)), file_path, tree)
+        across = contradictions(document, dict(enumerate(document.routes)), file_path)
+        mistakes = [_located(mistake, tree) for mistake in across]
     else:
         left, positions = _without(tree, wrong)
         rest = Document.model_validate(left)
         doubts = _keys((), wrong, Document)
-        found = _across(rest, dict(zip(positions, rest.routes, strict=True)), file_path, tree)
-        mistakes += [mistake for mistake in found if not _follows(mistake[0], doubts, wrong)]
+        across = contradictions(rest, dict(zip(positions, rest.routes, strict=True)), file_path)
+        mistakes += [_located(found, tree) for found in across if not _follows(found[0], doubts, wrong)]
         document = None
     mistakes += later
     return (None if mistakes else document), mistakes
 
 
-def _across(
-    document: Document, routes: Mapping[int, RouteEntry], file_path: Callable[[str], str], tree: object
-) -> list[Mistake]:
-    found = contradictions(document, routes, file_path)
-    return [(in_tree(tree, at, missing=at[-1] == "audience"), message) for at, message in found]
+def _located(mistake: Mistake, tree: object) -> Mistake:
+    """What is said of a key that is left to its default is still said of that key."""
+    at, message = mistake
+    return in_tree(tree, at, missing=at[-1] in ("audience", "admin")), message
 
 
 def _worded(error: ValidationError, tree: object) -> list[Mistake]:

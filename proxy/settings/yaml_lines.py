@@ -68,8 +68,9 @@ def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         said = error.problem or error.context or "unreadable"
-        line = mark.line + 1 if mark else 0
-        hint = _REFERENCE_HINT if "${" in text.split("\n")[line - 1] else ""
+        lines = text.splitlines() or [""]
+        line = min(mark.line + 1, len(lines)) if mark else 0  # the end of the text may be a line of its own
+        hint = _REFERENCE_HINT if "${" in lines[line - 1] else ""
         raise YamlError(line, f"not valid YAML: {said}{hint}") from None
     except yaml.YAMLError as error:
         raise YamlError(_line_of(error, text), "not valid YAML: it holds a control character") from None
