@@ -72,13 +72,11 @@ def path(value: object) -> str:
         raise ValueError('must not hold a backslash; segments are divided by "/"')
     if not _PATH.fullmatch(string):
         raise ValueError(f"holds characters that no URL path has: {shown(string)}")
-    normal = string.removesuffix("/") or "/"
-    segments = [] if normal == "/" else normal.split("/")[1:]
-    if "" in segments:
+    if "//" in string:
         raise ValueError(f'must not hold empty segments ("//"), as {shown(string)} does')
-    if any(_DOT_SEGMENT.fullmatch(segment) for segment in segments):
+    if any(_DOT_SEGMENT.fullmatch(segment) for segment in string.split("/")):
         raise ValueError(f'must not hold "." or ".." segments, as {shown(string)} does')
-    return normal
+    return string.removesuffix("/") or "/"
 
 
 def endpoint(value: object) -> str:
