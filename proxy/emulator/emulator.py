@@ -20,15 +20,18 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.emulator import public_keys, token_endpoint
+from proxy.emulator.federation import Provider
 from proxy.emulator.iam_credentials import IamCredentials
 from proxy.emulator.key_files import key_file
 from proxy.emulator.keys import GOOGLE, Keys
 from proxy.emulator.metadata import MetadataServer
 from proxy.emulator.public_keys import PublicKeys
 from proxy.emulator.receivers import WILDCARDS, OnRequest, Receiver
+from proxy.emulator.sts import TokenExchange
 from proxy.emulator.token_endpoint import TokenEndpoint
 from proxy.emulator.tokens import LIFETIME, Clock, Mint
-from proxy.emulator.world import DEMO, World
+from proxy.emulator.workloads import Kind, Workloads
+from proxy.emulator.world import DEMO, Account, World
 
 KEY_FILES = "/emulator/keys/{account}.json"
 # An open stream has no end of its own: it is not waited for, but for this many seconds.
@@ -65,6 +68,7 @@ class Emulator:
         self._clock = clock
         self._on_request = on_request
         self._mint = Mint(self.keys, clock, token_lifetime)
+        self._workloads = Workloads(self.world, self.keys, clock)
         self.counts = self._mint.counts
         self._running = AsyncExitStack()
 
@@ -109,6 +113,11 @@ class Emulator:
         return self.url + token_endpoint.PATH
 
     @property
+    def sts_endpoint(self) -> str:
+        """The base of its token exchange."""
+        return self.url
+
+    @property
     def certs_url(self) -> str:
         """X.509 certificates by key ID, as google.oauth2.id_token.verify_token takes them."""
         return self.url + public_keys.CERTS
@@ -119,24 +128,48 @@ class Emulator:
 
     def key_file(self, account: str) -> dict[str, str]:
         """A credential file's content for an account's name or email. KeyError where there is no such account."""
-        known = self.world.account(account)
-        if known is None:
-            raise KeyError(account)
-        return key_file(known, self.world, self.keys, self.token_endpoint)
+        return key_file(self._account(account), self.world, self.keys, self.token_endpoint)
 
     def mint(self, account: str, audience: str) -> str:
         """An ID token that nobody asked for over the network, for a test that needs one."""
-        known = self.world.account(account)
+        return self._mint.id_token(self._account(account), audience, by="mint")
+
+    def subject_token(self, provider: str, **claims: object) -> str:
+        """An ID token of the issuer that a provider trusts, for a workload outside; `claims` replace those it has, and
+        None takes one away. KeyError where there is no such provider, or its issuer's key is elsewhere.
+        """
+        return self._workloads.subject_token(self._provider(provider), **claims)
+
+    def external_account(
+        self, provider: str, kind: Kind, *, at: str = "", impersonate: str | None = None
+    ) -> dict[str, object]:
+        """A credential file's content (`type: external_account`) for a workload outside. `at`: for "file", the path of
+        the subject token's file; for "executable", the command. `impersonate`: the account for its
+        service_account_impersonation_url. KeyError.
+        """
+        account = self._account(impersonate).email if impersonate else None
+        return self._workloads.external_account(self._provider(provider), kind, self.url, at, account)
+
+    def _account(self, name_or_email: str) -> Account:
+        known = self.world.account(name_or_email)
         if known is None:
-            raise KeyError(account)
-        return self._mint.id_token(known, audience, by="mint")
+            raise KeyError(name_or_email)
+        return known
+
+    def _provider(self, name: str) -> Provider:
+        for provider in self.world.providers:
+            if provider.name == name:
+                return provider
+        raise KeyError(name)
 
     def _google(self) -> web.Application:
         app = web.Application(middlewares=[self._troubled])
         MetadataServer(self.world, self._mint).add_to(app)
         TokenEndpoint(self.world, self.keys, self._mint).add_to(app)
-        IamCredentials(self.world, self._mint).add_to(app)
+        TokenExchange(self.world, self.keys, self._mint).add_to(app)
+        IamCredentials(self.world, self.keys, self._mint).add_to(app)
         PublicKeys(self.keys).add_to(app)
+        self._workloads.add_to(app)
         app.router.add_get(KEY_FILES, self._key_file)
         return app
 

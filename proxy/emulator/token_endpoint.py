@@ -14,6 +14,7 @@ from google.auth import exceptions, jwt
 
 from proxy.emulator.key_files import GCLOUD_CLIENTS, refresh_token
 from proxy.emulator.keys import Keys
+from proxy.emulator.refusals import OAuthRefusal
 from proxy.emulator.tokens import Mint
 from proxy.emulator.world import Account, World
 
@@ -29,14 +30,6 @@ ANY_TIME = (
 )  # seconds: google-auth reads the machine's clock, the emulator has its own and judges by that
 
 
-class Refusal(Exception):
-    def __init__(self, error: str, description: str, status: int = 400) -> None:
-        super().__init__(description)
-        self.error = error
-        self.description = description
-        self.status = status
-
-
 class TokenEndpoint:
     def __init__(self, world: World, keys: Keys, mint: Mint) -> None:
         self._world = world
@@ -50,10 +43,8 @@ class TokenEndpoint:
         form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
         try:
             answer = self._answer(form, f"http://{request.host}{PATH}")
-        except Refusal as refusal:
-            return web.json_response(
-                {"error": refusal.error, "error_description": refusal.description}, status=refusal.status
-            )
+        except OAuthRefusal as refusal:
+            return refusal.response()
         return web.json_response(answer, headers={"Cache-Control": "no-store"})
 
     def _answer(self, form: Mapping[str, str], endpoint: str) -> Mapping[str, object]:
@@ -62,40 +53,40 @@ class TokenEndpoint:
             return self._for_assertion(form, endpoint)
         if grant_type == "refresh_token":
             return self._for_refresh_token(form)
-        raise Refusal("unsupported_grant_type", f"Invalid grant_type: {grant_type}")
+        raise OAuthRefusal("unsupported_grant_type", f"Invalid grant_type: {grant_type}")
 
     def _for_assertion(self, form: Mapping[str, str], endpoint: str) -> Mapping[str, object]:
         account, claims = self._verified(form.get("assertion", ""))
         if claims.get("aud") not in (endpoint, GOOGLES_OWN):
-            raise Refusal("invalid_grant", "Invalid JWT: Failed audience check.")
+            raise OAuthRefusal("invalid_grant", "Invalid JWT: Failed audience check.")
         self._check_time(claims)
         audience = claims.get("target_audience")
         if isinstance(audience, str) and audience:
             return {"id_token": self._id_token(account, audience, azp=account.email)}
         if claims.get("scope"):
             return self._mint.access_token_answer(account)
-        raise Refusal("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
+        raise OAuthRefusal("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
 
     def _verified(self, assertion: str) -> tuple[Account, Mapping[str, Any]]:
         try:
             claims: Mapping[str, Any] = jwt.decode(assertion, verify=False)  # type: ignore[no-untyped-call]
             issuer = claims["iss"]
         except (ValueError, TypeError, KeyError, exceptions.GoogleAuthError):
-            raise Refusal("invalid_request", "Bad Request") from None
+            raise OAuthRefusal("invalid_request", "Bad Request") from None
         account = self._world.account(issuer) if isinstance(issuer, str) and "@" in issuer else None
         if account is None or claims.get("sub", issuer) != issuer:
-            raise Refusal("invalid_grant", "Invalid grant: account not found")
+            raise OAuthRefusal("invalid_grant", "Invalid grant: account not found")
         try:
             certificates = self._keys.certificate_of(account.email)
             jwt.decode(assertion, certificates, clock_skew_in_seconds=ANY_TIME)  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, exceptions.GoogleAuthError):
-            raise Refusal("invalid_grant", "Invalid JWT Signature.") from None
+            raise OAuthRefusal("invalid_grant", "Invalid JWT Signature.") from None
         return account, claims
 
     def _check_time(self, claims: Mapping[str, Any]) -> None:
         now, issued, expires = self._mint.clock(), claims["iat"], claims["exp"]
         if not (issued - SKEW <= now <= expires + SKEW and 0 < expires - issued <= LONGEST):
-            raise Refusal(
+            raise OAuthRefusal(
                 "invalid_grant",
                 "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
                 " Check your iat and exp values in the JWT claim.",
@@ -104,13 +95,13 @@ class TokenEndpoint:
     def _for_refresh_token(self, form: Mapping[str, str]) -> Mapping[str, object]:
         client = form.get("client_id", "")
         if client not in GCLOUD_CLIENTS:
-            raise Refusal("invalid_client", "The OAuth client was not found.", status=401)
+            raise OAuthRefusal("invalid_client", "The OAuth client was not found.", status=401)
         given = form.get("refresh_token")
         for account in self._world.accounts:
             if not account.is_service_account and refresh_token(account) == given:
                 answer = self._mint.access_token_answer(account)
                 return {**answer, "id_token": self._id_token(account, client, azp=client)}
-        raise Refusal("invalid_grant", "Bad Request")
+        raise OAuthRefusal("invalid_grant", "Bad Request")
 
     def _id_token(self, account: Account, audience: str, azp: str) -> str:
         self._mint.counts.handed_out["token_endpoint"] += 1

@@ -16,7 +16,7 @@ from cachetools import TLRUCache
 from google.auth import jwt
 
 from proxy.emulator.keys import Keys
-from proxy.emulator.world import Account
+from proxy.emulator.world import Account, Principal
 
 ISSUER = "https://accounts.google.com"
 LIFETIME = 3600  # seconds; https://cloud.google.com/docs/authentication/token-types#id-lifetime
@@ -42,8 +42,8 @@ class Mint:
         self.counts = Counts()
         self._keys = keys
         self._lifetime = lifetime
-        self._owners: TLRUCache[str, Account] = TLRUCache(
-            10_000, ttu=lambda _token, _account, now: now + LIFETIME, timer=clock
+        self._owners: TLRUCache[str, Principal] = TLRUCache(
+            10_000, ttu=lambda _token, _principal, now: now + LIFETIME, timer=clock
         )
 
     def id_token(
@@ -67,19 +67,19 @@ class Mint:
         token: bytes = jwt.encode(self._keys.google.signer, claims)  # type: ignore[no-untyped-call]
         return token.decode("ascii")
 
-    def access_token(self, account: Account) -> str:
+    def access_token(self, principal: Principal) -> str:
         """Opaque, as Google's are: only the one who gave it out knows whose it is."""
         token = f"ya29.emulated.{secrets.token_urlsafe(32)}"
-        self._owners[token] = account
+        self._owners[token] = principal
         return token
 
-    def owner(self, access_token: str) -> Account | None:
+    def owner(self, access_token: str) -> Principal | None:
         return self._owners.get(access_token)
 
-    def access_token_answer(self, account: Account) -> dict[str, str | int]:
+    def access_token_answer(self, principal: Principal) -> dict[str, str | int]:
         """RFC 6749 section 5.1."""
         return {
-            "access_token": self.access_token(account),
+            "access_token": self.access_token(principal),
             "expires_in": LIFETIME,
             "token_type": "Bearer",
         }

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TypeAlias
+
+from proxy.emulator.federation import Federated, Provider
 
 ANYONE = "allUsers"
 ANY_ACCOUNT = "allAuthenticatedUsers"
+PROJECT_NUMBER = "123456789012"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +46,23 @@ class Account:
         return not members.isdisjoint((self.member, ANYONE, ANY_ACCOUNT))
 
 
+Principal: TypeAlias = Account | Federated
+
+
+@dataclass(frozen=True, slots=True)
+class Iap:
+    """What stands before a service in Cloud Run's place. `client_id`: of its own OAuth client; None: Google manages
+    the client, and only JWTs that a service account signed itself are taken.
+    """
+
+    client_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """`invokers`: members with roles/run.invoker. `audiences`: custom audiences, accepted besides its own URL.
-    `port` 0 lets the kernel choose.
+    """`invokers`: members with roles/run.invoker (behind IAP: roles/iap.httpsResourceAccessor). `audiences`: custom
+    audiences, accepted besides its own URL. `port` 0 lets the kernel choose. `iap`: it is behind IAP.
+    `is_function`: it is a 1st-generation Cloud Function.
     """
 
     name: str
@@ -53,6 +70,13 @@ class Service:
     region: str = "us-central1"
     port: int = 0
     audiences: tuple[str, ...] = ()
+    iap: Iap | None = None
+    is_function: bool = False
+
+    @property
+    def path(self) -> str:
+        """Where it begins on its host: a function has its name for a path."""
+        return f"/{self.name}" if self.is_function else ""
 
     @property
     def is_public(self) -> bool:
@@ -61,9 +85,13 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class World:
+    """`number`: the project's, in the names of its workload identity pools; `providers`: of those pools."""
+
     project: str
     accounts: tuple[Account, ...]
     services: tuple[Service, ...]
+    number: str = PROJECT_NUMBER
+    providers: tuple[Provider, ...] = ()
 
     @property
     def default_account(self) -> Account | None:
@@ -77,6 +105,10 @@ class World:
 
     def account_of_subject(self, subject: str) -> Account | None:
         return next((account for account in self.accounts if account.subject == subject), None)
+
+    def provider(self, audience: str) -> Provider | None:
+        """By its full resource name."""
+        return next((p for p in self.providers if p.audience(self.number) == audience), None)
 
 
 def service_account_email(name: str, project: str) -> str:
