@@ -17,6 +17,7 @@ import aiohappyeyeballs
 from proxy.engine.body import BodyReader, UntilCloseReader
 from proxy.engine.http1 import parse_response
 from proxy.engine.sweeper import NEVER, Sweeper
+from proxy.engine.tls import TlsTransport
 from proxy.errors import (
     BrokenOff,
     ConnectFailed,
@@ -59,7 +60,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.listener: Listener | None = None
         self.deadline = NEVER
         self.answered = False
-        self.made = False
         self._held = False
         self.lost = False
         self.transport: asyncio.Transport
@@ -70,7 +70,6 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
-        self.made = True
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         self.pool.register(self)
 
@@ -173,7 +172,9 @@ class UpstreamConnection(asyncio.Protocol):
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
         ):
-            if self._held:  # by the end of an answer that the app has yet to read; the next one is another matter
+            if (
+                self._held
+            ):  # by the end of an answer that the app has yet to read; the next one is another matter
                 self.hold(held=False)
             self.pool.put(self)
         else:
@@ -308,17 +309,18 @@ class Pool:
     async def _wrap(self, sock: socket.socket) -> UpstreamConnection:
         loop = asyncio.get_running_loop()
         connection = UpstreamConnection(self)
+        outer: asyncio.Protocol = connection
+        if self._tls is not None:
+            outer = TlsTransport(self._tls, self.upstream.host, connection)
         try:
-            await loop.create_connection(
-                lambda: connection,
-                sock=sock,
-                ssl=self._tls,
-                server_hostname=self.upstream.host if self._tls is not None else None,
-            )
+            await loop.create_connection(lambda: outer, sock=sock)
+            if isinstance(outer, TlsTransport):
+                await outer.ready
         except BaseException:
             # Cancelled just as it came about, it would live on without an owner.
-            if connection.made:
-                connection.abort()
+            made = vars(outer).get("transport")
+            if made is not None:
+                made.abort()
             else:
                 sock.close()
             raise
