@@ -1,0 +1,234 @@
+"""The commands as a shell sees them: what they print where, and their exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy import __version__
+from proxy.cli import main
+
+GOOD = """\
+routes:
+  - name: profiles
+    match: {path: /profiles, host: api.localhost}
+    upstream: https://user-profiles-x7f3kq-uc.a.run.app
+    identity: {type: service_account, key_file: key.json}
+  - name: weather
+    upstream: https://api.weather.gov
+    identity: none
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(part) for part in argv])
+    captured = capsys.readouterr()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, captured.out, captured.err
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith("IDTOKEN_PROXY_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    file = tmp_path / "proxy.yaml"
+    file.write_text(GOOD)
+    return file
+
+
+# -- check --------------------------------------------------------------------
+
+
+def test_check_prints_one_line_a_route(capsys: pytest.CaptureFixture[str], good: Path) -> None:
+    code, out, err = run(capsys, "check", "-c", good)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        (
+            "profiles: api.localhost/profiles -> https://user-profiles-x7f3kq-uc.a.run.app, audience "
+            "https://user-profiles-x7f3kq-uc.a.run.app, identity service_account"
+        ),
+        "weather: / -> https://api.weather.gov, audience none, identity none",
+        "OK: 2 routes",
+    ]
+
+
+def test_check_counts_one_route_as_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    file.write_text("routes: [{name: a, upstream: 'https://a.a.run.app'}]")
+    assert run(capsys, "check", "-c", file)[1].splitlines()[-1] == "OK: 1 route"
+
+
+def test_check_prints_every_mistake_to_standard_error(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "proxy.yaml"
+    file.write_text("lisen: localhost:1\nroutes:\n  - name: a\n    upstrem: https://a.a.run.app\n")
+    assert run(capsys, "check", "-c", file) == (
+        2,
+        "",
+        (
+            f'{file}:1: lisen: unknown key; did you mean "listen"?\n'
+            f'{file}:4: routes[0].upstrem: unknown key; did you mean "upstream"?\n'
+        ),
+    )
+
+
+def test_the_variable_names_the_default_configuration(
+    capsys: pytest.CaptureFixture[str], good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IDTOKEN_PROXY_CONFIG", str(good))
+    assert run(capsys, "check")[0] == 0
+
+
+def test_without_any_configuration_it_says_what_was_tried(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "check")
+    assert (code, out) == (2, "")
+    assert "there is no config/proxy.yaml and no /etc/idtoken-proxy/proxy.yaml" in err
+
+
+# -- usage --------------------------------------------------------------------
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version") == (0, f"idtoken-proxy, version {__version__}\n", "")
+
+
+def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ([], ["serve"], ["check"], ["schema"], ["emulate"]):
+        code, out, _ = run(capsys, *command, "--help")
+        assert code == 0
+        assert f"idtoken-proxy {' '.join(command)}".rstrip() in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (
+            ["serve", "--upstream", "https://a.run.app", "-c", "x.yaml"],
+            "--upstream makes a configuration of its own",
+        ),
+        (["serve", "--audience", "a"], "--audience and --listen go with --upstream"),
+        (["serve", "--listen", "localhost:1"], "--audience and --listen go with --upstream"),
+        (["serv"], "No such command"),
+        (["emulate", "--port", "65536"], "65536"),
+        (["check", "--nope"], "No such option"),
+    ],
+)
+def test_bad_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str], argv: list[str], said: str) -> None:
+    code, out, err = run(capsys, *argv)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
+def test_a_mistaken_option_is_told_like_a_mistaken_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "serve", "--upstream", "http://10.0.0.1", "--listen", ":80") == (
+        2,
+        "",
+        (
+            "--upstream: would send tokens in the clear; write https://10.0.0.1, as http is for loopback alone\n"
+            "--listen: says no host; write localhost:80\n"
+        ),
+    )
+
+
+def test_schema_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "schema")
+    assert code == 0
+    assert "routes" in json.loads(out)["properties"]
+
+
+def test_commands_load_only_what_they_need() -> None:
+    probe = (
+        "import sys; from proxy.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'pydantic', 'yaml', 'aiohttp', 'uvloop', 'structlog', 'google.auth'} & set(sys.modules)),"
+        " file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+# -- running ------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def process(*argv: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    variables = {key: value for key, value in os.environ.items() if not key.startswith("IDTOKEN_PROXY_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "proxy", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=variables | {"PYTHONUNBUFFERED": "1"} | environ,
+    ) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_serve_runs_until_it_is_told_to_stop(signum: signal.Signals, tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    file.write_text(
+        "listen: 127.0.0.1:0\nadmin: off\nlog: {format: json}\n"
+        "routes: [{name: a, upstream: 'http://localhost:1', identity: none}]\n"
+    )
+    with process("serve", "-c", str(file)) as proxy:
+        assert proxy.stderr is not None
+        listening, ready = json.loads(proxy.stderr.readline()), json.loads(proxy.stderr.readline())
+        assert listening["message"] == "listening"
+        assert listening["address"].startswith("http://127.0.0.1:")
+        assert ready["message"] == "ready"
+        proxy.send_signal(signum)
+        assert proxy.wait(20) == 0
+
+
+def test_a_taken_port_is_exit_code_1_with_the_cause_and_no_traceback() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        argv = ("serve", "--upstream", "http://localhost:1", "--listen", address)
+        with process(*argv, IDTOKEN_PROXY_ADMIN="off") as proxy:
+            out, err = proxy.communicate(timeout=20)
+    assert (proxy.returncode, out) == (1, "")
+    assert f"Cannot listen: cannot listen on {address}: Address already in use\n" in err
+    assert "choose another address" in err
+    assert "Traceback" not in err
+
+
+def test_emulate_prints_what_to_export() -> None:
+    with process("emulate", "--port", "0") as emulator:
+        assert emulator.stdout is not None
+        assert "local Google" in emulator.stdout.readline()
+        emulator.send_signal(signal.SIGTERM)
+        out, _ = emulator.communicate(timeout=20)
+        assert "export GCE_METADATA_HOST=127.0.0.1:" in out
+        assert emulator.returncode == 0
+
+
+def test_demo_prints_lines_to_paste() -> None:
+    with process("demo") as demo:
+        assert demo.stdout is not None
+        assert "proxy" in demo.stdout.readline()
+        demo.send_signal(signal.SIGTERM)
+        demo.communicate(timeout=20)
+        assert demo.returncode == 0

@@ -1,0 +1,255 @@
+"""What is logged, and above all what never is."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+import structlog
+
+from proxy.logs import MASKED, configure, get_logger, mask
+from proxy.settings.model import LogSettings
+
+JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJhdWQiOiJhIiwiZXhwIjoxfQ.c2lnbmF0dXJlX3dpdGgtZGFzaA"
+SECRETS = {
+    "a JWT": JWT,
+    "a JWT without its signature": JWT.rpartition(".")[0],
+    "a JWT's head": JWT.partition(".")[0],
+    "a bearer credential": "Bearer abc123",
+    "an access token": "ya29.a0AfB_by-C1",
+    "a refresh token": "1//0gAbCdEfGhIjKlMn",
+    "a private key": "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADAN\n-----END PRIVATE KEY-----",
+    "half a private key": "-----BEGIN RSA PRIVATE KEY-----\nMIIEvQIBADAN\nMII",
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    level = root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = [handler for handler in root.handlers if type(handler).__module__ != "proxy.logs"]
+    root.setLevel(level)
+
+
+def logs(
+    form: Literal["auto", "text", "json"] = "json",
+    level: Literal["debug", "info", "warning", "error"] = "debug",
+    stream: io.StringIO | None = None,
+) -> io.StringIO:
+    out = io.StringIO() if stream is None else stream
+    logging.getLogger().handlers.clear()  # pytest's own refuse a record whose arguments do not fit
+    configure(LogSettings(form, level), out)
+    return out
+
+
+def told(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+class Holder:
+    def __repr__(self) -> str:
+        return f"Holder({JWT})"
+
+
+class Broken:
+    def __repr__(self) -> str:
+        raise RuntimeError(JWT)
+
+
+# -- shapes -------------------------------------------------------------------
+
+
+def test_json_is_one_object_a_line_as_cloud_logging_reads_it() -> None:
+    out = logs()
+    get_logger("proxy.x").warning("two\nlines", route="a", tries=2, nothing=None)
+    (line,) = told(out)
+    assert line.pop("time").endswith("Z")
+    assert line == {
+        "severity": "WARNING",
+        "message": "two\nlines",
+        "logger": "proxy.x",
+        "route": "a",
+        "tries": 2,
+        "nothing": None,
+    }
+
+
+def test_time_is_rfc_3339_in_utc() -> None:
+    out = logs()
+    get_logger("x").info("now")
+    date, _, time = told(out)[0]["time"].partition("T")
+    assert len(date) == len("2026-01-31")
+    assert len(time) == len("12:00:00.000Z")
+
+
+def test_text_on_a_terminal_is_coloured_and_elsewhere_plain() -> None:
+    terminal = logs("auto", stream=Terminal())
+    get_logger("x").info("hello", key="value")
+    assert "\x1b[" in terminal.getvalue()
+    plain = logs("text")
+    get_logger("x").info("hello", key="value")
+    assert "\x1b[" not in plain.getvalue()
+    assert "hello" in plain.getvalue()
+    assert "key=value" in plain.getvalue()
+
+
+def test_auto_is_json_where_nobody_reads_along() -> None:
+    out = logs("auto")
+    get_logger("x").info("hello")
+    assert told(out)[0]["message"] == "hello"
+
+
+def test_standard_error_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(LogSettings("json"))
+    get_logger("x").info("hello")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert json.loads(captured.err)["message"] == "hello"
+
+
+def test_a_traceback_is_text_in_both_shapes() -> None:
+    for form in ("json", "text"):
+        out = logs(form)
+        try:
+            raise ValueError("broken")  # noqa: TRY301 - for its traceback
+        except ValueError:
+            get_logger("x").exception("failed")
+        assert "Traceback (most recent call last)" in out.getvalue()
+        assert "ValueError: broken" in out.getvalue()
+
+
+def test_values_that_json_does_not_know_are_described() -> None:
+    out = logs()
+    get_logger("x").info("odd", kind=Literal, broken=Broken(), nested={("a", 1): 2, "b": (1, 2)})
+    (line,) = told(out)
+    assert line["broken"] == "<Broken>"
+    assert line["nested"] == {"b": [1, 2]}
+
+
+@pytest.mark.parametrize("value", ["a\nlevel=error forged", "\x1b[2J", "a\rb", "\u2028", "\x9b31m"])
+def test_in_text_no_value_writes_a_line_or_an_escape_of_its_own(value: str) -> None:
+    out = logs("text")
+    get_logger("x").info(value, path=value)
+    assert len(out.getvalue().splitlines()) == 1
+    assert all(char.isprintable() for char in out.getvalue().rstrip("\n"))
+
+
+# -- levels -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["info", "warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_the_level_is_the_least_that_is_said(level: Any, said: list[str]) -> None:
+    out = logs(level=level)
+    log = get_logger("x")
+    for method in ("debug", "info", "warning", "error"):
+        getattr(log, method)(method)
+    assert [line["message"] for line in told(out)] == said
+
+
+@pytest.mark.parametrize(
+    ("level", "said"),
+    [
+        ("debug", ["debug", "info", "warning", "error"]),
+        ("info", ["warning", "error"]),
+        ("warning", ["warning", "error"]),
+        ("error", ["error"]),
+    ],
+)
+def test_libraries_are_heard_from_warning_up_or_from_debug_at_debug(level: Any, said: list[str]) -> None:
+    out = logs(level=level)
+    log = logging.getLogger("urllib3.connectionpool")
+    for method in ("debug", "info", "warning", "error"):
+        getattr(log, method)("%s", method)
+    assert [line["message"] for line in told(out)] == said
+    assert {line["logger"] for line in told(out)} == {"urllib3.connectionpool"}
+
+
+# -- nothing secret -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_secret_is_masked_wherever_it_stands(form: Any, secret: str) -> None:
+    out = logs(form)
+    log = get_logger("x")
+    log.info(
+        "got %s", secret, token=secret, nested={"a": [{"b": secret}], secret: 1}, many=(secret, {secret})
+    )
+    try:
+        raise ValueError(f"refused {secret}") from KeyError(secret)  # noqa: TRY301 - for its traceback
+    except ValueError as error:
+        log.exception("failed", error=error)
+        logging.getLogger("google.auth").exception("failed %s", secret)
+    logging.getLogger("google.auth").warning("%(a)s", {"a": secret})
+    logging.getLogger("google.auth").warning("%d", secret)  # the arguments do not fit
+    log.info("held", holder=Holder(), list=[Holder()])
+    written = out.getvalue()
+    assert MASKED in written
+    for part in secret.replace("Bearer ", "").replace("\n", "-----").split("-----"):
+        assert not part or "PRIVATE" in part or part not in written
+    assert JWT not in written
+
+
+def test_masking_leaves_everything_else() -> None:
+    said = "GET /a?audience=https%3A%2F%2Fa.run.app HTTP/1.1, keyJ and the bearer of news, 1//2"
+    assert mask(said) == said.replace("bearer of", f"bearer {MASKED}")
+
+
+def test_the_word_bearer_stays_to_tell_what_was_there() -> None:
+    assert mask("authorization: bearer  abc, x") == f"authorization: bearer  {MASKED}, x"
+
+
+# -- robust -------------------------------------------------------------------
+
+
+def test_a_closed_stream_ends_nothing() -> None:
+    out = logs()
+    out.close()
+    get_logger("x").info("to nobody")
+    logging.getLogger("y").warning("to nobody")
+
+
+def test_configuring_again_replaces_what_was() -> None:
+    log = get_logger("x")
+    first, second = logs(), logs()
+    log.info("hello")
+    logging.getLogger("y").warning("hello")
+    assert first.getvalue() == ""
+    assert len(told(second)) == 2
+
+
+def test_a_logger_without_a_name_is_the_proxys() -> None:
+    out = logs()
+    structlog.get_logger().info("hello")
+    assert told(out)[0]["logger"] == "proxy"
+
+
+def test_a_level_of_a_librarys_own_is_written_too() -> None:
+    out = logs()
+    logging.getLogger("y").log(25, "notice")
+    assert told(out)[0]["message"] == "notice"
+
+
+def test_it_is_imported_without_reading_the_environment_or_configuring() -> None:
+    assert "proxy.logs" in sys.modules
+    assert not structlog.is_configured()
