@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -31,8 +32,7 @@ async def _pair(receiver: Receiver) -> tuple[Wire, Wire]:
 
 
 @pytest.mark.parametrize("way", [Wire.close, Wire.reset, Wire.half_close])
-async def test_whoever_goes_is_noticed_once(receive: Receive, way: object) -> None:
-    assert callable(way)
+async def test_whoever_goes_is_noticed_once(receive: Receive, way: Callable[[Wire], None]) -> None:
     near, far = await _pair(await receive(_silent))
     near.send(b"what nobody reads")
     held = Held(far.transport)
