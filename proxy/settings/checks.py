@@ -109,8 +109,8 @@ def _audience(document: Document, route: RouteEntry, location: Location) -> Iter
         yield (
             (*location, "token_header"),
             (
-                "is not read by IAP, whose client ID is this route's audience; write auto, Authorization or "
-                "Proxy-Authorization"
+                "is not read by IAP, whose client ID is this route's audience: IAP reads Authorization and "
+                "Proxy-Authorization only; write one of them, or auto"
             ),
         )
 

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.settings.told import ROUTE, settings, told
+
+REACHABLE = (
+    "can be reached from other machines, and whoever reaches the proxy acts as its identity; use localhost, or set "
+    "allow_remote: true"
+)
+
+# -- listeners ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])
+def test_loopback_may_be_listened_on(host: str) -> None:
+    assert told(f"{ROUTE}listen: '{host}:1'\nadmin: '{host}:2'") == []
+
+
+@pytest.mark.parametrize(
+    ("written", "host"),
+    [
+        ("0.0.0.0", "0.0.0.0"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("'[::]", "::"),
+        ("'[fe80::1]", "fe80::1"),
+        ("example.com", "example.com"),
+        ("localhost.example.com", "localhost.example.com"),
+    ],
+)
+def test_what_others_can_reach_is_refused_with_the_reason(written: str, host: str) -> None:
+    end = "'" if written.startswith("'") else ""
+    text = f"{ROUTE}listen: {written}:1{end}\nadmin: {written}:2{end}\n"
+    assert told(text) == [
+        f"proxy.yaml:2: listen: {host} {REACHABLE}",
+        f"proxy.yaml:3: admin: {host} {REACHABLE}",
+    ]
+    assert told(text + "allow_remote: true") == []
+    assert told(text + "allow_remote: yes") == [
+        'proxy.yaml:4: allow_remote: must be true or false, not "yes"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listen", "admin"),
+    [
+        ("localhost:1", "localhost:1"),
+        ("localhost:1", "127.0.0.1:1"),
+        ("'[::1]:1'", "localhost:1"),
+        ("a.localhost:1", "b.localhost:1"),
+        ("0.0.0.0:1", "127.0.0.1:1"),
+        ("'[::]:1'", "localhost:1"),
+        ("example.com:1", "example.com:1"),
+    ],
+)
+def test_one_address_cannot_be_listened_on_twice(listen: str, admin: str) -> None:
+    (said,) = told(f"{ROUTE}listen: {listen}\nadmin: {admin}\nallow_remote: true")
+    assert said == f"proxy.yaml:3: admin: {admin} is already taken by listen; choose another port"
+
+
+@pytest.mark.parametrize(
+    ("listen", "admin"),
+    [
+        ("localhost:1", "localhost:2"),
+        ("localhost:0", "localhost:0"),
+        ("127.0.0.1:1", "127.0.0.2:1"),
+        ("127.0.0.1:1", "'[::1]:1'"),
+        ("0.0.0.0:1", "'[::1]:1'"),
+        ("localhost:1", "example.com:1"),
+    ],
+)
+def test_other_addresses_can(listen: str, admin: str) -> None:
+    assert told(f"{ROUTE}listen: {listen}\nadmin: {admin}\nallow_remote: true") == []
+
+
+def test_listeners_may_not_clash_with_each_other_nor_with_a_default() -> None:
+    assert told(f"{ROUTE}listen:\n- localhost:1\n- localhost:2\n- localhost:1\n") == [
+        "proxy.yaml:5: listen[2]: localhost:1 is already taken by listen; choose another port"
+    ]
+    assert told(f"{ROUTE}listen: localhost:9090") == [
+        "proxy.yaml: admin: localhost:9090 is already taken by listen; choose another port"
+    ]
+    assert told(f"{ROUTE}listen: localhost:9090\nadmin: off") == []
+
+
+# -- names --------------------------------------------------------------------
+
+
+def routes(*keys: str) -> str:
+    """A line each, from line 2, to a receiver and at a path of their own."""
+    lines = (
+        f"- {{upstream: 'https://x.a.run.app', match: {{path: /{i}}}, {each}}}\n"
+        for i, each in enumerate(keys)
+    )
+    return "routes:\n" + "".join(lines)
+
+
+def test_names_are_unique() -> None:
+    assert told(routes("name: a", "name: b", "name: a", "name: a")) == [
+        'proxy.yaml:4: routes[2].name: "a" is already the name of routes[0]; names must be unique',
+        'proxy.yaml:5: routes[3].name: "a" is already the name of routes[0]; names must be unique',
+    ]
+
+
+@pytest.mark.parametrize(("one", "other"), [("a-b", "a_b"), ("profiles", "Profiles"), ("A-b-C", "a_B-c")])
+def test_names_make_different_variables_for_a_wrapped_app(one: str, other: str) -> None:
+    variable = f"{one.upper().replace('-', '_')}_URL"
+    assert told(routes(f"name: {one}", f"name: {other}")) == [
+        (
+            f'proxy.yaml:3: routes[1].name: would set {variable} in a wrapped app, as routes[0] ("{one}") does; names must '
+            'differ in more than case, "-" and "_"'
+        )
+    ]
+
+
+def test_the_proxys_own_variable_is_taken() -> None:
+    assert told(routes("name: idtoken-proxy")) == [
+        (
+            "proxy.yaml:2: routes[0].name: would set IDTOKEN_PROXY_URL, which is the proxy's own URL in a wrapped app; "
+            "choose another name"
+        )
+    ]
+
+
+# -- matches ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "where"),
+    [
+        ("{}", "{path: /}", "any host, path /"),
+        ("{path: /a}", "{path: /a/}", "any host, path /a"),
+        ("{host: A.localhost}", "{host: a.localhost}", "a.localhost, path /"),
+        ("{host: a.localhost, path: /b}", "{path: /b, host: a.localhost}", "a.localhost, path /b"),
+    ],
+)
+def test_two_routes_may_not_match_the_same(one: str, other: str, where: str) -> None:
+    text = "".join(
+        f"- {{name: {name}, upstream: 'https://x.a.run.app', match: {match}}}\n"
+        for name, match in (("a", one), ("b", other))
+    )
+    assert told(f"routes:\n{text}") == [
+        (
+            f"proxy.yaml:3: routes[1].match: matches the same requests as routes[0]: {where}; give one of them another "
+            "path or host"
+        )
+    ]
+
+
+def test_paths_and_hosts_that_differ_are_no_clash() -> None:
+    assert (
+        told(
+            """
+            routes:
+            - {name: a, upstream: 'https://x.a.run.app'}
+            - {name: b, upstream: 'https://x.a.run.app', match: {path: /a}}
+            - {name: c, upstream: 'https://x.a.run.app', match: {path: /A}}
+            - {name: d, upstream: 'https://x.a.run.app', match: {path: /a/b}}
+            - {name: e, upstream: 'https://x.a.run.app', match: {path: /a, host: e.localhost}}
+            """
+        )
+        == []
+    )
+
+
+# -- audiences ----------------------------------------------------------------
+
+
+def one_route(keys: str, rest: str = "") -> list[str]:
+    return [
+        said.removeprefix("proxy.yaml:1: routes[0].")
+        for said in told(f"routes: [{{name: a, {keys}}}]\n{rest}")
+    ]
+
+
+NO_USE = "audience: has no use on a public route (identity: none), which gets no token; remove one of the two"
+
+
+def test_a_public_route_has_no_audience() -> None:
+    assert one_route("upstream: 'https://x.com', identity: none") == []
+    assert one_route("upstream: 'https://x.com'", "identity: none") == []
+    assert one_route("upstream: 'https://x.com', audience: x, identity: none") == [NO_USE]
+    assert one_route("upstream: 'https://x.com', audience: x", "identity: {type: none}") == [NO_USE]
+    assert one_route("upstream: 'https://x.com', audience: x, identity: auto", "identity: none") == []
+
+
+def test_an_audience_that_cannot_be_derived_must_be_said() -> None:
+    assert one_route("upstream: 'https://x.com'") == [
+        (
+            "audience: cannot be derived from x.com: a custom domain needs the service's run.app URL or a registered "
+            "custom audience; IAP needs its OAuth client ID"
+        )
+    ]
+    assert one_route("upstream: 'https://x.com', audience: x") == []
+
+
+IAP = "upstream: 'https://x.com', audience: 1-a.apps.googleusercontent.com"
+
+
+def test_iap_reads_no_x_serverless_authorization() -> None:
+    assert one_route(f"{IAP}, token_header: X-Serverless-Authorization") == [
+        (
+            "token_header: is not read by IAP, whose client ID is this route's audience: IAP reads Authorization and "
+            "Proxy-Authorization only; write one of them, or auto"
+        )
+    ]
+    for header in ("auto", "Authorization", "Proxy-Authorization"):
+        assert one_route(f"{IAP}, token_header: {header}") == []
+    assert one_route("upstream: 'https://x.a.run.app', token_header: X-Serverless-Authorization") == []
+
+
+# -- certificates -------------------------------------------------------------
+
+
+def test_a_ca_file_holds_a_certificate(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    assert settings(f"{ROUTE}tls: {{ca_file: '{file}'}}").ca_file == str(file)
+    file.write_text("hello")
+    assert told(f"{ROUTE}tls: {{ca_file: '{file}'}}") == [
+        f"proxy.yaml:2: tls.ca_file: {file} holds no certificate; it must be PEM (-----BEGIN CERTIFICATE-----)"
+    ]
+    file.unlink()
+    assert told(f"{ROUTE}tls: {{ca_file: '{file}'}}") == [
+        f"proxy.yaml:2: tls.ca_file: {file} cannot be read: No such file or directory"
+    ]
+
+
+def test_a_key_is_no_certificate(tmp_path: Path) -> None:
+    file = tmp_path / "key.pem"
+    trustme.CA().private_key_pem.write_to_path(str(file))
+    (said,) = told(f"{ROUTE}tls: {{ca_file: '{file}'}}")
+    assert "holds no certificate" in said
