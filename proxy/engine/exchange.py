@@ -38,7 +38,7 @@ from proxy.errors import (
     UpstreamTimeout,
 )
 from proxy.policy.guard import Caller
-from proxy.policy.headers import NO_TOKEN, TokenLines, inbound_head, outbound_head
+from proxy.policy.headers import NO_TOKEN, TokenLines, inbound_head, is_invalid_token, outbound_head
 from proxy.policy.request import Request, Response
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class Exchange:
         "_reusable",
         "_target",
         "_task",
+        "_token",
         "_upstream",
         "caller",
         "error",
@@ -138,6 +139,7 @@ class Exchange:
         self._interim = 0
         self._chunked_out = False
         self._reusable = False
+        self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
 
     # -- the way there ---------------------------------------------------------
 
@@ -181,15 +183,18 @@ class Exchange:
         if slot is None:
             self._dispatch(lane, request, NO_TOKEN)
             return
-        token = slot.current()
+        self._token = token = slot.current()
         if token is None:
-            self._await(
-                self._token(slot), lambda token: self._dispatch(lane, request, lane.token_lines(token))
-            )
+            self._forward_with_fresh_token(lane, request, slot)
         else:
             self._dispatch(lane, request, lane.token_lines(token))
 
-    async def _token(self, slot: TokenSlot) -> IdToken:
+    def _forward_with_fresh_token(self, lane: Lane, request: Request, slot: TokenSlot) -> None:
+        self._await(
+            self._fresh_token(slot), lambda token: self._dispatch(lane, request, lane.token_lines(token))
+        )
+
+    async def _fresh_token(self, slot: TokenSlot) -> IdToken:
         limit = self.timeouts.connect + TOKEN_GRACE
         try:
             async with asyncio.timeout(limit):
@@ -270,6 +275,8 @@ class Exchange:
         if status < 200:
             self._on_interim(response, rest)
             return None
+        if status == 401 and self._replays(response):
+            return None
         request, downstream, upstream = self.request, self._downstream, self._upstream
         assert request is not None and upstream is not None
         self.state = TRANSITIONS[self.state][ANSWER]
@@ -310,6 +317,32 @@ class Exchange:
         if length is not None:
             return LengthReader(length)
         return ChunkedReader() if response.chunked else UntilCloseReader()
+
+    def _replays(self, response: Response) -> bool:
+        """Google's own 401 for a token out of the cache: fetch once and say it once more, without a body only, as
+        the first was not kept. The front end answers so before the receiver's code has seen anything.
+        """
+        token, lane, request, upstream = self._token, self.lane, self.request, self._upstream
+        assert lane is not None and request is not None and upstream is not None
+        if (
+            token is None
+            or lane.slot is None
+            or self.state is not SENT
+            or request.has_body
+            or request.websocket
+        ):
+            return False
+        if not any(is_invalid_token(challenge) for challenge in response.www_authenticate):
+            return False
+        self._token = None
+        if not lane.slot.refused(token):
+            return False
+        upstream.abort()
+        self._upstream = None
+        self.state = TRANSITIONS[self.state][RETRY]
+        self._attempts = 0
+        self._forward_with_fresh_token(lane, request, lane.slot)
+        return True
 
     def _on_interim(self, response: Response, rest: bytes) -> None:
         request, downstream = self.request, self._downstream

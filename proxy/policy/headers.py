@@ -7,6 +7,7 @@ line is written there is nothing left to strip.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from proxy.policy.guard import Caller
@@ -132,3 +133,13 @@ def _fetch_metadata(request: Request) -> list[bytes]:
 def inbound_head(response: Response, framing: bytes, connection: bytes) -> bytes:
     """The head that goes back to the app: the receiver's fields less the hop-by-hop ones, framed afresh."""
     return b"".join((response.status_line, *response.passing, framing, connection, b"\r\n"))
+
+
+_INVALID_TOKEN = re.compile(rb'bearer\b.*\berror="?invalid_token\b', re.IGNORECASE | re.DOTALL)
+
+
+def is_invalid_token(challenge: bytes) -> bool:
+    """Whether a WWW-Authenticate value is Google's word that the token is expired or for another audience
+    (https://cloud.google.com/run/docs/troubleshooting#401; RFC 6750 section 3.1).
+    """
+    return _INVALID_TOKEN.match(challenge) is not None
