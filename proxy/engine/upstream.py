@@ -97,10 +97,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._partial = b""
         while True:
             end = data.find(_HEAD_END)
+            if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > MAX_RESPONSE_HEAD:
+                self._fail(MalformedResponse("the receiver's response head is too large"))
+                return
             if end < 0:
                 self._partial = data
-                if len(data) > MAX_RESPONSE_HEAD:
-                    self._fail(MalformedResponse("the receiver's response head is too large"))
                 return
             try:
                 response = parse_response(data[:end])
@@ -323,6 +324,7 @@ class Pool:
                 made.abort()
             else:
                 sock.close()
+            self.unregister(connection)  # uvloop tells nobody of the end of what it was cancelled in making
             raise
         return connection
 
