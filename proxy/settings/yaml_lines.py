@@ -9,16 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import Any, Final
 
 import yaml
 
 from proxy.settings.mistakes import Location
-
-try:
-    from yaml import CSafeLoader as _BaseLoader
-except ImportError:  # PyYAML built without libyaml
-    from yaml import SafeLoader as _BaseLoader  # type: ignore[assignment]
 
 _DEPTH: Final = 40  # the deepest key of the contract is at 6; impersonation may nest its sources
 _VALUES: Final = 200_000  # a thousand routes have 20,000; aliases of aliases multiply without end
@@ -57,8 +52,10 @@ class Reading:
     unreadable: set[Location] = field(default_factory=set)
 
 
-class _Loader(_BaseLoader):
-    yaml_implicit_resolvers: ClassVar[dict[str, object]] = {}  # type: ignore[misc]  # every scalar comes as it was written
+# libyaml's where PyYAML was built with it. Every scalar comes as it was written.
+_Loader: Any = type(
+    "_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}}
+)
 
 
 def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
@@ -84,9 +81,10 @@ def _compose(text: str) -> yaml.Node | None:
     _limit_depth(text)
     loader = _Loader(text)
     try:
-        return loader.get_single_node()
+        node: yaml.Node | None = loader.get_single_node()
     finally:
         loader.dispose()
+    return node
 
 
 def _limit_depth(text: str) -> None:

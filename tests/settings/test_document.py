@@ -1,0 +1,123 @@
+"""Each key's own mistakes, word for word."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.settings.told import ROUTE, told
+
+ROUTE_KEYS = "name, upstream, match, audience, strip_prefix, token_header, identity, methods, timeouts"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("listen: []", "listen: must not be empty"),
+        ("listen: 8080", "listen: must be HOST:PORT, such as localhost:8080"),
+        ("listen: [localhost:1, 2]", "listen[1]: must be HOST:PORT, such as localhost:2"),
+        ("listen: {port: 1}", "listen: must be a string, not a mapping; write one value"),
+        ("admin: on", "admin: says no port; write on:8080"),
+        ("allow_remote: yes", 'allow_remote: must be true or false, not "yes"'),
+        ("timeouts: 5s", 'timeouts: must be a mapping of keys to values, not "5s"'),
+        ("timeouts: {conect: 5s}", 'timeouts.conect: unknown key; did you mean "connect"?'),
+        (
+            "timeouts: {connect: -1s}",
+            'timeouts.connect: must be a time such as 5s, 10m, 1h or 500ms, not "-1s"',
+        ),
+        ("timeouts: {drain: 0}", "timeouts.drain: must be longer than 0 and at most 7 days, not 0"),
+        ("limits: {header_bytes: 1}", "limits.header_bytes: must be between 1KiB and 1MiB, not 1"),
+        (
+            "limits: {connections: 1.5}",
+            "limits.connections: must be a whole number from 1 to 1000000, not 1.5",
+        ),
+        (
+            "guard: {allowed_hosts: proxy.internal}",
+            'guard.allowed_hosts: must be a list, not "proxy.internal"',
+        ),
+        (
+            "guard: {allowed_hosts: ['a.b:80']}",
+            'guard.allowed_hosts[0]: is a name without a port (the port in Host does not matter); write "a.b"',
+        ),
+        ("tls: {ca: x}", "tls.ca: unknown key; known here: ca_file"),
+        ("tls: {x: y}", "tls.x: unknown key; known here: ca_file"),
+        (
+            "log: {level: warn}",
+            'log.level: must be one of debug, info, warning, error, not "warn"; did you mean "warning"?',
+        ),
+        ("log: {format: xml}", 'log.format: must be one of auto, text, json, not "xml"'),
+        ("log: {access: true}", "log.access: must be one of off, errors, all, not true"),
+        (
+            "google: {metadata_host: 'http://a'}",
+            'google.metadata_host: "//a" is no port; write a number from 1 to 65535',
+        ),
+        (
+            "google: {token_endpoint: 'http://x.com/token'}",
+            "google.token_endpoint: would send tokens in the clear; write https://x.com, as http is for loopback alone",
+        ),
+        ("Listen: localhost:1", 'Listen: unknown key; did you mean "listen"?'),
+    ],
+)
+def test_top_level_keys(written: str, said: str) -> None:
+    assert told(ROUTE + written) == [f"proxy.yaml:2: {said}"]
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("zzz: 1", f".zzz: unknown key; known here: {ROUTE_KEYS}"),
+        ("path: /a", '.path: unknown key; did you mean "match"?'),
+        ("match: /a", '.match: must be a mapping of keys to values, not "/a"'),
+        ("match: {path: a}", '.match.path: must begin with "/", not "a"'),
+        ("match: {hosts: a}", '.match.hosts: unknown key; did you mean "host"?'),
+        (
+            "match: {host: 'a:1'}",
+            '.match.host: is a name without a port (the port in Host does not matter); write "a"',
+        ),
+        ("audience: a b", '.audience: must be printable ASCII without blanks, and not empty, not "a b"'),
+        ("audience: 123", ".audience: must be a string, not 123; put it in quotes"),
+        ("strip_prefix: 1", ".strip_prefix: must be true or false, not 1"),
+        (
+            "token_header: authorization",
+            (
+                ".token_header: must be one of auto, Authorization, X-Serverless-Authorization, Proxy-Authorization, not "
+                '"authorization"; did you mean "Authorization"?'
+            ),
+        ),
+        ("methods: GET", '.methods: must be a list, not "GET"'),
+        ("methods: []", ".methods: must not be empty"),
+        ("methods: [get]", '.methods[0]: "get" is no method name in upper case; write "GET"'),
+        ("timeouts: {respnse: 1}", '.timeouts.respnse: unknown key; did you mean "response"?'),
+        (
+            "timeouts: {drain: 1}",
+            ".timeouts.drain: is a timeout of the whole proxy, not of one route; move it to the top-level timeouts",
+        ),
+    ],
+)
+def test_keys_of_a_route(written: str, said: str) -> None:
+    text = f"routes:\n  - name: a\n    upstream: https://a.a.run.app\n    {written}\n"
+    expected = f"proxy.yaml:4: routes[0]{said}"
+    if written == "path: /a":
+        assert told(text)[0].startswith("proxy.yaml:4: routes[0].path: unknown key")
+    else:
+        assert told(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("route", "said"),
+    [
+        ("{name: a}", ["routes[0].upstream: is missing"]),
+        ("{upstream: 'https://a.a.run.app'}", ["routes[0].name: is missing"]),
+        ("{}", ["routes[0].name: is missing", "routes[0].upstream: is missing"]),
+        ("a", ['routes[0]: must be a mapping of keys to values, not "a"']),
+        (
+            "{name: , upstream: 'https://a.a.run.app'}",
+            ["routes[0].name: is missing"],
+        ),
+    ],
+)
+def test_what_a_route_needs(route: str, said: list[str]) -> None:
+    assert told(f"routes: [{route}]") == [f"proxy.yaml:1: {line}" for line in said]
+
+
+def test_a_key_without_a_value_is_a_key_left_out() -> None:
+    assert told(ROUTE + "google:\n  # metadata_host: localhost:8090\nlisten:\negress_proxy: null\n") == []

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from proxy.settings import model
+from proxy.settings.model import Settings, TcpAddress, UnixAddress, Upstream
+from tests.settings.told import ROUTE, settings
+
+
+@pytest.mark.parametrize(
+    ("address", "written"),
+    [
+        (TcpAddress("localhost", 8080), "localhost:8080"),
+        (TcpAddress("::1", 0), "[::1]:0"),
+        (UnixAddress("/run/a.sock"), "unix:/run/a.sock"),
+    ],
+)
+def test_addresses_are_written_as_they_are_read(address: model.Address, written: str) -> None:
+    assert str(address) == written
+
+
+@pytest.mark.parametrize(
+    ("upstream", "authority", "written"),
+    [
+        (Upstream("https", "a.run.app", 443), "a.run.app", "https://a.run.app"),
+        (Upstream("https", "a.run.app", 80, "/b"), "a.run.app:80", "https://a.run.app:80/b"),
+        (Upstream("http", "::1", 80), "[::1]", "http://[::1]"),
+        (Upstream("http", "::1", 443), "[::1]:443", "http://[::1]:443"),
+    ],
+)
+def test_an_authority_leaves_the_default_port_out(upstream: Upstream, authority: str, written: str) -> None:
+    assert (upstream.authority, str(upstream)) == (authority, written)
+
+
+def test_what_is_left_out_of_a_configuration_is_the_models_default() -> None:
+    found = settings(ROUTE)
+    assert found == Settings(
+        (model.Route("a", Upstream("https", "a.a.run.app", 443), "https://a.a.run.app"),)
+    )
+
+
+def test_settings_can_be_compared_and_hashed() -> None:
+    assert hash(settings(ROUTE)) == hash(settings(ROUTE))
+
+
+def test_the_model_costs_no_pydantic() -> None:
+    probe = "import sys, proxy.settings.model; print(sorted({'pydantic', 'yaml'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

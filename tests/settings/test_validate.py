@@ -1,0 +1,72 @@
+"""One mistake is told once, and hides no other."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.settings.told import told
+
+RUN = "upstream: 'https://a.a.run.app'"
+
+
+def keys(text: str, environ: dict[str, str] | None = None) -> list[str]:
+    """The keys that something is said of."""
+    return [line.split(": ")[1] for line in told(text, environ)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said_of"),
+    [
+        # a misspelt key is not missing, too
+        ("routes: [{name: a, upstrem: 'https://a.a.run.app'}]", ["routes[0].upstrem"]),
+        ("routes: [{nme: a, upstream: 'https://a.a.run.app'}]", ["routes[0].nme"]),
+        # nor is what was to be derived
+        ("routes: [{name: a, upstream: 'https://x.com', audiense: b}]", ["routes[0].audiense"]),
+        ("routes: [{name: a, upstream: 'https://x.com', audience: 'b c'}]", ["routes[0].audience"]),
+        ("routes: [{name: a, upstream: 'https://x.com', identity: nnoe}]", ["routes[0].identity"]),
+        ("identity: nnoe\nroutes: [{name: a, upstream: 'https://x.com'}]", ["identity"]),
+        ("identty: none\nroutes: [{name: a, upstream: 'https://x.com'}]", ["identty"]),
+        ("routes: [{name: a, upstream: 'https://x.com', audience: '${A}'}]", ["routes[0].audience"]),
+        # a match that is in doubt matches nothing else
+        (
+            f"routes: [{{name: a, mach: {{path: /a}}, {RUN}}}, {{name: b, {RUN}}}]",
+            ["routes[0].mach"],
+        ),
+        (
+            f"routes: [{{name: a, match: {{path: a}}, {RUN}}}, {{name: b, {RUN}}}]",
+            ["routes[0].match.path"],
+        ),
+        # what is wrong elsewhere hides nothing
+        (
+            f"lisen: x\nroutes: [{{name: a, {RUN}}}, {{name: a, match: {{path: /b}}, {RUN}}}]",
+            ["lisen", "routes[1].name"],
+        ),
+        (
+            f"routes: [{{name: a, {RUN}, methods: [get]}}, {{name: b, upstream: 'https://x.com', match: {{path: /x}}}}]",
+            ["routes[0].methods[0]", "routes[1].audience"],
+        ),
+        ("routes: 5\nlisten: 0.0.0.0:1\n", ["routes", "listen"]),
+        ("listen: 0.0.0.0:1\nroutes: [5]\n", ["listen", "routes[0]"]),
+        ("rewrite: {}\nroutes: [{}]", ["rewrite", "routes[0].name", "routes[0].upstream"]),
+        # what is wrong with a listener is not told of the others
+        ("listen: x\nadmin: x\nroutes: [{name: a, upstream: 'https://a.a.run.app'}]", ["listen", "admin"]),
+        (
+            "alow_remote: true\nlisten: 0.0.0.0:1\nroutes: [{name: a, upstream: 'https://a.a.run.app'}]",
+            ["alow_remote"],
+        ),
+        ("google: 5\nroutes: [{name: a, upstream: 'https://a.a.run.app'}]", ["google"]),
+        ("identity: {type: file, pth: x}\nroutes: [{name: a, upstream: 'https://x.com'}]", ["identity.pth"]),
+    ],
+)
+def test_said_of(text: str, said_of: list[str]) -> None:
+    assert keys(text) == said_of
+
+
+def test_positions_are_those_of_the_file_where_routes_are_left_out() -> None:
+    found = told(
+        f"routes:\n- {{name: bad name, {RUN}}}\n- {{name: a, match: {{path: /a}}, {RUN}}}\n"
+        f"- {{name: a, match: {{path: /b}}, {RUN}}}\n"
+    )
+    assert (
+        found[1] == 'proxy.yaml:4: routes[2].name: "a" is already the name of routes[1]; names must be unique'
+    )
