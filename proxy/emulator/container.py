@@ -28,7 +28,8 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 @dataclass(frozen=True, slots=True)
 class Delivered:
     """A request that the front end let through; `headers` as the container sees them, in order, signatures
-    removed. `claims` are the verified token's, None where none was checked.
+    removed. `claims` are the verified token's, None where none was checked. `prefix`: of its path, that is not the
+    container's to see.
     """
 
     service: str
@@ -36,6 +37,7 @@ class Delivered:
     headers: Headers
     claims: Mapping[str, Any] | None = None
     expires_in: float | None = None
+    prefix: str = ""
 
 
 Page: TypeAlias = Callable[[Delivered, str], Awaitable[web.StreamResponse]]
@@ -43,7 +45,7 @@ BLOCK = bytes(range(256)) * 256
 
 
 async def answer(delivered: Delivered) -> web.StreamResponse:
-    path = delivered.request.path
+    path = delivered.request.path.removeprefix(delivered.prefix)
     _, first, *rest = [*path.split("/"), ""]
     page = PAGES.get(first, _tell)
     try:
@@ -65,7 +67,7 @@ async def _tell(delivered: Delivered, _argument: str) -> web.StreamResponse:
             "audience": claims.get("aud"),
             "expires_in": delivered.expires_in and int(delivered.expires_in),
             "method": delivered.request.method,
-            "path": delivered.request.raw_path,
+            "path": delivered.request.raw_path.removeprefix(delivered.prefix) or "/",
             "body": {"size": size, "sha256": digest.hexdigest()},
             "headers": delivered.headers,
         },

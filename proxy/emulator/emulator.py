@@ -9,9 +9,11 @@ Run service has a host of its own.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from email.utils import format_datetime
 from time import time
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -20,6 +22,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from proxy.emulator import public_keys, token_endpoint
+from proxy.emulator.breaks import KINDS, WHOLE, Broken
 from proxy.emulator.federation import Provider
 from proxy.emulator.iam_credentials import IamCredentials
 from proxy.emulator.key_files import key_file
@@ -65,9 +68,11 @@ class Emulator:
         self.urls: dict[str, str] = {}
         self._host = host
         self._port = port
-        self._clock = clock
+        self._broken = Broken()
+        self._clock: Clock = lambda: clock() + self._broken.now.ahead
         self._on_request = on_request
-        self._mint = Mint(self.keys, clock, token_lifetime)
+        self._mint = Mint(self.keys, self._clock, token_lifetime, self._broken.claims)
+        self._metadata = MetadataServer(self.world, self._mint)
         self._workloads = Workloads(self.world, self.keys, clock)
         self.counts = self._mint.counts
         self._running = AsyncExitStack()
@@ -77,12 +82,14 @@ class Emulator:
             await asyncio.to_thread(self.keys.of, GOOGLE)
             self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
             for service in self.world.services:
-                receiver = Receiver(service, self.world, self.keys, self._clock, self._on_request)
+                receiver = Receiver(
+                    service, self.world, self.keys, self._clock, self._on_request, self._broken
+                )
                 # The low-level server hands over every method and every target as it came.
                 server = web.Server(receiver.handle, auto_decompress=False)
                 port = await self._listen(starting, web.ServerRunner(server, **_RUNNER), service.port)
                 receiver.bound_to(self._host, port)
-                self.urls[service.name] = f"http://{self._authority(port)}"
+                self.urls[service.name] = f"http://{self._authority(port)}{service.path}"
             self._running = starting.pop_all()
         return self
 
@@ -150,6 +157,15 @@ class Emulator:
         account = self._account(impersonate).email if impersonate else None
         return self._workloads.external_account(self._provider(provider), kind, self.url, at, account)
 
+    def break_with(self, kind: str) -> None:
+        """From now on it fails so; `kind` is of BREAKS, or KeyError."""
+        self._broken.now = KINDS[kind]
+        self._metadata.forget()
+
+    def mend(self) -> None:
+        self._broken.now = WHOLE
+        self._metadata.forget()
+
     def _account(self, name_or_email: str) -> Account:
         known = self.world.account(name_or_email)
         if known is None:
@@ -164,7 +180,7 @@ class Emulator:
 
     def _google(self) -> web.Application:
         app = web.Application(middlewares=[self._troubled])
-        MetadataServer(self.world, self._mint).add_to(app)
+        self._metadata.add_to(app)
         TokenEndpoint(self.world, self.keys, self._mint).add_to(app)
         TokenExchange(self.world, self.keys, self._mint).add_to(app)
         IamCredentials(self.world, self.keys, self._mint).add_to(app)
@@ -183,7 +199,15 @@ class Emulator:
     @web.middleware
     async def _troubled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         answer = await self.trouble(request) if self.trouble else None
-        return answer if answer is not None else await handler(request)
+        if answer is None:
+            answer = await self._broken.answer(request, self.world)
+        if answer is None:
+            answer = await handler(request)
+        if not answer.prepared:
+            answer.headers["Date"] = format_datetime(
+                dt.datetime.fromtimestamp(self._clock(), dt.UTC), usegmt=True
+            )
+        return answer
 
     async def _listen(self, starting: AsyncExitStack, runner: web.BaseRunner, port: int) -> int:
         """The port that it is bound to. OSError where it is taken."""

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 SERVICE = "//iam.googleapis.com"
+# The name of a pool, as a pattern.
+POOL = (
+    r"//iam\.googleapis\.com/projects/(?P<number>\d+)/locations/global/workloadIdentityPools/(?P<pool>[^/]+)"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,17 @@ class Keys:
         return {"keys": [self.google.jwk]}
 
 
+def public_pem(n: str, e: str) -> str:
+    """Of a JWK's two numbers, base64url (RFC 7518 section 6.3.1). ValueError where they are none."""
+    try:
+        public = rsa.RSAPublicNumbers(_uint(e), _uint(n)).public_key()
+    except ValueError:
+        raise ValueError("n and e make no RSA key") from None
+    return public.public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    ).decode()
+
+
 def _certificate(owner: str, private: rsa.RSAPrivateKey) -> str:
     # 64 characters is the most that a common name may have (RFC 5280, ub-common-name).
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, owner[:64])])
@@ -119,3 +130,7 @@ def _certificate(owner: str, private: rsa.RSAPrivateKey) -> str:
 def _base64url_uint(number: int) -> str:
     octets = number.to_bytes((number.bit_length() + 7) // 8, "big")
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _uint(text: str) -> int:
+    return int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

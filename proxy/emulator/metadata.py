@@ -40,6 +40,10 @@ class MetadataServer:
         app.router.add_get("/", _ping)
         app.add_subapp(ROOT, self._application())
 
+    def forget(self) -> None:
+        """Nothing that was handed out before is handed out again."""
+        self._cache.clear()
+
     def _application(self) -> web.Application:
         app = web.Application(middlewares=[_guard])
         accounts = "/instance/service-accounts"

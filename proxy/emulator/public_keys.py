@@ -12,6 +12,7 @@ from proxy.emulator.tokens import ISSUER
 
 CERTS = "/oauth2/v1/certs"
 JWKS = "/oauth2/v3/certs"
+X509 = "/robot/v1/metadata/x509/{account}"  # a service account's own
 DISCOVERY = "/.well-known/openid-configuration"
 _FOR_AN_HOUR = {"Cache-Control": "public, max-age=3600, must-revalidate"}
 
@@ -23,6 +24,7 @@ class PublicKeys:
     def add_to(self, app: web.Application) -> None:
         app.router.add_get(CERTS, self._certificates)
         app.router.add_get(JWKS, self._jwks)
+        app.router.add_get(X509, self._certificates_of_account)
         app.router.add_get(DISCOVERY, self._discovery)
 
     async def _certificates(self, _request: web.Request) -> web.Response:
@@ -30,6 +32,10 @@ class PublicKeys:
 
     async def _jwks(self, _request: web.Request) -> web.Response:
         return web.json_response(self._keys.jwks(), headers=_FOR_AN_HOUR)
+
+    async def _certificates_of_account(self, request: web.Request) -> web.Response:
+        certificates = self._keys.certificate_of(request.match_info["account"])
+        return web.json_response(certificates, headers=_FOR_AN_HOUR)
 
     async def _discovery(self, request: web.Request) -> web.Response:
         origin = f"http://{request.host}"

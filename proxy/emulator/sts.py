@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from proxy.emulator.federation import Aws, Federated
+from proxy.emulator.federation import POOL, Aws, Federated
 from proxy.emulator.keys import Keys
 from proxy.emulator.refusals import OAuthRefusal
 from proxy.emulator.subject_tokens import Exchange, holder_of_aws_keys, holder_of_jwt
@@ -22,9 +22,7 @@ from proxy.emulator.world import World
 PATH = "/v1/token"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type
 ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a token type
-_AUDIENCE = re.compile(
-    r"//iam\.googleapis\.com/projects/\d+/locations/global/workloadIdentityPools/[^/]+/providers/[^/]+"
-)
+_AUDIENCE = re.compile(rf"{POOL}/providers/[^/]+")
 _REQUIRED = ("audience", "requested_token_type", "subject_token", "subject_token_type")
 
 
@@ -70,14 +68,18 @@ class TokenExchange:
             )
         provider = self._world.provider(audience)
         if provider is None:
-            raise OAuthRefusal(
-                "invalid_target",
-                'The target service indicated by the "audience" parameters is invalid. This might either be because'
-                " the pool or provider is disabled or deleted or because it doesn't exist.",
-            )
+            raise no_such_target()
         if kind not in provider.trusts.subject_token_types:
             raise OAuthRefusal("invalid_request", 'Invalid value for "subject_token_type" for this provider.')
         exchange = Exchange(provider, self._world.number, self._mint.clock())
         if isinstance(provider.trusts, Aws):
             return holder_of_aws_keys(token, provider.trusts, exchange)
         return holder_of_jwt(token, provider.trusts, exchange, self._keys)
+
+
+def no_such_target() -> OAuthRefusal:
+    return OAuthRefusal(
+        "invalid_target",
+        'The target service indicated by the "audience" parameters is invalid. This might either be because the pool'
+        " or provider is disabled or deleted or because it doesn't exist.",
+    )

@@ -10,7 +10,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cachetools import TLRUCache
 from google.auth import jwt
@@ -35,13 +35,22 @@ class Counts:
 
 
 class Mint:
-    """All tokens of one emulator. `lifetime`: seconds, of ID tokens."""
+    """All tokens of one emulator. `lifetime`: seconds, of ID tokens. `altered`: the claims that a new one should have
+    -> those it gets.
+    """
 
-    def __init__(self, keys: Keys, clock: Clock, lifetime: float = LIFETIME) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        clock: Clock,
+        lifetime: float = LIFETIME,
+        altered: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims,
+    ) -> None:
         self.clock = clock
         self.counts = Counts()
         self._keys = keys
         self._lifetime = lifetime
+        self._altered = altered
         self._owners: TLRUCache[str, Principal] = TLRUCache(
             10_000, ttu=lambda _token, _principal, now: now + LIFETIME, timer=clock
         )
@@ -53,7 +62,7 @@ class Mint:
         unique ID.
         """
         now = int(self.clock())
-        claims: dict[str, object] = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": audience,
             "azp": azp or account.subject,
@@ -64,7 +73,7 @@ class Mint:
         if email:
             claims |= {"email": account.email, "email_verified": True}
         self.counts.minted[by] += 1
-        token: bytes = jwt.encode(self._keys.google.signer, claims)  # type: ignore[no-untyped-call]
+        token: bytes = jwt.encode(self._keys.google.signer, self._altered(claims))  # type: ignore[no-untyped-call]
         return token.decode("ascii")
 
     def access_token(self, principal: Principal) -> str:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 
 import pytest
+from google.auth import crypt
 
 from proxy.emulator import world_file
-from proxy.emulator.world import ANYONE, Account, Service, World
-from proxy.emulator.world_file import NAME_SHAPE, load_world, parse_world
+from proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
+from proxy.emulator.keys import SigningKey
+from proxy.emulator.world import ANYONE, Account, Iap, Service, World
+from proxy.emulator.world_file import DIGITS, NAME_SHAPE, load_world, parse_world
 from proxy.errors import ConfigError
 
+POOL_PATH = pool_path("123456789012", "outside")
+SUBJECT = f"principal:{SERVICE}/{POOL_PATH}/subject/x"
 LOGIN = "serviceAccount:login@my-project.iam.gserviceaccount.com"
 
 
@@ -19,9 +25,15 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
     file.write_text(textwrap.dedent(example))
     assert load_world(str(file)) == World(
         project="my-project",
+        number="123456789012",
         accounts=(
             Account("login@my-project.iam.gserviceaccount.com", default=True),
-            Account("search-indexer@my-project.iam.gserviceaccount.com", token_creators=frozenset({LOGIN})),
+            Account(
+                "search-indexer@my-project.iam.gserviceaccount.com",
+                token_creators=frozenset(
+                    {LOGIN, f"principalSet:{SERVICE}/{POOL_PATH}/attribute.repository/octo/app"}
+                ),
+            ),
             Account("dev@example.com"),
         ),
         services=(
@@ -31,6 +43,25 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
                 port=8101,
                 audiences=("https://profiles.example.com",),
             ),
+            Service("intranet", frozenset({LOGIN}), iap=Iap("123-abc.apps.googleusercontent.com")),
+            Service("resize", frozenset({LOGIN}), is_function=True),
+        ),
+        providers=(
+            Provider(
+                "outside",
+                "github",
+                Oidc(
+                    "https://token.actions.githubusercontent.com",
+                    workload=(("sub", "repo:octo/app:ref:refs/heads/main"), ("repository", "octo/app")),
+                ),
+                (("repository", "repository"),),
+            ),
+            Provider(
+                "outside",
+                "azure",
+                Oidc("https://sts.windows.net/00000000-0000-0000-0000-000000000001/", ("api://my-app",)),
+            ),
+            Provider("outside", "amazon", Aws("111122223333", "web", "eu-west-1")),
         ),
     )
 
@@ -43,15 +74,15 @@ def test_a_short_file_takes_the_defaults() -> None:
 @pytest.mark.parametrize(
     ("text", "problems"),
     [
-        ("", ["w.yaml:1: a mapping of keys to values belongs here"]),
-        ("- 1", ["w.yaml:1: a mapping of keys to values belongs here"]),
-        ("x: [", ["w.yaml:1: no YAML: expected the node content, but found '<stream end>'"]),
-        (b"\xff\xfe\xff", ["w.yaml: no YAML: not a text"]),
+        ("", ["w.yaml: a mapping of keys to values belongs here"]),
+        ("- 1", ["w.yaml: a mapping of keys to values belongs here"]),
+        ("x: [", ["w.yaml:1: not valid YAML: did not find expected node content"]),
+        (b"\xff\xfe\xff", ["w.yaml: not a text in UTF-8"]),
         (
             "accounts: 3\nservises: []\n",
             [
+                "w.yaml: services: is missing",
                 "w.yaml:1: accounts: input should be a valid list, not 3",
-                "w.yaml:1: services: is missing",
                 "w.yaml:2: servises: no such key: 'servises'; 'services' is meant?",
             ],
         ),
@@ -84,9 +115,68 @@ def test_a_short_file_takes_the_defaults() -> None:
                 "w.yaml:9: services[1].port: services[0] has the same already",
             ],
         ),
+        (
+            "accounts: []\naccounts: []\nservices:\n- name: a\n  name: b\n",
+            [
+                "w.yaml:2: accounts: duplicate key; it stands on line 1 too, keep one",
+                "w.yaml:5: services[0].name: duplicate key; it stands on line 4 too, keep one",
+            ],
+        ),
+        (
+            (
+                "number: 12\naccounts: []\nservices:\n- name: a\n  iap: yes\n- name: b\n  function: 2\n"
+                "- {name: c, iap: managed, function: 1}\n"
+            ),
+            [
+                "w.yaml:1: number: input should be a valid string, not 12",
+                "w.yaml:5: services[0].iap: a mapping of keys to values belongs here",
+                "w.yaml:7: services[1].function: input should be 1, not 2",
+                "w.yaml:8: services[2]: iap and function are two front ends; one stands before it",
+            ],
+        ),
+        (
+            (
+                "accounts: []\nservices: []\npools:\n- name: p\n  providers:\n  - name: a\n"
+                "  - {name: b, aws: {account: '1'}}\n"
+                "  - {name: c, oidc: {issuer: x, jwks: {keys: [{kty: RSA, kid: k, n: AQ, e: AQ, use: sig}]}}}\n"
+            ),
+            [
+                "w.yaml:6: pools[0].providers[0]: either oidc or aws says whom it trusts",
+                f"w.yaml:7: pools[0].providers[1].aws.account: {DIGITS}, not '1'",
+                "w.yaml:8: pools[0].providers[2].oidc.jwks.keys[0]: n and e make no RSA key",
+            ],
+        ),
+        (
+            (
+                f"accounts:\n- name: a\n  token_creators:\n  - {SUBJECT}\n"
+                f"services:\n- name: a\n  invokers:\n  - {SUBJECT}\n"
+                "pools: [{name: p, providers: [{name: a, aws: &a {account: '111122223333'}}, {name: a, aws: *a}]},"
+                " {name: p}]\n"
+            ),
+            [
+                f"w.yaml:4: accounts[0].token_creators[0]: no such workload identity pool: {SUBJECT!r}",
+                f"w.yaml:8: services[0].invokers[0]: no such account: {SUBJECT!r}",
+                "w.yaml:9: pools[0].providers[1].name: providers[0] has the same already",
+                "w.yaml:9: pools[1].name: pools[0] has the same already",
+            ],
+        ),
     ],
 )
 def test_every_mistake_is_told_with_its_line(text: str | bytes, problems: list[str]) -> None:
     with pytest.raises(ConfigError) as raised:
         parse_world(text, "w.yaml")
     assert [str(problem) for problem in raised.value.problems] == problems
+
+
+def test_a_real_issuers_keys_are_taken_as_they_are_published() -> None:
+    key = SigningKey.generate("issuer")
+    jwks = json.dumps({"keys": [key.jwk]})
+    text = "accounts: []\nservices: [{name: a, iap: managed}]\n"
+    text += f"pools: [{{name: p, providers: [{{name: x, oidc: {{issuer: 'https://x', jwks: {jwks}}}}}]}}]\n"
+    world = parse_world(text, "w.yaml")
+    [provider] = world.providers
+    assert isinstance(provider.trusts, Oidc)
+    [(kid, pem)] = provider.trusts.keys
+    assert kid == key.kid
+    assert crypt.verify_signature(b"x", key.signer.sign(b"x"), pem)  # type: ignore[no-untyped-call]
+    assert world.services[0].iap == Iap(None)
