@@ -139,6 +139,6 @@ Identity: TypeAlias = Annotated[
     | File
     | Command,
     Field(discriminator="type"),
-    BeforeValidator(_from_word, json_schema_input_type=str),
+    BeforeValidator(_from_word),
 ]
 Impersonated.model_rebuild()

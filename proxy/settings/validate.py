@@ -74,6 +74,8 @@ def _mistake(details: ErrorDetails, tree: object) -> Mistake:
     kind, at = details["type"], details["loc"]
     if kind == "extra_forbidden":
         return in_tree(tree, at), _unknown(at)
+    if kind == "union_tag_invalid":
+        at = (*at, "type")
     return in_tree(tree, at, missing=kind == "missing"), worded(details)
 
 
@@ -91,12 +93,14 @@ def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any]
     """A copy that is valid, and the positions of the routes that are left in it."""
     left = deepcopy(tree)
     for location in wrong:
+        if location[:1] == ("routes",) and len(location) == 2:
+            continue  # no mapping at all; left out below
         whole = location[:1] if location[:1] == ("identity",) else location
         _delete(left, whole)
     routes = left.get("routes")
     kept = {}
     for index, route in enumerate(routes if isinstance(routes, list) else []):
-        if isinstance(route, dict):
+        if isinstance(route, dict) and ("routes", index) not in wrong:
             doubts = _keys(("routes", index), wrong, RouteEntry)
             kept[index] = {**route, **{key: value for key, value in _stand_ins(index) if key in doubts}}
             if doubts & _OF_AUDIENCE:
