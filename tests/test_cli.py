@@ -12,10 +12,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from proxy import __version__
-from proxy.cli import main
+from proxy.cli import commands, main
+from proxy.errors import ConfigError, Problem, ProxyError
 
 GOOD = """\
 routes:
@@ -165,6 +167,33 @@ def test_commands_load_only_what_they_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ProxyError("it broke"), 1, "Internal error: it broke\n"),
+        (ProxyError("it broke", remedy="mend it"), 1, "Internal error: it broke\n  mend it\n"),
+        (
+            ConfigError((Problem("a.yaml", 1, "b", "wrong"), Problem("a.yaml", 2, "c", "too"))),
+            2,
+            "a.yaml:1: b: wrong\na.yaml:2: c: too\n",
+        ),
+        (click.Abort(), 130, ""),
+    ],
+)
+def test_a_failure_is_told_without_a_traceback(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: int,
+    said: str,
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setitem(commands.commands, "fail", click.Command("fail", callback=fail))
+    assert run(capsys, "fail") == (code, "", said)
 
 
 # -- running ------------------------------------------------------------------

@@ -231,7 +231,8 @@ def test_a_closed_stream_ends_nothing() -> None:
 
 def test_configuring_again_replaces_what_was() -> None:
     log = get_logger("x")
-    first, second = logs(), logs()
+    first, second = logs(), io.StringIO()
+    configure(LogSettings("json"), second)
     log.info("hello")
     logging.getLogger("y").warning("hello")
     assert first.getvalue() == ""
