@@ -22,7 +22,7 @@ def facts(cores: Cores, targets: Iterable[Target]) -> dict[str, str]:
         "load before the run": f"{os.getloadavg()[0]:.2f}",
         "python": f"{platform.python_implementation()} {platform.python_version()}, "
         f"{build_options(_config('CONFIG_ARGS'), _config('PY_CFLAGS') + _config('PY_CORE_CFLAGS'))}",
-        "libraries": ", ".join(f"{name} {_version(name)}" for name in ("uvloop", "httptools", "aiohttp")),
+        "libraries": ", ".join(f"{name} {_version(name)}" for name in ("uvloop", "aiohttp")),
     }
     found.update({target.name: target.version() for target in targets})
     return found

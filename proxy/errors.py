@@ -18,8 +18,8 @@
       Overloaded               503 over limits.connections
       Draining                 503 shutting down
 
-`detail` goes to the app, so it never holds a header value, a query string, a token or a token endpoint's
-body; what only the log may hold is in `log_detail`.
+`detail` goes to the app, so it never holds a query string, a token, a token endpoint's body or a header value (but the
+Host or Origin that was refused: they are what has to be mended); what only the log may hold is in `log_detail`.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from proxy.engine.access import access_log
-from proxy.engine.downstream import Front
+from proxy.engine.front import Front
 from proxy.engine.gateway import Gateway
+from proxy.engine.pool import Pool
 from proxy.engine.sweeper import Sweeper
-from proxy.engine.upstream import Pool, tls_context
+from proxy.engine.tls import tls_context
 from proxy.errors import ConfigError, Fault, Problem, ProxyError, TokenError
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.sources import Source, build

@@ -7,8 +7,8 @@ from typing import Literal
 
 import structlog
 
-from proxy.engine.downstream import AccessLog
 from proxy.engine.exchange import Exchange
+from proxy.engine.front import AccessLog
 
 
 def access_log(mode: Literal["off", "errors", "all"]) -> AccessLog | None:

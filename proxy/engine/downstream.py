@@ -9,79 +9,27 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
-
-import structlog
 
 from proxy.engine import answers
 from proxy.engine.body import BodyReader, ChunkedReader, LengthReader
 from proxy.engine.exchange import Exchange
-from proxy.engine.gateway import Gateway
-from proxy.engine.hangups import Hangups
-from proxy.engine.sweeper import NEVER, Sweeper
+from proxy.engine.sweeper import NEVER
 from proxy.engine.tunnel import Tunnel
 from proxy.errors import HeadTooLarge, MalformedRequest, Overloaded, RequestError
 from proxy.policy.headers import Peer
 
 if TYPE_CHECKING:
+    from proxy.engine.front import Front
     from proxy.engine.upstream import UpstreamConnection
 
 WRITE_HIGH_WATER: Final = 64 * 1024
-LINGER: Final = (
-    2.0  # seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6)
-)
+# Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
+LINGER: Final = 2.0
 _HEAD_END: Final = b"\r\n\r\n"
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4, less its empty line
-
-AccessLog = Callable[[Exchange], None]
-
-
-class Front:
-    """What all connections from apps share. A reload replaces the gateway whole; an exchange keeps its own."""
-
-    def __init__(self, gateway: Gateway, sweeper: Sweeper, *, access_log: AccessLog | None = None) -> None:
-        self.adopt(gateway)
-        self.sweeper = sweeper
-        self.access_log = access_log
-        self.draining = False
-        self.connections: set[Downstream] = set()
-        self.tunnels: set[Tunnel] = set()
-        self.hangups = Hangups()
-        self.log = structlog.get_logger("proxy.engine")
-
-    def adopt(self, gateway: Gateway) -> None:
-        """The settings of every exchange that begins from now on."""
-        settings = gateway.settings
-        self.gateway = gateway
-        self.max_connections = settings.limits.connections
-        self.max_head = settings.limits.header_bytes
-        self.header_timeout = settings.timeouts.header
-        self.keepalive = settings.timeouts.keepalive
-
-    def __call__(self) -> Downstream:
-        """A protocol factory for a listener."""
-        return Downstream(self)
-
-    @property
-    def busy(self) -> int:
-        """Connections and tunnels that are still open."""
-        return len(self.connections) + len(self.tunnels)
-
-    def drain(self) -> None:
-        """No request is begun any more; connections between requests end now, the others with their exchange."""
-        self.draining = True
-        for connection in list(self.connections):
-            connection.drain()
-
-    def abort(self) -> None:
-        for tunnel in list(self.tunnels):
-            tunnel.abort()
-        for connection in list(self.connections):
-            connection.transport.abort()
-        self.hangups.close()
 
 
 class Downstream(asyncio.Protocol):

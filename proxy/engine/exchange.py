@@ -1,17 +1,4 @@
-"""One request and its response: the state table, backpressure, deadlines.
-
-    WAITING     nothing has been sent upstream: a token or a connection is awaited
-    SENDING     the request's head is sent, its body is on its way
-    SENT        the request is wholly sent, no final answer has come
-    EARLY       the answer's head came while the request's body was still on its way
-    RELAYING    the request is wholly sent, the answer is on its way back
-    TUNNEL      101: bytes both ways, no messages any more
-    DONE        both sides ended cleanly: both connections may be used again
-    CUT         the answer ended before the request did: neither connection can be used again
-    BROKEN      either side broke off, or the proxy answered by itself
-
-An event that a state does not know is a bug of ours: KeyError, and the connection dies with it.
-"""
+"""One request and its response: what happens when, on both connections (states.py has the table)."""
 
 from __future__ import annotations
 
@@ -24,8 +11,26 @@ import structlog
 
 from proxy.engine import answers
 from proxy.engine.body import LAST_CHUNK, BodyReader, ChunkedReader, LengthReader, UntilCloseReader, chunk
+from proxy.engine.framing import answer_framing
 from proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
 from proxy.engine.http1 import parse_request
+from proxy.engine.states import (
+    ANSWER,
+    ANSWER_END,
+    BREAK,
+    DONE,
+    FINAL,
+    HEAD_SENT,
+    RELAYING,
+    REQUEST_SENT,
+    RETRY,
+    SENDING,
+    SENT,
+    SWITCH,
+    TRANSITIONS,
+    UNANSWERED,
+    WAITING,
+)
 from proxy.errors import (
     BrokenOff,
     Fault,
@@ -51,52 +56,16 @@ T = TypeVar("T")
 
 log = structlog.get_logger("proxy.engine")
 
-WAITING: Final = "waiting"
-SENDING: Final = "sending"
-SENT: Final = "sent"
-EARLY: Final = "early"
-RELAYING: Final = "relaying"
-TUNNEL: Final = "tunnel"
-DONE: Final = "done"
-CUT: Final = "cut"
-BROKEN: Final = "broken"
-
-HEAD_SENT: Final = "head sent"
-REQUEST_SENT: Final = "request sent"
-ANSWER: Final = "answer"
-ANSWER_END: Final = "answer end"
-SWITCH: Final = "switch"
-RETRY: Final = "retry"
-BREAK: Final = "break"
-
-TRANSITIONS: Final[dict[str, dict[str, str]]] = {
-    WAITING: {HEAD_SENT: SENDING, REQUEST_SENT: SENT, BREAK: BROKEN},
-    SENDING: {REQUEST_SENT: SENT, ANSWER: EARLY, BREAK: BROKEN},
-    SENT: {ANSWER: RELAYING, SWITCH: TUNNEL, RETRY: WAITING, BREAK: BROKEN},
-    EARLY: {REQUEST_SENT: RELAYING, ANSWER_END: CUT, BREAK: BROKEN},
-    RELAYING: {ANSWER_END: DONE, BREAK: BROKEN},
-    TUNNEL: {},
-    DONE: {},
-    CUT: {},
-    BROKEN: {},
-}
-FINAL: Final = frozenset({TUNNEL, DONE, CUT, BROKEN})
-_UNANSWERED: Final = frozenset({WAITING, SENDING, SENT})
-
 # A second try is only for requests that change nothing and can be said again word for word (RFC 9110 section 9.2.1).
 _REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-_BODILESS: Final = frozenset({204, 304})
-MAX_INTERIM: Final = (
-    32  # 103s of a chatty framework are a handful; a flood of them is a fault (RFC 9110 section 15.2)
-)
+# 103s of a chatty framework are a handful; a flood of them is a fault (RFC 9110 section 15.2).
+MAX_INTERIM: Final = 32
 # A request waits for its token's first fetch within timeouts.connect and this much more, seconds.
 TOKEN_GRACE: Final = 5.0
-
 
 _NEVER_SERVED: Final = frozenset({b"CONNECT", b"TRACE"})
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
-_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n"
 _UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
@@ -282,29 +251,15 @@ class Exchange:
         self.state = TRANSITIONS[self.state][ANSWER]
         self.status = status
         self._reusable = response.keep_alive
-        framing = response.length_line
-        length: int | None
-        if status in _BODILESS or request.method == b"HEAD":
-            length = 0
-            if status == 204:
-                framing = b""  # RFC 9110 section 8.6
-            elif response.chunked and not request.http10:
-                framing = _CHUNKED
-        else:
-            length = response.content_length
+        framing, length, self._chunked_out, bounded = answer_framing(request, response)
         # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
         keep = (
-            request.keep_alive
+            bounded
+            and request.keep_alive
             and self.state is RELAYING
             and not downstream.draining
             and not request.websocket
         )
-        if length is None:
-            if request.http10:
-                keep = False  # the end of the connection is the end of the body
-            else:
-                framing = _CHUNKED
-                self._chunked_out = True
         connection = _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b""
         downstream.keep = keep
         head = inbound_head(response, framing, connection)
@@ -428,7 +383,7 @@ class Exchange:
         self.fail(stalled)
 
     def fail(self, error: ProxyError) -> None:
-        if self.state in _UNANSWERED:
+        if self.state in UNANSWERED:
             self.refuse(error)
         else:
             self._break(error)

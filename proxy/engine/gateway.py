@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from proxy.engine.upstream import Pool
+from proxy.engine.pool import Pool
 from proxy.identity.cache import TokenSlot
 from proxy.identity.token import IdToken
 from proxy.policy.guard import Guard

@@ -19,7 +19,9 @@ from proxy.policy.fields import Field
 from proxy.policy.request import Request, Response
 
 MAX_FIELDS = 256  # nginx and Envoy stop at 100; apps with long cookie jars and tracing came close to that
-_MEMO_LINES = 2048  # x 512 octets: 1 MiB at the most for each of the two tables
+_MEMO_LINES = (
+    2048  # x 512 octets, three times (the line, its value, its wire form): 3 MiB at the most for each of two
+)
 _MEMO_LINE_OCTETS = 512
 
 # RFC 9110 section 5.6.2.
@@ -152,9 +154,9 @@ def _apply_request_fields(request: Request, special: list[Field]) -> None:
                 raise MalformedRequest("two Sec-Fetch-Site headers")
             request.fetch_site = value
         elif kind == fields.SEC_FETCH_MODE:
-            request.fetch_mode = value
+            request.fetch_mode = value if request.fetch_mode is None else b""  # twice: none that lets it in
         elif kind == fields.SEC_FETCH_DEST:
-            request.fetch_dest = value
+            request.fetch_dest = value if request.fetch_dest is None else b""
         elif kind == fields.UPGRADE:
             upgrade = value.lower() if upgrade is None else b""
         elif kind == fields.EXPECT:
@@ -308,7 +310,10 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
             if _DIGITS(value) is None:
                 raise MalformedResponse("the receiver's Content-Length is not a number")
             response.content_length = int(value)
-            response.length_line = field.wire
+            # Noughts before it are legal and read as octal by some.
+            response.length_line = (
+                field.wire if value[:1] != b"0" or value == b"0" else b"Content-Length: %d\r\n" % int(value)
+            )
         elif kind == fields.TRANSFER_ENCODING:
             if response.chunked or value.lower() != b"chunked" or response.http10:
                 raise MalformedResponse("the receiver's Transfer-Encoding is not understood")

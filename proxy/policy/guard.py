@@ -57,7 +57,7 @@ class Guard:
         if name not in self._names and not (name.endswith(".localhost") and _is_host_name(name)):
             raise Refused(
                 f'host "{name}" is not a name of this proxy',
-                remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: [{name}]}}",
+                remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: ['{name}']}}",
             )
         port = match[2]
         authority = name.encode() if port in (None, b"", b"80") else name.encode() + b":" + port

@@ -77,7 +77,7 @@ class Peer:
 
 
 def _forwarded_for(earlier: tuple[bytes, ...], address: str | None) -> bytes:
-    hops = [*earlier, *([address.encode("ascii")] if address else [])]
+    hops = [*filter(None, earlier), *([address.encode("ascii")] if address else [])]
     return b"X-Forwarded-For: " + b", ".join(hops) + b"\r\n" if hops else b""
 
 
@@ -102,10 +102,8 @@ def outbound_head(
         parts.append(b"Origin: " + request.origin + b"\r\n")
     if request.fetch_site is not None or request.fetch_mode is not None or request.fetch_dest is not None:
         parts.extend(_fetch_metadata(request))
-    if request.forwarded_for or request.via:
-        parts.append(_forwarded_for(request.forwarded_for, peer.address))
-        parts.append(b"X-Forwarded-Proto: http\r\n")
-        parts.append(b"Via: " + b", ".join((*request.via, VIA[5:-2])) + b"\r\n")
+    if request.forwarded_for or request.via or request.http10:
+        parts.extend(_hops(request, peer))
     else:
         parts.append(peer.lines)
     parts.append(caller.forwarded_host)
@@ -119,6 +117,16 @@ def outbound_head(
         parts.append(token.alone)
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def _hops(request: Request, peer: Peer) -> list[bytes]:
+    """RFC 9110 section 7.6.3: Via tells the version that was received, and adds to what is there."""
+    mine = b"1.0 idtoken-proxy" if request.http10 else VIA[5:-2]
+    return [
+        _forwarded_for(request.forwarded_for, peer.address),
+        b"X-Forwarded-Proto: http\r\n",
+        b"Via: " + b", ".join((*filter(None, request.via), mine)) + b"\r\n",
+    ]
 
 
 def _fetch_metadata(request: Request) -> list[bytes]:

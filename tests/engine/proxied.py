@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from proxy.engine.upstream import Pool
+from proxy.engine.pool import Pool
 from proxy.server import Server
 from proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
 from tests.engine.wire import Message, Receiver, Wire, connect, eventually

@@ -712,6 +712,14 @@ GOOD_RESPONSES: dict[str, tuple[bytes, dict[str, object]]] = {
         b"HTTP/1.1 200 OK\r\ncontent-length:  5",
         {"content_length": 5, "length_line": b"content-length: 5\r\n", "passing": []},
     ),
+    "a length with noughts before it": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0010",
+        {"content_length": 10, "length_line": b"Content-Length: 10\r\n"},
+    ),
+    "a length of nought": (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0",
+        {"content_length": 0, "length_line": b"Content-Length: 0\r\n"},
+    ),
     "chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked", {"chunked": True, "passing": []}),
     "a switch": (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade",

@@ -94,7 +94,7 @@ def test_a_usual_request_from_first_octet_to_last() -> None:
 def test_the_least_request_of_http_1_0_over_a_unix_socket() -> None:
     head = outbound(b"GET / HTTP/1.0", lines_for(route(public=True)), peer=Peer.of(None))
     assert head == (
-        b"GET / HTTP/1.1\r\nHost: receiver\r\nX-Forwarded-Proto: http\r\nVia: 1.1 idtoken-proxy\r\n\r\n"
+        b"GET / HTTP/1.1\r\nHost: receiver\r\nX-Forwarded-Proto: http\r\nVia: 1.0 idtoken-proxy\r\n\r\n"
     )
 
 

@@ -1,0 +1,60 @@
+"""What all connections from apps share: the settings in force, the deadlines' sweeper, the log, and who is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from proxy.engine.downstream import Downstream
+from proxy.engine.exchange import Exchange
+from proxy.engine.gateway import Gateway
+from proxy.engine.hangups import Hangups
+from proxy.engine.sweeper import Sweeper
+from proxy.engine.tunnel import Tunnel
+
+AccessLog = Callable[[Exchange], None]
+
+
+class Front:
+    """A reload replaces the gateway whole; an exchange keeps its own. Called, it makes a listener's protocol."""
+
+    def __init__(self, gateway: Gateway, sweeper: Sweeper, *, access_log: AccessLog | None = None) -> None:
+        self.adopt(gateway)
+        self.sweeper = sweeper
+        self.access_log = access_log
+        self.draining = False
+        self.connections: set[Downstream] = set()
+        self.tunnels: set[Tunnel] = set()
+        self.hangups = Hangups()
+        self.log = structlog.get_logger("proxy.engine")
+
+    def adopt(self, gateway: Gateway) -> None:
+        """The settings of every exchange that begins from now on."""
+        settings = gateway.settings
+        self.gateway = gateway
+        self.max_connections = settings.limits.connections
+        self.max_head = settings.limits.header_bytes
+        self.header_timeout = settings.timeouts.header
+        self.keepalive = settings.timeouts.keepalive
+
+    def __call__(self) -> Downstream:
+        return Downstream(self)
+
+    @property
+    def busy(self) -> int:
+        """Connections and tunnels that are still open."""
+        return len(self.connections) + len(self.tunnels)
+
+    def drain(self) -> None:
+        """No request is begun any more; connections between requests end now, the others with their exchange."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def abort(self) -> None:
+        for tunnel in list(self.tunnels):
+            tunnel.abort()
+        for connection in list(self.connections):
+            connection.transport.abort()
+        self.hangups.close()

@@ -1,0 +1,149 @@
+"""The connections to one origin: which is used again, and how a fresh one comes about.
+
+Last in, first out, so that few connections stay warm and the rest run out. A connection that said anything while idle,
+or whose last exchange did not end cleanly on both sides, is never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from typing import Final
+
+import aiohappyeyeballs
+
+from proxy.engine.sweeper import NEVER, Sweeper
+from proxy.engine.tls import TlsTransport
+from proxy.engine.upstream import UpstreamConnection
+from proxy.errors import ConnectFailed, TlsFailed, UpstreamTimeout
+from proxy.settings.model import Upstream
+
+_NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
+
+
+class Pool:
+    """The connections to one origin. `tls`: None for http."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        sweeper: Sweeper,
+        *,
+        tls: ssl.SSLContext | None,
+        keepalive: float,
+        connect: float,
+    ) -> None:
+        self.upstream = upstream
+        self._sweeper = sweeper
+        self._tls = tls
+        self._keepalive = keepalive
+        self._connect_timeout = connect
+        self._idle: list[UpstreamConnection] = []
+        self._live: set[UpstreamConnection] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.upstream.origin}: {len(self._live)} connections, {len(self._idle)} idle>"
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def live(self) -> int:
+        return len(self._live)
+
+    def take(self) -> UpstreamConnection | None:
+        """An idle connection, the warmest first; None where there is none."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.transport.is_closing():
+                connection.deadline = NEVER
+                return connection
+        return None
+
+    def put(self, connection: UpstreamConnection) -> None:
+        if self._closed:
+            connection.abort()
+            return
+        connection.deadline = self._sweeper.now + self._keepalive
+        self._idle.append(connection)
+
+    def register(self, connection: UpstreamConnection) -> None:
+        self._live.add(connection)
+        self._sweeper.watch(connection)
+
+    def unregister(self, connection: UpstreamConnection) -> None:
+        self._live.discard(connection)
+        self._sweeper.unwatch(connection)
+        with contextlib.suppress(ValueError):
+            self._idle.remove(connection)
+
+    def close(self) -> None:
+        """Idle connections go; one in use goes when its exchange ends."""
+        self._closed = True
+        for connection in list(self._idle):
+            connection.abort()
+
+    async def connect(self) -> UpstreamConnection:
+        """A fresh connection, TLS included. Raises ConnectFailed, TlsFailed, UpstreamTimeout."""
+        name = self.upstream.authority
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                sock = await self._connected_socket()
+                return await self._wrap(sock)
+        except TimeoutError:
+            error = UpstreamTimeout(f"{name} did not accept a connection within {self._connect_timeout:g} s")
+            error.proxy_status = "connection_timeout"
+            raise error from None
+        except ssl.SSLCertVerificationError as error:
+            raise TlsFailed(
+                f"the certificate of {name} was not accepted: {error.verify_message}",
+                remedy="if the receiver's certificate comes from a CA of your own, name it: tls: {ca_file: ...}",
+            ) from None
+        except ssl.SSLError as error:
+            failed = TlsFailed(f"TLS with {name} failed: {error.reason or 'handshake broken off'}")
+            failed.proxy_status = "tls_protocol_error"
+            raise failed from None
+        except ConnectionRefusedError:
+            raise ConnectFailed(f"{name} refuses connections", proxy_status="connection_refused") from None
+        except OSError as error:
+            raise ConnectFailed(
+                f"{name} cannot be reached: {error.strerror or type(error).__name__}"
+            ) from None
+
+    async def _connected_socket(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        upstream = self.upstream
+        try:
+            found = await loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise ConnectFailed(
+                f"the name {upstream.host} cannot be resolved: {error.strerror}", proxy_status="dns_error"
+            ) from None
+        return await aiohappyeyeballs.start_connection(
+            found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=loop
+        )
+
+    async def _wrap(self, sock: socket.socket) -> UpstreamConnection:
+        loop = asyncio.get_running_loop()
+        connection = UpstreamConnection(self)
+        outer: asyncio.Protocol = connection
+        if self._tls is not None:
+            outer = TlsTransport(self._tls, self.upstream.host, connection)
+        try:
+            await loop.create_connection(lambda: outer, sock=sock)
+            if isinstance(outer, TlsTransport):
+                await outer.ready
+        except BaseException:
+            # Cancelled just as it came about, it would live on without an owner.
+            made = vars(outer).get("transport")
+            if made is not None:
+                made.abort()
+            else:
+                sock.close()
+            self.unregister(connection)  # uvloop tells nobody of the end of what it was cancelled in making
+            raise
+        return connection
