@@ -6,18 +6,27 @@ may call user-profiles, and may not call search.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import click
 import uvloop
 
 from proxy import logs
-from proxy.emulator import DEMO, Emulator
+from proxy.emulator import BREAKS, DEMO, Emulator
 from proxy.emulator.command import stop_requested
 from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
+    AutoIdentity,
     GoogleEndpoints,
+    Identity,
+    ImpersonatedIdentity,
     LogSettings,
     MetadataIdentity,
     Route,
@@ -28,58 +37,106 @@ from proxy.settings.model import (
 
 PORT = 8080
 DRAIN = 1.0  # seconds: an event stream left open in the other terminal does not hold up Ctrl-C
+END = "# Ctrl-C ends all of it."
 
 
-def run() -> int:
-    """The exit code: 0 after Ctrl-C or SIGTERM."""
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """As whom the proxy calls. `file`: what GOOGLE_APPLICATION_CREDENTIALS names, where it does."""
+
+    identity: Identity
+    file: Mapping[str, object] | None = None
+
+
+def run(break_kind: str | None = None) -> int:
+    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM."""
     logs.configure(LogSettings(level="warning"))
-    uvloop.run(_serve())
+    uvloop.run(_serve(break_kind))
     return 0
 
 
-async def _serve() -> None:
+async def _serve(break_kind: str | None) -> None:
     stop = stop_requested()
     async with Emulator(DEMO) as emulator:
-        server = await _start(emulator)
-        try:
-            for line in lines_to_paste(emulator, server.addresses[0].port):
-                click.echo(line)
-            await stop.wait()
-        finally:
-            await server.stop(drain=DRAIN)
+        with TemporaryDirectory() as directory:
+            # A broken world makes the proxy's first tokens: a good one would serve for an hour.
+            caller = await asyncio.to_thread(caller_for, emulator, break_kind)
+            if break_kind:
+                emulator.break_with(break_kind)
+            server = await _start(emulator, caller, _environ(caller, Path(directory)))
+            try:
+                for line in lines_to_paste(emulator, server.addresses[0].port, break_kind):
+                    click.echo(line)
+                await stop.wait()
+            finally:
+                await server.stop(drain=DRAIN)
 
 
-async def _start(emulator: Emulator) -> Server:
+def caller_for(emulator: Emulator, break_kind: str | None) -> Caller:
+    """One whom the failure hits: who asks the metadata server alone never learns that impersonation fails."""
+    match break_kind:
+        case "permission-denied" | "api-disabled":
+            login = DEMO.accounts[0]
+            return Caller(ImpersonatedIdentity(login.email, source=MetadataIdentity()))
+        case "clock-ahead" | "clock-behind":
+            return Caller(AutoIdentity(), emulator.key_file("login"))
+        case "login-expired" | "login-again":
+            return Caller(AutoIdentity(), emulator.key_file("developer"))
+        case "pool-gone":
+            return Caller(AutoIdentity(), emulator.external_account("github", "url", impersonate="login"))
+        case _:
+            return Caller(MetadataIdentity())
+
+
+def _environ(caller: Caller, directory: Path) -> Mapping[str, str]:
+    if caller.file is None:
+        return os.environ
+    file = directory / "credentials.json"
+    file.write_text(json.dumps(caller.file))
+    return {**os.environ, "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+
+
+async def _start(emulator: Emulator, caller: Caller, environ: Mapping[str, str]) -> Server:
     """On the port that everyone remembers, or, where that is taken, on any."""
     try:
-        return await _started(settings_for(emulator, PORT))
+        return await _started(settings_for(emulator, PORT, caller), environ)
     except ListenFailed:
-        return await _started(settings_for(emulator, 0))
+        return await _started(settings_for(emulator, 0, caller), environ)
 
 
-async def _started(settings: Settings) -> Server:
-    server = Server(settings)
+async def _started(settings: Settings, environ: Mapping[str, str]) -> Server:
+    server = Server(settings, environ)
     await server.start()
     return server
 
 
-def settings_for(emulator: Emulator, port: int) -> Settings:
+def settings_for(emulator: Emulator, port: int, caller: Caller) -> Settings:
     """One route a service, its name as the path: /user-profiles/42 goes to user-profiles as /42."""
     return Settings(
-        routes=tuple(_route(name, url) for name, url in emulator.urls.items()),
+        routes=tuple(_route(name, url, caller.identity) for name, url in emulator.urls.items()),
         listen=(TcpAddress("localhost", port),),
         admin=None,
-        google=GoogleEndpoints(metadata_host=emulator.metadata_host),
+        google=GoogleEndpoints(
+            metadata_host=emulator.metadata_host,
+            iam_endpoint=emulator.iam_endpoint,
+            sts_endpoint=emulator.sts_endpoint,
+        ),
     )
 
 
-def lines_to_paste(emulator: Emulator, port: int) -> Iterator[str]:
+def lines_to_paste(emulator: Emulator, port: int, break_kind: str | None = None) -> Iterator[str]:
     profiles = emulator.urls["user-profiles"]
     proxy = f"http://localhost:{port}"
     if port != PORT:
         yield f"# Port {PORT} is taken; the proxy listens on {port}."
     yield "# A proxy, a local Google and three private services are running. In a second terminal:"
     yield ""
+    if break_kind:
+        yield f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}. What an app sees of it:"
+        yield f"curl -i {proxy}/user-profiles/42"
+        yield ""
+        yield END
+        return
     yield "# A private service refuses a caller without a token: 403"
     yield f"curl -i {profiles}/42"
     yield "# The same through the proxy, which attaches one: 200"
@@ -95,16 +152,16 @@ def lines_to_paste(emulator: Emulator, port: int) -> Iterator[str]:
         f" {proxy}/user-profiles/ws"
     )
     yield ""
-    yield "# Ctrl-C ends all of it."
+    yield END
 
 
-def _route(name: str, url: str) -> Route:
+def _route(name: str, url: str, identity: Identity) -> Route:
     parts = urlsplit(url)
     return Route(
         name=name,
         upstream=Upstream("http", str(parts.hostname), int(parts.port or 80)),
         audience=url,
-        identity=MetadataIdentity(),
+        identity=identity,
         path=f"/{name}",
         strip_prefix=True,
     )

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 
 import click
 
+from proxy.emulator.breaks import BREAKS
 from proxy.emulator.emulator import KEY_FILES, Emulator
+from proxy.emulator.federation import Provider, pool_path
 from proxy.emulator.receivers import Seen
-from proxy.emulator.world import DEMO, World
+from proxy.emulator.workloads import CONFIG
+from proxy.emulator.world import DEMO, Service, World
 from proxy.emulator.world_file import load_world
 from proxy.errors import ConfigError
 
 
-def run_emulator(world_file: str | None, host: str, port: int) -> int:
-    """The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen, 2 where the world's file is wrong."""
+def run_emulator(world_file: str | None, host: str, port: int, break_kind: str | None = None) -> int:
+    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen, 2 where the world's file is wrong."""
     try:
         world = load_world(world_file) if world_file else DEMO
     except ConfigError as error:
@@ -26,16 +29,19 @@ def run_emulator(world_file: str | None, host: str, port: int) -> int:
         click.echo(f"{world_file}: {error.strerror}", err=True)
         return 2
     try:
-        asyncio.run(_serve(world, host, port))
+        asyncio.run(_serve(world, host, port, break_kind))
     except OSError as error:
         click.echo(f"cannot listen: {error.strerror or error}", err=True)
         return 1
     return 0
 
 
-async def _serve(world: World, host: str, port: int) -> None:
+async def _serve(world: World, host: str, port: int, break_kind: str | None) -> None:
     stop = stop_requested()
     async with Emulator(world, host=host, port=port, on_request=_tell) as emulator:
+        if break_kind:
+            emulator.break_with(break_kind)
+            click.echo(f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}.")
         for line in what_to_export(emulator):
             click.echo(line)
         await stop.wait()
@@ -59,14 +65,38 @@ def what_to_export(emulator: Emulator) -> Iterator[str]:
     yield "# Private services; who may invoke each:"
     for service in emulator.world.services:
         variable = service.name.upper().replace("-", "_")
-        yield f"export {variable}_URL={emulator.urls[service.name]}  # {', '.join(sorted(service.invokers))}"
+        behind = f"; {_front_end(service)}" if service.iap or service.is_function else ""
+        who = ", ".join(sorted(service.invokers))
+        yield f"export {variable}_URL={emulator.urls[service.name]}  # {who}{behind}"
     yield "# Credential files, for GOOGLE_APPLICATION_CREDENTIALS:"
     for account in emulator.world.accounts:
         yield f"curl -so {account.name}.json {emulator.url}{KEY_FILES.format(account=account.name)}"
-    yield f"# Token endpoint {emulator.token_endpoint}, IAM Credentials {emulator.iam_endpoint}"
+    for provider in emulator.world.providers:
+        yield f"curl -so {provider.name}.json '{emulator.url}{_config(emulator.world, provider)}'"
+    yield f"# Token endpoint {emulator.token_endpoint}, IAM Credentials {emulator.iam_endpoint}, STS {emulator.sts_endpoint}"
     yield f"# Public keys {emulator.certs_url}, {emulator.jwks_url}"
 
 
 def _tell(seen: Seen) -> None:
     fate = f"refused with {seen.refused}" if seen.refused else "let through"
     click.echo(f"{seen.service}: {seen.method} {seen.target}: {fate}")
+
+
+def _front_end(service: Service) -> str:
+    if service.iap is None:
+        return "a 1st-generation function"
+    return (
+        f"behind IAP, audience {service.iap.client_id}"
+        if service.iap.client_id
+        else "behind IAP, managed client"
+    )
+
+
+def _config(world: World, provider: Provider) -> str:
+    """Of the credential file, with an account that the provider's pool may impersonate."""
+    pool = f"/{pool_path(world.number, provider.pool)}/"
+    path = CONFIG.format(pool=provider.pool, provider=provider.name)
+    for account in world.accounts:
+        if any(pool in member for member in account.token_creators):
+            return f"{path}?impersonate={account.name}"
+    return path

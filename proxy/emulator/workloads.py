@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 import urllib.parse
 from typing import Literal, TypeAlias
 
@@ -40,6 +41,7 @@ from proxy.emulator.world import World
 Kind: TypeAlias = Literal["file", "url", "executable", "aws", "azure"]
 
 ROOT = "/emulator/workloads/{pool}/{provider}"
+CONFIG = f"{ROOT}/config.json"
 LIFETIME = 3600  # seconds, of subject tokens
 SESSION = "emulated-imds-session"
 _AZURE = "metadata/identity/oauth2/token"
@@ -63,7 +65,7 @@ class Workloads:
         router.add_get(f"{ROOT}/{_AWS}/placement/availability-zone", self._aws_zone)
         router.add_get(f"{ROOT}/{_AWS}/iam/security-credentials", self._aws_role)
         router.add_get(f"{ROOT}/{_AWS}/iam/security-credentials/{{role}}", self._aws_credentials)
-        router.add_get(f"{ROOT}/config.json", self._config)
+        router.add_get(CONFIG, self._config)
 
     def subject_token(self, provider: Provider, **claims: object) -> str:
         """KeyError where the emulator is not the issuer."""
@@ -165,12 +167,14 @@ class Workloads:
 
     async def _config(self, request: web.Request) -> web.Response:
         provider = self._provider(request)
-        account = self._world.account(request.query.get("impersonate", ""))
         kind: Kind = "aws" if isinstance(provider.trusts, Aws) else "url"
+        asked = request.query.get("impersonate")
+        account = self._world.account(asked) if asked else None
+        if asked and account is None:
+            raise web.HTTPNotFound(text="no such account\n")
         email = account.email if account else None
-        return web.json_response(
-            self.external_account(provider, kind, f"http://{request.host}", impersonate=email)
-        )
+        content = self.external_account(provider, kind, f"http://{request.host}", impersonate=email)
+        return web.json_response(content, dumps=lambda document: json.dumps(document, indent=2) + "\n")
 
     async def _issued(self, request: web.Request, **claims: object) -> str:
         try:

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from proxy.emulator.federation import Federated, Provider
+from proxy.emulator.federation import SERVICE, Aws, Federated, Oidc, Provider, pool_path
 
 ANYONE = "allUsers"
 ANY_ACCOUNT = "allAuthenticatedUsers"
@@ -117,18 +117,43 @@ def service_account_email(name: str, project: str) -> str:
 
 def _demo() -> World:
     project = "demo-project"
-    login = Account(service_account_email("login", project), default=True)
+    pool = "outside"
+    anyone_of_pool = f"principalSet:{SERVICE}/{pool_path(PROJECT_NUMBER, pool)}/*"
+    developer = Account("developer@example.com")
+    email = service_account_email("login", project)
+    may_be_login = frozenset({f"serviceAccount:{email}", developer.member, anyone_of_pool})
+    login = Account(email, default=True, token_creators=may_be_login)
     search_indexer = Account(service_account_email("search-indexer", project))
     return World(
         project=project,
-        accounts=(login, search_indexer),
+        accounts=(login, search_indexer, developer),
         services=(
             Service("user-profiles", invokers=frozenset({login.member})),
             Service("search", invokers=frozenset({search_indexer.member})),
             Service("billing", invokers=frozenset({login.member})),
         ),
+        providers=(
+            Provider(
+                pool,
+                "github",
+                Oidc(
+                    "https://token.actions.githubusercontent.com",
+                    workload=(("sub", "repo:octo/app:ref:refs/heads/main"), ("repository", "octo/app")),
+                ),
+                attributes=(("repository", "repository"),),
+            ),
+            Provider(
+                pool,
+                "azure",
+                Oidc(
+                    "https://sts.windows.net/00000000-0000-0000-0000-000000000001/", audiences=("api://demo",)
+                ),
+            ),
+            Provider(pool, "amazon", Aws("111122223333")),
+        ),
     )
 
 
-# As Google's documentation tells it: the login service may call user-profiles, and may not call search.
+# As Google's documentation tells it: the login service may call user-profiles, and may not call search. A developer,
+# and workloads on GitHub, Azure and AWS, may impersonate it.
 DEMO = _demo()

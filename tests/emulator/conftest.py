@@ -7,14 +7,28 @@ import aiohttp
 import pytest
 
 from proxy.emulator.emulator import Emulator
+from proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
 from proxy.emulator.keys import Keys
 from proxy.emulator.receivers import Seen
-from proxy.emulator.world import Account, Service, World, service_account_email
+from proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
 
 PROJECT = "test-project"
+AMAZON = Aws("111122223333", "web", "eu-west-1")
 LOGIN = Account(service_account_email("login", PROJECT), default=True)
-INDEXER = Account(service_account_email("indexer", PROJECT), token_creators=frozenset({LOGIN.member}))
+POOL = f"{SERVICE}/{pool_path(PROJECT_NUMBER, 'outside')}"
+INDEXER = Account(
+    service_account_email("indexer", PROJECT),
+    token_creators=frozenset(
+        {
+            LOGIN.member,
+            f"principal:{POOL}/subject/{AMAZON.arn}",
+            f"principalSet:{POOL}/attribute.repository/octo/app",
+        }
+    ),
+)
 DEV = Account("dev@example.com")
+GITHUB = Oidc("https://github.example.com", workload=(("sub", "octo"), ("repository", "octo/app")))
+CLIENT = "123-abc.apps.googleusercontent.com"
 WORLD = World(
     project=PROJECT,
     accounts=(LOGIN, INDEXER, DEV),
@@ -25,6 +39,15 @@ WORLD = World(
         Service("search", frozenset({INDEXER.member})),
         Service("members", frozenset({"allAuthenticatedUsers"})),
         Service("public", frozenset({"allUsers"})),
+        Service("intranet", frozenset({LOGIN.member, DEV.member}), iap=Iap(CLIENT)),
+        Service("managed", frozenset({LOGIN.member}), iap=Iap(None)),
+        Service("resize", frozenset({LOGIN.member, DEV.member}), is_function=True),
+    ),
+    providers=(
+        Provider("outside", "github", GITHUB, (("repository", "repository"), ("actor", "actor"))),
+        Provider("outside", "azure", Oidc("https://azure.example.com", ("api://app", "api://other"))),
+        Provider("outside", "amazon", AMAZON),
+        Provider("outside", "elsewhere", Oidc("https://e.example.com", keys=(("k", "PEM"),))),
     ),
 )
 

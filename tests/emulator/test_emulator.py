@@ -27,7 +27,8 @@ async def test_it_says_where_everything_is(emulator: Emulator) -> None:
     assert emulator.token_endpoint == emulator.url + "/token"
     assert emulator.certs_url == emulator.url + "/oauth2/v1/certs"
     assert emulator.jwks_url == emulator.url + "/oauth2/v3/certs"
-    assert len({emulator.url, *emulator.urls.values()}) == 5
+    assert emulator.sts_endpoint == emulator.url
+    assert len({emulator.url, *emulator.urls.values()}) == 8
 
 
 async def test_tokens_live_as_long_as_asked(keys: Keys, clock: FakeClock) -> None:
