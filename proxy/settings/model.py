@@ -119,6 +119,16 @@ class ImpersonatedIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedJwtIdentity:
+    """For IAP with Google's managed client: signed by the key at hand, or by IAM Credentials for `source`."""
+
+    type: ClassVar = "signed_jwt"
+    service_account: str
+    key_file: str | None = None
+    source: Identity = AutoIdentity()
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalAccountIdentity:
     type: ClassVar = "external_account"
     config_file: str
@@ -142,6 +152,7 @@ Identity: TypeAlias = (
     | ImpersonatedIdentity
     | ExternalAccountIdentity
     | CommandIdentity
+    | SignedJwtIdentity
 )
 
 # -- the rest -----------------------------------------------------------------
