@@ -102,8 +102,9 @@ def _line(place: yaml.Node | yaml.Event) -> int:
 
 
 def _line_of(error: yaml.YAMLError, text: str) -> int:
-    position = getattr(error, "position", None)
-    return 0 if position is None else text.count("\n", 0, position) + 1
+    """Of a ReaderError; its position counts octets in libyaml and characters in Python."""
+    character = chr(getattr(error, "character", 0))
+    return text.count("\n", 0, max(0, text.find(character))) + 1
 
 
 class _Walk:

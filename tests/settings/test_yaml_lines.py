@@ -135,6 +135,7 @@ def test_what_yaml_allows_and_a_configuration_does_not(
         ),
         ("a: *b\n", 1, "not valid YAML: found undefined alias"),
         ("a: 1\n---\nb: 2\n", 2, "not valid YAML: but found another document"),
+        ("\u0800\x1b\n", 1, "not valid YAML: it holds a control character"),
         ("a: 1\nb: \x01\n", 2, "not valid YAML: it holds a control character"),
         ("a: 1\nb: " + "[" * 100_000, 2, "not valid here: nested too deeply"),
         ("a: &a\n  - *a\n", 1, "holds too much: an alias of itself, or aliases of aliases"),
