@@ -1,0 +1,95 @@
+"""Google's own 401 for a token out of the cache: one fetch, one more try, and only without a body."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import pytest
+
+from proxy.emulator import DEMO, Emulator, Seen
+from proxy.emulator.keys import Keys
+from proxy.server import Server
+from proxy.settings.model import GoogleEndpoints, MetadataIdentity, Route, Settings, TcpAddress, Upstream
+
+
+@pytest.fixture(scope="module")
+def keys() -> Keys:
+    return Keys()
+
+
+@dataclass
+class Clock:
+    """The emulator's; pushed on, it makes the receiver call the proxy's token expired."""
+
+    ahead: float = 0.0
+
+    def __call__(self) -> float:
+        import time  # noqa: PLC0415
+
+        return time.time() + self.ahead
+
+
+@dataclass
+class World:
+    url: str
+    clock: Clock
+    emulator: Emulator
+    seen: list[Seen] = field(default_factory=list)
+
+    @property
+    def refusals(self) -> list[int | None]:
+        return [one.refused for one in self.seen]
+
+
+@asynccontextmanager
+async def world(keys: Keys) -> AsyncIterator[World]:
+    clock, seen = Clock(), list[Seen]()
+    async with Emulator(DEMO, keys=keys, clock=clock, on_request=seen.append) as emulator:
+        origin = emulator.urls["user-profiles"]
+        port = int(origin.rsplit(":", 1)[1])
+        route = Route("profiles", Upstream("http", "127.0.0.1", port), origin, identity=MetadataIdentity())
+        settings = Settings(
+            routes=(route,),
+            listen=(TcpAddress("127.0.0.1", 0),),
+            admin=None,
+            google=GoogleEndpoints(metadata_host=emulator.metadata_host),
+        )
+        server = Server(settings, {})
+        await server.start()
+        try:
+            yield World(f"http://{server.addresses[0]}", clock, emulator, seen)
+        finally:
+            await server.stop(drain=0.5)
+
+
+async def test_a_refused_token_is_dropped_fetched_once_and_the_request_said_once_more(keys: Keys) -> None:
+    async with world(keys) as at, aiohttp.ClientSession() as app:
+        assert (await app.get(at.url)).status == 200
+        at.clock.ahead = 7200
+        answer = await app.get(at.url)
+        assert answer.status == 200
+        assert (await answer.json())["service"] == "user-profiles"
+        assert at.refusals == [None, 401, None]
+
+
+async def test_the_second_refusal_passes_and_costs_no_further_token(keys: Keys) -> None:
+    async with world(keys) as at, aiohttp.ClientSession() as app:
+        assert (await app.get(at.url)).status == 200
+        handed_out = at.emulator.counts.handed_out["metadata"]
+        for ahead in (7200, 14400, 21600):
+            at.clock.ahead = ahead
+            last = await app.get(at.url)
+        assert last.status == 401
+        assert 'error="invalid_token"' in last.headers["WWW-Authenticate"]
+        assert at.emulator.counts.handed_out["metadata"] == handed_out + 1
+
+
+async def test_a_request_with_a_body_is_said_once_and_its_refusal_passes(keys: Keys) -> None:
+    async with world(keys) as at, aiohttp.ClientSession() as app:
+        assert (await app.get(at.url)).status == 200
+        at.clock.ahead = 7200
+        assert (await app.post(at.url, data=b"once")).status == 401
+        assert at.refusals == [None, 401]
