@@ -10,8 +10,22 @@ import pytest
 
 from proxy.settings.model import FileIdentity, NoIdentity, Timeouts
 from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import make_token
 from tests.engine.test_downstream import problem
-from tests.engine.wire import Ended, Message, Script, Wire, answering, chunked, get, ok, post, running, turns
+from tests.engine.wire import (
+    Ended,
+    Message,
+    Script,
+    Wire,
+    answering,
+    chunked,
+    eventually,
+    get,
+    ok,
+    post,
+    running,
+    turns,
+)
 
 CHUNKED = "Transfer-Encoding: chunked"
 
@@ -827,6 +841,68 @@ async def test_a_public_route_has_no_token_and_passes_the_apps_own(receive: Rece
     assert first.one("authorization") is None
     assert second.one("authorization") == "Basic eDp5"
     assert second.one("proxy-authorization") is None
+
+
+# -- Google's own 401 ----------------------------------------------------------------------------
+
+CHALLENGE = 'WWW-Authenticate: Bearer error="invalid_token" error_description="The access token could not be verified"'
+UNAUTHORIZED = ok(b"no", CHALLENGE).replace(b"200 OK", b"401 Unauthorized")
+
+
+async def test_a_refused_token_is_fetched_again_and_the_request_said_once_more(
+    receive: Receive, start: Start, token_file: Path
+) -> None:
+    renewed = make_token(lifetime=3000)
+
+    async def script(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            if request.one("authorization") == f"Bearer {renewed}":
+                wire.send(ok())
+            else:
+                await asyncio.to_thread(token_file.write_text, renewed)
+                wire.send(UNAUTHORIZED)
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    app = await proxied.connect()
+    for _ in range(3):
+        app.send(get("/"))
+        assert (await app.response()).status == 200
+    assert len(receiver.requests) == 4
+    await proxied.settled(idle=1)
+
+
+async def test_the_second_401_passes_and_costs_no_more_tokens(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(UNAUTHORIZED))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    app = await proxied.connect()
+    for number in range(5):
+        app.send(get("/"))
+        answer = await app.response()
+        assert (answer.status, answer.body) == (401, b"no")
+        assert answer.one("www-authenticate") == CHALLENGE.partition(": ")[2]
+        assert len(receiver.requests) == number + 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (post(b"pay"), UNAUTHORIZED),
+        (get("/", CHUNKED, method="POST") + chunked(b"pay"), UNAUTHORIZED),
+        (get("/"), ok(b"no").replace(b"200 OK", b"401 Unauthorized")),
+        (get("/"), ok(b"no", "WWW-Authenticate: Basic realm=x").replace(b"200 OK", b"401 Unauthorized")),
+        (get("/"), ok(b"no", CHALLENGE).replace(b"200 OK", b"403 Forbidden")),
+    ],
+)
+async def test_any_other_refusal_passes(receive: Receive, start: Start, request_: bytes, said: bytes) -> None:
+    receiver = await receive(answering(said))
+    proxied = await start(receiver)
+    answer = await proxied.ask(request_)
+    assert (answer.status, answer.body) == (401 if b"401" in said else 403, b"no")
+    assert len(receiver.requests) == 1
 
 
 # -- whatever else a client says about the token ----------------------------------------------------

@@ -1,0 +1,308 @@
+"""Routes through real sockets: who gets a request, under which path, with whose token, or why nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.server import Server
+from proxy.settings.model import FileIdentity, GuardSettings, NoIdentity, Route, Upstream
+from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import Proxied, make_token, route_to, settings_for
+from tests.engine.test_downstream import problem
+from tests.engine.wire import Receiver, Wire, answering, get, ok
+
+Routed = Callable[..., Awaitable[Proxied]]
+
+
+@pytest.fixture
+async def routed() -> AsyncIterator[Routed]:
+    started: list[Proxied] = []
+
+    async def begin(*routes: Route, **changes: Any) -> Proxied:
+        server = Server(settings_for(*routes, **changes), {})
+        await server.start()
+        started.append(Proxied(server, ""))
+        return started[-1]
+
+    yield begin
+    for proxied in started:
+        await proxied.end()
+
+
+def public(name: str, receiver: Receiver, **changes: object) -> Route:
+    return route_to(receiver, None, **{"name": name, "identity": NoIdentity(), "audience": None, **changes})
+
+
+async def told(wire: Wire) -> None:
+    """Answers with the target that it was asked for."""
+    while True:
+        request = await wire.request()
+        wire.send(ok(request.target.encode()))
+
+
+def to_host(host: str, target: str = "/") -> bytes:
+    return get(target).replace(b"Host: localhost", f"Host: {host}".encode())
+
+
+async def test_the_longest_prefix_and_the_host_decide(receive: Receive, routed: Routed) -> None:
+    names = ("root", "users", "admins", "hosted")
+    receivers = {name: await receive(answering(ok(name.encode()))) for name in names}
+    proxied = await routed(
+        public("root", receivers["root"]),
+        public("users", receivers["users"], path="/users"),
+        public("admins", receivers["admins"], path="/users/admins"),
+        public("hosted", receivers["hosted"], host="hosted.localhost", path="/users"),
+    )
+    for host, target, name in (
+        ("localhost", "/", "root"),
+        ("localhost", "/users", "users"),
+        ("localhost:1234", "/users?x=/users/admins", "users"),
+        ("127.0.0.1", "/users/7", "users"),
+        ("localhost", "/users-old", "root"),
+        ("localhost", "/Users", "root"),
+        ("localhost", "/%75sers", "root"),
+        ("localhost", "/users/admins/", "admins"),
+        ("LOCALHOST", "/users/adminsx", "users"),
+        ("hosted.localhost", "/users/admins", "hosted"),
+        ("hosted.localhost", "/else", "root"),
+        ("other.localhost", "/users/", "users"),
+    ):
+        assert (await proxied.ask(to_host(host, target))).body == name.encode(), (host, target)
+
+
+async def test_no_route(receive: Receive, routed: Routed) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await routed(public("users", receiver, path="/users"))
+    app = await proxied.connect()
+    app.send(get("/elsewhere"))
+    answer = await app.response()
+    assert answer.status == 404
+    assert "destination_not_found" in (answer.one("proxy-status") or "")
+    assert "/users (users)" in str(problem(answer)["remedy"])
+    app.send(get("/users"))
+    assert (await app.response()).status == 200
+
+
+async def test_a_thousand_routes_are_not_all_named(receive: Receive, routed: Routed) -> None:
+    receiver = await receive(told)
+    proxied = await routed(*(public(f"r{n}", receiver, path=f"/{n}") for n in range(1000)))
+    assert "980 more" in str(problem(await proxied.ask(get("/")))["remedy"])
+    assert (await proxied.ask(get("/999/x"))).body == b"/999/x"
+    assert len(proxied.pools) == 1  # of one origin
+
+
+@pytest.mark.parametrize(
+    ("path", "base", "strip", "target", "expected"),
+    [
+        ("/", "", False, "/a?b", "/a?b"),
+        ("/p", "", False, "/p/a", "/p/a"),
+        ("/p", "", True, "/p/a?b=/p", "/a?b=/p"),
+        ("/p", "", True, "/p", "/"),
+        ("/p", "", True, "/p?x", "/?x"),
+        ("/p", "/b/c", True, "/p/a", "/b/c/a"),
+        ("/", "/b", False, "/a", "/b/a"),
+        ("/p", "/b", False, "/p/a", "/b/p/a"),
+        ("/", "", False, "/a/../b/%2e%2e/..;x/%00%5c", "/a/../b/%2e%2e/..;x/%00%5c"),
+        ("/", "", False, "/a%0d%0aHost:%20evil", "/a%0d%0aHost:%20evil"),
+        ("/", "", False, "//evil.example/a", "//evil.example/a"),
+    ],
+)
+async def test_targets(
+    receive: Receive,
+    routed: Routed,
+    path: str,
+    base: str,
+    *,
+    strip: bool,
+    target: str,
+    expected: str,
+) -> None:
+    receiver = await receive(told)
+    upstream = Upstream("http", "127.0.0.1", receiver.port, base)
+    proxied = await routed(public("r", receiver, path=path, strip_prefix=strip, upstream=upstream))
+    assert (await proxied.ask(get(target))).body == expected.encode()
+    in_full = get(f"http://localhost{target}")
+    assert (await proxied.ask(in_full)).body == expected.encode()
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/p/../x",
+        "/p/%2e%2e/x",
+        "/p/%2E./x",
+        "/p/..;x/y",
+        "/p/a%2fb",
+        "/p/a%5Cb",
+        "/p/%00",
+        "/p/a\\..\\x",
+        "/p/.",
+    ],
+)
+@pytest.mark.parametrize("websocket", [False, True])
+async def test_no_way_out_of_a_prefix(
+    receive: Receive, routed: Routed, target: str, *, websocket: bool
+) -> None:
+    receiver = await receive(told)
+    proxied = await routed(public("p", receiver, path="/p"))
+    fields = ("Connection: Upgrade", "Upgrade: websocket") if websocket else ()
+    answer = await proxied.ask(get(target, *fields))
+    assert answer.status == 400
+    problem(answer)
+    assert not receiver.connections
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost", 400),
+        (b"GET http://evil.example/ HTTP/1.1\r\nHost: evil.example", 403),
+        (b"GET http://localhost/ HTTP/1.1\r\nHost: evil.example", 400),
+        (b"GET http://localhost@evil.example/ HTTP/1.1\r\nHost: localhost", 400),
+        (b"GET https://localhost/ HTTP/1.1\r\nHost: localhost", 400),
+        (b"GET localhost:80 HTTP/1.1\r\nHost: localhost", 400),
+        (b"GET * HTTP/1.1\r\nHost: localhost", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example", 400),
+        (b"GET / HTTP/1.1\r\nHost: ", 400),
+        (b"GET / HTTP/1.1", 400),
+        (b"GET / HTTP/1.1\r\nHost: a b", 400),
+        (b"GET / HTTP/1.1\r\nHost: localhost, evil.example", 400),
+        (b"GET / HTTP/1.1\r\nHost: user@localhost", 400),
+        *((f"GET / HTTP/1.1\r\nHost: {name}".encode(), 403) for name in (
+            "evil.com", "evil.com:80", "localhost.evil.com", "127a0b0c1", "localhost.", "127.0.0.2", "[::2]", "0.0.0.0",
+            "metadata.google.internal", "169.254.169.254", "-.localhost", "..localhost",
+        )),
+        (b"GET / HTTP/1.1\r\nHost: localhost:99999", 200),
+        (b"GET / HTTP/1.1\r\nHost: [::1]:80", 200),
+        (b"GET / HTTP/1.1\r\nHost: a.b.localhost:1", 200),
+        (b"GET / HTTP/1.1\r\nHost: listed.example", 200),
+        (b"OPTIONS * HTTP/1.1\r\nHost: localhost", 200),
+        (b"OPTIONS http://localhost HTTP/1.1\r\nHost: localhost", 200),
+    ],
+)  # fmt: skip
+async def test_whom_the_proxy_answers_to(receive: Receive, start: Start, line: bytes, status: int) -> None:
+    receiver = await receive(told)
+    proxied = await start(receiver, guard=GuardSettings(allowed_hosts=("listed.example",)))
+    answer = await proxied.ask(line + b"\r\n\r\n")
+    assert answer.status == status
+    if status != 200:
+        problem(answer)
+        assert not receiver.connections
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (("Origin: null",), 403),
+        (("Origin: http://evil.example",), 403),
+        (("Origin: http://localhost:1",), 403),
+        (("Origin: https://localhost",), 403),
+        (("Origin: chrome-extension://abcdef",), 403),
+        (("Origin: http://localhost", "Origin: http://evil.example"), 400),
+        (("Origin: http://localhost",), 200),
+        (("Sec-Fetch-Site: cross-site",), 403),
+        (("Sec-Fetch-Site: same-site",), 403),
+        (("Sec-Fetch-Site: same-origin",), 200),
+        (("Sec-Fetch-Site: none",), 200),
+        (("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"), 200),
+        (("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"), 403),
+        (("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"), 403),
+    ],
+)
+async def test_pages_of_other_sites(
+    receive: Receive, start: Start, fields: tuple[str, ...], status: int
+) -> None:
+    receiver = await receive(told)
+    proxied = await start(receiver)
+    assert (await proxied.ask(get("/", *fields))).status == status
+    assert len(receiver.requests) == (status == 200)
+
+
+async def test_a_cross_site_navigation_by_post_is_refused(receive: Receive, start: Start) -> None:
+    receiver = await receive(told)
+    proxied = await start(receiver)
+    fields = (
+        "Sec-Fetch-Site: cross-site",
+        "Sec-Fetch-Mode: navigate",
+        "Sec-Fetch-Dest: document",
+        "Content-Length: 0",
+    )
+    assert (await proxied.ask(get("/", *fields, method="POST"))).status == 403
+    assert not receiver.connections
+
+
+async def test_methods_of_a_route(receive: Receive, start: Start) -> None:
+    receiver = await receive(told)
+    proxied = await start(receiver, route={"methods": frozenset({"GET", "PATCH"})})
+    app = await proxied.connect()
+    app.send(get("/", method="DELETE"))
+    answer = await app.response()
+    assert (answer.status, answer.one("allow")) == (405, "GET, PATCH")
+    problem(answer)
+    app.send(get("/", method="get"))
+    assert (await app.response()).status == 405  # methods are case-sensitive
+    app.send(get("/", method="PATCH"))
+    assert (await app.response()).status == 200
+
+
+async def test_a_refused_request_costs_no_token(receive: Receive, tmp_path: Path, routed: Routed) -> None:
+    """And starts no fetch: what is asked for at the start is all."""
+    receiver = await receive(told)
+    path = tmp_path / "token"
+    proxied = await routed(route_to(receiver, path))
+    await asyncio.sleep(0.05)
+    for request in (
+        to_host("evil.example"),
+        get("/", "Origin: null"),
+        get("/", method="TRACE"),
+        b"x\r\n\r\n",
+    ):
+        assert (await proxied.ask(request)).status in (400, 403, 405)
+    assert not receiver.connections
+
+
+async def test_never_the_other_routes_token(receive: Receive, routed: Routed, tmp_path: Path) -> None:
+    """Two receivers, two audiences, and whatever a path may look like (Traefik GO-2026-5532)."""
+    tokens = {}
+    routes = []
+    receivers = {}
+    for name in ("a", "b"):
+        tokens[name] = make_token(f"https://{name}.example")
+        await asyncio.to_thread((tmp_path / name).write_text, tokens[name])
+        receivers[name] = await receive(answering(ok(name.encode())))
+        routes.append(
+            route_to(
+                receivers[name],
+                tmp_path / name,
+                name=name,
+                path=f"/{name}",
+                audience=f"https://{name}.example",
+                identity=FileIdentity(str(tmp_path / name)),
+            )
+        )
+    proxied = await routed(*routes)
+    app = await proxied.connect()
+    parts = ("a", "b", "..", ".", "", "a%2fb", "%61", "A", "b;x", "a.b", "*")
+    targets = ["/" + "/".join(segments) for segments in itertools.product(parts, repeat=3)]
+    for target in targets:
+        app.send(get(target))
+        answer = await app.response()
+        if answer.one("connection") == "close":
+            app = await proxied.connect()
+        if answer.status == 200:
+            assert answer.body.decode() == target.split("/")[1]
+        else:
+            assert answer.status in (400, 404)
+    for name, other in (("a", "b"), ("b", "a")):
+        assert receivers[name].requests
+        assert tokens[other].encode() not in receivers[name].received
+        assert {request.one("authorization") for request in receivers[name].requests} == {
+            f"Bearer {tokens[name]}"
+        }

@@ -1,0 +1,350 @@
+"""TLS to receivers: whose certificate is not good gets nothing, the token least of all."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+
+from proxy.errors import ConfigError
+from proxy.server import Server
+from proxy.settings.model import Settings, Timeouts, Upstream
+from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import Proxied, route_to, settings_for
+from tests.engine.test_downstream import problem
+from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
+from tests.engine.wire import Ended, Receiver, Wire, answering, chunked, eventually, get, ok, post, turns
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(ca: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    ca.cert_pem.write_to_path(path)
+    return str(path)
+
+
+def certified(ca: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    ca.issue_cert(*names).configure_cert(context)
+    return context
+
+
+def https(receiver: Receiver, host: str = "127.0.0.1") -> dict[str, object]:
+    return {"upstream": Upstream("https", host, receiver.port)}
+
+
+async def test_a_good_certificate(receive: Receive, start: Start, ca: trustme.CA, ca_file: str) -> None:
+    receiver = await receive(answering(ok(b"hello" * 100_000)), tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    app = await proxied.connect()
+    for _ in range(3):
+        app.send(get("/"))
+        assert (await app.response()).body == b"hello" * 100_000
+    app.send(post(bytes(1_000_000)))
+    assert (await app.response()).status == 200
+    assert len(receiver.requests[-1].body) == 1_000_000
+    (wire,) = receiver.connections  # used again
+    assert wire.transport.get_extra_info("ssl_object").selected_alpn_protocol() == "http/1.1"
+    assert wire.transport.get_extra_info("ssl_object").version() in ("TLSv1.2", "TLSv1.3")
+    assert receiver.requests[0].one("authorization") == f"Bearer {proxied.token}"
+    await proxied.settled(idle=1)
+
+
+async def test_by_name_and_sni(receive: Receive, start: Start, ca: trustme.CA, ca_file: str) -> None:
+    asked: list[str | None] = []
+    context = certified(ca, "localhost")
+    context.sni_callback = lambda _object, name, _context: asked.append(name)
+    receiver = await receive(answering(ok()), tls=context)
+    proxied = await start(receiver, route=https(receiver, "localhost"), ca_file=ca_file)
+    assert (await proxied.ask(get("/"))).status == 200
+    assert asked == ["localhost"]
+
+
+async def _refused(proxied: Proxied, receiver: Receiver) -> dict[str, object]:
+    app = await proxied.connect()
+    answer = None
+    for request in (get("/"), post(b"hello")):
+        app.send(request)
+        answer = await app.response()
+        assert answer.status == 502
+        assert "tls_certificate_error" in (answer.one("proxy-status") or "")
+    assert answer is not None
+    assert receiver.received.strip(b"|") == b""
+    await proxied.settled(idle=0)
+    return problem(answer)
+
+
+async def test_a_certificate_of_an_unknown_ca(receive: Receive, start: Start, ca_file: str) -> None:
+    receiver = await receive(answering(ok()), tls=certified(trustme.CA(), "127.0.0.1"))
+    told = await _refused(await start(receiver, route=https(receiver), ca_file=ca_file), receiver)
+    assert "ca_file" in str(told["remedy"])
+
+
+async def test_without_the_ca_file(receive: Receive, start: Start, ca: trustme.CA) -> None:
+    receiver = await receive(answering(ok()), tls=certified(ca, "127.0.0.1"))
+    await _refused(await start(receiver, route=https(receiver)), receiver)
+
+
+async def test_a_certificate_of_another_host(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    receiver = await receive(answering(ok()), tls=certified(ca, "other.example"))
+    await _refused(await start(receiver, route=https(receiver), ca_file=ca_file), receiver)
+    await _refused(await start(receiver, route=https(receiver, "localhost"), ca_file=ca_file), receiver)
+
+
+async def test_a_certificate_that_has_expired(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    past = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    ca.issue_cert("127.0.0.1", not_after=past).configure_cert(context)
+    receiver = await receive(answering(ok()), tls=context)
+    await _refused(await start(receiver, route=https(receiver), ca_file=ca_file), receiver)
+
+
+@pytest.mark.parametrize(
+    "said", [b"", ok(), b"\x15\x03\x01\x00\x02\x02\x28", b"\x16\x03\x03\xff\xff" + bytes(100)]
+)
+async def test_a_receiver_that_speaks_no_tls(receive: Receive, start: Start, said: bytes, token: str) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.exactly(5)
+        wire.send(said)
+        await turns(3)
+        wire.close()
+
+    receiver = await receive(script)
+    proxied = await start(receiver, route=https(receiver))
+    answer = await proxied.ask(get("/"))
+    assert answer.status == 502
+    problem(answer)
+    assert token.encode() not in receiver.received
+    assert b"GET" not in receiver.received
+    await proxied.settled(idle=0)
+
+
+async def test_a_handshake_that_takes_too_long(receive: Receive, start: Start) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.exactly(5)
+
+    receiver = await receive(silent)
+    proxied = await start(receiver, route=https(receiver), timeouts=Timeouts(connect=0.4))
+    answer = await proxied.ask(get("/"))
+    assert answer.status == 504
+    assert "connection_timeout" in (answer.one("proxy-status") or "")
+    await (await receiver.connection()).gone()
+
+
+async def test_an_app_that_goes_during_the_handshake(receive: Receive, start: Start) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.exactly(5)
+
+    receiver = await receive(silent)
+    proxied = await start(receiver, route=https(receiver))
+    app = await proxied.connect()
+    app.send(get("/"))
+    wire = await receiver.connection()
+    await wire.wait(lambda: len(wire.received) > 5)
+    app.close()
+    await wire.gone()
+    await proxied.settled(idle=0)
+
+
+async def test_apps_that_go_at_every_moment(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    receiver = await receive(answering(ok()), tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    for number in range(60):
+        app = await proxied.connect()
+        app.send(get("/"))
+        await turns(number)
+        app.reset()
+    await eventually(lambda: proxied.server.front.busy == 0, "connections are left")
+    await proxied.settled()
+    await eventually(
+        lambda: sum(not wire.ended for wire in receiver.connections) == proxied.pool.idle,
+        "the receiver has connections that no pool knows",
+    )
+    assert (await proxied.ask(get("/"))).status == 200
+
+
+async def test_octets_one_by_one(receive: Receive, start: Start, ca: trustme.CA, ca_file: str) -> None:
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            await wire.drip(ok(b"hello"))
+
+    receiver = await receive(script, tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    app = await proxied.connect()
+    for _ in range(2):
+        await app.drip(get("/", "Transfer-Encoding: chunked", method="POST") + chunked(b"one", b"two"))
+        assert (await app.response()).body == b"hello"
+    assert receiver.requests[1].body == b"onetwo"
+    assert len(receiver.connections) == 1
+
+
+class Cutter:
+    """Between the proxy and a TLS receiver: cuts the connection without TLS's own goodbye (close_notify)."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self.receiver = receiver
+
+    async def __call__(self, near: Wire) -> None:
+        _, far = await asyncio.get_running_loop().create_connection(Wire, "127.0.0.1", self.receiver.port)
+        near_seen = far_seen = 0
+        while not (far.ended or near.ended):
+            if len(near.received) > near_seen:
+                far.send(bytes(near.received[near_seen:]))
+                near_seen = len(near.received)
+            if len(far.received) > far_seen:
+                near.send(bytes(far.received[far_seen:]))
+                far_seen = len(far.received)
+            await asyncio.sleep(0.001)
+            if any(wire.requests for wire in self.receiver.connections) and far_seen == len(far.received):
+                await asyncio.sleep(0.1)
+                near.send(bytes(far.received[far_seen:]))
+                break
+        near.close()
+        far.close()
+
+
+async def test_a_close_delimited_answer_that_is_cut_is_not_whole(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    """A truncation attack: TCP's end, which anybody on the way can forge, is not TLS's (RFC 9112 section 9.8)."""
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+
+    receiver = await receive(script, tls=certified(ca, "127.0.0.1"))
+    cutter = await receive(Cutter(receiver))
+    proxied = await start(cutter, route=https(cutter), ca_file=ca_file)
+    app = await proxied.connect()
+    app.send(get("/"))
+    with pytest.raises(Ended):
+        await app.response()
+    assert b"hello" in app.received
+
+
+async def test_a_close_delimited_answer_that_ends_is_whole(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\n\r\nhello")
+        wire.close()
+
+    receiver = await receive(script, tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    assert (await proxied.ask(get("/"))).body == b"hello"
+
+
+async def test_an_idle_connection_that_the_receiver_closes(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(ok())
+        await asyncio.sleep(0.05)
+        wire.close()
+
+    receiver = await receive(script, tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    for _ in range(2):
+        assert (await proxied.ask(get("/"))).status == 200
+        await proxied.settled(idle=0)
+
+
+async def test_a_websocket(receive: Receive, start: Start, ca: trustme.CA, ca_file: str) -> None:
+    async def echo(wire: Wire) -> None:
+        await wire.request()
+        wire.send(SWITCHING + b"welcome")
+        while True:
+            wire.send(await wire.exactly(1))
+
+    receiver = await receive(echo, tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    app = await proxied.connect()
+    app.send(HANDSHAKE + b"early")
+    assert (await app.response()).status == 101
+    assert await app.exactly(12) == b"welcomeearly"
+    app.close()
+    await (await receiver.connection()).gone()
+
+
+@pytest.mark.parametrize("way", ["upload", "download"])
+async def test_backpressure(receive: Receive, start: Start, ca: trustme.CA, ca_file: str, way: str) -> None:
+    total = 100 * 1024 * 1024
+    gate = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        if way == "upload":
+            wire.stall()
+            return
+        await wire.request()
+        wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n".encode())
+        with pytest.raises(TimeoutError):
+            await wire.pour(bytes(total), limit=0.5)
+        gate.set()
+
+    receiver = await receive(script, tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    app = await proxied.connect()
+    if way == "upload":
+        app.send(get("/", f"Content-Length: {total}", method="POST"))
+        with pytest.raises(TimeoutError):
+            await app.pour(bytes(total), limit=0.5)
+        assert app.sent < 20 * 1024 * 1024
+    else:
+        app.send(get("/"))
+        await app.until(b"\r\n\r\n")
+        app.stall()
+        async with asyncio.timeout(20):
+            await gate.wait()
+        assert (await receiver.connection()).sent < 20 * 1024 * 1024
+    app.reset()
+
+
+async def test_everything_arrives_both_ways(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    body = bytes(range(256)) * 4 * 8_000  # 8 MB
+
+    async def script(wire: Wire) -> None:
+        request = await wire.request()
+        wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(request.body)}\r\n\r\n".encode())
+        await wire.pour(request.body)
+
+    receiver = await receive(script, tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    app = await proxied.connect()
+    app.send(get("/", f"Content-Length: {len(body)}", method="POST"))
+    await app.pour(body)
+    assert (await app.response()).body == body
+
+
+async def test_a_ca_file_that_cannot_be_read_is_a_mistake_in_the_settings(
+    tmp_path: Path, token_file: Path
+) -> None:
+    for content in (None, "no certificate"):
+        path = tmp_path / "broken.pem"
+        if content is not None:
+            path.write_text(content)
+        settings: Settings = settings_for(
+            route_to(1, token_file, upstream=Upstream("https", "127.0.0.1", 1)), ca_file=str(path)
+        )
+        with pytest.raises(ConfigError, match="ca_file"):
+            await Server(settings, {}).start()

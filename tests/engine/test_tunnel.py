@@ -1,0 +1,281 @@
+"""WebSockets: the handshake is judged, and after it the octets pass unread."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from proxy.settings.model import Timeouts
+from tests.engine.conftest import Receive, Start
+from tests.engine.test_downstream import problem
+from tests.engine.wire import Receiver, Wire, answering, chunked, eventually, get, ok, turns
+
+UPGRADE = (
+    "Connection: keep-alive, Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Protocol: chat",
+)
+HANDSHAKE = get("/ws", *UPGRADE)
+SWITCHING = (
+    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: chat\r\n\r\n"
+)
+
+
+async def echo(wire: Wire) -> None:
+    await wire.request()
+    wire.send(SWITCHING)
+    while True:
+        wire.send(await wire.exactly(1))
+
+
+@pytest.mark.parametrize("pieces", ["whole", "octets"])
+async def test_bytes_both_ways(receive: Receive, start: Start, pieces: str) -> None:
+    receiver = await receive(echo)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    if pieces == "octets":
+        await app.drip(HANDSHAKE)
+    else:
+        app.send(HANDSHAKE)
+    answer = await app.response()
+    assert answer.status == 101
+    assert answer.one("upgrade") == "websocket"
+    assert answer.one("connection") == "Upgrade"
+    assert answer.one("sec-websocket-accept") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    (request,) = receiver.requests
+    assert (request.one("upgrade"), request.one("connection")) == ("websocket", "Upgrade")
+    assert request.one("sec-websocket-key") == "dGhlIHNhbXBsZSBub25jZQ=="
+    assert request.one("authorization") == f"Bearer {proxied.token}"
+    frames = bytes(range(256)) + get("/not-a-request")
+    app.send(frames)
+    assert await app.exactly(len(frames)) == frames
+    assert (proxied.pool.live, proxied.pool.idle) == (0, 0)  # it is no request's any more
+    app.close()
+    await (await receiver.connection()).gone()
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+
+
+async def test_octets_that_come_right_behind_the_handshake(receive: Receive, start: Start) -> None:
+    """From either side: RFC 6455 allows the server to speak first, and an app may be impatient."""
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await asyncio.sleep(0.05)
+        wire.send(SWITCHING + b"welcome")
+        assert await wire.exactly(5) == b"early"
+        wire.send(b"got it")
+
+    proxied = await start(await receive(script))
+    app = await proxied.connect()
+    app.send(HANDSHAKE + b"early")
+    assert (await app.response()).status == 101
+    assert await app.exactly(13) == b"welcomegot it"
+
+
+@pytest.mark.parametrize("at", range(len(SWITCHING) - 6, len(SWITCHING) + 6))
+async def test_the_switch_cut_at_every_place(receive: Receive, start: Start, at: int) -> None:
+    said = SWITCHING + b"welcome"
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(said[:at])
+        await turns(4)
+        wire.send(said[at:])
+
+    proxied = await start(await receive(script))
+    app = await proxied.connect()
+    app.send(HANDSHAKE)
+    assert (await app.response()).status == 101
+    assert await app.exactly(7) == b"welcome"
+
+
+@pytest.mark.parametrize(
+    "status", [b"400 Bad Request", b"401 Unauthorized", b"426 Upgrade Required", b"200 OK"]
+)
+async def test_octets_behind_a_refused_handshake_go_nowhere(
+    receive: Receive, start: Start, status: bytes
+) -> None:
+    """They may be a request that is to be smuggled past the guard (Envoy CVE-2024-23326)."""
+    refusal = b"HTTP/1.1 %b\r\nContent-Length: 2\r\nUpgrade: websocket\r\n\r\nno" % status
+    receiver = await receive(answering(refusal, ok()))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(HANDSHAKE + get("/smuggled"))
+    answer = await app.response()
+    assert (answer.body, answer.one("connection"), answer.one("upgrade")) == (b"no", "close", None)
+    assert await app.to_end() == b""
+    assert [request.target for request in receiver.requests] == ["/ws"]
+
+    await proxied.settled(idle=1)  # the receiver has seen none of it
+    assert (await proxied.ask(get("/"))).body == b"hello"
+    assert len(receiver.connections) == 1
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        SWITCHING.replace(b"Upgrade: websocket\r\n", b""),
+        SWITCHING.replace(b"Connection: Upgrade\r\n", b""),
+        SWITCHING.replace(b"websocket", b"h2c"),
+        SWITCHING.replace(b"Upgrade: websocket\r\n", b"Upgrade: websocket, h2c\r\n"),
+    ],
+)
+async def test_a_switch_to_something_else_is_502(receive: Receive, start: Start, said: bytes) -> None:
+    receiver = await receive(answering(said + b"poison"))
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(HANDSHAKE)
+    answer = await app.response()
+    assert answer.status == 502
+    problem(answer)
+    await (await receiver.connection()).gone()
+    assert b"poison" not in app.received
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (get("/", *UPGRADE, "Content-Length: 5") + b"hello", 400),
+        (get("/", *UPGRADE, "Transfer-Encoding: chunked") + chunked(b"hello"), 400),
+        (get("/", *UPGRADE, method="POST"), 400),
+        (get("/", *UPGRADE, "Origin: http://evil.example"), 403),
+        (get("/", *UPGRADE, "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: websocket"), 403),
+    ],
+)
+async def test_handshakes_that_are_not_passed_on(
+    receive: Receive, start: Start, request_: bytes, status: int
+) -> None:
+    receiver = await receive(echo)
+    proxied = await start(receiver)
+    answer = await proxied.ask(request_)
+    assert answer.status == status
+    problem(answer)
+    assert not receiver.connections
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("Upgrade: websocket",),
+        ("Connection: upgrade",),
+        ("Connection: Upgrade", "Upgrade: TLS/1.0"),
+        ("Connection: Upgrade", "Upgrade: websocket", "Upgrade: h2c"),
+        ("Connection: Upgrade", "Upgrade: h2c, websocket"),
+    ],
+)
+async def test_what_is_no_handshake_is_a_request(
+    receive: Receive, start: Start, fields: tuple[str, ...]
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    assert (await proxied.ask(get("/", *fields))).status == 200
+    (request,) = receiver.requests
+    assert request.one("upgrade") is None
+    assert request.one("connection") is None
+
+
+async def _open(receiver: Receiver, proxied_app: Wire) -> Wire:
+    proxied_app.send(HANDSHAKE)
+    assert (await proxied_app.response()).status == 101
+    return await receiver.connection()
+
+
+@pytest.mark.parametrize("way", ["close", "reset"])
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_the_end_of_one_side_is_the_end_of_the_other(
+    receive: Receive, start: Start, side: str, way: str
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(SWITCHING)
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    first, second = (app, far) if side == "app" else (far, app)
+    first.send(b"last words")
+    await turns(10)
+    if way == "close":
+        first.close()
+    else:
+        first.reset()
+    await second.gone()
+    if way == "close":
+        assert second.received.endswith(b"last words")
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_last_words_are_flushed(receive: Receive, start: Start, side: str) -> None:
+    size = 3_000_000
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(SWITCHING)
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    first, second = (app, far) if side == "app" else (far, app)
+    taken = len(second.received)
+    second.stall()
+    first.send(bytes(size))
+    first.close()
+    await asyncio.sleep(0.2)
+    second.go_on()
+    await second.gone()
+    assert len(second.received) - taken == size
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_a_stalled_side_stalls_the_other(receive: Receive, start: Start, side: str) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(SWITCHING)
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    first, second = (app, far) if side == "app" else (far, app)
+    second.stall()
+    total = 100 * 1024 * 1024
+    before = first.sent
+    with pytest.raises(TimeoutError):
+        await first.pour(bytes(total), limit=0.5)
+    assert first.sent - before < 16 * 1024 * 1024
+    had = len(second.received)
+    sent = first.sent - before
+    second.go_on()
+    await second.wait(lambda: len(second.received) - had >= sent)
+
+
+async def test_a_silent_tunnel_ends_at_its_deadline(receive: Receive, start: Start) -> None:
+    receiver = await receive(echo)
+    proxied = await start(receiver, timeouts=Timeouts(idle=0.5))
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    for _ in range(4):
+        await asyncio.sleep(0.25)
+        app.send(b"x")
+        assert await app.exactly(1) == b"x"
+    await far.gone()
+    await app.gone()
+
+
+async def test_a_receiver_that_never_answers_a_handshake(receive: Receive, start: Start) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+
+    proxied = await start(await receive(silent), timeouts=Timeouts(response=0.3))
+    app = await proxied.connect()
+    app.send(HANDSHAKE)
+    answer = await app.response()
+    assert answer.status == 504
+    problem(answer)

@@ -1,0 +1,338 @@
+"""The receivers' side: which connections are used again, which answers are none, and receivers that are not there."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.settings.model import Timeouts, Upstream
+from tests.engine.conftest import Receive, Start
+from tests.engine.test_downstream import problem
+from tests.engine.wire import Ended, Receiver, Wire, answering, chunked, eventually, get, ok, post, turns
+
+
+async def test_connections_are_used_again_the_warmest_first(receive: Receive, start: Start) -> None:
+    gate = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            await gate.wait()
+            wire.send(ok())
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    apps = [await proxied.connect() for _ in range(5)]
+    for app in apps:
+        app.send(get("/"))
+    await eventually(lambda: len(receiver.requests) == 5, "five requests at once")
+    gate.set()
+    for app in apps:
+        await app.response()
+    assert (proxied.pool.live, proxied.pool.idle, len(receiver.connections)) == (5, 5, 5)
+    for _ in range(10):
+        apps[0].send(get("/again"))
+        await apps[0].response()
+    assert len(receiver.connections) == 5
+    again = [sum(r.target == "/again" for r in wire.requests) for wire in receiver.connections]
+    assert sorted(again) == [0, 0, 0, 0, 10]
+
+
+async def test_a_connection_without_work_ends_at_its_deadline(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, timeouts=Timeouts(keepalive=0.3))
+    await proxied.ask(get("/"))
+    await (await receiver.connection()).gone()
+    await proxied.settled(idle=0)
+
+
+async def test_a_receiver_that_closes_an_idle_connection(receive: Receive, start: Start) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(ok())
+        await asyncio.sleep(0.05)
+        wire.close()
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    for _ in range(3):
+        assert (await proxied.ask(get("/"))).status == 200
+        await proxied.settled(idle=0)
+    assert len(receiver.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "unasked", [b"x", ok(b"poison"), b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"]
+)
+async def test_what_an_idle_connection_says_is_nobodys_answer(
+    receive: Receive, start: Start, unasked: bytes
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(ok(b"first"))
+        await asyncio.sleep(0.05)
+        if len(receiver.connections) == 1:
+            wire.send(unasked)
+        await wire.request()
+        wire.send(ok(b"second"))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    assert (await proxied.ask(get("/"))).body == b"first"
+    await (await receiver.connection()).gone()
+    assert (await proxied.ask(get("/"))).body == b"first"  # of another connection
+    assert len(receiver.connections) == 2
+
+
+@pytest.mark.parametrize("pieces", ["whole", "after"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        ok(b"hello"),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"hello"),
+        b"HTTP/1.1 204 No Content\r\n\r\n",
+    ],
+)
+async def test_what_comes_behind_an_answer_is_nobodys(
+    receive: Receive, start: Start, said: bytes, pieces: str
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        if pieces == "whole":
+            wire.send(said + ok(b"poison"))
+        else:
+            wire.send(said)
+            await turns(2)
+            wire.send(ok(b"poison"))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    for _ in range(3):
+        app.send(get("/"))
+        answer = await app.response()
+        assert answer.body in (b"hello", b"")
+        await proxied.settled(idle=0)
+    assert len(receiver.connections) == 3
+    assert b"poison" not in app.received
+
+
+# -- what is no answer -----------------------------------------------------------
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+MALFORMED = {
+    "garbage": b"\x00\x01\x02\x03\r\n\r\n",
+    "http/2": b"\0\0\x12\4\0\0\0\0\0\0\3\0\0\0\x64\0\4\0\0\xff\xff\r\n\r\n",
+    "http/0.9": b"<html>hello</html>\r\n\r\n",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n\r\n",
+    "http/2.0 in words": b"HTTP/2.0 200 OK\r\n\r\n",
+    "http/1.2": b"HTTP/1.2 200 OK\r\n\r\n",
+    "lower case": b"http/1.1 200 OK\r\n\r\n",
+    "no status": b"HTTP/1.1 OK\r\n\r\n",
+    "status 99": b"HTTP/1.1 099 OK\r\n\r\n",
+    "status 1000": b"HTTP/1.1 1000 OK\r\n\r\n",
+    "two spaces": b"HTTP/1.1  200 OK\r\n\r\n",
+    "nul in the reason": b"HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n",
+    "cr in the reason": b"HTTP/1.1 200 O\rK\r\nContent-Length: 0\r\n\r\n",
+    "lf in the reason": b"HTTP/1.1 200 OK\nX: y\r\nContent-Length: 0\r\n\r\n",
+    "no colon": HEAD + b"Content-Length 0\r\n\r\n",
+    "space before the colon": HEAD + b"Content-Length : 0\r\n\r\n",
+    "folded": HEAD + b"X: y\r\n z\r\nContent-Length: 0\r\n\r\n",
+    "empty name": HEAD + b": y\r\nContent-Length: 0\r\n\r\n",
+    "odd name": HEAD + b"X(y): z\r\nContent-Length: 0\r\n\r\n",
+    "nul in a value": HEAD + b"X: a\0b\r\nContent-Length: 0\r\n\r\n",
+    "cr in a value": HEAD + b"X: a\rSet-Cookie: b\r\nContent-Length: 0\r\n\r\n",
+    "lf in a value": HEAD + b"X: a\nSet-Cookie: b\r\nContent-Length: 0\r\n\r\n",
+    "two lengths": HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "the same length twice": HEAD + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    "a list of lengths": HEAD + b"Content-Length: 5, 5\r\n\r\nhello",
+    "negative length": HEAD + b"Content-Length: -5\r\n\r\nhello",
+    "signed length": HEAD + b"Content-Length: +5\r\n\r\nhello",
+    "hex length": HEAD + b"Content-Length: 0x5\r\n\r\nhello",
+    "empty length": HEAD + b"Content-Length:\r\n\r\nhello",
+    "huge length": HEAD + b"Content-Length: 99999999999999999999999\r\n\r\nhello",
+    "length and chunked": HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "gzip, chunked": HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "identity": HEAD + b"Transfer-Encoding: identity\r\n\r\nhello",
+    "chunked twice": HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked in http/1.0": b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "101 unasked": b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    "103 with a body": b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\n\r\nhello",
+    "too many fields": HEAD + b"X: y\r\n" * 300 + b"\r\n",
+    "too large": HEAD + b"X: " + b"y" * 300_000 + b"\r\n\r\n",
+    "endless": HEAD + b"X: y\r\n" * 60_000,
+}
+TOO_LONG_TO_DRIP = 2000
+
+
+@pytest.mark.parametrize("pieces", ["whole", "octets"])
+@pytest.mark.parametrize("case", MALFORMED)
+async def test_a_malformed_answer_is_502_and_the_connection_is_done_with(
+    receive: Receive, start: Start, case: str, pieces: str
+) -> None:
+    said = MALFORMED[case]
+    if pieces == "octets" and len(said) > TOO_LONG_TO_DRIP:
+        pytest.skip("too long to be dripped")
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        if len(receiver.connections) > 1:
+            wire.send(ok())
+        elif pieces == "octets":
+            await wire.drip(said)
+        else:
+            wire.send(said)
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/"))
+    answer = await app.response()
+    assert answer.status == 502
+    told = problem(answer)
+    assert (told["title"], told["fault"]) == ("The receiver's answer is malformed", "receiver")
+    assert "http_protocol_error" in (answer.one("proxy-status") or "")
+    await (await receiver.connection()).gone()
+    await proxied.settled(idle=0)
+    assert len(receiver.requests) == 1
+    app.send(get("/"))
+    assert (await app.response()).body == b"hello"
+
+
+BROKEN_BODIES = {
+    "no size": b"\r\nhello\r\n0\r\n\r\n",
+    "size in words": b"five\r\nhello\r\n0\r\n\r\n",
+    "signed size": b"+5\r\nhello\r\n0\r\n\r\n",
+    "0x": b"0x5\r\nhello\r\n0\r\n\r\n",
+    "too much": b"5\r\nhelloo\r\n0\r\n\r\n",
+    "bare lf behind the size": b"5\nhello\r\n0\r\n\r\n",
+    "bare lf behind the chunk": b"5\r\nhello\n0\r\n\r\n",
+    "space in the size": b"5 5\r\nhello\r\n0\r\n\r\n",
+    "huge size": b"FFFFFFFFFFFFFFFFF\r\nhello\r\n0\r\n\r\n",
+    "endless extension": b"5;" + b"a" * 5000,
+}
+
+
+@pytest.mark.parametrize("pieces", ["whole", "octets"])
+@pytest.mark.parametrize("case", BROKEN_BODIES)
+async def test_a_malformed_body_breaks_the_answer(
+    receive: Receive, start: Start, case: str, pieces: str
+) -> None:
+    said = HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n" + BROKEN_BODIES[case]
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        if pieces == "octets":
+            await wire.drip(said)
+        else:
+            wire.send(said)
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/") + get("/canary"))
+    with pytest.raises(Ended):
+        await app.response()
+    await (await receiver.connection()).gone()
+    await proxied.settled(idle=0)
+    assert len(receiver.requests) == 1
+
+
+# -- receivers that are not there --------------------------------------------------
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """Bound by nobody who listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+async def test_a_receiver_that_refuses(start: Start, unused_port: int) -> None:
+    proxied = await start(unused_port)
+    app = await proxied.connect()
+    for request in (get("/"), post(b""), get("/")):
+        app.send(request)
+        answer = await app.response()
+        assert answer.status == 502
+        assert "connection_refused" in (answer.one("proxy-status") or "")
+        assert problem(answer)["route"] == "receiver"
+    assert proxied.pool.live == 0
+
+
+async def test_a_receiver_whose_name_is_unknown(start: Start) -> None:
+    proxied = await start(1, route={"upstream": Upstream("http", "receiver.invalid", 80)})
+    answer = await proxied.ask(get("/"))
+    assert answer.status == 502
+    assert "dns_error" in (answer.one("proxy-status") or "")
+    assert "receiver.invalid" in str(problem(answer)["detail"])
+
+
+@pytest.fixture
+def blackhole() -> Iterator[int]:
+    """A listener whose backlog is full: the kernel answers no SYN any more."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = []
+        try:
+            for _ in range(4):
+                client = socket.socket()
+                client.setblocking(False)
+                client.connect_ex(listener.getsockname())
+                waiting.append(client)
+            yield listener.getsockname()[1]
+        finally:
+            for client in waiting:
+                client.close()
+
+
+async def test_a_receiver_that_does_not_accept(start: Start, blackhole: int) -> None:
+    proxied = await start(blackhole, timeouts=Timeouts(connect=0.4))
+    app = await proxied.connect()
+    app.send(post(b"hello"))
+    answer = await app.response()
+    assert answer.status == 504
+    assert "connection_timeout" in (answer.one("proxy-status") or "")
+    problem(answer)
+    assert proxied.pool.live == 0
+
+
+async def test_an_app_that_goes_while_its_receiver_is_being_reached(start: Start, blackhole: int) -> None:
+    proxied = await start(blackhole, timeouts=Timeouts(connect=60))
+    app = await proxied.connect()
+    app.send(get("/"))
+    await asyncio.sleep(0.1)
+    app.close()
+    await eventually(lambda: proxied.server.front.busy == 0, "the connection is still there")
+    assert proxied.pool.live == 0
+
+
+async def test_apps_that_go_at_every_moment_leave_no_connection_without_an_owner(
+    receive: Receive, start: Start
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    for number in range(120):
+        app = await proxied.connect()
+        app.send(get("/"))
+        await turns(number % 12)
+        app.reset()
+    await eventually(lambda: proxied.server.front.busy == 0, "connections are left")
+    await proxied.settled()
+    await eventually(
+        lambda: sum(not wire.ended for wire in receiver.connections) == proxied.pool.idle,
+        "the receiver has connections that no pool knows",
+    )
+
+
+async def test_all_addresses_of_a_name_are_tried(receive: Receive, start: Start) -> None:
+    """`localhost` is ::1 first, where there is one, and nobody listens there."""
+    receiver: Receiver = await receive(answering(ok()))
+    proxied = await start(receiver, route={"upstream": Upstream("http", "localhost", receiver.port)})
+    assert (await proxied.ask(get("/"))).status == 200
+    assert receiver.requests[0].one("host") == f"localhost:{receiver.port}"
