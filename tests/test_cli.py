@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -115,7 +116,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ([], ["serve"], ["check"], ["schema"], ["emulate"]):
+    for command in ([], *([name] for name in commands.commands)):
         code, out, _ = run(capsys, *command, "--help")
         assert code == 0
         assert f"idtoken-proxy {' '.join(command)}".rstrip() in out
@@ -130,6 +131,7 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (["serve", "--audience", "a"], "--audience and --listen go with --upstream"),
         (["serve", "--listen", "localhost:1"], "--audience and --listen go with --upstream"),
+        ([], "Usage: idtoken-proxy"),
         (["serv"], "No such command"),
         (["emulate", "--port", "65536"], "65536"),
         (["check", "--nope"], "No such option"),
@@ -196,6 +198,13 @@ def test_a_failure_is_told_without_a_traceback(
     assert run(capsys, "fail") == (code, "", said)
 
 
+def test_the_script_and_the_module_are_the_same() -> None:
+    script = str(Path(sys.executable).with_name("idtoken-proxy"))
+    for command in ([sys.executable, "-m", "proxy"], [script]):
+        done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+        assert done.stdout == f"idtoken-proxy, version {__version__}\n"
+
+
 # -- running ------------------------------------------------------------------
 
 
@@ -228,6 +237,9 @@ def test_serve_runs_until_it_is_told_to_stop(signum: signal.Signals, tmp_path: P
         assert listening["message"] == "listening"
         assert listening["address"].startswith("http://127.0.0.1:")
         assert ready["message"] == "ready"
+        with contextlib.closing(http.client.HTTPConnection(listening["address"][7:], timeout=20)) as client:
+            client.request("GET", "/")
+            assert client.getresponse().status == 502  # nothing listens at port 1
         proxy.send_signal(signum)
         assert proxy.wait(20) == 0
 
@@ -249,9 +261,8 @@ def test_emulate_prints_what_to_export() -> None:
         assert emulator.stdout is not None
         assert "local Google" in emulator.stdout.readline()
         emulator.send_signal(signal.SIGTERM)
-        out, _ = emulator.communicate(timeout=20)
-        assert "export GCE_METADATA_HOST=127.0.0.1:" in out
-        assert emulator.returncode == 0
+        assert "export GCE_METADATA_HOST=127.0.0.1:" in emulator.stdout.read()
+        assert emulator.wait(20) == 0
 
 
 def test_demo_prints_lines_to_paste() -> None:
@@ -259,5 +270,5 @@ def test_demo_prints_lines_to_paste() -> None:
         assert demo.stdout is not None
         assert "proxy" in demo.stdout.readline()
         demo.send_signal(signal.SIGTERM)
-        demo.communicate(timeout=20)
-        assert demo.returncode == 0
+        assert "curl -i" in demo.stdout.read()
+        assert demo.wait(20) == 0

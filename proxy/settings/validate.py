@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from proxy.settings.checks import contradictions
-from proxy.settings.document import SECTIONS, Document, RouteEntry, RouteTimeouts, Timeouts
+from proxy.settings.document import SECTIONS, Document, Match, RouteEntry, RouteTimeouts, Timeouts
 from proxy.settings.mistakes import Location, Mistake, in_tree, nearest, unknown_key, worded
 from proxy.settings.pending import pending
 
@@ -86,6 +86,8 @@ def _unknown(at: Location) -> str:
     if of_route and key in Timeouts.model_fields:
         return "is a timeout of the whole proxy, not of one route; move it to the top-level timeouts"
     entry = RouteTimeouts if of_route else SECTIONS[section]
+    if entry is RouteEntry and key in Match.model_fields:
+        return f"belongs into match; write match: {{{key}: ...}}"
     return unknown_key(str(key), entry.model_fields)
 
 
@@ -124,6 +126,8 @@ def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteE
         if location[: len(at)] == at and len(location) > len(at):
             key = str(location[len(at)])
             meant = key if key in entry.model_fields else nearest(key, entry.model_fields)
+            if entry is RouteEntry and key in Match.model_fields:
+                meant = "match"
             doubts.add(meant or key)
     return doubts
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import Any
+
 import pytest
 
+from proxy.settings.document import Document
+from proxy.settings.mistakes import Location
+from proxy.settings.validate import validated
 from tests.settings.told import told
 
 RUN = "upstream: 'https://a.a.run.app'"
@@ -54,12 +60,52 @@ def keys(text: str, environ: dict[str, str] | None = None) -> list[str]:
             "alow_remote: true\nlisten: 0.0.0.0:1\nroutes: [{name: a, upstream: 'https://a.a.run.app'}]",
             ["alow_remote"],
         ),
+        # a route that is none hides no other
+        ("routes: [5, {name: a, upstream: 'https://x.com'}]", ["routes[0]", "routes[1].audience"]),
+        (
+            f"routes: [{{name: a, upstream: 5, match: {{path: /x}}}}, {{name: a, match: {{path: /x}}, {RUN}}}]",
+            ["routes[0].upstream", "routes[1].name", "routes[1].match"],
+        ),
+        (f"routes: [{{name: a, host: h, {RUN}}}, {{name: b, {RUN}}}]", ["routes[0].host"]),
         ("google: 5\nroutes: [{name: a, upstream: 'https://a.a.run.app'}]", ["google"]),
         ("identity: {type: file, pth: x}\nroutes: [{name: a, upstream: 'https://x.com'}]", ["identity.pth"]),
     ],
 )
 def test_said_of(text: str, said_of: list[str]) -> None:
     assert keys(text) == said_of
+
+
+ROUTE = {"name": "a", "upstream": "https://a.a.run.app"}
+
+
+def locations(tree: dict[str, Any], *unreadable: Location) -> list[Location]:
+    document, mistakes = validated(tree, unreadable, lambda path: path)
+    assert document is None
+    return [location for location, _ in mistakes]
+
+
+def test_what_is_right_is_a_document() -> None:
+    document, mistakes = validated({"routes": [ROUTE]}, (), lambda path: path)
+    assert isinstance(document, Document)
+    assert mistakes == []
+
+
+def test_the_tree_is_left_as_it_was() -> None:
+    tree = {"routes": [{**ROUTE, "upstrem": 1, "match": 5}], "log": 5, "identity": {"type": 5}}
+    before = deepcopy(tree)
+    locations(tree)
+    assert tree == before
+
+
+def test_what_could_not_be_read_is_not_told_again_and_there_is_no_document() -> None:
+    assert locations({"routes": [ROUTE], "log": {"level": None}}, ("log", "level")) == []
+    assert locations({"routes": [ROUTE], "log": {}}, ("log", "level")) == []
+    assert locations({"routes": [ROUTE]}, ("log", "level")) == []
+    assert locations({"routes": [{**ROUTE, "name": None}]}, ("routes", 0, "name")) == []
+    assert locations({"routes": [ROUTE, None]}, ("routes", 1)) == []
+    assert locations({"routes": [ROUTE, {**ROUTE, "match": None}]}, ("routes", 1, "match")) == [
+        ("routes", 1, "name")
+    ]
 
 
 def test_positions_are_those_of_the_file_where_routes_are_left_out() -> None:
