@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proxy.logs import MASKED, configure, get_logger, mask
 from proxy.settings.model import LogSettings
@@ -208,6 +211,30 @@ def test_a_secret_is_masked_wherever_it_stands(form: Any, secret: str) -> None:
     for part in secret.replace("Bearer ", "").replace("\n", "-----").split("-----"):
         assert not part or "PRIVATE" in part or part not in written
     assert JWT not in written
+
+
+@given(st.text(), st.sampled_from([JWT, f"Bearer {JWT}", *SECRETS.values()]), st.text())
+def test_no_surroundings_save_a_secret(before: str, secret: str, after: str) -> None:
+    masked = mask(f"{before} {secret} {after}")
+    assert MASKED in masked
+    for part in re.findall(r"[A-Za-z0-9_-]{12,}", secret):
+        assert part not in masked or part in before + after
+
+
+@given(st.dictionaries(st.text(min_size=1).filter(lambda key: key not in {"event", "exc_info"}), st.text()))
+def test_whatever_is_logged_is_one_line_of_json(values: dict[str, str]) -> None:
+    out = io.StringIO()
+    configure(LogSettings("json"), out)
+    get_logger("x").bind(**values).info("said")
+    assert out.getvalue().count("\n") == 1
+    assert json.loads(out.getvalue())["message"] == "said" or "message" in values
+
+
+@pytest.mark.parametrize("method", ["debug", "info", "warning", "error", "critical"])
+def test_severities_are_cloud_loggings(method: str) -> None:
+    out = logs()
+    getattr(get_logger("x"), method)("said")
+    assert told(out)[0]["severity"] == method.upper()
 
 
 def test_masking_leaves_everything_else() -> None:

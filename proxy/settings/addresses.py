@@ -138,6 +138,8 @@ def host_only(value: object) -> str:
 def host_and_port(value: object) -> str:
     """`host` or `host:port`, without a scheme, as GCE_METADATA_HOST has it."""
     string = text(value)
+    if "/" in string:
+        raise ValueError(f"{shown(string)} is no HOST or HOST:PORT; leave out http:// and the path")
     host, number = split_authority(string)
     name = f"[{host}]" if ":" in host else host
     return name if number is None else f"{name}:{port(number, lowest=1)}"

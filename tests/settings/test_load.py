@@ -165,6 +165,7 @@ def never_another_exception(text: str) -> None:
 @example("a: 1\n---\nb: 2\n")
 @example("routes: [{name: ${A}}]")
 @example("- " * 100)
+@example("\u0800\x1b\n")
 def test_any_text(text: str) -> None:
     never_another_exception(text)
 
