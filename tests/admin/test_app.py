@@ -1,0 +1,131 @@
+"""The admin listener: probes, status, and who may ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from proxy import __version__
+from proxy.admin.app import Admin
+from proxy.settings.model import TcpAddress
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    with blockbuster_ctx("proxy.admin") as buster:
+        yield buster
+
+
+class FakeServer:
+    ready = False
+
+    def status(self) -> dict[str, Any]:
+        return {"ready": self.ready, "routes": [{"name": "users"}]}
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+async def url(server: FakeServer) -> AsyncIterator[str]:
+    admin = Admin(server)
+    await admin.start(TcpAddress("localhost", 0))
+    yield f"http://127.0.0.1:{admin.addresses[0].port}"
+    await admin.stop()
+    assert admin.addresses
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def test_readiness_follows_the_server(
+    client: aiohttp.ClientSession, url: str, server: FakeServer
+) -> None:
+    for path in ("/startup", "/readiness"):
+        server.ready = False
+        async with client.get(url + path) as answer:
+            assert answer.status == 503
+            assert "/api/status" in await answer.text()
+        server.ready = True
+        async with client.get(url + path) as answer:
+            assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
+async def test_liveness_does_not(client: aiohttp.ClientSession, url: str) -> None:
+    async with client.get(url + "/liveness") as answer:
+        assert answer.status == 200
+
+
+async def test_status(client: aiohttp.ClientSession, url: str) -> None:
+    async with client.get(url + "/api/status") as answer:
+        assert answer.status == 200
+        told = await answer.json()
+    assert told["version"] == __version__
+    assert told["routes"] == [{"name": "users"}]
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LOCALHOST:1", 200),
+        ("127.0.0.1:9090", 200),
+        ("[::1]:9090", 200),
+        ("[::1]", 200),
+        ("evil.example", 403),
+        ("evil.example:9090", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.", 403),
+        ("0.0.0.0", 403),
+        ("", 403),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/status", "/liveness"])
+async def test_a_rebound_name_reads_nothing(
+    client: aiohttp.ClientSession, url: str, path: str, host: str, status: int
+) -> None:
+    async with client.get(url + path, headers={"Host": host}) as answer:
+        assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:9090", 200),
+        ("http://localhost:8080", 403),
+        ("http://evil.example", 403),
+        ("null", 403),
+        ("https://localhost:9090", 403),
+        ("chrome-extension://abc", 403),
+    ],
+)
+async def test_pages_of_other_origins_read_nothing(
+    client: aiohttp.ClientSession, url: str, origin: str, status: int
+) -> None:
+    headers = {"Host": "localhost:9090", "Origin": origin}
+    async with client.get(url + "/api/status", headers=headers) as answer:
+        assert answer.status == status
+        assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+async def test_an_unknown_path(client: aiohttp.ClientSession, url: str) -> None:
+    async with client.get(url + "/nothing") as answer:
+        assert answer.status == 404
+
+
+async def test_an_address_that_is_taken(url: str, server: FakeServer) -> None:
+    taken = int(url.rpartition(":")[2])
+    other = Admin(server)
+    with pytest.raises(OSError, match="in use"):
+        await other.start(TcpAddress("127.0.0.1", taken))
+    await other.stop()

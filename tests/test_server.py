@@ -1,0 +1,304 @@
+"""The composition root: listeners, readiness, draining. Signals and the rest of a process: tests/end_to_end/."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.errors import ConfigError
+from proxy.server import ListenFailed, Server
+from proxy.settings.model import FileIdentity, NoIdentity, Settings, TcpAddress, Timeouts, Upstream
+from tests.engine.proxied import make_token, route_to, settings_for
+from tests.engine.test_downstream import problem
+from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
+from tests.engine.wire import Receiver, Wire, answering, connect, eventually, get, ok, post
+
+Serve = Callable[..., Awaitable[Server]]
+Dial = Callable[..., Awaitable[Wire]]
+REFUSED = r"refused|Connect call failed"
+PUBLIC: dict[str, Any] = {"identity": NoIdentity(), "audience": None}
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    started: list[Server] = []
+
+    async def begin(settings: Settings) -> Server:
+        server = Server(settings, {})
+        await server.start()
+        started.append(server)
+        return server
+
+    yield begin
+    for server in started:
+        await server.stop(drain=0)
+
+
+@pytest.fixture
+async def dial() -> AsyncIterator[Dial]:
+    dialled: list[Wire] = []
+
+    async def begin(port: int, host: str = "127.0.0.1") -> Wire:
+        dialled.append(await connect(port, host))
+        return dialled[-1]
+
+    yield begin
+    for wire in dialled:
+        wire.transport.abort()
+
+
+def port_of(server: Server) -> int:
+    return server.addresses[0].port
+
+
+# -- listeners -------------------------------------------------------------------
+
+
+async def test_localhost_is_both_families(serve: Serve, dial: Dial) -> None:
+    async with Receiver(answering(ok())) as receiver:
+        server = await serve(
+            settings_for(route_to(receiver, None, **PUBLIC), listen=(TcpAddress("localhost", 0),))
+        )
+        hosts = {address.host for address in server.addresses}
+        assert "127.0.0.1" in hosts
+        if not socket.has_dualstack_ipv6():
+            pytest.skip("no IPv6 here")
+        assert hosts == {"127.0.0.1", "::1"}
+        assert len({address.port for address in server.addresses}) == 1
+        for address in server.addresses:
+            app = await dial(address.port, address.host)
+            app.send(get("/"))
+            assert (await app.response()).status == 200
+            app.close()
+        forwarded = [request.one("x-forwarded-for") for request in receiver.requests]
+        assert forwarded == [address.host for address in server.addresses]
+
+
+async def test_several_listeners(serve: Serve, dial: Dial) -> None:
+    listen = (TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0))
+    async with Receiver(answering(ok())) as receiver:
+        server = await serve(settings_for(route_to(receiver, None, **PUBLIC), listen=listen))
+        for address in server.addresses:
+            app = await dial(address.port)
+            app.send(get("/"))
+            assert (await app.response()).status == 200
+            app.close()
+        assert len({address.port for address in server.addresses}) == 2
+        assert server.status()["listen"] == [f"http://{address}" for address in server.addresses]
+
+
+async def test_a_taken_port_is_said_and_nothing_stays_open(serve: Serve, dial: Dial) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        listen = (TcpAddress("127.0.0.1", port), TcpAddress("127.0.0.1", taken.getsockname()[1]))
+        with pytest.raises(ListenFailed) as caught:
+            await serve(settings_for(route_to(1, None, **PUBLIC), listen=listen))
+        assert str(taken.getsockname()[1]) in caught.value.detail
+        assert "in use" in caught.value.detail
+        assert caught.value.remedy is not None
+        with pytest.raises(OSError, match=REFUSED):
+            await dial(port)
+
+
+async def test_a_taken_admin_port_is_said_and_nothing_stays_open(serve: Serve, dial: Dial) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = settings_for(
+            route_to(1, None, **PUBLIC), admin=TcpAddress("127.0.0.1", taken.getsockname()[1])
+        )
+        server = Server(settings, {})
+        with pytest.raises(ListenFailed, match="admin"):
+            await server.start()
+        with pytest.raises(OSError, match=REFUSED):
+            await dial(port_of(server))
+
+
+# -- readiness -------------------------------------------------------------------
+
+
+async def test_ready_with_the_first_token(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    server = await serve(settings_for(route_to(1, path)))
+    await eventually(lambda: server.slots["receiver"].status().error is not None, "the first fetch")
+    assert not server.ready
+    told = server.status()["routes"][0]["token"]
+    assert (told["valid"], told["error"]["cause"]) == (False, "file_missing")
+    token = make_token()
+    await asyncio.to_thread(path.write_text, token)
+    await eventually(lambda: server.ready, "never ready, with nobody asking")
+    status = server.status()
+    told = status["routes"][0]["token"]
+    assert (told["valid"], told["error"], told["email"]) == (True, None, "caller@example.com")
+    assert token.rpartition(".")[2] not in json.dumps(status)
+    assert token.split(".")[1] not in json.dumps(status)
+
+
+async def test_a_public_route_needs_no_token(serve: Serve) -> None:
+    server = await serve(settings_for(route_to(1, None, **PUBLIC)))
+    assert server.ready
+    assert "token" not in server.status()["routes"][0]
+
+
+async def test_routes_of_one_identity_and_audience_share_a_token(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    await asyncio.to_thread(path.write_text, make_token())
+    server = await serve(settings_for(route_to(1, path, name="a"), route_to(2, path, name="b", path="/b")))
+    assert server.slots["a"] is server.slots["b"]
+
+
+async def test_pools_are_per_origin(serve: Serve) -> None:
+    routes = [
+        route_to(1, None, name="a", **PUBLIC),
+        route_to(
+            1, None, name="b", path="/b", **{**PUBLIC, "upstream": Upstream("http", "127.0.0.1", 1, "/base")}
+        ),
+        route_to(2, None, name="c", path="/c", **PUBLIC),
+    ]
+    server = await serve(settings_for(*routes))
+    a, b, c = (lane.pool for lane in server.front.gateway.lanes)
+    assert a is b
+    assert a is not c
+
+
+async def test_a_receiver_that_is_down_does_not_show_in_readiness(serve: Serve, dial: Dial) -> None:
+    server = await serve(settings_for(route_to(1, None, **PUBLIC)))
+    app = await dial(port_of(server))
+    app.send(get("/"))
+    assert (await app.response()).status == 502
+    assert server.ready
+    app.close()
+
+
+# -- draining --------------------------------------------------------------------
+
+
+async def test_what_is_under_way_ends_and_nothing_new_begins(serve: Serve, dial: Dial) -> None:
+    gate = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        await gate.wait()
+        wire.send(b"world")
+
+    async with Receiver(script) as receiver:
+        server = await serve(settings_for(route_to(receiver, None, **PUBLIC)))
+        port = port_of(server)
+        idle, busy, begun = [await dial(port) for _ in range(3)]
+        busy.send(get("/"))
+        await busy.until(b"hello")
+        begun.send(get("/")[:10])
+        stopping = asyncio.ensure_future(server.stop(drain=10))
+        assert await idle.to_end() == b""
+        await begun.gone()
+        assert not server.ready
+        with pytest.raises(OSError, match=REFUSED):
+            await dial(port)
+        assert not stopping.done()
+        gate.set()
+        assert await busy.to_end() == b"world"
+        await stopping
+
+
+async def test_a_request_that_waits_for_its_answer_is_told_that_the_connection_ends(
+    serve: Serve, dial: Dial
+) -> None:
+    gate = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await gate.wait()
+        wire.send(ok())
+
+    async with Receiver(script) as receiver:
+        server = await serve(settings_for(route_to(receiver, None, **PUBLIC)))
+        app = await dial(port_of(server))
+        app.send(get("/") + get("/2"))
+        await eventually(lambda: bool(receiver.requests), "the request")
+        stopping = asyncio.ensure_future(server.stop(drain=10))
+        await asyncio.sleep(0.05)
+        gate.set()
+        answer = await app.response()
+        assert (answer.body, answer.one("connection")) == (b"hello", "close")
+        assert await app.to_end() == b""
+        await stopping
+        assert len(receiver.requests) == 1
+
+
+@pytest.mark.parametrize("request_", [get("/"), post(bytes(100))[:-1], HANDSHAKE])
+async def test_what_does_not_end_is_ended(serve: Serve, dial: Dial, request_: bytes) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.until(b"\r\n\r\n")
+        if request_ == HANDSHAKE:
+            wire.send(SWITCHING)
+
+    async with Receiver(script) as receiver:
+        server = await serve(settings_for(route_to(receiver, None, **PUBLIC)))
+        app = await dial(port_of(server))
+        app.send(request_)
+        wire = await receiver.connection()
+        await wire.wait(lambda: len(wire.received) > 30)
+        if request_ == HANDSHAKE:
+            await app.response()
+        await server.stop(drain=0.2)
+        await app.gone()
+        await wire.gone()
+        assert b"200 OK" not in app.received
+
+
+async def test_stopping_does_not_wait_for_a_token_that_does_not_come(
+    serve: Serve, dial: Dial, tmp_path: Path
+) -> None:
+    server = await serve(settings_for(route_to(1, tmp_path / "missing")))
+    app = await dial(port_of(server))
+    app.send(get("/"))
+    problem(await app.response())
+    async with asyncio.timeout(5):
+        await server.stop(drain=1)
+
+
+async def test_a_server_that_was_stopped_can_be_stopped_again(serve: Serve) -> None:
+    server = await serve(settings_for(route_to(1, None, **PUBLIC)))
+    await server.stop(drain=0)
+    await server.stop(drain=0)
+
+
+# -- mistakes ----------------------------------------------------------------------
+
+
+async def test_an_unreadable_ca_file_is_a_mistake_in_the_settings(serve: Serve, tmp_path: Path) -> None:
+    route = route_to(1, None, **{**PUBLIC, "upstream": Upstream("https", "127.0.0.1", 1)})
+    with pytest.raises(ConfigError, match="ca_file"):
+        await serve(settings_for(route, ca_file=str(tmp_path / "missing.pem")))
+
+
+async def test_deadlines_of_a_route_are_its_own(serve: Serve, dial: Dial) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+
+    async with Receiver(silent) as receiver:
+        quick = route_to(
+            receiver, None, name="quick", path="/quick", timeouts=Timeouts(response=0.3), **PUBLIC
+        )
+        slow = route_to(receiver, None, name="slow", **PUBLIC)
+        server = await serve(settings_for(quick, slow))
+        apps = [await dial(port_of(server)) for _ in range(2)]
+        apps[0].send(get("/quick"))
+        apps[1].send(get("/slow"))
+        answer = await apps[0].response()
+        assert (answer.status, problem(answer)["route"]) == (504, "quick")
+        assert not apps[1].received
+        for app in apps:
+            app.close()
+
+
+async def test_a_file_identity_names_its_source(serve: Serve, tmp_path: Path) -> None:
+    server = await serve(settings_for(route_to(1, None, identity=FileIdentity(str(tmp_path / "t")))))
+    assert str(tmp_path / "t") in server.status()["routes"][0]["token"]["source"]
