@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import aiohttp
 import google.auth.transport.requests
 import pytest
-from google.auth import impersonated_credentials
+from google.auth import impersonated_credentials, jwt
 from google.oauth2 import service_account
 
 from proxy.emulator.emulator import Emulator
 from proxy.emulator.keys import Keys
+from proxy.emulator.refusals import permission_denied
 from proxy.emulator.world import Account, World
 from proxy.identity.token import IdToken
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, WORLD, FakeClock
@@ -99,6 +101,55 @@ async def test_a_body_that_is_no_object_is_400(
     url = f"{emulator.iam_endpoint}/v1/{NAMES}/{INDEXER.email}:generateIdToken"
     response = await client.post(url, data=body)
     assert response.status == 400
+
+
+async def test_refusals_say_what_googles_say(emulator: Emulator, client: aiohttp.ClientSession) -> None:
+    _, answer = await call(client, emulator, target=LOGIN.email, audience="https://a")
+    assert answer == permission_denied("iam.serviceAccounts.getOpenIdToken").answer
+    _, answer = await call(client, emulator, target="a@b.c", audience="https://a")
+    assert answer["error"]["message"] == "Not found; Gaia id not found for email a@b.c"
+    delegates = [f"{NAMES}/{LOGIN.email}"]
+    _, answer = await call(client, emulator, audience="https://a", delegates=delegates)
+    assert answer == permission_denied("iam.serviceAccounts.implicitDelegation").answer
+
+
+async def test_a_jwt_is_signed_with_the_accounts_key(
+    emulator: Emulator, client: aiohttp.ClientSession, clock: FakeClock
+) -> None:
+    payload = {
+        "iss": INDEXER.email,
+        "aud": "https://a/*",
+        "iat": int(clock.now),
+        "exp": int(clock.now) + 43_200,
+    }
+    status, answer = await call(client, emulator, "signJwt", payload=json.dumps(payload))
+    assert status == 200
+    response = await client.get(f"{emulator.url}/robot/v1/metadata/x509/{INDEXER.email}")
+    certificates = await response.json()
+    assert list(certificates) == [answer["keyId"]]
+    assert jwt.decode_header(answer["signedJwt"])["kid"] == answer["keyId"]  # type: ignore[no-untyped-call]
+    told = jwt.decode(answer["signedJwt"], certificates, clock_skew_in_seconds=10**11)  # type: ignore[no-untyped-call]
+    assert told == payload
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [None, 3, "x", "[]", '{"exp": 1799999999}', '{"exp": 1800043201}', '{"exp": "soon"}', '{"exp": true}'],
+)
+async def test_a_payload_that_is_no_set_of_claims_is_not_signed(
+    emulator: Emulator, client: aiohttp.ClientSession, payload: object
+) -> None:
+    status, answer = await call(client, emulator, "signJwt", payload=payload)
+    assert (status, answer["error"]["status"]) == (400, "INVALID_ARGUMENT")
+
+
+async def test_who_may_not_sign_is_refused_for_just_that(
+    emulator: Emulator, client: aiohttp.ClientSession
+) -> None:
+    status, answer = await call(client, emulator, "signJwt", target=LOGIN.email, payload="{}")
+    assert (status, answer) == (403, permission_denied("iam.serviceAccounts.signJwt").answer)
+    status, _ = await call(client, emulator, "signJwt", payload="{}")
+    assert status == 200
 
 
 async def test_a_chain_of_delegates_needs_each_grant(keys: Keys, client: aiohttp.ClientSession) -> None:
