@@ -6,5 +6,5 @@ cache.py      (identity, audience) -> slot
 slot.py       single flight, back-off, refresh ahead
 schedule.py   when a token may be sent and when the next is fetched: arithmetic
 threads.py    blocking fetches with a deadline     clock.py  two clocks     tasks.py  background tasks' owner
-events.py     what observers are told
+events.py     what observers are told          causes.py   what each error's cause means
 """

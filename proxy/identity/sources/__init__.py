@@ -1,4 +1,14 @@
-"""One small file for each kind of credential; `build` picks the one that an identity names."""
+"""One small file for each kind of credential; `build` picks the one that an identity names.
+
+source.py               what a source is, and what else it may be: Watched, Particular, AccessTokenSource
+application_default.py  where Google's credential files are, and which source each type of them makes
+auto.py                 the environment variable, gcloud's file, the metadata server
+metadata.py  service_account.py  user.py  external_account.py (over federation.py)  impersonated.py
+gcloud.py  command.py (over process.py)  file.py  signed_jwt.py
+iam_credentials.py      IAM's three methods, and what its refusals mean
+credential_file.py      reading a credential file        transport.py  HTTP for google-auth
+redaction.py            others' words, made safe
+"""
 
 from __future__ import annotations
 
@@ -6,11 +16,20 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from proxy.errors import Fault, TokenError
+from proxy.identity.sources.application_default import gcloud_file, named_file
 from proxy.identity.sources.auto import AutoSource
+from proxy.identity.sources.command import CommandSource
+from proxy.identity.sources.credential_file import CredentialFile
+from proxy.identity.sources.external_account import ExternalAccountSource
 from proxy.identity.sources.file import FileSource
+from proxy.identity.sources.gcloud import GcloudSource
+from proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
+from proxy.identity.sources.impersonated import ImpersonatedSource
 from proxy.identity.sources.metadata import MetadataSource, metadata_host
 from proxy.identity.sources.service_account import ServiceAccountSource
-from proxy.identity.sources.source import Source, Watched
+from proxy.identity.sources.signed_jwt import ByIam, ByKey, SignedJwtSource
+from proxy.identity.sources.source import AccessTokenSource, Particular, Source, Watched
+from proxy.identity.sources.user import UserSource
 from proxy.settings.model import (
     AutoIdentity,
     CommandIdentity,
@@ -23,15 +42,16 @@ from proxy.settings.model import (
     MetadataIdentity,
     NoIdentity,
     ServiceAccountIdentity,
+    SignedJwtIdentity,
     UserIdentity,
 )
 
-__all__ = ["Source", "Watched", "build"]
+__all__ = ["AccessTokenSource", "Particular", "Source", "Watched", "build"]
 
 
 def build(identity: Identity, google: GoogleEndpoints, environ: Mapping[str, str]) -> Source:
-    """Reads no file and asks no server: that is for `fetch`. TokenError, at once, for a kind that this version
-    does not have; ValueError for a public route's NoIdentity, for which nothing is to be fetched.
+    """Reads no file and asks no server: that is for `fetch`. TokenError, at once, for an impersonation by an identity
+    that cannot impersonate; ValueError for a public route's NoIdentity, for which nothing is to be fetched.
     """
     match identity:
         case AutoIdentity():
@@ -39,29 +59,43 @@ def build(identity: Identity, google: GoogleEndpoints, environ: Mapping[str, str
         case MetadataIdentity(service_account):
             return MetadataSource(service_account, metadata_host(google.metadata_host, environ))
         case ServiceAccountIdentity(key_file):
-            return ServiceAccountSource(key_file, google.token_endpoint)
+            return _key(key_file, google)
+        case UserIdentity():
+            return UserSource(named_file(environ) or gcloud_file(environ), google.token_endpoint)
+        case GcloudIdentity(account):
+            return GcloudSource(account, environ)
+        case ImpersonatedIdentity(service_account, delegates, source):
+            return ImpersonatedSource(_iam(identity, source, google, environ), service_account, delegates)
+        case ExternalAccountIdentity(config_file, service_account):
+            return ExternalAccountSource(CredentialFile(config_file), google, environ, service_account)
+        case SignedJwtIdentity(service_account, key_file, source):
+            if key_file is not None:
+                return SignedJwtSource(service_account, ByKey(_key(key_file, google)))
+            return SignedJwtSource(service_account, ByIam(_iam(identity, source, google, environ)))
         case FileIdentity(path):
             return FileSource(path)
-        case UserIdentity():
-            raise _later("user")
-        case GcloudIdentity():
-            raise _later("gcloud")
-        case ImpersonatedIdentity():
-            raise _later("impersonated")
-        case ExternalAccountIdentity():
-            raise _later("external_account")
-        case CommandIdentity():
-            raise _later("command")
+        case CommandIdentity(argv):
+            return CommandSource(argv, environ)
         case NoIdentity():
             raise ValueError("a public route has no source of tokens")
         case _:
             assert_never(identity)
 
 
-def _later(kind: str) -> TokenError:
-    return TokenError(
-        f"identity type {kind} is not in this version",
-        cause="unsupported_identity",
+def _key(key_file: str, google: GoogleEndpoints) -> ServiceAccountSource:
+    return ServiceAccountSource(CredentialFile(key_file, noun="the key file"), google.token_endpoint)
+
+
+def _iam(
+    identity: Identity, source: Identity, google: GoogleEndpoints, environ: Mapping[str, str]
+) -> IamCredentials:
+    if not isinstance(source, NoIdentity):
+        caller = build(source, google, environ)
+        if isinstance(caller, AccessTokenSource):
+            return IamCredentials(iam_endpoint(google.iam_endpoint, google.universe_domain), caller)
+    raise TokenError(
+        f"identity type {identity.type}: a source of type {source.type} cannot ask for another's tokens",
+        cause="source_without_access_token",
         fault=Fault.OPERATOR,
-        remedy="Use auto, metadata, service_account or file",
+        remedy="Use auto, metadata, service_account, user, gcloud, external_account or impersonated as its source",
     )

@@ -7,24 +7,22 @@ asks the metadata server for a sign of life first; hence not it.
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
-from proxy.errors import Fault, TokenError
+from proxy.errors import TokenError
+from proxy.identity.sources.application_default import VARIABLE, gcloud_file, named_file, source_of
 from proxy.identity.sources.metadata import MetadataSource, metadata_host
-from proxy.identity.sources.service_account import ServiceAccountSource
-from proxy.identity.sources.source import REFRESH_AHEAD, Source
+from proxy.identity.sources.source import REFRESH_AHEAD, AccessToken, Credential, Particular
 from proxy.identity.token import IdToken
 from proxy.settings.model import GoogleEndpoints
 
 _log = structlog.get_logger("proxy.identity")
 
-VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
-LATER = ("authorized_user", "impersonated_service_account", "external_account")  # not in this version
+T = TypeVar("T")
 
 
 class AutoSource:
@@ -33,15 +31,13 @@ class AutoSource:
     """
 
     def __init__(self, google: GoogleEndpoints, environ: Mapping[str, str]) -> None:
-        self._token_endpoint = google.token_endpoint
+        self._google = google
+        self._environ = environ
         self._metadata_host = metadata_host(google.metadata_host, environ)
-        self._named = environ.get(VARIABLE) or None
-        config = environ.get("CLOUDSDK_CONFIG") or str(
-            Path(environ.get("HOME") or os.path.expanduser("~"), ".config", "gcloud")  # noqa: PTH111 -- may not raise
-        )
-        self._gcloud_file = Path(config, "application_default_credentials.json")
-        self._chosen: Source | None = None
-        self._where: str | None = None
+        self._named = named_file(environ)
+        self._gcloud = gcloud_file(environ)
+        self._chosen: Credential | None = None
+        self._where: tuple[str, str] | None = None
         self._works = False
 
     @property
@@ -55,48 +51,54 @@ class AutoSource:
     def describe(self) -> str:
         return f"auto: {self._chosen.describe()}" if self._chosen else "auto: nothing found yet"
 
-    def fetch(self, audience: str) -> IdToken:
-        source = self._chosen
-        if source is None or not self._works:
-            source = self._look()
+    def objection(self, audience: str, host: str) -> TokenError | None:
         try:
-            token = source.fetch(audience)
+            found = self._found()
+        except TokenError:
+            return None  # the fetch will say so
+        return found.objection(audience, host) if isinstance(found, Particular) else None
+
+    def fetch(self, audience: str) -> IdToken:
+        return self._by(lambda found: found.fetch(audience))
+
+    def access_token(self) -> AccessToken:
+        return self._by(lambda found: found.access_token())
+
+    def member(self) -> str | None:
+        return self._chosen.member() if self._chosen else None
+
+    def _by(self, ask: Callable[[Credential], T]) -> T:
+        try:
+            answer = ask(self._found())
         except TokenError as error:
             if error.cause == "metadata_unreachable":
                 raise self._nothing(error) from None
+            if error.cause == "credential_file_invalid":
+                self._works = False  # it may hold another type of credential by now, after a new login
             raise
         self._works = True
-        return token
+        return answer
 
-    def _look(self) -> Source:
+    def _found(self) -> Credential:
+        if self._chosen is not None and self._works:
+            return self._chosen
+        # A file that is there and broken is an error, never a reason to go on to somebody else's identity.
         if self._named is not None:
-            found, where = self._from_file(Path(self._named), VARIABLE), f"{self._named} ({VARIABLE})"
-        elif _exists(self._gcloud_file):
-            found, where = self._from_file(self._gcloud_file, "gcloud's file"), str(self._gcloud_file)
+            found = source_of(self._named, self._google, self._environ)
+            where = f"{self._named.path} ({VARIABLE})"
+        elif _exists(Path(self._gcloud.path)):
+            found, where = source_of(self._gcloud, self._google, self._environ), self._gcloud.path
         else:
             found, where = MetadataSource(host=self._metadata_host), self._metadata_host
         # Two audiences may look at once; they find the same.
-        if where != self._where:
-            _log.info("identity_found", kind=found.name, where=where)
-        self._chosen, self._where = found, where
+        if (found.name, where) != self._where:
+            _log.info("identity_found", kind=found.name, where=where, described=found.describe())
+        self._chosen, self._where = found, (found.name, where)
         return found
-
-    def _from_file(self, path: Path, why: str) -> Source:
-        """A file that is there and broken is an error, never a reason to go on to somebody else's identity."""
-        source = ServiceAccountSource(str(path), self._token_endpoint, named_by=why)
-        kind = _type(path)
-        if kind in LATER:
-            raise TokenError(
-                f"{path} ({why}) holds a credential of type {kind}, which this version cannot use",
-                cause="unsupported_credential",
-                fault=Fault.OPERATOR,
-                remedy=f"Name a service account's key file in {VARIABLE}, or set identity to another form",
-            )
-        return source  # which reports a missing or broken file itself, better than could be done here
 
     def _nothing(self, error: TokenError) -> TokenError:
         return TokenError(
-            f"no credentials found: {VARIABLE} is not set, {self._gcloud_file} does not exist, and {error.detail}",
+            f"no credentials found: {VARIABLE} is not set, {self._gcloud.path} does not exist, and {error.detail}",
             cause=error.cause,
             fault=error.fault,
             remedy=error.remedy,
@@ -113,11 +115,3 @@ def _exists(path: Path) -> bool:
     except OSError:
         return True
     return True
-
-
-def _type(path: Path) -> str | None:
-    try:
-        info = json.loads(path.read_bytes())
-        return info["type"] if isinstance(info["type"], str) else None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return None

@@ -11,16 +11,19 @@ sidecar 200 ms of its start and 20 MB for as long as it runs. It also cannot be 
 from __future__ import annotations
 
 import http.client
+import json
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from proxy.errors import Fault, TokenError
-from proxy.identity.sources.source import METADATA_REFRESH_AHEAD
+from proxy.identity.sources.source import METADATA_REFRESH_AHEAD, SCOPE, AccessToken
 from proxy.identity.token import IdToken
 
 DEFAULT_HOST = "metadata.google.internal"
 _TIMEOUT = 4.0  # seconds, for connecting and again for each read; the cache's deadline bounds the whole
 _MAX_BODY = 64 * 1024
+_EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _ELSEWHERE = (
     "Away from Google Cloud, set GOOGLE_APPLICATION_CREDENTIALS, use another identity (a key file, "
     "a token file), or run `idtoken-proxy emulate` and set google.metadata_host"
@@ -46,7 +49,37 @@ class MetadataSource:
         return f"metadata server{at}, account {self._account}"
 
     def fetch(self, audience: str) -> IdToken:
-        status, flavor, body = self._get(audience)
+        query = urlencode({"audience": audience, "format": "full"})
+        body = self._asked(f"identity?{query}")
+        return IdToken.parse(body.decode("latin-1"), origin="the metadata server", audience=audience)
+
+    def access_token(self) -> AccessToken:
+        """The scopes parameter is for those servers that heed it, such as GKE's and Cloud Run's."""
+        body = self._asked(f"token?{urlencode({'scopes': SCOPE})}")
+        try:
+            value = json.loads(body)["access_token"]
+            if not isinstance(value, str):
+                raise TypeError  # noqa: TRY301 -- one more kind of garbage
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise TokenError(
+                "the metadata server handed out something that is no access token",
+                cause="garbage",
+                fault=Fault.GOOGLE,
+            ) from None
+        return AccessToken(value)
+
+    def member(self) -> str | None:
+        email = self._account
+        if "@" not in email:
+            try:
+                email = self._asked("email").decode("ascii").strip()
+            except (TokenError, UnicodeDecodeError):
+                return None
+        return f"serviceAccount:{email}" if _EMAIL.fullmatch(email) else None
+
+    def _asked(self, what: str) -> bytes:
+        """The account's `what`. TokenError for any answer but a metadata server's 200."""
+        status, flavor, body = self._get(what)
         if status != 200:
             raise self._refusal(status)
         if flavor != "Google":
@@ -58,12 +91,11 @@ class MetadataSource:
                 fault=Fault.OPERATOR,
                 remedy=_ELSEWHERE,
             )
-        return IdToken.parse(body.decode("latin-1"), origin="the metadata server", audience=audience)
+        return body
 
-    def _get(self, audience: str) -> tuple[int, str | None, bytes]:
+    def _get(self, what: str) -> tuple[int, str | None, bytes]:
         account = quote(self._account, safe="@")
-        query = urlencode({"audience": audience, "format": "full"})
-        path = f"/computeMetadata/v1/instance/service-accounts/{account}/identity?{query}"
+        path = f"/computeMetadata/v1/instance/service-accounts/{account}/{what}"
         try:
             connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT)
             try:

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from proxy.errors import Fault, TokenError
+from proxy.identity.sources.redaction import redacted
 
 if TYPE_CHECKING:
     import requests
@@ -25,20 +27,46 @@ CONNECT_TIMEOUT = 3.0  # seconds; both together under the cache's deadline
 READ_TIMEOUT = 6.0
 
 _ERROR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SECRETIVE = re.compile(r"[A-Za-z0-9_.+/=-]{48,}")  # long enough for a token, too long for a word
-_UNPRINTABLE = re.compile(r"[^ -~]+")
 
 
 class EndpointRefused(Exception):
-    """A token endpoint's lasting no (RFC 6749 section 5.2): `code` such as `invalid_grant`, and a description
-    cut down to what is safe to show.
+    """A token endpoint's lasting no (RFC 6749 section 5.2): `code` such as `invalid_grant`, `reason` where it
+    says more (`invalid_rapt`, `SERVICE_DISABLED`), and a description cut down to what is safe to show.
     """
 
-    def __init__(self, status: int, code: str, description: str) -> None:
+    def __init__(
+        self, status: int, code: str, description: str, *, reason: str | None = None, url: str = ""
+    ) -> None:
         super().__init__(f"{status} {code}")
         self.status = status
         self.code = code
         self.description = description
+        self.reason = reason
+        self.url = url
+
+    @property
+    def said(self) -> str:
+        """In brackets, behind what we say ourselves."""
+        return f"({self.code}: {self.description})" if self.description else f"({self.code})"
+
+
+@contextmanager
+def conversation(answerer: str) -> Iterator[Transport]:
+    """A Transport for google-auth, whose own exceptions become a TokenError that does not repeat them: they quote
+    the answer, and with it perhaps the token. EndpointRefused passes: what is to be done about it depends on who asked.
+    """
+    try:
+        with Transport() as transport:
+            yield transport
+    except (TokenError, EndpointRefused):
+        raise
+    except Exception as error:  # noqa: BLE001 -- google-auth meets a malformed answer with many kinds of them
+        raise TokenError(
+            f"{answerer}'s answer holds no token",
+            cause="garbage",
+            fault=Fault.GOOGLE,
+            log_detail=type(error).__name__,
+        ) from None
 
 
 class Transport:
@@ -51,6 +79,7 @@ class Transport:
         self._session = requests.Session()
         # Anything here keeps requests from looking into .netrc, whose entry would replace our Authorization.
         self._session.auth = _keep
+        self.last_url: str | None = None  # where the last request went
 
     def __enter__(self) -> Self:
         return self
@@ -64,6 +93,7 @@ class Transport:
         method: str = "GET",
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
+        cert: tuple[str, str] | None = None,
         **_: Any,
     ) -> Response:
         """Raises TokenError where it helps to try again later or where the way there is broken, EndpointRefused
@@ -71,7 +101,8 @@ class Transport:
         """
         import requests  # noqa: PLC0415
 
-        host = _host(url)
+        self.last_url = url
+        host = host_of(url)
         try:
             response = self._session.request(
                 method,
@@ -80,6 +111,7 @@ class Transport:
                 headers=dict(headers or {}),
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
+                cert=cert,
             )
         except (requests.RequestException, OSError, ValueError) as error:
             # OSError: a REQUESTS_CA_BUNDLE that is not there. ValueError: a URL that urllib3 does not take.
@@ -91,7 +123,8 @@ class Transport:
             raise TokenError(
                 f"{host} answered {status}", cause="endpoint_unavailable", fault=Fault.GOOGLE, retry_after=10
             )
-        raise EndpointRefused(status, *_read_error(response.content))
+        code, description, reason = _read_error(response.content)
+        raise EndpointRefused(status, code, description, reason=reason, url=url)
 
 
 class Response:
@@ -103,7 +136,7 @@ class Response:
         self.data = data
 
 
-def _host(url: str) -> str:
+def host_of(url: str) -> str:
     """For messages: without a password that somebody may have put into the URL."""
     try:
         return urlsplit(url).netloc.rpartition("@")[2]
@@ -158,21 +191,30 @@ def _unreachable(host: str, error: Exception) -> TokenError:
     )
 
 
-def _read_error(body: bytes) -> tuple[str, str]:
-    """(code, description) of RFC 6749 section 5.2's form or of Google's APIs' ({"error": {"status", "message"}}),
-    whichever it is. Whatever does not look like one is not passed on at all.
+def _read_error(body: bytes) -> tuple[str, str, str | None]:
+    """(code, description, reason) of RFC 6749 section 5.2's form (with Google's error_subtype) or of Google's APIs'
+    ({"error": {"status", "message", "details": [{"reason"}]}}), whichever it is. Whatever does not look like one is
+    not passed on at all.
     """
     try:
         answer = json.loads(body)
         error = answer["error"]
         if isinstance(error, dict):
             code, description = error.get("status"), error.get("message")
+            reason = next(
+                (detail["reason"] for detail in error.get("details", ()) if "reason" in detail), None
+            )
         else:
             code, description = error, answer.get("error_description")
+            reason = answer.get("error_subtype")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return "unknown", ""
-    if not isinstance(code, str) or not _ERROR_CODE.fullmatch(code):
-        code = "unknown"
-    if not isinstance(description, str):
-        return code, ""
-    return code, _SECRETIVE.sub("...", _UNPRINTABLE.sub(" ", description))[:160].strip()
+        return "unknown", "", None
+    return (
+        _word(code) or "unknown",
+        redacted(description) if isinstance(description, str) else "",
+        _word(reason),
+    )
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else None

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def test_a_metadata_server_that_refuses_speaks_for_itself(http_endpoint: Serve) 
 
 def test_a_named_file_that_is_missing_is_an_error(google: HttpEndpoint) -> None:
     error = fails(auto(google, GOOGLE_APPLICATION_CREDENTIALS="/nonexistent/key.json"))
-    assert error.cause == "key_file_missing"
+    assert error.cause == "credential_file_missing"
     assert "/nonexistent/key.json (GOOGLE_APPLICATION_CREDENTIALS)" in error.detail
     assert google.received == []
 
@@ -109,7 +108,7 @@ def test_a_broken_file_is_never_passed_over(
     path.write_text(text)
     where = {"GOOGLE_APPLICATION_CREDENTIALS": str(path)} if named else {"CLOUDSDK_CONFIG": str(tmp_path)}
     error = fails(auto(google, **where))
-    assert (error.cause, error.fault) == ("key_file_invalid", Fault.OPERATOR)
+    assert (error.cause, error.fault) == ("credential_file_invalid", Fault.OPERATOR)
     assert str(path) in error.detail
     assert google.received == []
 
@@ -117,7 +116,7 @@ def test_a_broken_file_is_never_passed_over(
 def test_a_file_that_may_not_be_looked_at_is_not_passed_over(google: HttpEndpoint, tmp_path: Path) -> None:
     path = gcloud(tmp_path)
     path.symlink_to(path)  # ELOOP, which not even root may pass
-    assert fails(auto(google, CLOUDSDK_CONFIG=str(tmp_path))).cause == "key_file_unreadable"
+    assert fails(auto(google, CLOUDSDK_CONFIG=str(tmp_path))).cause == "credential_file_unreadable"
     assert google.received == []
 
 
@@ -126,18 +125,6 @@ def test_a_config_directory_that_is_a_file_holds_nothing(google: HttpEndpoint, t
     source = auto(google, CLOUDSDK_CONFIG=str(tmp_path / "gcloud"))
     source.fetch(AUDIENCE)
     assert source.name == "metadata"
-
-
-@pytest.mark.parametrize("kind", ["authorized_user", "impersonated_service_account", "external_account"])
-def test_types_of_a_later_version(google: HttpEndpoint, tmp_path: Path, kind: str) -> None:
-    path = gcloud(tmp_path)
-    path.write_text(json.dumps({"type": kind, "refresh_token": "SENTINEL"}))
-    error = fails(auto(google, CLOUDSDK_CONFIG=str(tmp_path)))
-    assert (error.cause, error.fault) == ("unsupported_credential", Fault.OPERATOR)
-    assert str(path) in error.detail
-    assert kind in error.detail
-    assert "SENTINEL" not in f"{error}{error.remedy}"
-    assert google.received == []
 
 
 def test_a_login_mends_a_running_proxy_and_then_it_stays(google: HttpEndpoint, tmp_path: Path) -> None:
@@ -152,7 +139,7 @@ def test_a_login_mends_a_running_proxy_and_then_it_stays(google: HttpEndpoint, t
         source.fetch(AUDIENCE)
     assert [line["kind"] for line in logs] == ["metadata", "service_account"]  # said once each
     path.unlink()
-    assert fails(source).cause == "key_file_missing"  # decided: no other identity slips in
+    assert fails(source).cause == "credential_file_missing"  # decided: no other identity slips in
     assert source.name == "service_account"
 
 

@@ -21,6 +21,7 @@ from proxy.settings.model import (
     MetadataIdentity,
     NoIdentity,
     ServiceAccountIdentity,
+    SignedJwtIdentity,
     UserIdentity,
 )
 
@@ -33,29 +34,84 @@ from proxy.settings.model import (
         (MetadataIdentity("a@b"), "metadata", 210.0, "metadata server at mds:80, account a@b"),
         (ServiceAccountIdentity("/k.json"), "service_account", 600.0, "key file /k.json"),
         (FileIdentity("/t.jwt"), "file", 600.0, "token file /t.jwt"),
+        (UserIdentity(), "user", 600.0, "login in /sdk/application_default_credentials.json"),
+        (GcloudIdentity(), "gcloud", 600.0, "gcloud login"),
+        (GcloudIdentity("a@b"), "gcloud", 600.0, "gcloud login of a@b"),
+        (CommandIdentity(("/x", "secret")), "command", 600.0, "command /x"),
+        (
+            ImpersonatedIdentity("t@p", ("d@p", "e@p"), MetadataIdentity()),
+            "impersonated",
+            600.0,
+            "t@p, impersonated via d@p via e@p by metadata server at mds:80, account default",
+        ),
+        (
+            ExternalAccountIdentity("/x.json"),
+            "external_account",
+            600.0,
+            "workload identity federation by /x.json",
+        ),
+        (
+            ExternalAccountIdentity("/x.json", "t@p"),
+            "external_account",
+            600.0,
+            "workload identity federation by /x.json, t@p",
+        ),
+        (
+            SignedJwtIdentity("t@p", source=MetadataIdentity()),
+            "signed_jwt",
+            600.0,
+            "JWT of t@p, signed by IAM Credentials for metadata server at mds:80, account default",
+        ),
+        (
+            SignedJwtIdentity("t@p", "/k.json"),
+            "signed_jwt",
+            600.0,
+            "JWT of t@p, signed with key file /k.json",
+        ),
     ],
 )
 def test_each_identity_has_its_source(
     identity: Identity, name: str, refresh_ahead: float, described: str
 ) -> None:
-    source = build(identity, GoogleEndpoints(), {"GCE_METADATA_HOST": "mds:80"})
+    source = build(identity, GoogleEndpoints(), {"GCE_METADATA_HOST": "mds:80", "CLOUDSDK_CONFIG": "/sdk"})
     assert (source.name, source.refresh_ahead, source.describe()) == (name, refresh_ahead, described)
 
 
 @pytest.mark.parametrize(
-    ("identity", "kind"),
+    "source",
     [
-        (UserIdentity(), "user"),
-        (GcloudIdentity(), "gcloud"),
-        (ImpersonatedIdentity("a@b"), "impersonated"),
-        (ExternalAccountIdentity("/x.json"), "external_account"),
-        (CommandIdentity(("x",)), "command"),
+        AutoIdentity(),
+        MetadataIdentity(),
+        ServiceAccountIdentity("/k.json"),
+        UserIdentity(),
+        GcloudIdentity(),
+        ExternalAccountIdentity("/x.json"),
+        ImpersonatedIdentity("a@b"),
     ],
 )
-def test_what_this_version_does_not_have(identity: Identity, kind: str) -> None:
-    with pytest.raises(TokenError, match=f"identity type {kind} ") as caught:
-        build(identity, GoogleEndpoints(), {})
-    assert caught.value.fault is Fault.OPERATOR
+def test_who_can_impersonate(source: Identity) -> None:
+    for identity in (ImpersonatedIdentity("t@p", source=source), SignedJwtIdentity("t@p", source=source)):
+        assert (
+            build(source, GoogleEndpoints(), {}).describe()
+            in build(identity, GoogleEndpoints(), {}).describe()
+        )
+
+
+@pytest.mark.parametrize(
+    "source", [NoIdentity(), FileIdentity("/t"), CommandIdentity(("x",)), SignedJwtIdentity("a@b")]
+)
+def test_who_cannot(source: Identity) -> None:
+    for identity in (ImpersonatedIdentity("t@p", source=source), SignedJwtIdentity("t@p", source=source)):
+        with pytest.raises(TokenError) as caught:
+            build(identity, GoogleEndpoints(), {})
+        error = caught.value
+        assert (error.cause, error.fault) == ("source_without_access_token", Fault.OPERATOR)
+        assert error.detail == (
+            f"identity type {identity.type}: a source of type {source.type} cannot ask for another's tokens"
+        )
+        assert error.remedy == (
+            "Use auto, metadata, service_account, user, gcloud, external_account or impersonated as its source"
+        )
 
 
 def test_a_public_route_has_none() -> None:

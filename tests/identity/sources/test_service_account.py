@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from proxy.errors import Fault, TokenError
+from proxy.identity.sources.credential_file import CredentialFile
 from proxy.identity.sources.service_account import ServiceAccountSource
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt, rsa_pem
 
@@ -46,6 +47,10 @@ def write_key(path: Path, token_uri: str = "http://127.0.0.1:1/token", **more: A
     return path
 
 
+def key_source(path: str, token_endpoint: str | None = None, **more: Any) -> ServiceAccountSource:
+    return ServiceAccountSource(CredentialFile(path, noun="the key file", **more), token_endpoint)
+
+
 def fails(source: ServiceAccountSource) -> TokenError:
     with pytest.raises(TokenError) as caught:
         source.fetch(AUDIENCE)
@@ -59,7 +64,7 @@ def fails(source: ServiceAccountSource) -> TokenError:
 
 def test_fetch(http_endpoint: Serve, tmp_path: Path) -> None:
     server = http_endpoint(mint)
-    source = ServiceAccountSource(str(write_key(tmp_path / "key.json", server.url + "/token")))
+    source = key_source(str(write_key(tmp_path / "key.json", server.url + "/token")))
     assert source.describe() == f"key file {tmp_path}/key.json"
     token = source.fetch(AUDIENCE)
     assert (token.audience, token.email) == (AUDIENCE, EMAIL)
@@ -75,12 +80,12 @@ def test_fetch(http_endpoint: Serve, tmp_path: Path) -> None:
 def test_the_configured_endpoint_goes_before_the_file_s(http_endpoint: Serve, tmp_path: Path) -> None:
     server = http_endpoint(mint)
     key = write_key(tmp_path / "key.json")
-    assert ServiceAccountSource(str(key), server.url).fetch(AUDIENCE).audience == AUDIENCE
+    assert key_source(str(key), server.url).fetch(AUDIENCE).audience == AUDIENCE
 
 
 def test_two_audiences_of_one_key(http_endpoint: Serve, tmp_path: Path) -> None:
     server = http_endpoint(mint)
-    source = ServiceAccountSource(str(write_key(tmp_path / "key.json", server.url)))
+    source = key_source(str(write_key(tmp_path / "key.json", server.url)))
     assert [source.fetch(a).audience for a in ("https://a", "https://b", "https://a")] == [
         "https://a",
         "https://b",
@@ -91,7 +96,7 @@ def test_two_audiences_of_one_key(http_endpoint: Serve, tmp_path: Path) -> None:
 def test_a_rotated_key_is_read_again(http_endpoint: Serve, tmp_path: Path) -> None:
     server = http_endpoint(mint)
     path = write_key(tmp_path / "key.json", server.url)
-    source = ServiceAccountSource(str(path))
+    source = key_source(str(path))
     source.fetch(AUDIENCE)
     write_key(path, server.url, client_email="other-caller@proj.iam.gserviceaccount.com")
     source.fetch(AUDIENCE)
@@ -99,20 +104,20 @@ def test_a_rotated_key_is_read_again(http_endpoint: Serve, tmp_path: Path) -> No
 
 
 def test_missing(tmp_path: Path) -> None:
-    error = fails(ServiceAccountSource(str(tmp_path / "key.json")))
-    assert (error.cause, error.fault) == ("key_file_missing", Fault.OPERATOR)
+    error = fails(key_source(str(tmp_path / "key.json")))
+    assert (error.cause, error.fault) == ("credential_file_missing", Fault.OPERATOR)
     assert f"{tmp_path}/key.json does not exist" in error.detail
     assert f"keys create {tmp_path}/key.json" in (error.remedy or "")
 
 
 def test_who_named_it(tmp_path: Path) -> None:
-    error = fails(ServiceAccountSource(str(tmp_path / "key.json"), named_by="SOME_VARIABLE"))
+    error = fails(key_source(str(tmp_path / "key.json"), named_by="SOME_VARIABLE"))
     assert "key.json (SOME_VARIABLE) does not exist" in error.detail
 
 
 def test_unreadable(tmp_path: Path) -> None:
-    error = fails(ServiceAccountSource(str(tmp_path)))
-    assert (error.cause, error.fault) == ("key_file_unreadable", Fault.OPERATOR)
+    error = fails(key_source(str(tmp_path)))
+    assert (error.cause, error.fault) == ("credential_file_unreadable", Fault.OPERATOR)
     assert "Is a directory" in error.detail
 
 
@@ -122,7 +127,7 @@ def test_unreadable(tmp_path: Path) -> None:
         ("SENTINEL", "is not JSON"),
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("[]", "without a type"),
+        ("[]", "is no JSON object"),
         ('{"type": 7}', "without a type"),
         ('{"type": "authorized_user", "refresh_token": "SENTINEL"}', "of type 'authorized_user'"),
         ('{"type": "service_account"}', "lacks client_email, private_key, token_uri"),
@@ -140,8 +145,8 @@ def test_unreadable(tmp_path: Path) -> None:
 def test_a_broken_file(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "key.json"
     path.write_text(text)
-    error = fails(ServiceAccountSource(str(path)))
-    assert (error.cause, error.fault) == ("key_file_invalid", Fault.OPERATOR)
+    error = fails(key_source(str(path)))
+    assert (error.cause, error.fault) == ("credential_file_invalid", Fault.OPERATOR)
     assert says in error.detail
     assert str(path) in error.detail
 
@@ -160,7 +165,7 @@ def test_a_broken_file(tmp_path: Path, text: str, says: str) -> None:
 def test_invalid_grant(http_endpoint: Serve, tmp_path: Path, description: str, remedy: str) -> None:
     answer = {"error": "invalid_grant", "error_description": description, "secret": "SENTINEL"}
     server = http_endpoint(lambda _: Answer(400, json.dumps(answer).encode()))
-    error = fails(ServiceAccountSource(str(write_key(tmp_path / "key.json", server.url))))
+    error = fails(key_source(str(write_key(tmp_path / "key.json", server.url))))
     assert (error.cause, error.fault) == ("invalid_grant", Fault.OPERATOR)
     assert description in error.detail
     assert EMAIL in error.detail
@@ -170,7 +175,7 @@ def test_invalid_grant(http_endpoint: Serve, tmp_path: Path, description: str, r
 
 def test_another_refusal(http_endpoint: Serve, tmp_path: Path) -> None:
     server = http_endpoint(lambda _: Answer(403, b"SENTINEL"))
-    error = fails(ServiceAccountSource(str(write_key(tmp_path / "key.json", server.url))))
+    error = fails(key_source(str(write_key(tmp_path / "key.json", server.url))))
     assert (error.cause, error.log_detail) == ("endpoint_refused", "status 403")
     assert f"describe {EMAIL}" in (error.remedy or "")
 
@@ -178,7 +183,7 @@ def test_another_refusal(http_endpoint: Serve, tmp_path: Path) -> None:
 def test_unavailable_is_left_to_the_cache_s_backoff(http_endpoint: Serve, tmp_path: Path) -> None:
     """google-auth would sleep and retry inside."""
     server = http_endpoint(lambda _: Answer(503, b"SENTINEL"))
-    error = fails(ServiceAccountSource(str(write_key(tmp_path / "key.json", server.url))))
+    error = fails(key_source(str(write_key(tmp_path / "key.json", server.url))))
     assert (error.cause, error.fault) == ("endpoint_unavailable", Fault.GOOGLE)
     assert len(server.received) == 1
 
@@ -198,7 +203,7 @@ def test_unavailable_is_left_to_the_cache_s_backoff(http_endpoint: Serve, tmp_pa
 )
 def test_garbage(http_endpoint: Serve, tmp_path: Path, body: bytes, cause: str) -> None:
     server = http_endpoint(lambda _: Answer(body=body))
-    assert fails(ServiceAccountSource(str(write_key(tmp_path / "key.json", server.url)))).cause == cause
+    assert fails(key_source(str(write_key(tmp_path / "key.json", server.url)))).cause == cause
 
 
 def test_another_universe_asks_its_own_iam(http_endpoint: Serve, tmp_path: Path, monkeypatch: Any) -> None:
@@ -208,7 +213,7 @@ def test_another_universe_asks_its_own_iam(http_endpoint: Serve, tmp_path: Path,
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     key = write_key(tmp_path / "key.json", universe_domain="universe.invalid")
-    error = fails(ServiceAccountSource(str(key)))
+    error = fails(key_source(str(key)))
     assert "iamcredentials.universe.invalid" in error.detail
 
 
@@ -218,7 +223,7 @@ def test_nothing_of_it_is_logged_even_at_debug(
     caplog.set_level(logging.DEBUG)
     logging.getLogger("google").setLevel(logging.DEBUG)
     server = http_endpoint(mint)
-    source = ServiceAccountSource(str(write_key(tmp_path / "key.json", server.url)))
+    source = key_source(str(write_key(tmp_path / "key.json", server.url)))
     token = source.fetch(AUDIENCE)
     sent = parse_qs(server.received[0].body.decode())["assertion"][0]
     told = "".join(repr(vars(record)) for record in caplog.records)

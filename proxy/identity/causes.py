@@ -1,0 +1,74 @@
+"""Every `cause` that a TokenError of this part may have, and what it means: one sentence a slug, for `doctor`, the
+README and whoever meets the slug in a log or a metric. What to do about it is in the error's own `remedy`, with the
+names filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+CAUSES: Mapping[str, str] = MappingProxyType(
+    {
+        # any source
+        "garbage": "What was handed out is no token.",
+        "wrong_audience": "The token is for another audience than the one asked for.",
+        "expired": "The token has expired already: a clock is wrong, or nobody renews it.",
+        "short_lived": "The token has too little life left to be sent.",
+        "timeout": "No token came within the time allowed.",
+        "internal": "The proxy itself failed; its log has the details.",
+        "closed": "The proxy is shutting down.",
+        "audience_unsupported": "This receiver does not take the only kind of token that this identity has.",
+        "source_without_access_token": "This identity cannot impersonate, since it has no access token.",
+        # the way to Google's endpoints
+        "egress_proxy_failed": "The HTTP proxy on the way to Google does not let the request through.",
+        "endpoint_tls": "The certificate of the token endpoint was not accepted, as behind a proxy that re-signs TLS.",
+        "endpoint_timeout": "The token endpoint did not answer in time.",
+        "endpoint_unreachable": "The token endpoint cannot be reached.",
+        "endpoint_misconfigured": "The token request could not even be sent.",
+        "endpoint_unavailable": "The token endpoint has trouble of its own, or asks to come back later (429, 5xx).",
+        "endpoint_refused": "The token endpoint refused the service account.",
+        # credential files
+        "credential_file_missing": "The credential file does not exist.",
+        "credential_file_unreadable": "The credential file is there and may not be read.",
+        "credential_file_invalid": "The credential file is broken, or holds another type of credential.",
+        # service account keys
+        "invalid_grant": "The key was deleted or disabled, its account is gone, or this machine's clock is wrong.",
+        "wrong_account": "The key file belongs to another service account than the one named.",
+        # the metadata server
+        "metadata_unreachable": "No metadata server: this does not run on Google Cloud, or its network is not up yet.",
+        "metadata_host": "The metadata server's host is malformed.",
+        "metadata_foreign": "Something other than a metadata server answers in its place.",
+        "metadata_unavailable": "The metadata server has trouble of its own (429, 5xx).",
+        "metadata_refused": "The metadata server does not give this workload a token.",
+        "no_service_account": "The metadata server knows no such service account here.",
+        # a user's login
+        "login_expired": "The login has expired or was revoked.",
+        "login_required": "The organisation demands a new login, as it may do every day.",
+        "login_refused": "The token endpoint does not take the login.",
+        "no_id_token": "The login was made without the scope openid, and has no ID token.",
+        # gcloud
+        "gcloud_missing": "The gcloud command is not installed.",
+        "gcloud_timeout": "The gcloud command did not answer in time.",
+        "gcloud_failed": "The gcloud command has no token.",
+        # impersonation
+        "iam_permission_denied": "The caller may not impersonate the service account.",
+        "iam_api_disabled": "The IAM Credentials API is not enabled in the caller's project.",
+        "iam_scopes": "The caller's access token has too few scopes to impersonate anyone.",
+        "iam_no_such_account": "The service account to impersonate does not exist.",
+        "iam_unauthenticated": "IAM does not take the caller's access token.",
+        "iam_refused": "IAM refused for another reason.",
+        # workload identity federation
+        "subject_token": "The other cloud gave this workload no token to exchange.",
+        "executables_not_allowed": "The credential file names an executable, which must be allowed explicitly.",
+        "sts_refused": "Google's STS does not accept the other cloud's token for this pool and provider.",
+        "federation_without_account": "The credential file names no service account, and a federated principal has no ID token.",
+        # commands and files
+        "command_not_started": "The command cannot be started.",
+        "command_timeout": "The command did not end in time.",
+        "command_failed": "The command failed; the log has the last line that it wrote to stderr.",
+        "command_output": "The command prints more than a token.",
+        "file_missing": "The token file does not exist.",
+        "file_unreadable": "The token file cannot be read.",
+    }
+)

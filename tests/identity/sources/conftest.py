@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.emulator.emulator import Emulator
+from proxy.emulator.keys import Keys
+from tests.identity.sources.emulated import WORLD, Google
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    """RSA keys are slow to make, and one set serves all."""
+    return Keys()
+
+
+@pytest.fixture
+async def google(keys: Keys) -> AsyncIterator[Google]:
+    async with Emulator(WORLD, keys=keys) as emulator:
+        yield Google(emulator)

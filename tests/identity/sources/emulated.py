@@ -1,0 +1,107 @@
+"""A Google to fetch from, with a private service that checks what was fetched."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from proxy.emulator.emulator import Emulator
+from proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
+from proxy.emulator.key_files import key_file
+from proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
+from proxy.errors import TokenError
+from proxy.identity.causes import CAUSES
+from proxy.identity.sources.source import Source
+from proxy.identity.token import IdToken
+from proxy.settings.model import GoogleEndpoints
+
+PROJECT = "proj"
+POOL = f"{SERVICE}/{pool_path(PROJECT_NUMBER, 'outside')}"
+ANYONE_OF_POOL = f"principalSet:{POOL}/*"
+
+CALLER = Account(service_account_email("caller", PROJECT), default=True)
+DEV = Account("dev@example.com")
+MIDDLE = Account(service_account_email("middle", PROJECT), token_creators=frozenset({CALLER.member}))
+LAST = Account(service_account_email("last", PROJECT), token_creators=frozenset({MIDDLE.member}))
+TARGET = Account(
+    service_account_email("target", PROJECT),
+    token_creators=frozenset({CALLER.member, DEV.member, ANYONE_OF_POOL}),  # not its own
+)
+LONER = Account(service_account_email("loner", PROJECT))
+GITHUB = Provider("outside", "github", Oidc("https://github.example.com"))
+AZURE = Provider("outside", "azure", Oidc("https://azure.example.com", ("api://app",)))
+AMAZON = Provider("outside", "amazon", Aws("111122223333", "web", "eu-west-1"))
+EVERYONE = (CALLER, DEV, MIDDLE, LAST, TARGET, LONER)
+WORLD = World(
+    project=PROJECT,
+    accounts=EVERYONE,
+    services=(
+        Service("private", frozenset(account.member for account in EVERYONE)),
+        Service("managed", frozenset({TARGET.member, CALLER.member}), iap=Iap(None)),
+    ),
+    providers=(GITHUB, AZURE, AMAZON),
+)
+
+
+class Google:
+    """`endpoints`: what a configuration's `google:` block says."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self.emulator = emulator
+        self.audience = emulator.urls["private"]
+        self.endpoints = GoogleEndpoints(
+            token_endpoint=emulator.token_endpoint,
+            iam_endpoint=emulator.iam_endpoint,
+            sts_endpoint=emulator.sts_endpoint,
+            metadata_host=emulator.metadata_host,
+        )
+
+    async def accepts(self, source: Source, *, email: str, audience: str | None = None) -> IdToken:
+        """What the source fetches is for the private service and of `email`, and the service takes it."""
+        token = await asyncio.to_thread(source.fetch, self.audience)
+        assert (token.audience, token.email) == (audience or self.audience, email)
+        await self.receives(token, self.audience)
+        return token
+
+    async def receives(self, token: IdToken, url: str) -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, headers={"Authorization": f"Bearer {token.value}"}) as response,
+        ):
+            assert response.status == 200, await response.text()
+
+    async def refuses(self, source: Source, **expected: Any) -> TokenError:
+        return await asyncio.to_thread(fails, source.fetch, self.audience, **expected)
+
+    async def file(self, path: Path, account: Account) -> Path:
+        """A key file, or a user's login. It names no endpoint but Google's own, so that the settings must."""
+        content = await asyncio.to_thread(
+            key_file, account, WORLD, self.emulator.keys, "https://oauth2.googleapis.com/token"
+        )
+        return write(path, content)
+
+
+def write(path: Path, content: Mapping[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not None}))
+    return path
+
+
+def fails(call: Callable[..., object], *args: object, **expected: Any) -> TokenError:
+    """The call raises a TokenError with all that is expected of it, a known cause, and no secret in it."""
+    with pytest.raises(TokenError) as caught:
+        call(*args)
+    error = caught.value
+    assert {name: getattr(error, name) for name in expected} == expected
+    assert error.cause in CAUSES
+    told = f"{error}{error.remedy}{error.log_detail}"
+    for secret in ("SENTINEL", "PRIVATE KEY", "eyJ", "ya29."):
+        assert secret not in told
+    assert error.__suppress_context__ or error.__context__ is None
+    return error

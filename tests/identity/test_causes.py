@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import proxy.identity
+from proxy.identity.causes import CAUSES
+
+TREES = {
+    path.name: ast.parse(path.read_text())
+    for path in Path(*proxy.identity.__path__).rglob("*.py")
+    if path.name != "causes.py"
+}
+
+
+def test_every_cause_that_is_raised_is_explained() -> None:
+    raised = {
+        keyword.value.value
+        for tree in TREES.values()
+        for keyword in ast.walk(tree)
+        if isinstance(keyword, ast.keyword)
+        and keyword.arg == "cause"
+        and isinstance(keyword.value, ast.Constant)
+    }
+    assert len(raised) > 20
+    assert raised <= CAUSES.keys()
+
+
+def test_no_explanation_is_left_over() -> None:
+    words = {
+        node.value for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.Constant)
+    }
+    assert CAUSES.keys() <= words
+
+
+def test_each_is_one_sentence() -> None:
+    for slug, sentence in CAUSES.items():
+        assert slug == slug.lower().replace(" ", "_")
+        assert sentence.endswith(".")
+        assert sentence[0].isupper()
