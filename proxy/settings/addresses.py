@@ -16,7 +16,7 @@ _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # What getaddrinfo takes for a number: 127.1, 0x7f000001, 2130706433. Only the plain form may pass, or checks by
 # address could be walked around (WHATWG URL, "ends in a number").
 _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_HOLDING_IPV4: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
 
 
@@ -42,7 +42,9 @@ def _host_name(name: str) -> str:
         try:
             return str(ipaddress.IPv4Address(name))
         except ValueError:
-            raise ValueError(f"{shown(name)} is no IPv4 address; write it as 127.0.0.1") from None
+            raise ValueError(
+                f"{shown(name)} is no IPv4 address; write four decimal numbers, as in 127.0.0.1"
+            ) from None
     if name.endswith("."):
         raise ValueError(f"{shown(name)} ends in a dot; remove it")
     if not name.isascii():
@@ -62,11 +64,14 @@ def ip_address(host: str) -> IPAddress | None:
 
 
 def is_link_local(host: str) -> bool:
-    """169.254.0.0/16 and fe80::/10, also where NAT64 (RFC 6052) or 6to4 (RFC 3056) would lead to them."""
+    """169.254.0.0/16 and fe80::/10, also where NAT64 (RFC 6052), 6to4 (RFC 3056) or an IPv4-compatible
+    address (RFC 4291 section 2.5.5.1) would lead to them.
+    """
     address = ip_address(host)
     if isinstance(address, ipaddress.IPv6Address):
-        nat64 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
-        return (nat64 or address.sixtofour or address).is_link_local
+        held = any(address in network for network in _HOLDING_IPV4)
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if held else address.sixtofour
+        return (inner or address).is_link_local
     return address is not None and address.is_link_local
 
 

@@ -85,7 +85,7 @@ def test_what_other_machines_reach(host: str) -> None:
     "name", ["127.1", "0x7f000001", "2130706433", "017700000001", "1.2.3.4.5", "a.0x1", "127.0.0.01"]
 )
 def test_an_address_has_one_spelling(name: str) -> None:
-    with pytest.raises(ValueError, match=r"is no IPv4 address; write it as 127.0.0.1"):
+    with pytest.raises(ValueError, match=r"is no IPv4 address; write four decimal numbers, as in 127.0.0.1"):
         split_authority(name)
 
 
@@ -145,13 +145,22 @@ def test_what_is_no_host_with_a_port(written: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"],
+    [
+        "169.254.169.254",
+        "fe80::1",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::1",
+        "::169.254.1.1",
+    ],
 )
 def test_link_local_however_it_is_wrapped(host: str) -> None:
     assert is_link_local(host)
 
 
-@pytest.mark.parametrize("host", ["169.253.0.1", "fd00::1", "64:ff9b::1.2.3.4", "example.com"])
+@pytest.mark.parametrize(
+    "host", ["169.253.0.1", "fd00::1", "64:ff9b::1.2.3.4", "::1", "2001:db8::1", "example.com"]
+)
 def test_what_is_not_link_local(host: str) -> None:
     assert not is_link_local(host)
 

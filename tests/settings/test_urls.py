@@ -59,7 +59,7 @@ METADATA = "{} is, or may be, a metadata server, which must not be reached throu
         ("https://[fd20:00ce:0::0254]", METADATA.format("fd20:ce::254")),
         ("https://[fe80::1]", METADATA.format("fe80::1")),
         ("https://[::ffff:169.254.169.254]", METADATA.format("::ffff:a9fe:a9fe")),
-        ("http://0xa9fea9fe", '"0xa9fea9fe" is no IPv4 address; write it as 127.0.0.1'),
+        ("http://0xa9fea9fe", '"0xa9fea9fe" is no IPv4 address; write four decimal numbers, as in 127.0.0.1'),
     ],
 )
 def test_what_is_no_upstream(written: object, message: str) -> None:
