@@ -100,8 +100,11 @@ async def _hang(_asked: Asked) -> None:
     await asyncio.Event().wait()
 
 
-async def _slow(_asked: Asked) -> None:
-    await asyncio.sleep(SLOW)
+def late(seconds: float) -> Answer:
+    async def answer(_asked: Asked) -> None:
+        await asyncio.sleep(seconds)
+
+    return answer
 
 
 async def _outage(asked: Asked) -> web.Response:
@@ -198,7 +201,7 @@ async def _grant_type(asked: Asked) -> object:
 WHOLE = Break("Nothing is broken.")
 KINDS: dict[str, Break] = {
     "hang": Break("Google takes requests for tokens and never answers", answer=_hang),
-    "slow": Break(f"Google takes {SLOW:.0f} seconds for each answer", answer=_slow),
+    "slow": Break(f"Google takes {SLOW:.0f} seconds for each answer", answer=late(SLOW)),
     "outage": Break("Google answers 503 to every request for a token", answer=_outage),
     "rate-limit": Break("Google answers 429 to every request for a token", answer=_rate_limit),
     "garbage": Break("a guest network's sign-in page answers in Google's place", answer=_garbage),

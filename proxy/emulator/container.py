@@ -45,7 +45,7 @@ BLOCK = bytes(range(256)) * 256
 
 
 async def answer(delivered: Delivered) -> web.StreamResponse:
-    path = delivered.request.path.removeprefix(delivered.prefix)
+    path = delivered.request.path.removeprefix(delivered.prefix) or "/"
     _, first, *rest = [*path.split("/"), ""]
     page = PAGES.get(first, _tell)
     try:

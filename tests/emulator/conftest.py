@@ -40,7 +40,7 @@ WORLD = World(
         Service("members", frozenset({"allAuthenticatedUsers"})),
         Service("public", frozenset({"allUsers"})),
         Service("intranet", frozenset({LOGIN.member, DEV.member}), iap=Iap(CLIENT)),
-        Service("managed", frozenset({LOGIN.member}), iap=Iap(None)),
+        Service("managed", frozenset({LOGIN.member, INDEXER.member}), iap=Iap(None)),
         Service("resize", frozenset({LOGIN.member, DEV.member}), is_function=True),
     ),
     providers=(

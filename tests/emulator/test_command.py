@@ -13,7 +13,8 @@ import pytest
 from proxy.emulator.command import run_emulator, what_to_export
 from proxy.emulator.emulator import Emulator
 from proxy.emulator.keys import Keys
-from proxy.emulator.world import Service, World
+from proxy.emulator.world import Account, Service, World
+from tests.emulator.conftest import CLIENT, WORLD
 
 RUN = (
     "import sys; from proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
@@ -68,6 +69,49 @@ def test_a_taken_port_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert run_emulator(str(file), "127.0.0.1", taken.getsockname()[1]) == 1
     assert "address already in use" in capsys.readouterr().err
+
+
+async def test_it_breaks_on_purpose_and_says_so(client: aiohttp.ClientSession) -> None:
+    run = RUN.replace("0))", "0, 'rate-limit'))")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-W", "error", "-u", "-c", run),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(20):
+        while "# Public keys" not in said:
+            said += (await process.stdout.readline()).decode()
+        host = dict(re.findall(r"export (\w+)=(\S+)", said))["GCE_METADATA_HOST"]
+        assert (await client.get(f"http://{host}/")).status == 429
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    first = said.splitlines()[0]
+    assert first == "# Broken on purpose (rate-limit): Google answers 429 to every request for a token."
+
+
+async def test_it_says_what_stands_before_a_service_and_where_workloads_find_their_files(
+    emulator: Emulator, client: aiohttp.ClientSession
+) -> None:
+    lines = list(what_to_export(emulator))
+    ends = {line.split("=")[0].removeprefix("export "): line.partition("; ")[2] for line in lines}
+    assert ends["RESIZE_URL"] == "a 1st-generation function"
+    assert ends["INTRANET_URL"] == f"behind IAP, audience {CLIENT}"
+    assert ends["MANAGED_URL"] == "behind IAP, managed client"
+    assert ends["PROFILES_URL"] == ""
+    config = f"{emulator.url}/emulator/workloads/outside/github/config.json"
+    assert f"curl -so github.json '{config}?impersonate=indexer'" in lines
+    assert (await client.get(f"{config}?impersonate=indexer")).status == 200
+
+
+async def test_a_pool_that_may_impersonate_nobody_comes_without_an_account(keys: Keys) -> None:
+    world = World("p", (Account("a@b.c"),), (), providers=WORLD.providers[:1])
+    async with Emulator(world, keys=keys) as emulator:
+        config = f"{emulator.url}/emulator/workloads/outside/github/config.json"
+        assert f"curl -so github.json '{config}'" in list(what_to_export(emulator))
 
 
 async def test_without_a_default_account_no_metadata_server_is_named(keys: Keys) -> None:

@@ -45,3 +45,13 @@ async def test_discovery_leads_to_the_keys(emulator: Emulator, client: aiohttp.C
     response = await client.get(document["jwks_uri"])
     assert "max-age=3600" in response.headers["Cache-Control"]
     assert await response.json() == emulator.keys.jwks()
+
+
+async def test_an_accounts_own_certificate_is_published_once_it_has_a_key(
+    emulator: Emulator, client: aiohttp.ClientSession
+) -> None:
+    content = emulator.key_file("login")
+    response = await client.get(content["client_x509_cert_url"])
+    assert list(await response.json()) == [content["private_key_id"]]
+    response = await client.get(f"{emulator.url}/robot/v1/metadata/x509/nobody@example.com")
+    assert await response.json() == {}
