@@ -76,8 +76,8 @@ def caller_for(emulator: Emulator, break_kind: str | None) -> Caller:
     """One whom the failure hits: who asks the metadata server alone never learns that impersonation fails."""
     match break_kind:
         case "permission-denied" | "api-disabled":
-            login = DEMO.accounts[0]
-            return Caller(ImpersonatedIdentity(login.email, source=MetadataIdentity()))
+            search_indexer = DEMO.accounts[1]
+            return Caller(ImpersonatedIdentity(search_indexer.email, source=MetadataIdentity()))
         case "clock-ahead" | "clock-behind":
             return Caller(AutoIdentity(), emulator.key_file("login"))
         case "login-expired" | "login-again":

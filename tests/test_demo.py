@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from proxy import demo
-from proxy.emulator import Emulator
+from proxy.emulator import BREAKS, Emulator
 
 RUN = "import sys; from proxy.demo import run; sys.exit(run())"
 
@@ -68,6 +68,56 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
         process.send_signal(number)
         _, errors = await process.communicate()
     assert (process.returncode, errors.decode()) == (0, "")
+
+
+@pytest.mark.usefixtures("port_is_taken")
+@pytest.mark.parametrize(
+    ("kind", "status", "cause"),
+    [
+        ("permission-denied", 503, "iam_permission_denied"),
+        ("login-expired", 503, "login_expired"),
+        ("invoker-lost", 403, None),
+    ],
+)
+async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-W", "error", "-u", "-c", RUN.replace("run())", f"run('{kind}'))")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(30), aiohttp.ClientSession() as client:
+        while "Ctrl-C" not in said:
+            said += (await process.stdout.readline()).decode()
+        assert f"# Broken on purpose ({kind}): {BREAKS[kind]}. What an app sees of it:" in said
+        [command] = (line for line in said.splitlines() if line.startswith("curl "))
+        response = await client.get(command.removeprefix("curl -i "))
+        assert response.status == status
+        if cause:
+            assert (await response.json(content_type="application/problem+json"))["cause"] == cause
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("kind", [None, *BREAKS])
+async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None) -> None:
+    async with Emulator() as emulator:
+        caller = demo.caller_for(emulator, kind)
+        settings = demo.settings_for(emulator, 0, caller)
+    types = {None: "metadata", "api-disabled": "impersonated", "permission-denied": "impersonated"}
+    files = {
+        "clock-ahead": "service_account",
+        "clock-behind": "service_account",
+        "login-expired": "authorized_user",
+        "login-again": "authorized_user",
+        "pool-gone": "external_account",
+    }
+    assert {route.identity for route in settings.routes} == {caller.identity}
+    assert caller.identity.type == types.get(kind, "auto" if kind in files else "metadata")
+    assert (caller.file["type"] if caller.file else None) == files.get(str(kind))
 
 
 async def test_a_taken_port_is_said() -> None:

@@ -165,8 +165,7 @@ async def _metadata_absent(asked: Asked) -> web.Response | None:
     """Nobody there: the connection breaks before an answer."""
     if asked.issuer != "metadata":
         return None
-    if asked.request.transport is not None:
-        asked.request.transport.abort()
+    asked.request.protocol.force_close()
     return web.Response()
 
 

@@ -203,10 +203,8 @@ class Emulator:
             answer = await self._broken.answer(request, self.world)
         if answer is None:
             answer = await handler(request)
-        if not answer.prepared:
-            answer.headers["Date"] = format_datetime(
-                dt.datetime.fromtimestamp(self._clock(), dt.UTC), usegmt=True
-            )
+        now = dt.datetime.fromtimestamp(self._clock(), dt.UTC)
+        answer.headers["Date"] = format_datetime(now, usegmt=True)
         return answer
 
     async def _listen(self, starting: AsyncExitStack, runner: web.BaseRunner, port: int) -> int:

@@ -221,7 +221,7 @@ def _credential_source(provider: Provider, kind: Kind, origin: str, at: str) -> 
                     "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity&Version=2011-06-15"
                 ),
             }
-        case "azure":
+        case _:  # azure
             audiences = provider.trusts.audiences if isinstance(provider.trusts, Oidc) else ()
             resource = audiences[0] if audiences else "api://emulated"
             query = urllib.parse.urlencode({"api-version": "2018-02-01", "resource": resource})

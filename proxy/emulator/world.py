@@ -120,10 +120,14 @@ def _demo() -> World:
     pool = "outside"
     anyone_of_pool = f"principalSet:{SERVICE}/{pool_path(PROJECT_NUMBER, pool)}/*"
     developer = Account("developer@example.com")
-    email = service_account_email("login", project)
-    may_be_login = frozenset({f"serviceAccount:{email}", developer.member, anyone_of_pool})
-    login = Account(email, default=True, token_creators=may_be_login)
-    search_indexer = Account(service_account_email("search-indexer", project))
+    login = Account(
+        service_account_email("login", project),
+        default=True,
+        token_creators=frozenset({developer.member, anyone_of_pool}),
+    )
+    search_indexer = Account(
+        service_account_email("search-indexer", project), token_creators=frozenset({login.member})
+    )
     return World(
         project=project,
         accounts=(login, search_indexer, developer),
@@ -155,5 +159,5 @@ def _demo() -> World:
 
 
 # As Google's documentation tells it: the login service may call user-profiles, and may not call search. A developer,
-# and workloads on GitHub, Azure and AWS, may impersonate it.
+# and workloads on GitHub, Azure and AWS, may impersonate login; login may impersonate search-indexer.
 DEMO = _demo()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from proxy.emulator.federation import Aws
 from proxy.emulator.world import ANY_ACCOUNT, ANYONE, DEMO, Account
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, WORLD
 
@@ -12,6 +13,23 @@ def test_the_demo_tells_googles_story() -> None:
     assert login.is_among(services["user-profiles"].invokers)
     assert not login.is_among(services["search"].invokers)
     assert not any(service.is_public for service in DEMO.services)
+    indexer, developer = DEMO.account("search-indexer"), DEMO.account("developer")
+    assert indexer is not None
+    assert developer is not None
+    assert login.is_among(indexer.token_creators)
+    assert developer.is_among(login.token_creators)
+    assert not developer.is_service_account
+
+
+def test_workloads_outside_may_be_the_demos_login() -> None:
+    login = DEMO.accounts[0]
+    for provider in DEMO.providers:
+        trusts = provider.trusts
+        if isinstance(trusts, Aws):
+            principal = provider.aws_principal(DEMO.number, trusts)
+        else:
+            principal = provider.principal(DEMO.number, dict(trusts.workload))
+        assert principal.is_among(login.token_creators)
 
 
 def test_an_account_is_found_by_name_email_subject_and_as_default() -> None:
