@@ -17,10 +17,10 @@ def test_every_cause_that_is_raised_is_explained() -> None:
     raised = {
         keyword.value.value
         for tree in TREES.values()
-        for keyword in ast.walk(tree)
-        if isinstance(keyword, ast.keyword)
-        and keyword.arg == "cause"
-        and isinstance(keyword.value, ast.Constant)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "TokenError"
+        for keyword in call.keywords
+        if keyword.arg == "cause" and isinstance(keyword.value, ast.Constant)
     }
     assert len(raised) > 20
     assert raised <= CAUSES.keys()

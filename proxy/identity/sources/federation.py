@@ -43,8 +43,13 @@ class Federation:
             "a workload identity federation's configuration",
             ("audience", "subject_token_type", "token_url"),
         )
-        if not isinstance(info.get("credential_source"), dict):
+        source = info.get("credential_source")
+        if not isinstance(source, dict):
             raise self._document.invalid("lacks credential_source")
+        for key in ("file", "url"):
+            # google-auth would take a number for an open file's, and close it.
+            if not isinstance(source.get(key, ""), str):
+                raise self._document.invalid(f"has a credential_source whose {key} is no text")
         self._audience = info["audience"]
         return info
 
@@ -114,8 +119,8 @@ class Federation:
                 fault=Fault.OPERATOR,
                 remedy=f"If you trust {self._document.path}: {ALLOW_EXECUTABLES}=1",
             )
-        file = source.get("file")
-        if isinstance(file, str) and not Path(file).is_file():
+        file: str | None = source.get("file")
+        if file is not None and not Path(file).is_file():
             raise _no_subject_token(f"the file {file}", "it does not exist", None)
 
     def _sts_refusal(self, refused: EndpointRefused, info: Mapping[str, Any]) -> TokenError:
@@ -156,7 +161,7 @@ def _origin(info: Mapping[str, Any]) -> str:
         return "AWS"
     if isinstance(source.get("executable"), dict):
         return f"the executable {str(source['executable'].get('command', '')).partition(' ')[0]}"
-    if isinstance(source.get("url"), str):
+    if "url" in source:
         return host_of(source["url"])
     if "certificate" in source:
         return "the client certificate"

@@ -62,7 +62,7 @@ def conversation(answerer: str) -> Iterator[Transport]:
         raise
     except Exception as error:  # noqa: BLE001 -- google-auth meets a malformed answer with many kinds of them
         raise TokenError(
-            f"{answerer}'s answer holds no token",
+            f"the answer of {answerer} holds no token",
             cause="garbage",
             fault=Fault.GOOGLE,
             log_detail=type(error).__name__,
