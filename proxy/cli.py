@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -48,23 +50,28 @@ def serve(file: str | None, upstream: str | None, audience: str | None, listen: 
     idtoken-proxy serve --upstream https://user-profiles-x7f3kq-uc.a.run.app
     curl http://localhost:8080/
 
-    SIGTERM and SIGINT let open requests finish and exit with 0; a second one ends at once.
+    A change of the file, or SIGHUP, takes the new settings over without losing a request, or, where they hold a
+    mistake, says so and stays with the old ones. SIGTERM and SIGINT let open requests finish and exit with 0; a second one ends at once.
     """
     if upstream is None:
         if audience is not None or listen is not None:
             raise click.UsageError("--audience and --listen go with --upstream; with a file, say it there")
-        settings = _load(file)
+        path = _config_path(file)
+        settings = _load(path)
     elif file is not None:
         raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
     else:
         from proxy.settings.load import settings_from_upstream  # noqa: PLC0415 -- pydantic: only what is needed
 
+        path = None
         settings = settings_from_upstream(upstream, audience, listen, os.environ)
 
     from proxy import logs, server  # noqa: PLC0415 -- uvloop and ssl: not for `check`
+    from proxy.reload import ConfigFile  # noqa: PLC0415
 
     logs.configure(settings.log)
-    return server.run(settings)
+    source = None if path is None else ConfigFile(Path(path), functools.partial(_load, path))
+    return server.run(settings, source)
 
 
 @commands.command()
@@ -77,7 +84,7 @@ def check(file: str | None) -> int:
 
     Prints one line a route, or the mistakes, and exits with 0 or 2.
     """
-    settings = _load(file)
+    settings = _load(_config_path(file))
     for route in settings.routes:
         match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
         click.echo(
@@ -136,10 +143,16 @@ def demo() -> int:
     return demonstration.run()
 
 
-def _load(file: str | None) -> Settings:
-    from proxy.settings.load import default_config_path, load_settings  # noqa: PLC0415
+def _config_path(file: str | None) -> str:
+    from proxy.settings.load import default_config_path  # noqa: PLC0415
 
-    return load_settings(file if file is not None else default_config_path(os.environ), os.environ)
+    return file if file is not None else default_config_path(os.environ)
+
+
+def _load(path: str) -> Settings:
+    from proxy.settings.load import load_settings  # noqa: PLC0415
+
+    return load_settings(path, os.environ)
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

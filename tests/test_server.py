@@ -108,7 +108,7 @@ async def test_a_taken_port_is_said_and_nothing_stays_open(serve: Serve, dial: D
             await dial(port)
 
 
-async def test_a_taken_admin_port_is_said_and_nothing_stays_open(serve: Serve, dial: Dial) -> None:
+async def test_a_taken_admin_port_is_said_and_nothing_stays_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = settings_for(
             route_to(1, None, **PUBLIC), admin=TcpAddress("127.0.0.1", taken.getsockname()[1])
@@ -116,8 +116,7 @@ async def test_a_taken_admin_port_is_said_and_nothing_stays_open(serve: Serve, d
         server = Server(settings, {})
         with pytest.raises(ListenFailed, match="admin"):
             await server.start()
-        with pytest.raises(OSError, match=REFUSED):
-            await dial(port_of(server))
+        assert not server.addresses
 
 
 # -- readiness -------------------------------------------------------------------

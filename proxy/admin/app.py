@@ -6,13 +6,16 @@ trouble: a probe that fails with the receiver takes the app down with it.
 
 from __future__ import annotations
 
+import socket
 from typing import Any, Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from proxy import __version__
+from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.policy.guard import LOOPBACK_NAMES
-from proxy.settings.model import TcpAddress
+from proxy.settings.model import Address
 
 
 class Operated(Protocol):
@@ -26,13 +29,19 @@ class Operated(Protocol):
 
 
 class Admin:
-    def __init__(self, server: Operated) -> None:
+    def __init__(self, server: Operated, address: Address) -> None:
+        self.address = address
         self._server = server
         self._runner: web.AppRunner | None = None
-        self.addresses: tuple[TcpAddress, ...] = ()
+        self._listeners: Listeners | None = None
 
-    async def start(self, address: TcpAddress) -> None:
-        """Raises OSError where the address cannot be bound."""
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """What was really bound."""
+        return () if self._listeners is None else self._listeners.bound
+
+    async def start(self) -> None:
+        """Raises ListenFailed."""
         app = web.Application(middlewares=[_own_host_only])
         app.add_routes(
             [
@@ -44,15 +53,22 @@ class Admin:
         )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
-        host = "127.0.0.1" if address.host == "localhost" else address.host
+        factory = self._runner.server
+        assert factory is not None
+        self._listeners = Listeners(factory)
         try:
-            await web.TCPSite(self._runner, host, address.port).start()
-        except OSError:
+            await self._listeners.listen([self.address])
+        except ListenFailed as error:
             await self.stop()
-            raise
-        self.addresses = tuple(TcpAddress(bound[0], bound[1]) for bound in self._runner.addresses)
+            raise ListenFailed(
+                f"{error.detail} (admin)",
+                remedy="choose another address with admin: or turn it off with admin: off",
+            ) from None
 
     async def stop(self) -> None:
+        if self._listeners is not None:
+            await self._listeners.close()
+            self._listeners = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -70,14 +86,16 @@ class Admin:
 
 
 @web.middleware
-async def _own_host_only(request: web.Request, handler: Any) -> web.StreamResponse:
+async def _own_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
     """As on the proxy's own listener: a page that rebinds its name to 127.0.0.1 reads nothing here."""
+    transport = request.transport
+    if transport is None or transport.get_extra_info("socket").family == socket.AF_UNIX:
+        return await handler(request)  # where no page can reach
     name = request.host.rsplit(":", 1)[0].lower() if not request.host.endswith("]") else request.host
     origin = request.headers.get("Origin")
-    address = request.transport.get_extra_info("sockname")[0] if request.transport is not None else ""
+    address = transport.get_extra_info("sockname")[0]
     if name not in LOOPBACK_NAMES and name.strip("[]") != address:
         raise web.HTTPForbidden(text=f'host "{name}" is not a name of this proxy\n')
     if origin is not None and origin.lower() != f"http://{request.host.lower()}":
         raise web.HTTPForbidden(text="a page of another origin may not read this\n")
-    response: web.StreamResponse = await handler(request)
-    return response
+    return await handler(request)

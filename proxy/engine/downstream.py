@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.engine import answers
 from proxy.engine.body import BodyReader, ChunkedReader, LengthReader
 from proxy.engine.exchange import Exchange
+from proxy.engine.listeners import peer_uid
 from proxy.engine.sweeper import NEVER
 from proxy.engine.tunnel import Tunnel
-from proxy.errors import HeadTooLarge, MalformedRequest, Overloaded, RequestError
+from proxy.errors import HeadTooLarge, MalformedRequest, Overloaded, ProxyError, Refused, RequestError
 from proxy.policy.headers import Peer
 
 if TYPE_CHECKING:
@@ -68,13 +69,10 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
         front = self._front
-        if front.busy >= front.max_connections:
-            error = Overloaded(
-                f"{front.max_connections} connections are open",
-                remedy="raise limits: {connections: ...}, or let the app reuse its connections",
-            )
-            front.log.warning("connection refused", limit=front.max_connections)
-            transport.write(answers.problem(error, None, head_only=False, closes=True))
+        unwelcome = self._unwelcome(front)
+        if unwelcome is not None:
+            front.log.warning("connection refused", reason=unwelcome.detail)
+            transport.write(answers.problem(unwelcome, None, head_only=False, closes=True))
             self._sweeper.watch(self)
             self.request_complete = False  # whatever it was about to send is not waited for, and discarded
             self._linger()
@@ -85,6 +83,20 @@ class Downstream(asyncio.Protocol):
         front.connections.add(self)
         self._sweeper.watch(self)
         self.deadline = self.now + front.keepalive
+
+    def _unwelcome(self, front: Front) -> ProxyError | None:
+        if front.busy >= front.max_connections:
+            return Overloaded(
+                f"{front.max_connections} connections are open",
+                remedy="raise limits: {connections: ...}, or let the app reuse its connections",
+            )
+        if front.allowed_uids is not None:
+            uid = peer_uid(self.transport)
+            if uid is not None and uid not in front.allowed_uids:
+                return Refused(
+                    f"user {uid} may not use this proxy", remedy=f"add it: guard: {{allowed_uids: [{uid}]}}"
+                )
+        return None
 
     def data_received(self, data: bytes) -> None:
         if self._closing:

@@ -37,6 +37,7 @@ class Front:
         self.max_head = settings.limits.header_bytes
         self.header_timeout = settings.timeouts.header
         self.keepalive = settings.timeouts.keepalive
+        self.allowed_uids = settings.guard.allowed_uids
 
     def __call__(self) -> Downstream:
         return Downstream(self)

@@ -65,12 +65,15 @@ class Gateway:
         settings: Settings,
         slots: Mapping[str, TokenSlot],
         pool_of: Callable[[Route], Pool],
+        caller_token: bytes | None = None,
     ) -> None:
-        """`slots`: by route name; a route without one is public."""
+        """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
         self.settings = settings
         self.lanes = tuple(Lane(route, slots.get(route.name), pool_of(route)) for route in settings.routes)
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
-        self.guard = Guard({*settings.guard.allowed_hosts, *hosts}, settings.guard.allowed_origins)
+        guard = settings.guard
+        secret = None if caller_token is None else (guard.caller_token_header, caller_token)
+        self.guard = Guard({*guard.allowed_hosts, *hosts}, guard.allowed_origins, secret)
         self.directions = _directions(settings)
         self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)
 

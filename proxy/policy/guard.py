@@ -7,6 +7,7 @@ CVE-2024-28224); against web pages, which may send requests to localhost without
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -31,7 +32,16 @@ class Caller:
 
 
 class Guard:
-    def __init__(self, allowed_hosts: Iterable[str] = (), allowed_origins: Iterable[str] = ()) -> None:
+    """`secret`: (header name, value) that every request must carry; it goes no further than here."""
+
+    def __init__(
+        self,
+        allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (),
+        secret: tuple[str, bytes] | None = None,
+    ) -> None:
+        self._secret = None if secret is None else (secret[0].lower().encode() + b":", secret[1])
+        self._secret_header = None if secret is None else secret[0]
         self._names = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
         self._origins = frozenset(origin.lower().encode() for origin in allowed_origins)
         self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
@@ -44,6 +54,8 @@ class Guard:
         else:
             known = self._callers.get(host)
             caller = known if known is not None else self._judge_host(host)
+        if self._secret is not None:
+            self._judge_secret(request, *self._secret)
         if request.origin is not None or request.fetch_site is not None:
             self._judge_page(request, caller)
         return caller
@@ -66,6 +78,17 @@ class Guard:
             self._callers.clear()
         self._callers[host] = caller
         return caller
+
+    def _judge_secret(self, request: Request, prefix: bytes, expected: bytes) -> None:
+        size = len(prefix)
+        sent = [line[size:].strip() for line in request.passing if line[:size].lower() == prefix]
+        # In constant time, so that it cannot be guessed octet by octet.
+        if len(sent) != 1 or not hmac.compare_digest(sent[0], expected):
+            raise Refused(
+                f"the header {self._secret_header} is missing or wrong",
+                remedy="send the content of guard.caller_token_file in it",
+            )
+        request.passing = [line for line in request.passing if line[:size].lower() != prefix]
 
     def _judge_page(self, request: Request, caller: Caller) -> None:
         origin = request.origin

@@ -187,6 +187,9 @@ class Limits:
 class GuardSettings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    allowed_uids: frozenset[int] | None = None  # of who may use the unix sockets; None: whoever their mode lets in
+    caller_token_file: str | None = None  # a secret that callers must send
+    caller_token_header: str = "X-Idtoken-Proxy-Caller"  # noqa: S105 -- the name of a header
 
 
 @dataclass(frozen=True, slots=True)

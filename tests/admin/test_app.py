@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,8 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from proxy import __version__
 from proxy.admin.app import Admin
-from proxy.settings.model import TcpAddress
+from proxy.engine.listeners import ListenFailed
+from proxy.settings.model import TcpAddress, UnixAddress
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +36,13 @@ def server() -> FakeServer:
 
 @pytest.fixture
 async def url(server: FakeServer) -> AsyncIterator[str]:
-    admin = Admin(server)
-    await admin.start(TcpAddress("localhost", 0))
-    yield f"http://127.0.0.1:{admin.addresses[0].port}"
+    admin = Admin(server, TcpAddress("localhost", 0))
+    await admin.start()
+    first = admin.addresses[0]
+    assert isinstance(first, TcpAddress)
+    yield f"http://127.0.0.1:{first.port}"
     await admin.stop()
-    assert admin.addresses
+    assert not admin.addresses
 
 
 @pytest.fixture
@@ -125,7 +129,22 @@ async def test_an_unknown_path(client: aiohttp.ClientSession, url: str) -> None:
 
 async def test_an_address_that_is_taken(url: str, server: FakeServer) -> None:
     taken = int(url.rpartition(":")[2])
-    other = Admin(server)
-    with pytest.raises(OSError, match="in use"):
-        await other.start(TcpAddress("127.0.0.1", taken))
+    other = Admin(server, TcpAddress("127.0.0.1", taken))
+    with pytest.raises(ListenFailed, match=r"in use \(admin\)") as failed:
+        await other.start()
+    assert failed.value.remedy == "choose another address with admin: or turn it off with admin: off"
     await other.stop()
+
+
+async def test_a_unix_socket_takes_any_name_since_no_page_reaches_it(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    admin = Admin(server, UnixAddress(str(tmp_path / "own" / "admin.sock")))
+    await admin.start()
+    try:
+        connector = aiohttp.UnixConnector(str(tmp_path / "own" / "admin.sock"))
+        async with aiohttp.ClientSession(connector=connector) as session:
+            assert (await session.get("http://anything/liveness")).status == 200
+    finally:
+        await admin.stop()
+    assert not (tmp_path / "own" / "admin.sock").exists()

@@ -1,0 +1,185 @@
+"""Where apps reach the proxy: loopback ports and unix sockets.
+
+A unix socket is the better door on a machine with other users, who can all reach a loopback port: the kernel keeps them
+out by the socket's mode, and it tells who is calling (SO_PEERCRED), which `guard.allowed_uids` is held against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from proxy.errors import Fault, ProxyError
+from proxy.settings.model import Address, TcpAddress, UnixAddress
+
+BACKLOG: Final = 1024
+_PEER: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
+
+log = structlog.get_logger("proxy.engine")
+
+
+class ListenFailed(ProxyError):
+    """An address that cannot be bound."""
+
+    title = "Cannot listen"
+    fault = Fault.OPERATOR
+
+
+@dataclass
+class _Open:
+    bound: list[Address] = field(default_factory=list)
+    servers: list[asyncio.AbstractServer] = field(default_factory=list)
+    sockets: list[tuple[Path, int]] = field(default_factory=list)  # unix sockets and their inodes
+
+    async def close(self) -> None:
+        for server in self.servers:
+            server.close()
+        if self.sockets:
+            await asyncio.to_thread(self._unlink)
+
+    def _unlink(self) -> None:
+        for path, inode in self.sockets:
+            with contextlib.suppress(OSError):
+                if path.lstat().st_ino == inode:  # and not one that a successor has put there meanwhile
+                    path.unlink()
+
+
+class Listeners:
+    """`factory` makes the protocol of each connection."""
+
+    def __init__(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        self._factory = factory
+        self._open: list[tuple[Address, _Open]] = []
+
+    @property
+    def bound(self) -> tuple[Address, ...]:
+        """What was really bound: both families of localhost, the port that the kernel chose."""
+        return tuple(address for _, one in self._open for address in one.bound)
+
+    async def listen(self, addresses: Iterable[Address], *, shared: bool = False) -> None:
+        """Opens what is not open yet, then closes what is not asked for any more. ListenFailed: all stays as it was.
+
+        `shared`: other users may open the unix sockets, because it is checked who they are.
+        """
+        left = list(self._open)
+        kept: list[tuple[Address, _Open]] = []
+        fresh: list[_Open] = []
+        try:
+            for address in addresses:
+                there = next((pair for pair in left if pair[0] == address), None)
+                if there is not None:  # twice the same, with port 0, are two
+                    left.remove(there)
+                    kept.append(there)
+                    continue
+                one = _Open()
+                fresh.append(one)
+                kept.append((address, one))
+                if isinstance(address, UnixAddress):
+                    await self._unix(address, one, shared=shared)
+                else:
+                    await self._tcp(address, one)
+        except ListenFailed:
+            for one in fresh:
+                await one.close()
+            raise
+        for _, one in left:
+            await one.close()
+        self._open = kept
+
+    async def close(self) -> None:
+        for _, one in self._open:
+            await one.close()
+        self._open = []
+
+    async def _tcp(self, address: TcpAddress, one: _Open) -> None:
+        loop = asyncio.get_running_loop()
+        port = address.port
+        hosts = ("127.0.0.1", "::1") if address.host == "localhost" else (address.host,)
+        for host in hosts:
+            try:
+                server = await loop.create_server(self._factory, host, port, backlog=BACKLOG)
+            except OSError as error:
+                # Only where there is no IPv6 at all. A port that someone else has there is an error: an app that says
+                # localhost would talk to that someone.
+                if one.bound and host == "::1" and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                    log.debug("IPv6 loopback is not available", reason=error.strerror)
+                    continue
+                raise ListenFailed(
+                    f"cannot listen on {TcpAddress(host, port)}: {os.strerror(error.errno) if error.errno else error}",
+                    remedy="choose another address with listen: or --listen; port 0 takes a free one",
+                ) from None
+            one.servers.append(server)
+            taken = server.sockets[0].getsockname()
+            port = taken[1]  # with port 0, both families get the same one
+            one.bound.append(TcpAddress(taken[0], port))
+
+    async def _unix(self, address: UnixAddress, one: _Open, *, shared: bool) -> None:
+        path = Path(address.path)
+        try:
+            bound, inode = await asyncio.to_thread(_bind, path, shared=shared)
+        except OSError as error:
+            raise ListenFailed(
+                f"cannot listen on {address}: {error.strerror or error}",
+                remedy="choose a path in a directory of the proxy's own, such as unix:/run/idtoken-proxy/proxy.sock",
+            ) from None
+        one.sockets.append((path, inode))
+        one.servers.append(await asyncio.get_running_loop().create_unix_server(self._factory, sock=bound))
+        one.bound.append(address)
+
+
+def _remove_stale(path: Path) -> None:
+    """What a proxy that was killed left behind; never a file, never a socket that someone listens on."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is something that is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def _bind(path: Path, *, shared: bool) -> tuple[socket.socket, int]:
+    """The socket and its inode. Its mode stands from the first moment on: a socket that is open first and closed to others then is a race."""
+    path.parent.mkdir(mode=0o755 if shared else 0o700, parents=True, exist_ok=True)
+    _remove_stale(path)
+    made = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        made.bind(str(path))
+    except OSError:
+        made.close()
+        raise
+    finally:
+        os.umask(before)
+    path.chmod(0o666 if shared else 0o600)
+    made.listen(BACKLOG)
+    made.setblocking(False)
+    return made, path.lstat().st_ino
+
+
+def peer_uid(transport: asyncio.BaseTransport) -> int | None:
+    """The user at the other end of a unix socket, -1 where the system does not tell; None for TCP."""
+    connected = transport.get_extra_info("socket")
+    if connected.family != socket.AF_UNIX:
+        return None
+    if not hasattr(socket, "SO_PEERCRED"):
+        return -1
+    _, uid, _ = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(uid)

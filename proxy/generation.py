@@ -1,0 +1,116 @@
+"""One generation of settings, composed: sources, token slots, pools and the gateway over them.
+
+Composed whole before anything of it is used, so that a reload takes over whole or not at all.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proxy.engine.gateway import Gateway
+from proxy.engine.pool import Pool
+from proxy.engine.sweeper import Sweeper
+from proxy.engine.tls import tls_context
+from proxy.errors import ConfigError, Problem, TokenError
+from proxy.identity.cache import TokenCache, TokenSlot
+from proxy.identity.sources import Source, build
+from proxy.settings.model import Identity, NoIdentity, Route, Settings
+
+_SHORTEST_SECRET: Final = 16  # octets
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """`slots`: by route name; a public route has none."""
+
+    settings: Settings
+    slots: Mapping[str, TokenSlot]
+    pools: tuple[Pool, ...]
+    gateway: Gateway
+
+    def retire(self) -> None:
+        """Idle upstream connections go; one in use goes with its exchange."""
+        for pool in self.pools:
+            pool.close()
+
+
+def compose(
+    settings: Settings, *, cache: TokenCache, sweeper: Sweeper, environ: Mapping[str, str]
+) -> Generation:
+    """ConfigError: nothing has been changed."""
+    sources = _sources(settings, environ)
+    tls = _tls(settings)
+    caller_token = _caller_token(settings)
+    slots = {
+        route.name: cache.slot(route.identity, sources[route.identity], route.audience)
+        for route in settings.routes
+        if route.identity in sources and route.audience is not None
+    }
+    pools: dict[tuple[str, float, float], Pool] = {}
+
+    def pool_of(route: Route) -> Pool:
+        upstream, timeouts = route.upstream, route.timeouts
+        key = (upstream.origin, timeouts.connect, timeouts.keepalive)
+        if key not in pools:
+            pools[key] = Pool(
+                upstream,
+                sweeper,
+                tls=tls if upstream.scheme == "https" else None,
+                connect=timeouts.connect,
+                keepalive=timeouts.keepalive,
+            )
+        return pools[key]
+
+    gateway = Gateway(settings, slots, pool_of, caller_token)
+    return Generation(settings, slots, tuple(pools.values()), gateway)
+
+
+def _sources(settings: Settings, environ: Mapping[str, str]) -> dict[Identity, Source]:
+    sources: dict[Identity, Source] = {}
+    problems = []
+    for route in settings.routes:
+        identity = route.identity
+        if isinstance(identity, NoIdentity) or identity in sources:
+            continue
+        try:
+            sources[identity] = build(identity, settings.google, environ)
+        except TokenError as error:
+            message = error.detail if error.remedy is None else f"{error.detail}; {error.remedy}"
+            problems.append(Problem("settings", 0, f'route "{route.name}"', message))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return sources
+
+
+def _caller_token(settings: Settings) -> bytes | None:
+    path = settings.guard.caller_token_file
+    if path is None:
+        return None
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise _refused("guard.caller_token_file", f"{path} cannot be read: {error.strerror}") from None
+    if len(secret) < _SHORTEST_SECRET or secret.translate(None, _VISIBLE):
+        raise _refused(
+            "guard.caller_token_file",
+            f"{path} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters",
+        )
+    return secret
+
+
+def _refused(key: str, message: str) -> ConfigError:
+    return ConfigError((Problem("settings", 0, key, message),))
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if all(route.upstream.scheme == "http" for route in settings.routes):
+        return None
+    try:
+        return tls_context(settings.ca_file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        raise _refused("tls.ca_file", f"{settings.ca_file} cannot be read: {error}") from None

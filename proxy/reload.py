@@ -1,0 +1,76 @@
+"""Loads the configuration again on SIGHUP and when its file changes; a bad one changes nothing and says why."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from proxy import logs
+from proxy.errors import ProxyError
+from proxy.settings.model import Settings
+
+log = structlog.get_logger("proxy.reload")
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """`load` reads the file and raises ConfigError with every mistake."""
+
+    path: Path
+    load: Callable[[], Settings]
+
+    def digest(self) -> bytes | None:
+        """Of its content: a touch is no change, and a Kubernetes ConfigMap changes by a symlink beside the file."""
+        try:
+            return hashlib.sha256(self.path.read_bytes()).digest()
+        except OSError:
+            return None
+
+
+class Reloads(Protocol):
+    async def reload(self, settings: Settings) -> None:
+        """Raises ProxyError, with nothing changed."""
+
+
+async def keep_reloading(server: Reloads, source: ConfigFile) -> None:
+    """Until it is cancelled."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    watcher = asyncio.ensure_future(_watch(source, asked))
+    try:
+        while True:
+            await asked.wait()
+            asked.clear()
+            await _reload(server, source)
+    finally:
+        watcher.cancel()
+
+
+async def _reload(server: Reloads, source: ConfigFile) -> None:
+    try:
+        settings = source.load()
+        await server.reload(settings)
+    except ProxyError as error:
+        log.warning("reload refused: the settings stay as they are", reason=error.detail, remedy=error.remedy)
+    else:
+        logs.configure(settings.log)
+        log.info("reloaded", file=str(source.path), routes=len(settings.routes))
+
+
+async def _watch(source: ConfigFile, asked: asyncio.Event) -> None:
+    # 5 MB and 60 ms that nothing needs before the first answer.
+    from watchfiles import awatch  # noqa: PLC0415
+
+    seen = source.digest()
+    async for _ in awatch(source.path.parent, recursive=False, rust_timeout=2000, raise_interrupt=False):
+        digest = source.digest()
+        if digest is not None and digest != seen:
+            seen = digest
+            asked.set()
