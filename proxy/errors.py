@@ -170,7 +170,9 @@ class UpstreamError(ProxyError):
 class ConnectFailed(UpstreamError):
     title = "The receiver could not be reached"
 
-    def __init__(self, detail: str, *, proxy_status: str = "destination_unavailable", remedy: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, proxy_status: str = "destination_unavailable", remedy: str | None = None
+    ) -> None:
         super().__init__(detail, remedy=remedy)
         self.proxy_status = proxy_status
 

@@ -18,6 +18,7 @@ from proxy.engine.tls import tls_context
 from proxy.errors import ConfigError, Problem, TokenError
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.sources import Source, build
+from proxy.identity.sources.source import Particular
 from proxy.settings.model import Identity, NoIdentity, Route, Settings
 
 _SHORTEST_SECRET: Final = 16  # octets
@@ -26,9 +27,10 @@ _VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """`slots`: by route name; a public route has none."""
+    """`sources` and `slots`: by route name; a public route has none."""
 
     settings: Settings
+    sources: Mapping[str, Source]
     slots: Mapping[str, TokenSlot]
     pools: tuple[Pool, ...]
     gateway: Gateway
@@ -67,7 +69,28 @@ def compose(
         return pools[key]
 
     gateway = Gateway(settings, slots, pool_of, caller_token)
-    return Generation(settings, slots, tuple(pools.values()), gateway)
+    by_name = {route.name: sources[route.identity] for route in settings.routes if route.name in slots}
+    return Generation(settings, by_name, slots, tuple(pools.values()), gateway)
+
+
+def object_to(generation: Generation) -> None:
+    """ConfigError for routes whose receiver cannot take the tokens of their identity (a user's carry their login's
+    client ID as audience, which IAP and 1st-generation functions do not take). Reads files; blocks for a second.
+    """
+    problems = []
+    for route in generation.settings.routes:
+        source = generation.sources.get(route.name)
+        if isinstance(source, Particular) and route.audience is not None:
+            objection = source.objection(route.audience, route.upstream.host)
+            if objection is not None:
+                problems.append(_problem(route, objection))
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _problem(route: Route, error: TokenError) -> Problem:
+    message = error.detail if error.remedy is None else f"{error.detail}; {error.remedy}"
+    return Problem("settings", 0, f'route "{route.name}"', message)
 
 
 def _sources(settings: Settings, environ: Mapping[str, str]) -> dict[Identity, Source]:
@@ -80,8 +103,7 @@ def _sources(settings: Settings, environ: Mapping[str, str]) -> dict[Identity, S
         try:
             sources[identity] = build(identity, settings.google, environ)
         except TokenError as error:
-            message = error.detail if error.remedy is None else f"{error.detail}; {error.remedy}"
-            problems.append(Problem("settings", 0, f'route "{route.name}"', message))
+            problems.append(_problem(route, error))
     if problems:
         raise ConfigError(tuple(problems))
     return sources

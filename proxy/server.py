@@ -18,7 +18,7 @@ from proxy.engine.front import Front
 from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.engine.sweeper import Sweeper
 from proxy.errors import ProxyError, TokenError
-from proxy.generation import Generation, compose
+from proxy.generation import Generation, compose, object_to
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.reload import ConfigFile, keep_reloading
 from proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
@@ -52,6 +52,7 @@ class Server:
         settings = self._first_settings
         self._sweeper = Sweeper(_sweep_interval(settings))
         self._generation = self._compose(settings)
+        await asyncio.to_thread(object_to, self._generation)
         self._front = Front(
             self._generation.gateway, self._sweeper, access_log=access_log(settings.log.access)
         )
@@ -70,6 +71,7 @@ class Server:
         end under the ones they began with.
         """
         generation = self._compose(settings)
+        await asyncio.to_thread(object_to, generation)
         await self._listen_anew(settings)
         before, self._generation = self._generation, generation
         self._sweeper.interval = _sweep_interval(settings)

@@ -187,8 +187,10 @@ class Limits:
 class GuardSettings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
-    allowed_uids: frozenset[int] | None = None  # of who may use the unix sockets; None: whoever their mode lets in
-    caller_token_file: str | None = None  # a secret that callers must send
+    # Who may use the unix sockets; None: whoever their mode lets in.
+    allowed_uids: frozenset[int] | None = None
+    # A secret that callers must send, and in which header.
+    caller_token_file: str | None = None
     caller_token_header: str = "X-Idtoken-Proxy-Caller"  # noqa: S105 -- the name of a header
 
 
