@@ -77,9 +77,9 @@ def object_to(generation: Generation) -> None:
     """ConfigError for routes whose receiver cannot take the tokens of their identity (a user's carry their login's
     client ID as audience, which IAP and 1st-generation functions do not take). Reads files; blocks for a second.
     """
-    problems = []
+    problems: list[Problem] = []
     for route in generation.settings.routes:
-        source = generation.sources.get(route.name)
+        source: object = generation.sources.get(route.name)
         if isinstance(source, Particular) and route.audience is not None:
             objection = source.objection(route.audience, route.upstream.host)
             if objection is not None:
