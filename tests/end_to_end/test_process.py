@@ -1,0 +1,146 @@
+"""`idtoken-proxy serve` as a process: signals, environment, exit codes, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import signal
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from proxy.emulator import Emulator
+from tests.end_to_end.conftest import CALLER, PATIENCE, ServeProcess, config_for
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_with_0(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession, number: signal.Signals
+) -> None:
+    process = await serve_process(config_for(emulator))
+    url = await process.url()
+    async with client.get(f"{url}/user-profiles/") as answer:
+        assert answer.status == 200
+    process.signal(number)
+    assert await process.ended() == 0
+    assert (await process.said("draining"))["signal"] == number.name
+    await process.said("stopped")
+    assert "Traceback" not in process.output
+
+
+async def test_it_drains(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession
+) -> None:
+    process = await serve_process(config_for(emulator))
+    url = await process.url()
+    async with client.get(f"{url}/user-profiles/events?interval=0.3&count=4") as answer:
+        await answer.content.readline()
+        process.signal(signal.SIGTERM)
+        await process.said("draining")
+        with pytest.raises(aiohttp.ClientConnectorError):
+            async with aiohttp.ClientSession() as other:
+                await other.get(f"{url}/user-profiles/")
+        rest = await answer.content.read()
+    assert b"id: 4" in rest
+    assert await process.ended() == 0
+
+
+async def test_a_stream_without_an_end_does_not_hold_it_up(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession
+) -> None:
+    process = await serve_process(config_for(emulator, timeouts={"drain": "1s"}))
+    url = await process.url()
+    async with (
+        client.get(f"{url}/user-profiles/events?interval=0.1") as answer,
+        client.ws_connect(f"{url}/user-profiles/ws") as websocket,
+    ):
+        await answer.content.readline()
+        process.signal(signal.SIGTERM)
+        with pytest.raises(aiohttp.ClientError):
+            await answer.content.read()  # not a clean end
+        assert (await websocket.receive()).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+        assert await process.ended() == 0
+    await process.said("drain timed out")
+
+
+async def test_a_second_signal_ends_it_at_once(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession
+) -> None:
+    process = await serve_process(config_for(emulator, timeouts={"drain": "60s"}))
+    url = await process.url()
+    async with client.get(f"{url}/user-profiles/events?interval=0.1") as answer:
+        await answer.content.readline()
+        process.signal(signal.SIGTERM)
+        await process.said("draining")
+        process.signal(signal.SIGTERM)
+        assert await process.ended() == 128 + signal.SIGTERM
+
+
+async def test_proxy_variables_do_not_concern_it(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession, dead_port: int
+) -> None:
+    """Receivers on loopback, and the metadata server, are reached directly."""
+    dead = f"http://127.0.0.1:{dead_port}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+    process = await serve_process(config_for(emulator), **dict.fromkeys(names, dead))
+    async with client.get(f"{await process.url()}/user-profiles/") as answer:
+        assert answer.status == 200
+        assert (await answer.json())["caller"] == CALLER
+
+
+async def test_a_taken_port(emulator: Emulator, serve_process: ServeProcess) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = await serve_process(config_for(emulator, listen=f"127.0.0.1:{port}"))
+        assert await process.ended() == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in process.output
+    assert "Traceback" not in process.output
+
+
+async def test_a_mistake_in_the_configuration(emulator: Emulator, serve_process: ServeProcess) -> None:
+    process = await serve_process(config_for(emulator, lisen="127.0.0.1:0"))
+    assert await process.ended() == 2
+    assert "lisen" in process.output
+    assert "Traceback" not in process.output
+
+
+async def test_a_hundred_mebibytes_each_way(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession
+) -> None:
+    total = 100 * MIB
+    block = bytes(range(256)) * 256
+    process = await serve_process(config_for(emulator))
+    url = await process.url()
+
+    async def body(size: int) -> AsyncIterator[bytes]:
+        for _ in range(size // len(block)):
+            yield block
+
+    async def upload(size: int, **headers: str) -> str:
+        async with client.post(f"{url}/user-profiles/files", data=body(size), headers=headers) as answer:
+            told = await answer.json()
+        assert told["body"]["size"] == size
+        return str(told["body"]["sha256"])
+
+    async def download(size: int, query: str = "") -> str:
+        digest, got = hashlib.sha256(), 0
+        async with client.get(f"{url}/user-profiles/bytes/{size}{query}") as answer:
+            async for chunk in answer.content.iter_any():
+                digest.update(chunk)
+                got += len(chunk)
+        assert got == size
+        return digest.hexdigest()
+
+    expected = hashlib.sha256(block * (total // len(block))).hexdigest()
+    for size in (4 * MIB, 4 * MIB):  # as large as its buffers will ever be
+        await upload(size)
+        await download(size)
+    before = process.memory()
+    async with asyncio.timeout(4 * PATIENCE):
+        assert await upload(total) == expected  # chunked
+        assert await download(total) == expected  # with a length
+    assert process.memory("VmHWM") - before < 8 * MIB
