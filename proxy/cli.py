@@ -96,6 +96,88 @@ def check(file: str | None) -> int:
 
 
 @commands.command()
+@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+@click.option("--upstream", metavar="URL", help="One receiver and no file, as for serve.")
+@click.option(
+    "--audience", metavar="AUD", help="With --upstream, where the audience is not the receiver's URL."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(file: str | None, upstream: str | None, audience: str | None, as_json: bool) -> int:  # noqa: FBT001 -- click's
+    """Try every route: its identity, its token, its receiver; and say what mends what is wrong.
+
+    \b
+    idtoken-proxy doctor -c proxy.yaml
+    idtoken-proxy doctor --upstream https://user-profiles-x7f3kq-uc.a.run.app
+
+    Sends one GET of its first page, with the token, to each receiver. Exits with 0 when all is well, else 1; 2 for a
+    mistaken configuration.
+    """
+    if upstream is None:
+        if audience is not None:
+            raise click.UsageError("--audience goes with --upstream; with a file, say it there")
+        settings = _load(_config_path(file))
+    elif file is not None:
+        raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
+    else:
+        from proxy.settings.load import settings_from_upstream  # noqa: PLC0415
+
+        settings = settings_from_upstream(upstream, audience, None, os.environ)
+
+    import uvloop  # noqa: PLC0415
+
+    from proxy import logs  # noqa: PLC0415
+    from proxy.admin import doctor as examination  # noqa: PLC0415
+    from proxy.admin import report  # noqa: PLC0415
+    from proxy.settings.model import LogSettings  # noqa: PLC0415
+
+    logs.configure(LogSettings(level="error"))  # the report tells what the log would
+    found = uvloop.run(examination.examine(settings, os.environ))
+    if as_json:
+        click.echo(report.as_json(found))
+    else:
+        for line in report.as_text(found, colors=sys.stdout.isatty()):
+            click.echo(line)
+    return 0 if found.all_ok else 1
+
+
+@commands.command()
+@click.option("--audience", metavar="AUD", help="Whom the token is for, such as https://SERVICE.a.run.app.")
+@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+@click.option(
+    "--route", metavar="NAME", help="The route whose identity, and, without --audience, audience to take."
+)
+@click.option("--claims", "claims_only", is_flag=True, help="Print what the token says, and not the token.")
+def token(audience: str | None, file: str | None, route: str | None, claims_only: bool) -> int:  # noqa: FBT001 -- click's
+    """Print one ID token: whoever has it is you, for an hour. Nothing else ever prints one.
+
+    \b
+    idtoken-proxy token --audience https://user-profiles-x7f3kq-uc.a.run.app --claims
+    curl -H "Authorization: Bearer $(idtoken-proxy token --route user-profiles)" ...
+
+    Without a configuration, the identity is auto: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server.
+    """
+    import asyncio  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    from proxy import logs  # noqa: PLC0415
+    from proxy.admin.one_token import claims_of, identity_for, one_token  # noqa: PLC0415
+    from proxy.settings.model import LogSettings, Settings  # noqa: PLC0415
+
+    path = _config_path_or_none(file)
+    settings = Settings(routes=()) if path is None else _load(path)
+    try:
+        identity, wanted = identity_for(settings, audience, route)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    logs.configure(LogSettings(level="error"))
+    minted = asyncio.run(one_token(identity, wanted, settings.google, os.environ))
+    if minted.audience != wanted:
+        click.echo(f"The token is for {minted.audience!a}, not for {wanted}", err=True)
+    click.echo(json.dumps(claims_of(minted), indent=2) if claims_only else minted.value)
+    return 0
+
+
+@commands.command()
 def schema() -> int:
     """Print the JSON Schema of the configuration, for editors.
 
@@ -147,6 +229,14 @@ def _config_path(file: str | None) -> str:
     from proxy.settings.load import default_config_path  # noqa: PLC0415
 
     return file if file is not None else default_config_path(os.environ)
+
+
+def _config_path_or_none(file: str | None) -> str | None:
+    """None where none is named and none is found."""
+    try:
+        return _config_path(file)
+    except ConfigError:
+        return None
 
 
 def _load(path: str) -> Settings:

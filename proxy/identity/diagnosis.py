@@ -47,11 +47,10 @@ def diagnose(route: Route, token: IdToken | None, answer: Answer, now: float) ->
     return Diagnosis(rule.cause, detail, rule.remedy.format_map(words))
 
 
-def wrong_clock(ahead: float) -> Diagnosis:
-    """Of seconds that this machine's clock is ahead of a receiver's, where nothing has been refused for it yet."""
-    return Diagnosis(
-        "clock_skew", f"{_clock(ahead)}: tokens are not valid there when they are here", _SET_CLOCK
-    )
+def wrong_clock(ahead: float, whose: str = "the receiver's") -> Diagnosis:
+    """Of seconds that this machine's clock is ahead of another, where nothing has been refused for it yet."""
+    detail = f"{_clock(ahead, whose)}: tokens are not valid there when they are here"
+    return Diagnosis("clock_skew", detail, _SET_CLOCK)
 
 
 # -- what is known of a case ---------------------------------------------------
@@ -164,10 +163,12 @@ def _grant(resource: Resource, at: str, member: str) -> str:
     )
 
 
-def _clock(ahead: float) -> str:
+def _clock(ahead: float, whose: str = "the receiver's") -> str:
     seconds = abs(ahead)
     size, unit = (3600, "h") if seconds >= 7200 else (60, "min") if seconds >= 120 else (1, "s")
-    return f"this machine's clock is {seconds / size:.0f} {unit} {'ahead of' if ahead > 0 else 'behind'} the receiver's"
+    return (
+        f"this machine's clock is {seconds / size:.0f} {unit} {'ahead of' if ahead > 0 else 'behind'} {whose}"
+    )
 
 
 # -- the tables ----------------------------------------------------------------
