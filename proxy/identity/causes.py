@@ -63,6 +63,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "executables_not_allowed": "The credential file names an executable, which must be allowed explicitly.",
         "sts_refused": "Google's STS does not accept the other cloud's token for this pool and provider.",
         "federation_without_account": "The credential file names no service account, and a federated principal has no ID token.",
+        "workforce_without_account": "A workforce user has no ID token, other than by impersonation.",
         # commands and files
         "command_not_started": "The command cannot be started.",
         "command_timeout": "The command did not end in time.",

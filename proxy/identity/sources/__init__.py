@@ -3,7 +3,7 @@
 source.py               what a source is, and what else it may be: Watched, Particular, AccessTokenSource
 application_default.py  where Google's credential files are, and which source each type of them makes
 auto.py                 the environment variable, gcloud's file, the metadata server
-metadata.py  service_account.py  user.py  external_account.py (over federation.py)  impersonated.py
+metadata.py  service_account.py  user.py  workforce.py  external_account.py (over federation.py)  impersonated.py
 gcloud.py  command.py (over process.py)  file.py  signed_jwt.py
 iam_credentials.py      IAM's three methods, and what its refusals mean
 credential_file.py      reading a credential file        transport.py  HTTP for google-auth

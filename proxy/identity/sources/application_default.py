@@ -21,6 +21,7 @@ from proxy.identity.sources.impersonated import ImpersonatedSource
 from proxy.identity.sources.service_account import ServiceAccountSource
 from proxy.identity.sources.source import Credential
 from proxy.identity.sources.user import UserSource
+from proxy.identity.sources.workforce import WorkforceSource
 from proxy.settings.model import GoogleEndpoints
 
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
@@ -47,6 +48,8 @@ def source_of(document: Document, google: GoogleEndpoints, environ: Mapping[str,
             return ServiceAccountSource(document, google.token_endpoint)
         case "authorized_user":
             return UserSource(document, google.token_endpoint)
+        case "external_account_authorized_user":
+            return WorkforceSource(document, google.sts_endpoint)
         case "external_account":
             return ExternalAccountSource(document, google, environ)
         case "impersonated_service_account":

@@ -21,6 +21,7 @@ ALLOW_EXECUTABLES = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"
 AWS = "urn:ietf:params:aws:token-type:aws4_request"
 # google-auth grants an executable 30 s, and takes 5 at least; the cache waits 10 for the whole of a fetch.
 _EXECUTABLE_MILLIS = 8000
+_PATH = "/v1/token"
 _POOL = re.compile(
     r"//iam\.googleapis\.com/((?:projects/[^/]+/)?locations/[^/]+/work(?:load|force)\w+/[^/]+)/.+"
 )
@@ -54,14 +55,12 @@ class Federation:
         return info
 
     def member(self) -> str | None:
-        """The whole pool: which of its subjects this is, the provider's attribute mapping decides."""
-        pool = _POOL.fullmatch(self._audience or "")
-        return f"principalSet://iam.googleapis.com/{pool[1]}/*" if pool else None
+        return pool_member(self._audience)
 
     def access_token(self) -> AccessToken:
         info = self.read()
         self._check(info["credential_source"])
-        sts = _sts_url(self._sts_endpoint) if self._sts_endpoint else info["token_url"]
+        sts = sts_url(self._sts_endpoint, _PATH) if self._sts_endpoint else info["token_url"]
         origin = _origin(info)
         asked: str | None = None
         try:
@@ -181,7 +180,12 @@ def _no_subject_token(origin: str, why: str, log_detail: str | None) -> TokenErr
     )
 
 
-def _sts_url(endpoint: str) -> str:
+def sts_url(endpoint: str, path: str) -> str:
     """The configured one may be the bare origin, as for IAM Credentials."""
-    path = urlsplit(endpoint).path
-    return endpoint if path.strip("/") else endpoint.rstrip("/") + "/v1/token"
+    return endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + path
+
+
+def pool_member(audience: str | None) -> str | None:
+    """The whole pool: which of its subjects somebody is, the provider's attribute mapping decides."""
+    pool = _POOL.fullmatch(audience or "")
+    return f"principalSet://iam.googleapis.com/{pool[1]}/*" if pool else None

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from proxy.errors import Fault, TokenError
 from proxy.identity.sources.auto import AutoSource
+from proxy.identity.sources.source import Particular
 from proxy.settings.model import GoogleEndpoints
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received
 from tests.identity.sources import test_metadata, test_service_account
+from tests.identity.sources.emulated import CALLER, DEV, GITHUB, TARGET, Google, write
 from tests.identity.sources.test_service_account import write_key
 
 Serve = Callable[[Callable[[Received], Answer]], HttpEndpoint]
@@ -31,7 +36,7 @@ def fails(source: AutoSource) -> TokenError:
 
 
 @pytest.fixture
-def google(http_endpoint: Serve) -> HttpEndpoint:
+def both(http_endpoint: Serve) -> HttpEndpoint:
     """Token endpoint and metadata server in one."""
     return http_endpoint(
         lambda received: (test_metadata if received.method == "GET" else test_service_account).mint(received)
@@ -43,10 +48,10 @@ def gcloud(directory: Path) -> Path:
     return directory / "application_default_credentials.json"
 
 
-def test_first_the_variable(google: HttpEndpoint, tmp_path: Path) -> None:
+def test_first_the_variable(both: HttpEndpoint, tmp_path: Path) -> None:
     key = write_key(tmp_path / "key.json")
     gcloud(tmp_path / "gcloud").write_text("not looked at")
-    source = auto(google, GOOGLE_APPLICATION_CREDENTIALS=str(key), CLOUDSDK_CONFIG=str(tmp_path / "gcloud"))
+    source = auto(both, GOOGLE_APPLICATION_CREDENTIALS=str(key), CLOUDSDK_CONFIG=str(tmp_path / "gcloud"))
     assert (source.name, source.refresh_ahead) == ("auto", 600.0)
     with capture_logs() as logs:
         assert source.fetch(AUDIENCE).email == EMAIL
@@ -56,25 +61,25 @@ def test_first_the_variable(google: HttpEndpoint, tmp_path: Path) -> None:
     assert [(line["event"], line["kind"], line["where"]) for line in logs] == [
         ("identity_found", "service_account", f"{key} (GOOGLE_APPLICATION_CREDENTIALS)")
     ]
-    assert {received.method for received in google.received} == {"POST"}  # no metadata ping
+    assert {received.method for received in both.received} == {"POST"}  # no metadata ping
 
 
 @pytest.mark.parametrize("by", ["CLOUDSDK_CONFIG", "HOME"])
-def test_then_gcloud_s_file(google: HttpEndpoint, tmp_path: Path, by: str) -> None:
+def test_then_gcloud_s_file(both: HttpEndpoint, tmp_path: Path, by: str) -> None:
     directory = tmp_path if by == "CLOUDSDK_CONFIG" else tmp_path / ".config" / "gcloud"
     write_key(gcloud(directory))
-    source = auto(google, **{by: str(tmp_path), "GOOGLE_APPLICATION_CREDENTIALS": ""})
+    source = auto(both, **{by: str(tmp_path), "GOOGLE_APPLICATION_CREDENTIALS": ""})
     assert source.fetch(AUDIENCE).audience == AUDIENCE
     assert source.name == "service_account"
-    assert {received.method for received in google.received} == {"POST"}
+    assert {received.method for received in both.received} == {"POST"}
 
 
-def test_then_the_metadata_server(google: HttpEndpoint) -> None:
-    source = auto(google)
+def test_then_the_metadata_server(both: HttpEndpoint) -> None:
+    source = auto(both)
     assert source.fetch(AUDIENCE).audience == AUDIENCE
     assert (source.name, source.refresh_ahead) == ("metadata", 210.0)
-    assert source.describe() == f"auto: metadata server at {google.host}, account default"
-    assert len(google.received) == 1
+    assert source.describe() == f"auto: metadata server at {both.host}, account default"
+    assert len(both.received) == 1
 
 
 def test_nothing_at_all_tells_what_was_looked_at() -> None:
@@ -92,44 +97,130 @@ def test_a_metadata_server_that_refuses_speaks_for_itself(http_endpoint: Serve) 
     assert fails(auto(http_endpoint(lambda _: Answer(404)))).cause == "no_service_account"
 
 
-def test_a_named_file_that_is_missing_is_an_error(google: HttpEndpoint) -> None:
-    error = fails(auto(google, GOOGLE_APPLICATION_CREDENTIALS="/nonexistent/key.json"))
+def test_a_named_file_that_is_missing_is_an_error(both: HttpEndpoint) -> None:
+    error = fails(auto(both, GOOGLE_APPLICATION_CREDENTIALS="/nonexistent/key.json"))
     assert error.cause == "credential_file_missing"
     assert "/nonexistent/key.json (GOOGLE_APPLICATION_CREDENTIALS)" in error.detail
-    assert google.received == []
+    assert both.received == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"type": 3}', '{"type": "service_account"}'])
 @pytest.mark.parametrize("named", [True, False])
 def test_a_broken_file_is_never_passed_over(
-    google: HttpEndpoint, tmp_path: Path, text: str, *, named: bool
+    both: HttpEndpoint, tmp_path: Path, text: str, *, named: bool
 ) -> None:
     path = gcloud(tmp_path)
     path.write_text(text)
     where = {"GOOGLE_APPLICATION_CREDENTIALS": str(path)} if named else {"CLOUDSDK_CONFIG": str(tmp_path)}
-    error = fails(auto(google, **where))
+    error = fails(auto(both, **where))
     assert (error.cause, error.fault) == ("credential_file_invalid", Fault.OPERATOR)
     assert str(path) in error.detail
-    assert google.received == []
+    assert both.received == []
 
 
-def test_a_file_that_may_not_be_looked_at_is_not_passed_over(google: HttpEndpoint, tmp_path: Path) -> None:
+def test_a_file_that_may_not_be_looked_at_is_not_passed_over(both: HttpEndpoint, tmp_path: Path) -> None:
     path = gcloud(tmp_path)
     path.symlink_to(path)  # ELOOP, which not even root may pass
-    assert fails(auto(google, CLOUDSDK_CONFIG=str(tmp_path))).cause == "credential_file_unreadable"
-    assert google.received == []
+    assert fails(auto(both, CLOUDSDK_CONFIG=str(tmp_path))).cause == "credential_file_unreadable"
+    assert both.received == []
 
 
-def test_a_config_directory_that_is_a_file_holds_nothing(google: HttpEndpoint, tmp_path: Path) -> None:
+def test_a_config_directory_that_is_a_file_holds_nothing(both: HttpEndpoint, tmp_path: Path) -> None:
     (tmp_path / "gcloud").write_text("")
-    source = auto(google, CLOUDSDK_CONFIG=str(tmp_path / "gcloud"))
+    source = auto(both, CLOUDSDK_CONFIG=str(tmp_path / "gcloud"))
     source.fetch(AUDIENCE)
     assert source.name == "metadata"
 
 
-def test_a_login_mends_a_running_proxy_and_then_it_stays(google: HttpEndpoint, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "email", "described"),
+    [
+        ("service_account", CALLER.email, "key file {path} of {email}"),
+        ("authorized_user", DEV.email, "login of {email} in {path}"),
+        ("external_account", TARGET.email, "workload identity federation by {path}"),
+        (
+            "impersonated_service_account",
+            TARGET.email,
+            "{email}, impersonated by login of dev@example.com in {path}",
+        ),
+    ],
+)
+async def test_every_type_of_file(
+    google: Google, tmp_path: Path, kind: str, email: str, described: str
+) -> None:
+    """By the variable, and as gcloud's file."""
+    name = "generateAccessToken"
+    contents: dict[str, dict[str, Any]] = {
+        "service_account": await asyncio.to_thread(google.emulator.key_file, CALLER.email),
+        "authorized_user": google.emulator.key_file(DEV.email),
+        "external_account": google.emulator.external_account(GITHUB.name, "url", impersonate=TARGET.email),
+        "impersonated_service_account": {
+            "type": "impersonated_service_account",
+            "service_account_impersonation_url": f"https://i/v1/projects/-/serviceAccounts/{TARGET.email}:{name}",
+            "source_credentials": google.emulator.key_file(DEV.email),
+        },
+    }
+    path = write(gcloud(tmp_path), contents[kind])
+    for environ in (
+        {"GOOGLE_APPLICATION_CREDENTIALS": str(path), "HOME": "/nonexistent"},
+        {"CLOUDSDK_CONFIG": str(tmp_path)},
+    ):
+        source = AutoSource(google.endpoints, environ)
+        audience = GCLOUD_ADC_CLIENT if kind == "authorized_user" else None
+        await google.accepts(source, email=email, audience=audience)
+        assert source.describe() == "auto: " + described.format(path=path, email=email)
+    assert google.emulator.counts.handed_out["metadata"] == 0
+
+
+async def test_who_it_is_that_impersonates(google: Google, tmp_path: Path) -> None:
+    source = AutoSource(google.endpoints, {"HOME": str(tmp_path)})
+    assert source.member() is None
+    token = await asyncio.to_thread(source.access_token)
+    assert token.value.startswith("ya29.")
+    assert await asyncio.to_thread(source.member) == CALLER.member
+
+
+def test_nothing_at_all_to_impersonate_with() -> None:
+    with pytest.raises(TokenError, match="no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set"):
+        auto().access_token()
+
+
+def test_which_receivers_take_it(tmp_path: Path) -> None:
+    """Told before any fetch, and by files alone."""
+    client = "1-a.apps.googleusercontent.com"
+    path = gcloud(tmp_path)
+    environ = {"CLOUDSDK_CONFIG": str(tmp_path)}
+    assert auto(None, **environ).objection(client, "app.example.com") is None  # a metadata server
+    path.write_text("broken")
+    assert auto(None, **environ).objection(client, "app.example.com") is None  # which the fetch will say
+    write_key(path)
+    assert auto(None, **environ).objection(client, "app.example.com") is None
+    path.write_text('{"type": "authorized_user"}')
+    source = auto(None, **environ)
+    assert isinstance(source, Particular)
+    assert source.objection(AUDIENCE, "x.run.app") is None
+    error = source.objection(client, "app.example.com")
+    assert error is not None
+    assert error.detail == (
+        f"the login in {path} gives a token for gcloud's client ID, whatever the audience: "
+        "IAP takes its own client ID alone"
+    )
+
+
+def test_another_type_of_login_into_the_same_file(both: HttpEndpoint, tmp_path: Path) -> None:
+    path = write_key(gcloud(tmp_path))
+    source = auto(both, CLOUDSDK_CONFIG=str(tmp_path))
+    with capture_logs() as logs:
+        source.fetch(AUDIENCE)
+        path.write_text('{"type": "authorized_user"}')
+        assert fails(source).cause == "credential_file_invalid"  # noticed
+        assert "lacks client_id" in fails(source).detail  # looked at anew
+    assert [line["kind"] for line in logs] == ["service_account", "user"]
+
+
+def test_a_login_mends_a_running_proxy_and_then_it_stays(both: HttpEndpoint, tmp_path: Path) -> None:
     source = AutoSource(
-        GoogleEndpoints(token_endpoint=google.url, metadata_host="127.0.0.1:1"),
+        GoogleEndpoints(token_endpoint=both.url, metadata_host="127.0.0.1:1"),
         {"CLOUDSDK_CONFIG": str(tmp_path)},
     )
     with capture_logs() as logs:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,10 @@ def impersonated(
     account: Account = TARGET,
     delegates: tuple[Account, ...] = (),
     source: Identity = METADATA,
-    **environ: str,
+    environ: Mapping[str, str] | None = None,
 ) -> Source:
     identity = ImpersonatedIdentity(account.email, tuple(a.email for a in delegates), source)
-    return build(identity, google.endpoints, {"HOME": "/nonexistent", **environ})
+    return build(identity, google.endpoints, {"HOME": "/nonexistent", **(environ or {})})
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ async def test_a_private_service_takes_it(google: Google, tmp_path: Path, kind: 
         await google.accepts(impersonated(google, LAST, source=middle), email=LAST.email)
     else:
         source, environ = sources[kind]
-        await google.accepts(impersonated(google, source=source, **environ), email=TARGET.email)
+        await google.accepts(impersonated(google, source=source, environ=environ), email=TARGET.email)
 
 
 async def test_a_chain(google: Google) -> None:
@@ -85,7 +86,9 @@ async def test_without_the_grant(google: Google) -> None:
 
 async def test_a_user_without_the_grant(google: Google, tmp_path: Path) -> None:
     login = await google.file(tmp_path / "login.json", DEV)
-    source = impersonated(google, LONER, source=UserIdentity(), GOOGLE_APPLICATION_CREDENTIALS=str(login))
+    source = impersonated(
+        google, LONER, source=UserIdentity(), environ={"GOOGLE_APPLICATION_CREDENTIALS": str(login)}
+    )
     await google.refuses(
         source,
         remedy=f"{GRANT} {LONER.email} --member=user:{DEV.email} --role=roles/iam.serviceAccountOpenIdTokenCreator",

@@ -12,6 +12,8 @@ from proxy.errors import Fault, TokenError
 from proxy.identity.sources import metadata
 from proxy.identity.sources.metadata import DEFAULT_HOST, MetadataSource, metadata_host
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt
+from tests.identity.sources import emulated
+from tests.identity.sources.emulated import CALLER, TARGET, Google
 
 Serve = Callable[[Callable[[Received], Answer]], HttpEndpoint]
 FLAVOR = {"Metadata-Flavor": "Google"}
@@ -167,6 +169,51 @@ def test_an_answer_that_is_no_http() -> None:
 )
 def test_the_host(configured: str | None, environ: dict[str, Any], host: str) -> None:
     assert metadata_host(configured, environ) == host
+
+
+async def test_a_private_service_takes_it(google: Google) -> None:
+    for account in ("default", TARGET.email):
+        email = CALLER.email if account == "default" else account
+        await google.accepts(MetadataSource(account, google.emulator.metadata_host), email=email)
+
+
+def test_the_access_token(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer(body=b'{"access_token": "it"}', headers=FLAVOR))
+    assert MetadataSource(EMAIL, server.host).access_token().value == "it"
+    url = urlsplit(server.received[0].path)
+    assert url.path == f"/computeMetadata/v1/instance/service-accounts/{EMAIL}/token"
+    assert parse_qs(url.query) == {"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}
+
+
+@pytest.mark.parametrize(
+    "body", [b"SENTINEL", b"[]", b"{}", b'{"access_token": 7}', b"\xff", b"[" * 50_000], ids=range(6)
+)
+def test_an_access_token_that_is_none(http_endpoint: Serve, body: bytes) -> None:
+    server = http_endpoint(lambda _: Answer(body=body, headers=FLAVOR))
+    emulated.fails(
+        MetadataSource(host=server.host).access_token,
+        cause="garbage",
+        fault=Fault.GOOGLE,
+        detail="the metadata server handed out something that is no access token",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "member"),
+    [
+        (Answer(body=f"{EMAIL}\n".encode(), headers=FLAVOR), f"serviceAccount:{EMAIL}"),
+        (Answer(body=b"proj.svc.id.goog", headers=FLAVOR), None),  # GKE, without a Google service account
+        (Answer(body=b"$(x)@a", headers=FLAVOR), None),
+        (Answer(body=b"\xff", headers=FLAVOR), None),
+        (Answer(404), None),
+    ],
+    ids=range(5),
+)
+def test_whose_it_is(http_endpoint: Serve, answer: Answer, member: str | None) -> None:
+    server = http_endpoint(lambda _: answer)
+    assert MetadataSource(host=server.host).member() == member
+    assert server.received[0].path == "/computeMetadata/v1/instance/service-accounts/default/email"
+    assert MetadataSource(EMAIL, "127.0.0.1:1").member() == f"serviceAccount:{EMAIL}"  # nobody need be asked
 
 
 def test_describe() -> None:

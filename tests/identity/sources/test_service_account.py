@@ -14,6 +14,7 @@ from proxy.errors import Fault, TokenError
 from proxy.identity.sources.credential_file import CredentialFile
 from proxy.identity.sources.service_account import ServiceAccountSource
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt, rsa_pem
+from tests.identity.sources.emulated import CALLER, Google
 
 Serve = Callable[[Callable[[Received], Answer]], HttpEndpoint]
 
@@ -75,6 +76,20 @@ def test_fetch(http_endpoint: Serve, tmp_path: Path) -> None:
     assert claims["target_audience"] == AUDIENCE
     assert claims["aud"] == "https://oauth2.googleapis.com/token"
     assert source.describe() == f"key file {tmp_path}/key.json of {EMAIL}"
+
+
+async def test_a_private_service_takes_it(google: Google, tmp_path: Path) -> None:
+    path = await google.file(tmp_path / "key.json", CALLER)
+    await google.accepts(key_source(str(path), google.emulator.token_endpoint), email=CALLER.email)
+
+
+def test_the_access_token(http_endpoint: Serve, tmp_path: Path) -> None:
+    server = http_endpoint(lambda _: Answer(body=b'{"access_token": "it"}'))
+    source = key_source(str(write_key(tmp_path / "key.json")), server.url)
+    assert source.member() is None
+    assert source.access_token().value == "it"
+    assert assertion(server.received[0])["scope"] == "https://www.googleapis.com/auth/cloud-platform"
+    assert source.member() == f"serviceAccount:{EMAIL}"
 
 
 def test_the_configured_endpoint_goes_before_the_file_s(http_endpoint: Serve, tmp_path: Path) -> None:

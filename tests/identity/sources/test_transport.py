@@ -10,8 +10,9 @@ import pytest
 
 from proxy.errors import Fault, TokenError
 from proxy.identity.sources import transport
-from proxy.identity.sources.transport import EndpointRefused, Transport
+from proxy.identity.sources.transport import EndpointRefused, Transport, conversation
 from tests.identity.fakes import Answer, HttpEndpoint, Received
+from tests.identity.sources.emulated import fails as fails_so
 
 Serve = Callable[[Callable[[Received], Answer]], HttpEndpoint]
 
@@ -151,3 +152,54 @@ def test_an_error_that_is_no_json(http_endpoint: Serve) -> None:
     with pytest.raises(EndpointRefused) as caught:
         post(server.url)
     assert (caught.value.code, caught.value.description) == ("unknown", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"error": "invalid_grant", "error_subtype": "invalid_rapt"}, "invalid_rapt"),
+        ({"error": "invalid_grant", "error_subtype": "a b"}, None),
+        (
+            {"error": {"status": "X", "details": [{"@type": "y"}, {"reason": "SERVICE_DISABLED"}]}},
+            "SERVICE_DISABLED",
+        ),
+        ({"error": {"status": "X", "details": []}}, None),
+        ({"error": {"status": "X", "details": None}}, None),
+        ({"error": {"status": "X", "details": [{"reason": TOKEN}]}}, None),
+    ],
+)
+def test_what_says_more(http_endpoint: Serve, body: Any, reason: str | None) -> None:
+    server = http_endpoint(lambda _: Answer(400, json.dumps(body).encode()))
+    with pytest.raises(EndpointRefused) as caught:
+        post(server.url + "/x")
+    assert (caught.value.reason, caught.value.url) == (reason, server.url + "/x")
+
+
+def test_where_the_last_request_went(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer())
+    with Transport() as request:
+        assert request.last_url is None
+        request(server.url + "/a")
+        assert request.last_url == server.url + "/a"
+
+
+def test_a_client_certificate_that_is_not_there() -> None:
+    with pytest.raises(TokenError) as caught, Transport() as request:
+        request("https://127.0.0.1:1/", cert=("/nowhere/cert.pem", "/nowhere/key.pem"))
+    assert caught.value.cause == "endpoint_misconfigured"
+
+
+@pytest.mark.parametrize("error", [KeyError("SENTINEL"), ValueError("SENTINEL"), RuntimeError("SENTINEL")])
+def test_what_google_auth_raises_is_not_repeated(error: Exception) -> None:
+    def talk() -> None:
+        with conversation("it"):
+            raise error
+
+    fails_so(talk, cause="garbage", fault=Fault.GOOGLE, detail="the answer of it holds no token")
+
+
+def test_what_is_ours_passes() -> None:
+    for ours in (TokenError("x", cause="closed", fault=Fault.PROXY), EndpointRefused(400, "x", "")):
+        with pytest.raises(type(ours)) as caught, conversation("it"):
+            raise ours
+        assert caught.value is ours
