@@ -1,0 +1,145 @@
+"""One generation of settings, composed whole or refused whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from proxy.engine.sweeper import Sweeper
+from proxy.errors import ConfigError
+from proxy.generation import Generation, compose, object_to
+from proxy.identity.cache import TokenCache
+from proxy.settings.model import (
+    FileIdentity,
+    GuardSettings,
+    Identity,
+    MetadataIdentity,
+    NoIdentity,
+    Route,
+    Settings,
+    Timeouts,
+    Upstream,
+    UserIdentity,
+)
+
+SECRET = "a-secret-of-24-characters"
+
+
+@pytest.fixture
+async def cache() -> AsyncIterator[TokenCache]:
+    cache = TokenCache()
+    yield cache
+    await cache.close()
+
+
+def route(name: str, identity: Identity, host: str = "receiver.example", **changes: object) -> Route:
+    audience = None if isinstance(identity, NoIdentity) else f"https://{host}"
+    return Route(name, Upstream("https", host, 443), audience, identity, **changes)  # type: ignore[arg-type]
+
+
+def composed(cache: TokenCache, *routes: Route, **changes: object) -> Generation:
+    settings = Settings(routes=routes, **changes)  # type: ignore[arg-type]
+    return compose(settings, cache=cache, sweeper=Sweeper(1.0), environ={})
+
+
+async def test_routes_of_one_identity_share_its_source_and_those_of_one_audience_their_slot(
+    cache: TokenCache,
+) -> None:
+    made = composed(
+        cache,
+        route("a", MetadataIdentity()),
+        route("b", MetadataIdentity(), path="/b"),
+        route("c", MetadataIdentity(), "other.example"),
+        route("public", NoIdentity()),
+    )
+    assert made.slots["a"] is made.slots["b"]
+    assert made.slots["a"] is not made.slots["c"]
+    assert made.sources["a"] is made.sources["c"]
+    assert "public" not in made.slots
+    assert [lane.slot for lane in made.gateway.lanes][-1] is None
+
+
+async def test_routes_of_one_origin_share_its_pool_unless_their_timeouts_differ(cache: TokenCache) -> None:
+    made = composed(
+        cache,
+        route("a", NoIdentity()),
+        route("b", NoIdentity(), path="/b"),
+        route("patient", NoIdentity(), path="/p", timeouts=Timeouts(connect=30)),
+    )
+    a, b, patient = (lane.pool for lane in made.gateway.lanes)
+    assert a is b
+    assert a is not patient
+    assert len(made.pools) == 2
+
+
+async def test_the_next_generation_keeps_the_tokens_of_what_has_not_changed(
+    cache: TokenCache, tmp_path: Path
+) -> None:
+    before = composed(cache, route("a", MetadataIdentity()), route("b", FileIdentity("/token"), path="/b"))
+    after = composed(cache, route("a", MetadataIdentity(), path="/renamed"))
+    assert after.slots["a"] is before.slots["a"]
+    assert after.pools[0] is not before.pools[0]
+
+
+def refusal(caught: pytest.ExceptionInfo[ConfigError]) -> list[str]:
+    return [str(problem) for problem in caught.value.problems]
+
+
+async def test_a_ca_file_that_is_none_is_told(cache: TokenCache, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    for path in (tmp_path / "ca.pem", tmp_path / "absent"):
+        with pytest.raises(ConfigError) as caught:
+            composed(cache, route("a", NoIdentity()), ca_file=str(path))
+        assert refusal(caught)[0].startswith(f"settings: tls.ca_file: {path} cannot be read: ")
+
+
+async def test_plain_http_needs_no_trust(cache: TokenCache) -> None:
+    plain = Route("a", Upstream("http", "127.0.0.1", 1), None, NoIdentity())
+    made = composed(cache, plain, ca_file="/absent")
+    assert len(made.pools) == 1
+
+
+@pytest.mark.parametrize(
+    "content", ["", "short", "a line\nand another that is long enough", "ünprintable-secret"]
+)
+async def test_a_caller_token_that_is_none_is_told(cache: TokenCache, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "caller"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        composed(cache, route("a", NoIdentity()), guard=GuardSettings(caller_token_file=str(path)))
+    assert refusal(caught) == [
+        f"settings: guard.caller_token_file: {path} must hold one line of at least 16 visible ASCII characters"
+    ]
+
+
+async def test_a_caller_token_that_cannot_be_read_is_told(cache: TokenCache) -> None:
+    with pytest.raises(ConfigError) as caught:
+        composed(cache, route("a", NoIdentity()), guard=GuardSettings(caller_token_file="/absent"))
+    assert refusal(caught) == [
+        "settings: guard.caller_token_file: /absent cannot be read: No such file or directory"
+    ]
+
+
+async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
+    cache: TokenCache, tmp_path: Path
+) -> None:
+    iap = Route(
+        "iap",
+        Upstream("https", "app.example", 443),
+        "1234-abc.apps.googleusercontent.com",
+        UserIdentity(),
+    )
+    settings = Settings(routes=(iap, route("run", UserIdentity(), "a-b-uc.a.run.app", path="/run")))
+    made = compose(settings, cache=cache, sweeper=Sweeper(1.0), environ={"HOME": str(tmp_path)})
+    with pytest.raises(ConfigError) as caught:
+        await asyncio.to_thread(object_to, made)
+    (told,) = refusal(caught)
+    assert told.startswith('settings: route "iap": ')
+    assert "impersonat" in told
+
+
+async def test_sources_that_every_receiver_takes_are_not_objected_to(cache: TokenCache) -> None:
+    object_to(composed(cache, route("a", MetadataIdentity()), route("public", NoIdentity(), path="/p")))
