@@ -1,0 +1,106 @@
+"""All connections from apps together: how many there may be, and that none is in another's way."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.settings.model import Limits
+from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import Proxied
+from tests.engine.test_downstream import problem
+from tests.engine.wire import (
+    Receiver,
+    Wire,
+    answering,
+    connect,
+    get,
+    ok,
+    turns,
+)
+
+
+async def test_one_connection_too_many(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, limits=Limits(connections=3))
+    apps = [await proxied.connect() for _ in range(3)]
+    for app in apps:
+        app.send(get("/"))
+        assert (await app.response()).status == 200
+    one_more = await proxied.connect()
+    one_more.send(get("/"))
+    answer = await one_more.response()
+    assert answer.status == 503
+    assert answer.one("connection") == "close"
+    assert answer.one("retry-after") == "1"
+    assert problem(answer)["remedy"]
+    await one_more.to_end()
+    assert len(receiver.requests) == 3
+
+    apps[0].close()  # room again
+    await apps[0].gone()
+    await turns(20)
+    assert (await proxied.ask(get("/"))).status == 200
+
+
+async def test_the_refused_do_not_pile_up(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())), limits=Limits(connections=1))
+    await proxied.connect()
+    await turns(20)
+    refused = [await proxied.connect() for _ in range(50)]  # who send nothing, and do not close
+    for wire in refused:
+        assert (await wire.response()).status == 503
+        await wire.to_end()
+    assert proxied.server.front.busy == 1
+
+
+async def test_connections_made_and_dropped_leave_nothing(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    for number in range(30):
+        app = await connect(proxied.port)
+        if number % 3:
+            app.send(get("/")[:number])
+            await turns()
+        if number % 2:
+            app.reset()
+        else:
+            app.close()
+    await _no_connections(proxied)
+    assert not receiver.requests
+
+
+async def _no_connections(proxied: Proxied) -> None:
+    for _ in range(1000):
+        if not proxied.server.front.busy:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"{proxied.server.front.busy} connections are left")
+
+
+async def test_ten_thousand_requests_on_many_connections(receive: Receive, start: Start) -> None:
+    """Not a benchmark: what one connection does must not leak into another."""
+    receiver: Receiver
+
+    async def script(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            wire.received.clear()
+            wire._taken = 0
+            wire.requests.clear()
+            wire.send(ok(request.target.encode()))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+
+    async def client(name: int) -> None:
+        app = await proxied.connect()
+        for number in range(100):
+            target = f"/{name}/{number}"
+            app.send(get(target))
+            assert (await app.response()).body == target.encode()
+            app.received.clear()
+            app._taken = 0
+
+    await asyncio.gather(*(client(name) for name in range(50)))
+    assert len(receiver.connections) <= 50
+    await proxied.settled()

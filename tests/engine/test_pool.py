@@ -1,0 +1,146 @@
+"""The connections to an origin: which are used again, and receivers that cannot be reached."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from proxy.settings.model import Timeouts, Upstream
+from tests.engine.conftest import Receive, Start
+from tests.engine.test_downstream import problem
+from tests.engine.wire import Receiver, Wire, answering, eventually, get, ok, post, turns
+
+
+async def test_connections_are_used_again_the_warmest_first(receive: Receive, start: Start) -> None:
+    gate = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        while True:
+            await wire.request()
+            await gate.wait()
+            wire.send(ok())
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    apps = [await proxied.connect() for _ in range(5)]
+    for app in apps:
+        app.send(get("/"))
+    await eventually(lambda: len(receiver.requests) == 5, "five requests at once")
+    gate.set()
+    for app in apps:
+        await app.response()
+    assert (proxied.pool.live, proxied.pool.idle, len(receiver.connections)) == (5, 5, 5)
+    for _ in range(10):
+        apps[0].send(get("/again"))
+        await apps[0].response()
+    assert len(receiver.connections) == 5
+    again = [sum(r.target == "/again" for r in wire.requests) for wire in receiver.connections]
+    assert sorted(again) == [0, 0, 0, 0, 10]
+
+
+async def test_a_connection_without_work_ends_at_its_deadline(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, timeouts=Timeouts(keepalive=0.3))
+    await proxied.ask(get("/"))
+    await (await receiver.connection()).gone()
+    await proxied.settled(idle=0)
+
+
+# -- receivers that are not there --------------------------------------------------
+
+
+@pytest.fixture
+def unused_port() -> Iterator[int]:
+    """Bound by nobody who listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+async def test_a_receiver_that_refuses(start: Start, unused_port: int) -> None:
+    proxied = await start(unused_port)
+    app = await proxied.connect()
+    for request in (get("/"), post(b""), get("/")):
+        app.send(request)
+        answer = await app.response()
+        assert answer.status == 502
+        assert "connection_refused" in (answer.one("proxy-status") or "")
+        assert problem(answer)["route"] == "receiver"
+    assert proxied.pool.live == 0
+
+
+async def test_a_receiver_whose_name_is_unknown(start: Start) -> None:
+    proxied = await start(1, route={"upstream": Upstream("http", "receiver.invalid", 80)})
+    answer = await proxied.ask(get("/"))
+    assert answer.status == 502
+    assert "dns_error" in (answer.one("proxy-status") or "")
+    assert "receiver.invalid" in str(problem(answer)["detail"])
+
+
+@pytest.fixture
+def blackhole() -> Iterator[int]:
+    """A listener whose backlog is full: the kernel answers no SYN any more."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting = []
+        try:
+            for _ in range(4):
+                client = socket.socket()
+                client.setblocking(False)
+                client.connect_ex(listener.getsockname())
+                waiting.append(client)
+            yield listener.getsockname()[1]
+        finally:
+            for client in waiting:
+                client.close()
+
+
+async def test_a_receiver_that_does_not_accept(start: Start, blackhole: int) -> None:
+    proxied = await start(blackhole, timeouts=Timeouts(connect=0.4))
+    app = await proxied.connect()
+    app.send(post(b"hello"))
+    answer = await app.response()
+    assert answer.status == 504
+    assert "connection_timeout" in (answer.one("proxy-status") or "")
+    problem(answer)
+    assert proxied.pool.live == 0
+
+
+async def test_an_app_that_goes_while_its_receiver_is_being_reached(start: Start, blackhole: int) -> None:
+    proxied = await start(blackhole, timeouts=Timeouts(connect=60))
+    app = await proxied.connect()
+    app.send(get("/"))
+    await asyncio.sleep(0.1)
+    app.close()
+    await eventually(lambda: proxied.server.front.busy == 0, "the connection is still there")
+    assert proxied.pool.live == 0
+
+
+async def test_apps_that_go_at_every_moment_leave_no_connection_without_an_owner(
+    receive: Receive, start: Start
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    for number in range(120):
+        app = await proxied.connect()
+        app.send(get("/"))
+        await turns(number % 12)
+        app.reset()
+    await eventually(lambda: proxied.server.front.busy == 0, "connections are left")
+    await proxied.settled()
+    await eventually(
+        lambda: sum(not wire.ended for wire in receiver.connections) == proxied.pool.idle,
+        "the receiver has connections that no pool knows",
+    )
+
+
+async def test_all_addresses_of_a_name_are_tried(receive: Receive, start: Start) -> None:
+    """`localhost` is ::1 first, where there is one, and nobody listens there."""
+    receiver: Receiver = await receive(answering(ok()))
+    proxied = await start(receiver, route={"upstream": Upstream("http", "localhost", receiver.port)})
+    assert (await proxied.ask(get("/"))).status == 200
+    assert receiver.requests[0].one("host") == f"localhost:{receiver.port}"

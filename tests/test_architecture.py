@@ -1,0 +1,195 @@
+"""The house's rules: imports point one way, policy/ decides and does nothing else, each module has its own tests."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import proxy
+
+PACKAGE = Path(proxy.__file__).parent
+TESTS = Path(__file__).parent
+
+# Each may import what stands before it, and its own. Those of one line do not know each other.
+LAYERS = (
+    ("__init__",),
+    ("errors", "logs"),
+    ("lifecycle",),
+    ("settings",),
+    ("policy",),
+    ("identity",),
+    ("engine",),
+    ("admin", "emulator"),
+    ("generation", "reload"),  # parts of the composition root
+    ("server",),
+    ("demo", "doctor", "wrapper"),
+    ("cli",),
+    ("__main__",),
+)
+# logs.py stands at the bottom beside errors, but is told how to log by the settings' model.
+EXCEPTIONS = {("logs", "proxy.settings.model")}
+LOGS_ARE_FOR = {"logs", "reload", "server", "demo", "doctor", "wrapper", "cli"}
+
+PURE_MAY_NOT = {
+    "asyncio", "concurrent", "contextvars", "datetime", "http", "io", "logging", "multiprocessing", "os", "pathlib",
+    "queue", "random", "requests", "secrets", "selectors", "shutil", "signal", "socket", "ssl", "structlog",
+    "subprocess", "sys", "tempfile", "threading", "time", "urllib", "uvloop", "aiohttp",
+}  # fmt: skip
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    parts = ("proxy", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
+
+
+def part_of(module: str) -> str:
+    """`proxy.engine.http1` -> `engine`; `proxy` -> `__init__`."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def layer_of(module: str) -> int:
+    part = part_of(module)
+    for number, layer in enumerate(LAYERS):
+        if part in layer:
+            return number
+    raise AssertionError(f"{module} has no place in the order of imports")
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, absolute module) of every import, within functions and for type checkers alone included."""
+    module = name_of(path)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            for alias in node.names:
+                # `from proxy.emulator import keys` imports a module, `from proxy.errors import Fault` does not.
+                whole = f"{source}.{alias.name}"
+                yield node.lineno, whole if _is_module(whole) else source
+
+
+def _is_module(name: str) -> bool:
+    place = PACKAGE.parent.joinpath(*name.split("."))
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_point_one_way(path: Path) -> None:
+    module = name_of(path)
+    mine = layer_of(module)
+    for line, imported in imports_of(path):
+        if imported.split(".")[0] != "proxy" or (part_of(module), imported) in EXCEPTIONS:
+            continue
+        where = f"{path.relative_to(PACKAGE.parent)}:{line}: {imported}"
+        if part_of(imported) == "logs":
+            assert part_of(module) in LOGS_ARE_FOR, f"{where}: others use structlog"
+        assert layer_of(imported) < mine or part_of(imported) == part_of(module), (
+            f"{where} is above, or beside"
+        )
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "policy").rglob("*.py")), ids=name_of)
+def test_policy_neither_awaits_nor_asks_the_world(path: Path) -> None:
+    for line, imported in imports_of(path):
+        assert imported.split(".")[0] not in PURE_MAY_NOT, f"{path.name}:{line}: {imported}"
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        assert not isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)
+        if isinstance(node, ast.Name):
+            assert node.id not in ("open", "print", "input", "__import__"), f"{path.name}:{node.lineno}"
+
+
+def test_the_engine_does_not_know_google() -> None:
+    for path in (PACKAGE / "engine").rglob("*.py"):
+        for line, imported in imports_of(path):
+            assert imported.split(".")[0] not in ("google", "requests", "aiohttp"), (
+                f"{path.name}:{line}: {imported}"
+            )
+            assert not imported.startswith("proxy.identity.sources"), f"{path.name}:{line}: {imported}"
+
+
+def _has_code(path: Path) -> bool:
+    """More than a docstring and imports."""
+    return any(
+        not isinstance(node, ast.Import | ast.ImportFrom)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        and not (
+            isinstance(node, ast.Assign)
+            and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        )
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+    )
+
+
+# Covered whole by another's tests: what is only a shape, a table or a way in.
+TESTED_ELSEWHERE = {
+    "proxy.__init__": "its version",
+    "proxy.__main__": "end_to_end: every subprocess starts there",
+}
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if _has_code(path)], ids=name_of)
+def test_each_module_has_tests_of_its_own_name(path: Path) -> None:
+    if name_of(path) in TESTED_ELSEWHERE:
+        return
+    relative = path.relative_to(PACKAGE)
+    stem = "init" if path.name == "__init__.py" else path.stem
+    expected = TESTS / relative.parent / f"test_{stem}.py"
+    assert expected.exists(), f"{expected.relative_to(TESTS.parent)} is missing"
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(done.stdout.split())
+
+
+SLOW = ("aiohttp", "google.auth", "requests", "urllib3", "hypothesis", "pytest")
+
+
+@pytest.mark.parametrize("module", ["proxy.server", "proxy.cli"])
+def test_what_serve_needs_is_quick_to_import(module: str) -> None:
+    loaded = loaded_by(f"import {module}")
+    assert not loaded.intersection(SLOW)
+    assert module in loaded
+
+
+def test_the_command_line_alone_is_quicker_still() -> None:
+    loaded = loaded_by("import proxy.cli")
+    assert not loaded.intersection({"uvloop", "ssl", "asyncio", "pydantic", "proxy.server"})
+
+
+def test_a_start_up_to_readiness_stays_lean(tmp_path: Path) -> None:
+    """Serving with a token of the metadata server or of a file needs none of the heavy libraries either."""
+    token = tmp_path / "token"
+    statement = "; ".join(
+        (
+            "import asyncio, pathlib",
+            "from tests.engine.proxied import make_token, route_to, settings_for",
+            "from proxy.server import Server",
+            f"pathlib.Path({str(token)!r}).write_text(make_token())",
+            f"server = Server(settings_for(route_to(1, {str(token)!r})), {{}})",
+            "loop = asyncio.new_event_loop()",
+            "loop.run_until_complete(server.start())",
+            "loop.run_until_complete(asyncio.sleep(0.2))",
+            "assert server.ready",
+            "loop.run_until_complete(server.stop(0))",
+            "loop.close()",
+        )
+    )
+    assert not loaded_by(statement).intersection(SLOW)
