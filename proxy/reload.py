@@ -42,8 +42,10 @@ class Reloads(Protocol):
 async def keep_reloading(server: Reloads, source: ConfigFile) -> None:
     """Until it is cancelled."""
     asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, asked.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, asked.set)
     watcher = asyncio.ensure_future(_watch(source, asked))
+    watcher.add_done_callback(_tell_of_its_end)
     try:
         while True:
             await asked.wait()
@@ -51,6 +53,7 @@ async def keep_reloading(server: Reloads, source: ConfigFile) -> None:
             await _reload(server, source)
     finally:
         watcher.cancel()
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _reload(server: Reloads, source: ConfigFile) -> None:
@@ -58,10 +61,15 @@ async def _reload(server: Reloads, source: ConfigFile) -> None:
         settings = source.load()
         await server.reload(settings)
     except ProxyError as error:
-        log.warning("reload refused: the settings stay as they are", reason=error.detail, remedy=error.remedy)
+        log.warning("reload refused: the settings stay as they are", reason=error.detail)
     else:
         logs.configure(settings.log)
         log.info("reloaded", file=str(source.path), routes=len(settings.routes))
+
+
+def _tell_of_its_end(watcher: asyncio.Task[None]) -> None:
+    if not watcher.cancelled() and (error := watcher.exception()) is not None:
+        log.warning("the file is not watched any more; SIGHUP still reloads", reason=repr(error))
 
 
 async def _watch(source: ConfigFile, asked: asyncio.Event) -> None:
@@ -69,7 +77,7 @@ async def _watch(source: ConfigFile, asked: asyncio.Event) -> None:
     from watchfiles import awatch  # noqa: PLC0415
 
     seen = source.digest()
-    async for _ in awatch(source.path.parent, recursive=False, rust_timeout=2000, raise_interrupt=False):
+    async for _ in awatch(source.path.parent, recursive=False, rust_timeout=2000):
         digest = source.digest()
         if digest is not None and digest != seen:
             seen = digest

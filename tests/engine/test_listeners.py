@@ -1,0 +1,160 @@
+"""Where apps reach the proxy: ports of both loopback families, and unix sockets that keep others out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from proxy.engine.listeners import Listeners, ListenFailed, peer_uid
+from proxy.settings.model import TcpAddress, UnixAddress
+
+ANY = TcpAddress("localhost", 0)
+
+
+class Greeter(asyncio.Protocol):
+    """Says who it thinks is calling, and closes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")
+        transport.write(str(peer_uid(transport)).encode())
+        transport.close()
+
+
+@pytest.fixture
+async def listeners() -> AsyncIterator[Listeners]:
+    made = Listeners(Greeter)
+    yield made
+    await made.close()
+
+
+async def greeting(address: object) -> str:
+    if isinstance(address, UnixAddress):
+        reader, writer = await asyncio.open_unix_connection(address.path)
+    else:
+        assert isinstance(address, TcpAddress)
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+    said = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return said.decode()
+
+
+@pytest.fixture
+def short(tmp_path: Path) -> Iterator[Path]:
+    """A unix socket's path has 107 octets at the most, and pytest's directories are deep."""
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield Path("run")
+    os.chdir(before)
+
+
+async def test_localhost_is_both_families_on_one_port(listeners: Listeners) -> None:
+    await listeners.listen([ANY])
+    ports = {address.port for address in listeners.bound if isinstance(address, TcpAddress)}
+    hosts = [address.host for address in listeners.bound if isinstance(address, TcpAddress)]
+    assert len(ports) == 1
+    assert hosts in (["127.0.0.1", "::1"], ["127.0.0.1"])
+    for address in listeners.bound:
+        assert await greeting(address) == "None"  # TCP does not tell who calls
+
+
+async def test_a_port_that_another_has_on_ipv6_alone_is_an_error(listeners: Listeners) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        with pytest.raises(ListenFailed) as caught:
+            await listeners.listen([TcpAddress("localhost", taken.getsockname()[1])])
+        assert "in use" in caught.value.detail
+    assert listeners.bound == ()
+
+
+async def test_what_is_asked_for_again_stays_open_and_the_rest_closes(listeners: Listeners) -> None:
+    one, other = TcpAddress("127.0.0.1", 0), TcpAddress("::1", 0)
+    await listeners.listen([one, other])
+    first, second = listeners.bound
+    await listeners.listen([one])
+    assert listeners.bound == (first,)
+    assert await greeting(first) == "None"
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await greeting(second)
+
+
+async def test_what_cannot_be_opened_leaves_all_as_it_was(listeners: Listeners, short: Path) -> None:
+    first = TcpAddress("127.0.0.1", 0)
+    await listeners.listen([first])
+    before = listeners.bound
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ListenFailed):
+        await listeners.listen(
+            [UnixAddress(str(short / "a.sock")), TcpAddress("127.0.0.1", taken.getsockname()[1])]
+        )
+    assert listeners.bound == before
+    assert not (short / "a.sock").exists()
+    assert await greeting(before[0]) == "None"
+
+
+async def test_a_unix_socket_is_its_users_alone_in_a_directory_of_its_own(
+    listeners: Listeners, short: Path
+) -> None:
+    address = UnixAddress(str(short / "proxy.sock"))
+    await listeners.listen([address])
+    assert stat.S_IMODE(short.stat().st_mode) == 0o700
+    assert stat.S_IMODE((short / "proxy.sock").stat().st_mode) == 0o600
+    assert await greeting(address) == str(os.getuid())
+    await listeners.close()
+    assert not (short / "proxy.sock").exists()
+
+
+async def test_where_it_is_checked_who_calls_the_socket_is_open_to_all(
+    listeners: Listeners, short: Path
+) -> None:
+    await listeners.listen([UnixAddress(str(short / "proxy.sock"))], shared=True)
+    assert stat.S_IMODE(short.stat().st_mode) == 0o755
+    assert stat.S_IMODE((short / "proxy.sock").stat().st_mode) == 0o666
+
+
+async def test_what_a_killed_proxy_left_is_replaced(listeners: Listeners, short: Path) -> None:
+    short.mkdir()
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(short / "proxy.sock"))
+    address = UnixAddress(str(short / "proxy.sock"))
+    await listeners.listen([address])
+    assert await greeting(address) == str(os.getuid())
+
+
+async def test_a_socket_that_someone_listens_on_is_not(listeners: Listeners, short: Path) -> None:
+    short.mkdir()
+    with socket.socket(socket.AF_UNIX) as live:
+        live.bind(str(short / "proxy.sock"))
+        live.listen()
+        with pytest.raises(ListenFailed, match="another process listens there"):
+            await listeners.listen([UnixAddress(str(short / "proxy.sock"))])
+    assert (short / "proxy.sock").exists()
+
+
+async def test_a_file_is_not_a_stale_socket(listeners: Listeners, short: Path) -> None:
+    short.mkdir()
+    (short / "proxy.sock").write_text("precious")
+    with pytest.raises(ListenFailed, match="something that is no socket"):
+        await listeners.listen([UnixAddress(str(short / "proxy.sock"))])
+    assert (short / "proxy.sock").read_text() == "precious"
+
+
+async def test_a_successors_socket_is_left_alone(listeners: Listeners, short: Path) -> None:
+    path = short / "proxy.sock"
+    await listeners.listen([UnixAddress(str(path))])
+    path.rename(short / "moved")  # so that the number of its inode stays taken
+    with socket.socket(socket.AF_UNIX) as successor:
+        successor.bind(str(path))
+        await listeners.close()
+        assert path.exists()
+
+
+async def test_a_path_that_is_too_long_is_told(listeners: Listeners, short: Path) -> None:
+    with pytest.raises(ListenFailed) as caught:
+        await listeners.listen([UnixAddress(str(short / ("x" * 120)))])
+    assert caught.value.detail.startswith("cannot listen on unix:")
+    assert caught.value.remedy is not None

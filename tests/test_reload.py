@@ -1,0 +1,185 @@
+"""New settings take over whole or not at all, and nobody loses a request over it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from proxy.errors import ConfigError
+from proxy.reload import ConfigFile, keep_reloading
+from proxy.server import Server
+from proxy.settings.load import load_settings
+from proxy.settings.model import Settings, TcpAddress
+
+PATIENCE = 10.0
+
+
+@asynccontextmanager
+async def receiver(name: str) -> AsyncIterator[int]:
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(float(request.query.get("wait", "0")))
+        return web.Response(text=f"{name}{request.path}")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+def written(path: Path, port: int, *, listen: str = "127.0.0.1:0", extra: str = "") -> Path:
+    """As an editor or `kubectl` does: a new file in place of the old one."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(
+        f"listen: {listen}\nadmin: off\nidentity: none\n"
+        f"routes: [{{name: it, upstream: 'http://127.0.0.1:{port}'}}]\n{extra}"
+    )
+    fresh.replace(path)
+    return path
+
+
+def source_of(path: Path) -> ConfigFile:
+    return ConfigFile(path, lambda: load_settings(str(path), {}))
+
+
+@asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[tuple[Server, str]]:
+    server = Server(source_of(path).load(), {})
+    await server.start()
+    reloading = asyncio.ensure_future(keep_reloading(server, source_of(path)))
+    await asyncio.sleep(0)
+    try:
+        yield server, f"http://{server.addresses[0]}"
+    finally:
+        reloading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reloading
+        await server.stop(drain=1)
+
+
+async def until(server: Server, port: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while server.settings.routes[0].upstream.port != port:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_changed_file_takes_over(tmp_path: Path) -> None:
+    async with receiver("old") as old, receiver("new") as new:
+        path = written(tmp_path / "proxy.yaml", old)
+        async with serving(path) as (server, url), aiohttp.ClientSession() as app:
+            assert await (await app.get(url)).text() == "old/"
+            await asyncio.sleep(0.2)  # for the watch to begin
+            written(path, new)
+            await until(server, new)
+            assert await (await app.get(url)).text() == "new/"
+
+
+async def test_a_config_map_changes_by_a_symlink_beside_the_file(tmp_path: Path) -> None:
+    async with receiver("old") as old, receiver("new") as new:
+        for name, port in (("one", old), ("two", new)):
+            (tmp_path / name).mkdir()
+            written(tmp_path / name / "proxy.yaml", port)
+        (tmp_path / "..data").symlink_to("one")
+        (tmp_path / "proxy.yaml").symlink_to("..data/proxy.yaml")
+        async with serving(tmp_path / "proxy.yaml") as (server, _):
+            await asyncio.sleep(0.2)
+            (tmp_path / "..data_tmp").symlink_to("two")
+            (tmp_path / "..data_tmp").replace(tmp_path / "..data")
+            await until(server, new)
+
+
+async def test_sighup_loads_again_what_has_not_changed(tmp_path: Path) -> None:
+    async with receiver("old") as old, serving(written(tmp_path / "proxy.yaml", old)) as (server, _):
+        before = server.front.gateway
+        os.kill(os.getpid(), signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE):
+            while server.front.gateway is before:
+                await asyncio.sleep(0.01)
+
+
+async def test_a_bad_file_changes_nothing_and_says_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with receiver("old") as old:
+        path = written(tmp_path / "proxy.yaml", old)
+        async with serving(path) as (server, url), aiohttp.ClientSession() as app:
+            before = server.front.gateway
+            written(path, old, extra="rautes: []\n")
+            os.kill(os.getpid(), signal.SIGHUP)
+            said = ""
+            async with asyncio.timeout(PATIENCE):
+                while "reload refused" not in said:
+                    await asyncio.sleep(0.01)
+                    captured = capsys.readouterr()
+                    said += captured.out + captured.err
+            assert "proxy.yaml:5: rautes: unknown key; did you mean" in said
+            assert server.front.gateway is before
+            assert await (await app.get(url)).text() == "old/"
+
+
+async def test_an_exchange_ends_under_the_settings_it_began_with(tmp_path: Path) -> None:
+    async with receiver("old") as old, receiver("new") as new:
+        path = written(tmp_path / "proxy.yaml", old)
+        async with serving(path) as (server, url), aiohttp.ClientSession() as app:
+            slow = asyncio.ensure_future(app.get(f"{url}/slow?wait=0.5"))
+            await asyncio.sleep(0.2)
+            await server.reload(source_of(written(path, new)).load())
+            assert await (await app.get(f"{url}/fast")).text() == "new/fast"
+            assert await (await slow).text() == "old/slow"
+
+
+async def test_listeners_follow_and_one_that_cannot_be_had_refuses_the_whole(tmp_path: Path) -> None:
+    async with receiver("old") as old, receiver("new") as new:
+        path = written(tmp_path / "proxy.yaml", old)
+        async with serving(path) as (server, url), aiohttp.ClientSession() as app:
+            first = server.addresses
+            await server.reload(source_of(written(path, old, listen="['127.0.0.1:0', '[::1]:0']")).load())
+            assert server.addresses[0] == first[0]
+            assert len(server.addresses) == 2
+            taken = Settings(
+                routes=server.settings.routes, listen=(TcpAddress("127.0.0.1", new),), admin=None
+            )
+            with pytest.raises(Exception, match="in use"):
+                await server.reload(taken)
+            assert await (await app.get(url)).text() == "old/"
+            assert len(server.addresses) == 2
+
+
+async def test_no_request_is_lost_over_fifty_reloads_under_load(tmp_path: Path) -> None:
+    async with receiver("one") as one, receiver("two") as two:
+        path = written(tmp_path / "proxy.yaml", one)
+        async with serving(path) as (server, url), aiohttp.ClientSession() as app:
+            done, answers = asyncio.Event(), list[tuple[int, str]]()
+
+            async def load() -> None:
+                while not done.is_set():
+                    async with app.get(url) as answer:
+                        answers.append((answer.status, await answer.text()))
+
+            clients = [asyncio.ensure_future(load()) for _ in range(8)]
+            for turn in range(50):
+                if turn % 5 == 4:
+                    with pytest.raises(ConfigError):
+                        source_of(written(path, one, extra="mistake: 1\n")).load()
+                else:
+                    await server.reload(source_of(written(path, two if turn % 2 else one)).load())
+                seen = len(answers)
+                async with asyncio.timeout(PATIENCE):
+                    while len(answers) < seen + 8:
+                        await asyncio.sleep(0.001)
+            done.set()
+            await asyncio.gather(*clients)
+            assert {status for status, _ in answers} == {200}
+            assert {text for _, text in answers} == {"one/", "two/"}
