@@ -41,10 +41,11 @@ class ExternalAccountSource:
         self._document = document
         self._google = google
         self._service_account = service_account
+        self._found: str | None = service_account
         self._federation = Federation(document, google.sts_endpoint, environ)
 
     def describe(self) -> str:
-        account = f", {self._service_account}" if self._service_account else ""
+        account = f", impersonating {self._found}" if self._found else ""
         return f"{self._federation.describe()}{account}"
 
     def fetch(self, audience: str) -> IdToken:
@@ -70,7 +71,7 @@ class ExternalAccountSource:
         info = self._federation.read()
         url = info.get("service_account_impersonation_url")
         base, email = impersonation(self._document, url) if url else (None, None)
-        account = self._service_account or email
+        account = self._found = self._service_account or email
         if account is None:
             return None
         endpoint = iam_endpoint(self._google.iam_endpoint or base, self._google.universe_domain)

@@ -45,14 +45,13 @@ class GcloudSource:
         return f"gcloud login of {self._found}" if self._found else "gcloud login"
 
     def objection(self, audience: str, host: str) -> TokenError | None:
-        complaint = user.objection(self.describe(), audience, host)
-        if complaint is None:
-            return None
+        if user.objection(self.describe(), self._found, audience, host) is None:
+            return None  # and gcloud need not be asked
         try:
             login = self._login()
         except TokenError:
             return None  # the fetch will say so, better
-        return user.objection(self.describe(), audience, host) if login.is_user else None
+        return user.objection(self.describe(), self._found, audience, host) if login.is_user else None
 
     def fetch(self, audience: str) -> IdToken:
         login = self._login()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import selectors
@@ -16,6 +17,21 @@ from proxy.identity.sources.redaction import redacted
 DEADLINE = 9.5  # seconds: under the cache's ten, so that the error is this one
 MAX_OUTPUT = 64 * 1024  # bytes, of stdout and of stderr
 _TURN = 0.02  # seconds between two looks at whether it has ended
+
+
+_running: set[int] = set()  # process groups
+
+
+@atexit.register
+def _kill_all() -> None:
+    """The threads that wait for them are daemons, and end first."""
+    for group in tuple(_running):
+        _kill(group)
+
+
+def _kill(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
 
 
 class TimedOut(Exception):
@@ -47,12 +63,14 @@ def run(argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = DEA
         env=dict(environ),
         start_new_session=True,
     ) as process:
+        _running.add(process.pid)
         try:
             stdout, stderr = _read(process, end)
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill(process.pid)
             raise
+        finally:
+            _running.discard(process.pid)
     lines = tuple(redacted(line) for line in stderr.decode("utf-8", "replace").splitlines() if line.strip())
     return Ended(process.returncode, stdout.decode("latin-1"), lines)
 

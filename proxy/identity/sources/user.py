@@ -37,7 +37,12 @@ class UserSource:
         return f"login{of} in {self._document.path}"
 
     def objection(self, audience: str, host: str) -> TokenError | None:
-        return objection(self.describe(), audience, host)
+        try:
+            client: object = self._document.read().get("client_id")
+        except TokenError:
+            client = None  # the fetch will say so
+        # A client of one's own (login --client-id-file), which the receiver may well be meant for.
+        return None if client == audience else objection(self.describe(), self._email, audience, host)
 
     def fetch(self, audience: str) -> IdToken:  # noqa: ARG002 -- Google does not ask for it
         info, credentials = self._refreshed()
@@ -113,7 +118,7 @@ class UserSource:
         )
 
 
-def objection(login: str, audience: str, host: str) -> TokenError | None:
+def objection(login: str, email: str | None, audience: str, host: str) -> TokenError | None:
     """Why the receiver at `host` does not take a user's token for a route of `audience`, None where it does or may:
     Cloud Run takes gcloud's client IDs besides its own URL and custom audiences; IAP, functions' front end and
     whatever else looks at `aud` do not.
@@ -126,13 +131,14 @@ def objection(login: str, audience: str, host: str) -> TokenError | None:
         return None
     else:
         who = f"a receiver that checks for {audience} does not take it"
+    yourself = shlex.quote(f"user:{email or 'YOU'}")
     return TokenError(
-        f"the {login} gives a token for gcloud's client ID, whatever the audience: {who}",
+        f"the {login} gives a token for its own client ID, whatever the audience: {who}",
         cause="audience_unsupported",
         fault=Fault.OPERATOR,
         remedy="Impersonate a service account: identity: {type: impersonated, service_account: EMAIL}; "
         "grant it to yourself: gcloud iam service-accounts add-iam-policy-binding EMAIL "
-        f"--member={shlex.quote('user:YOU')} --role=roles/iam.serviceAccountOpenIdTokenCreator",
+        f"--member={yourself} --role=roles/iam.serviceAccountOpenIdTokenCreator",
     )
 
 

@@ -137,7 +137,7 @@ def test_a_config_directory_that_is_a_file_holds_nothing(both: HttpEndpoint, tmp
     [
         ("service_account", CALLER.email, "key file {path} of {email}"),
         ("authorized_user", DEV.email, "login of {email} in {path}"),
-        ("external_account", TARGET.email, "workload identity federation by {path}"),
+        ("external_account", TARGET.email, "workload identity federation by {path}, impersonating {email}"),
         (
             "impersonated_service_account",
             TARGET.email,
@@ -202,7 +202,7 @@ def test_which_receivers_take_it(tmp_path: Path) -> None:
     error = source.objection(client, "app.example.com")
     assert error is not None
     assert error.detail == (
-        f"the login in {path} gives a token for gcloud's client ID, whatever the audience: "
+        f"the login in {path} gives a token for its own client ID, whatever the audience: "
         "IAP takes its own client ID alone"
     )
 

@@ -57,6 +57,9 @@ async def test_from_a_file(google: Google, tmp_path: Path) -> None:
     federated = source(google, tmp_path / "f", config(google, "file", at=str(token)))
     assert federated.describe() == f"workload identity federation by {tmp_path}/f"
     await google.accepts(federated, email=TARGET.email)
+    assert (
+        federated.describe() == f"workload identity federation by {tmp_path}/f, impersonating {TARGET.email}"
+    )
 
 
 async def test_from_a_url(google: Google, tmp_path: Path) -> None:
@@ -131,7 +134,9 @@ async def test_an_executable_that_fails(
 async def test_the_configured_account_goes_before_the_file_s(google: Google, tmp_path: Path) -> None:
     content = config(google, "url", impersonate=LONER.email)
     federated = source(google, tmp_path / "f", content, TARGET.email)
-    assert federated.describe() == f"workload identity federation by {tmp_path}/f, {TARGET.email}"
+    assert (
+        federated.describe() == f"workload identity federation by {tmp_path}/f, impersonating {TARGET.email}"
+    )
     await google.accepts(federated, email=TARGET.email)
 
 

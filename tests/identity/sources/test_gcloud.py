@@ -271,6 +271,7 @@ def test_which_receivers_take_it(
     assert (error is not None) == objects
     if error is not None:
         assert error.detail == (
-            f"the gcloud login of {DEV.email} gives a token for gcloud's client ID, whatever the audience: "
+            f"the gcloud login of {DEV.email} gives a token for its own client ID, whatever the audience: "
             "IAP takes its own client ID alone"
         )
+        assert f"--member=user:{DEV.email} " in (error.remedy or "")

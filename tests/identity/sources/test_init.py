@@ -54,7 +54,7 @@ from proxy.settings.model import (
             ExternalAccountIdentity("/x.json", "t@p"),
             "external_account",
             600.0,
-            "workload identity federation by /x.json, t@p",
+            "workload identity federation by /x.json, impersonating t@p",
         ),
         (
             SignedJwtIdentity("t@p", source=MetadataIdentity()),

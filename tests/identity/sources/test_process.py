@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -87,6 +88,25 @@ def test_output_is_bounded(descriptor: int) -> None:
         python(f"import os\nwhile True: os.write({descriptor}, b'x' * 10000)")
     whole = python(f"import sys; sys.stdout.write('x' * {MAX_OUTPUT})")
     assert len(whole.stdout) == MAX_OUTPUT
+
+
+def test_nothing_outlives_the_proxy(tmp_path: Path) -> None:
+    """A command hangs in its daemon thread while the proxy ends."""
+    pid = tmp_path / "pid"
+    command = (
+        sys.executable,
+        "-Ic",
+        f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)",
+    )
+    script = (
+        "import pathlib, threading, time\n"
+        "from proxy.identity.sources.process import run\n"
+        f"threading.Thread(target=run, args=({command!r}, {{}}), daemon=True).start()\n"
+        f"pid = pathlib.Path({str(pid)!r})\n"
+        "while not (pid.exists() and pid.read_text()): time.sleep(0.01)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=20)
+    assert is_gone(int(pid.read_text()))
 
 
 def test_one_that_cannot_be_started() -> None:

@@ -221,7 +221,7 @@ def test_which_receivers_take_it(tmp_path: Path, audience: str, host: str, says:
         and (
             "audience_unsupported",
             Fault.OPERATOR,
-            f"the login in {tmp_path}/f gives a token for gcloud's client ID, whatever the audience: {says}",
+            f"the login in {tmp_path}/f gives a token for its own client ID, whatever the audience: {says}",
         )
     )
     if error is not None:
@@ -230,6 +230,26 @@ def test_which_receivers_take_it(tmp_path: Path, audience: str, host: str, says:
             "yourself: gcloud iam service-accounts add-iam-policy-binding EMAIL --member=user:YOU "
             "--role=roles/iam.serviceAccountOpenIdTokenCreator"
         )
+
+
+def test_a_receiver_that_is_meant_for_this_very_client(tmp_path: Path) -> None:
+    """Gcloud auth application-default login --client-id-file: IAP can be told to take such a client's tokens."""
+    assert source(tmp_path / "f").objection(LOGIN["client_id"], "app.example.com") is None
+
+
+def test_a_file_that_is_missing_is_no_objection_s_affair(tmp_path: Path) -> None:
+    login = UserSource(CredentialFile(str(tmp_path / "f")))
+    assert login.objection("https://a", "x.run.app") is None
+    assert login.objection("1-a.apps.googleusercontent.com", "x.run.app") is not None
+
+
+def test_whose_name_goes_into_the_remedy(http_endpoint: Serve, tmp_path: Path) -> None:
+    server = http_endpoint(lambda _: answers(email=DEV.email))
+    login = source(tmp_path / "f", server.url)
+    login.fetch("https://a")
+    error = login.objection("1-a.apps.googleusercontent.com", "app.example.com")
+    assert error is not None
+    assert f"--member=user:{DEV.email} " in (error.remedy or "")
 
 
 async def test_two_fetches_at_once(google: Google, tmp_path: Path) -> None:
