@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 
 from proxy.errors import ConfigError
@@ -109,22 +110,19 @@ async def test_sighup_loads_again_what_has_not_changed(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_a_bad_file_changes_nothing_and_says_why(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
     async with receiver("old") as old:
         path = written(tmp_path / "proxy.yaml", old)
         async with serving(path) as (server, url), aiohttp.ClientSession() as app:
             before = server.front.gateway
             written(path, old, extra="rautes: []\n")
-            os.kill(os.getpid(), signal.SIGHUP)
-            said = ""
-            async with asyncio.timeout(PATIENCE):
-                while "reload refused" not in said:
-                    await asyncio.sleep(0.01)
-                    captured = capsys.readouterr()
-                    said += captured.out + captured.err
-            assert "proxy.yaml:5: rautes: unknown key; did you mean" in said
+            with structlog.testing.capture_logs() as logged:
+                os.kill(os.getpid(), signal.SIGHUP)
+                async with asyncio.timeout(PATIENCE):
+                    while not any("reload refused" in line["event"] for line in logged):
+                        await asyncio.sleep(0.01)
+            (refused,) = [line for line in logged if "reload refused" in line["event"]][:1]
+            assert refused["reason"].endswith('proxy.yaml:5: rautes: unknown key; did you mean "routes"?')
             assert server.front.gateway is before
             assert await (await app.get(url)).text() == "old/"
 
