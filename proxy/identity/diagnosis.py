@@ -127,7 +127,7 @@ class _Case:
         return {
             "route": self.route.name,
             "status": str(self.status),
-            "host": self.upstream.host,
+            "host": self.upstream.authority,
             "origin": self.upstream.origin,
             "header": self.header.value,
             "audience": self.audience,
@@ -136,7 +136,7 @@ class _Case:
             "email": email,
             "caller": email if told == email else "the caller",
             "service_account": "EMAIL" if is_user else email,
-            "what": self.upstream.host if self.own.kind == "other" else resource.name,
+            "what": self.upstream.authority if self.own.kind == "other" else resource.name,
             "clock": _clock(self.skew) if self.skew is not None else "this machine's clock may be wrong",
             "expected": self.expected or "CLIENT_ID",
             "function_url": f"{self.upstream.origin}/{self.own.name}",
