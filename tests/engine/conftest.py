@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -31,6 +32,15 @@ def token_file(tmp_path: Path, token: str) -> Path:
     path = tmp_path / "token"
     path.write_text(token)
     return path
+
+
+@pytest.fixture(autouse=True)
+async def unhandled() -> AsyncIterator[list[dict[str, Any]]]:
+    """The engine lives in callbacks, whose exceptions no test would see: any of them fails the test."""
+    caught: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: caught.append(context))
+    yield caught
+    assert not caught, caught
 
 
 Receive = Callable[..., Awaitable[Receiver]]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from blockbuster import BlockingError
 
 from proxy.engine.hangups import Hangups
 from tests.engine.conftest import Receive
-from tests.engine.wire import PATIENCE, Receiver, Wire, connect
+from tests.engine.wire import PATIENCE, Receiver, Wire, connect, eventually
 
 
 class Held:
@@ -71,5 +74,32 @@ async def test_a_closing_connection_is_not_asked(receive: Receive) -> None:
     await near.gone()
     await asyncio.sleep(0.4)
     assert not held.noticed.is_set()
+    hangups.close()
+    near.close()
+
+
+async def test_a_blocking_call_on_the_loop_would_not_go_unseen(
+    receive: Receive, unhandled: list[dict[str, Any]]
+) -> None:
+    """Uvloop's own calls are in C, and the engine's are seen all the same."""
+
+    class Sleepy(Held):
+        @property
+        def transport(self) -> asyncio.Transport:
+            if asyncio.current_task() is None:  # in a callback of the engine's
+                time.sleep(0)
+            return self.real
+
+        @transport.setter
+        def transport(self, real: asyncio.Transport) -> None:
+            self.real = real
+
+    near, far = await _pair(await receive(_silent))
+    hangups = Hangups()
+    hangups.watch(Sleepy(far.transport))
+    await eventually(lambda: bool(unhandled), "it went unseen")
+    (context,) = unhandled
+    assert isinstance(context["exception"], BlockingError)
+    unhandled.clear()
     hangups.close()
     near.close()
