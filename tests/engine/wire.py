@@ -196,6 +196,12 @@ class Wire(asyncio.Protocol):
         self._taken += count
         return taken
 
+    def forget(self) -> None:
+        """What has been read is of no more use: a long test keeps a short record."""
+        del self.received[: self._taken]
+        self._taken = 0
+        self.requests.clear()
+
     @property
     def unread(self) -> bytes:
         return bytes(self.received[self._taken :])
