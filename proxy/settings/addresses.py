@@ -1,8 +1,9 @@
-"""Hosts and listen addresses: `localhost:8080`, `127.0.0.1:0`, `[::1]:80`, `unix:/run/proxy.sock`."""
+"""Hosts and listen addresses: `localhost:8080`, `127.0.0.1:0`, `[::1]:80`, `unix:/run/proxy.sock`, `unix:~/proxy.sock`."""
 
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 from typing import Final, TypeAlias
 
@@ -84,10 +85,14 @@ def is_loopback(host: str) -> bool:
 def overlap(one: Address, other: Address) -> bool:
     """Whether the two cannot both be listened on. Port 0 is never taken; `localhost` is both loopback addresses."""
     if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
-        return one == other
+        return _file(one) == _file(other) is not None
     if one.port != other.port or one.port == 0:
         return False
     return one.host == other.host or bool(_bound(one.host) & _bound(other.host))
+
+
+def _file(address: Address) -> str | None:
+    return posixpath.normpath(address.path) if isinstance(address, UnixAddress) else None
 
 
 def _bound(host: str) -> frozenset[str]:
@@ -107,15 +112,17 @@ def port(value: str, *, lowest: int) -> int:
 
 
 def listen_address(value: object) -> Address:
-    """Port 0 lets the kernel choose. A port without a host would mean every interface, so it is refused."""
+    """Port 0 lets the kernel choose. A port without a host would mean every interface, so it is refused. A unix
+    socket's path may begin with `~`, which is still to be made a path of the file system.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - pydantic collects ValueError
     string = text(value)
     if string.startswith("unix:"):
         path = string.removeprefix("unix:")
-        if not path.startswith("/") or not path.isprintable():
+        if not path.startswith(("/", "~/")) or path.endswith("/") or not path.isprintable():
             raise ValueError(
-                f"must be an absolute path, such as unix:/run/idtoken-proxy.sock, not {shown(string)}"
+                f"must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not {shown(string)}"
             )
         return UnixAddress(path)
     if re.fullmatch(r":?[0-9]{1,5}", string):

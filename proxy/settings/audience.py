@@ -14,6 +14,13 @@ def is_function(upstream: Upstream) -> bool:
     return upstream.host.endswith(".cloudfunctions.net")
 
 
+def signed_jwt_audience(upstream: Upstream) -> str:
+    """What IAP looks for in a JWT that a service account has signed: the protected URL, or all under it.
+    https://cloud.google.com/iap/docs/authentication-howto#authenticate_with_a_self-signed_jwt
+    """
+    return f"{upstream.origin}/*"
+
+
 def derived_audience(upstream: Upstream) -> str:
     """ValueError where it cannot be told."""
     if upstream.host.endswith(".run.app") or is_loopback(upstream.host):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 
 from proxy.settings.addresses import is_loopback, overlap
-from proxy.settings.audience import derived_audience
-from proxy.settings.document import Document, RouteEntry
-from proxy.settings.identities import Nobody
+from proxy.settings.audience import derived_audience, signed_jwt_audience
+from proxy.settings.document import Document, Guard, RouteEntry
+from proxy.settings.identities import Identity, Nobody, SignedJwt
 from proxy.settings.mistakes import Location, Mistake
-from proxy.settings.model import Address, TcpAddress
+from proxy.settings.model import Address, TcpAddress, UnixAddress
 from proxy.settings.names import is_iap_client, url_variable
 
 # Set by `idtoken-proxy run` beside the routes' own.
 _RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"
+_LONGEST_SOCKET = 107  # octets: sun_path holds 108 with its end (unix(7))
 
 
 def contradictions(
@@ -23,23 +25,37 @@ def contradictions(
     """`routes` by their position in the file; `file_path` makes a path of the configuration one of the file system."""
     if not routes:
         yield ("routes",), "must not be empty; a route has at least a name and an upstream"
-    yield from _listeners(document)
+    yield from _listeners(document, file_path)
+    yield from _guard(document.guard, document.listen)
+    if document.identity is not None:
+        yield from _identity(document.identity, ("identity",))
     yield from _names(routes)
     yield from _matches(routes)
     for index, route in routes.items():
+        if route.identity is not None:
+            yield from _identity(route.identity, ("routes", index, "identity"))
         yield from _audience(document, route, ("routes", index))
     if document.tls.ca_file is not None:
         yield from _certificates(file_path(document.tls.ca_file))
 
 
-def _listeners(document: Document) -> Iterator[Mistake]:
+def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[Mistake]:
     places: list[tuple[Location, Address]] = [(("listen", i), a) for i, a in enumerate(document.listen)]
     if document.admin is not None:
         places.append((("admin",), document.admin))
+    places = [
+        (at, UnixAddress(file_path(address.path)) if isinstance(address, UnixAddress) else address)
+        for at, address in places
+    ]
     for index, (location, address) in enumerate(places):
-        if not isinstance(address, TcpAddress):
-            continue
-        if not document.allow_remote and not is_loopback(address.host):
+        if isinstance(address, UnixAddress):
+            size = len(os.fsencode(address.path))
+            if size > _LONGEST_SOCKET:
+                yield (
+                    location,
+                    f"a socket's path may be {_LONGEST_SOCKET} bytes long, and this one has {size}; choose a shorter one",
+                )
+        elif not document.allow_remote and not is_loopback(address.host):
             yield (
                 location,
                 (
@@ -49,7 +65,45 @@ def _listeners(document: Document) -> Iterator[Mistake]:
             )
         before = next((place for place, other in places[:index] if overlap(address, other)), None)
         if before is not None:
-            yield location, f"{address} is already taken by {before[0]}; choose another port"
+            other = "port" if isinstance(address, TcpAddress) else "path"
+            yield location, f"{address} is already taken by {before[0]}; choose another {other}"
+
+
+def _guard(guard: Guard, listen: list[Address]) -> Iterator[Mistake]:
+    ports = [address for address in listen if isinstance(address, TcpAddress)]
+    if guard.allowed_uids is not None and len(ports) == len(listen):
+        yield (
+            ("guard", "allowed_uids"),
+            (
+                "has no use without a unix: listener, since a TCP port cannot tell users apart; write "
+                "listen: unix:/run/idtoken-proxy/proxy.sock"
+            ),
+        )
+    elif guard.allowed_uids is not None and ports:
+        yield (
+            ("guard", "allowed_uids"),
+            (
+                f"does not guard {ports[0]}: a TCP port cannot tell users apart, and any of them can reach it; listen "
+                "on unix: sockets alone, or have callers send a secret (caller_token_file) in place of this"
+            ),
+        )
+    if guard.caller_token_file is None and "caller_token_header" in guard.model_fields_set:
+        yield (
+            ("guard", "caller_token_header"),
+            "has no use without caller_token_file, which holds the secret; add it, or remove this key",
+        )
+
+
+def _identity(identity: Identity, location: Location) -> Iterator[Mistake]:
+    if (
+        isinstance(identity, SignedJwt)
+        and identity.key_file is not None
+        and "source" in identity.model_fields_set
+    ):
+        yield (
+            (*location, "source"),
+            "has no use beside key_file: with its key at hand, nobody is asked to sign; remove one of the two",
+        )
 
 
 def _names(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
@@ -93,7 +147,11 @@ def _matches(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
 
 def _audience(document: Document, route: RouteEntry, location: Location) -> Iterator[Mistake]:
     here = (*location, "audience")
-    if isinstance(route.identity or document.identity, Nobody):
+    identity = route.identity or document.identity
+    if isinstance(identity, SignedJwt):
+        yield from _signed_jwt(route, location)
+        return
+    if isinstance(identity, Nobody):
         if route.audience is not None:
             yield (
                 here,
@@ -110,6 +168,25 @@ def _audience(document: Document, route: RouteEntry, location: Location) -> Iter
             (*location, "token_header"),
             (
                 "is not read by IAP, whose client ID is this route's audience: IAP reads Authorization and "
+                "Proxy-Authorization only; write one of them, or auto"
+            ),
+        )
+
+
+def _signed_jwt(route: RouteEntry, location: Location) -> Iterator[Mistake]:
+    if route.audience is not None and is_iap_client(route.audience):
+        yield (
+            (*location, "audience"),
+            (
+                "is an OAuth client ID, for which IAP takes an ID token alone; for a signed JWT write the protected URL, "
+                f"such as {signed_jwt_audience(route.upstream)}, or leave it out"
+            ),
+        )
+    if route.token_header == "X-Serverless-Authorization":  # noqa: S105
+        yield (
+            (*location, "token_header"),
+            (
+                "is not read by IAP, for which this route's JWT is signed: IAP reads Authorization and "
                 "Proxy-Authorization only; write one of them, or auto"
             ),
         )

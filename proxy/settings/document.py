@@ -15,6 +15,7 @@ from proxy.settings.identities import BY_TYPE, Identity, Path
 
 _TIMEOUTS = model.Timeouts()
 _LIMITS = model.Limits()
+_GUARD = model.GuardSettings()
 _LOG = model.LogSettings()
 _STRING: dict[str, Any] = {"type": "string", "minLength": 1}
 
@@ -74,6 +75,10 @@ HostPort: TypeAlias = Annotated[str, PlainValidator(addresses.host_and_port), Wi
 RouteName: TypeAlias = Annotated[str, PlainValidator(names.route_name), _pattern(names.ROUTE_NAME)]
 Method: TypeAlias = Annotated[
     str, PlainValidator(names.method), _pattern(f"(?!CONNECT$|TRACE$){names.METHOD}")
+]
+HeaderName: TypeAlias = Annotated[str, PlainValidator(names.header), _pattern(names.HEADER)]
+Uid: TypeAlias = Annotated[
+    int, PlainValidator(values.uid), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 2})
 ]
 Audience: TypeAlias = Annotated[str, PlainValidator(names.audience), _pattern("[!-~]+")]
 
@@ -162,6 +167,18 @@ class Guard(Entry):
         default=[], description="Added to localhost, *.localhost, 127.0.0.1, [::1] and every match.host."
     )
     allowed_origins: list[PageOrigin] = Field(default=[], description="Web pages that may send requests.")
+    allowed_uids: list[Uid] | None = Field(
+        default=None,
+        min_length=1,
+        description="The users who may use the unix sockets; default whoever runs the proxy.",
+    )
+    caller_token_file: Path | None = Field(
+        default=None,
+        description="Holds a secret that every request must carry; relative to this file's directory.",
+    )
+    caller_token_header: HeaderName = Field(
+        default=_GUARD.caller_token_header, description="Where requests carry it."
+    )
 
 
 class Tls(Entry):
@@ -211,12 +228,12 @@ class Document(Entry):
         WithJsonSchema({"anyOf": [_STRING, {"type": "array", "items": _STRING, "minItems": 1}]}),
     ] = Field(
         default=[model.TcpAddress("localhost", 8080)],
-        description="HOST:PORT, or a list. Loopback only, unless allow_remote: true.",
+        description="HOST:PORT, unix:PATH, or a list. Loopback only, unless allow_remote: true.",
         json_schema_extra=_default("localhost:8080"),
     )
     admin: Admin = Field(
         default=model.TcpAddress("localhost", 9090),
-        description="Health, metrics and status page: HOST:PORT, or off.",
+        description="Health and status: HOST:PORT, unix:PATH, or off.",
         json_schema_extra=_default("localhost:9090"),
     )
     allow_remote: bool = Field(

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 from proxy.settings import names
 from proxy.settings.entry import Entry
 from proxy.settings.mistakes import nearest
-from proxy.settings.values import printable, shown
+from proxy.settings.values import argument, printable, shown
 
 Path: TypeAlias = Annotated[
     str, PlainValidator(printable), WithJsonSchema({"type": "string", "minLength": 1})
@@ -18,6 +18,12 @@ Account: TypeAlias = Annotated[
     str,
     PlainValidator(names.account),
     WithJsonSchema({"type": "string", "pattern": rf"^({names.ACCOUNT}|[0-9]+)$"}),
+]
+Email: TypeAlias = Annotated[
+    str, PlainValidator(names.email), WithJsonSchema({"type": "string", "pattern": f"^{names.ACCOUNT}$"})
+]
+Argument: TypeAlias = Annotated[
+    str, PlainValidator(argument), WithJsonSchema({"type": "string", "minLength": 1})
 ]
 MetadataAccount: TypeAlias = Annotated[
     str,
@@ -80,7 +86,7 @@ class Impersonated(Entry):
     type: Literal["impersonated"]
     service_account: Account = Field(description="Whose token it is.")
     delegates: list[Account] = Field(default=[], description="The chain of accounts between source and it.")
-    source: Identity = Field(default=Auto(type="auto"), description="Who asks.")
+    source: Source = Field(default=Auto(type="auto"), description="Who asks.")
 
 
 class ExternalAccount(Entry):
@@ -97,9 +103,21 @@ class Command(Entry):
     """A command that prints an ID token."""
 
     type: Literal["command"]
-    argv: list[Path] = Field(
+    argv: list[Argument] = Field(
         min_length=1, description="The program and its arguments; {audience} is replaced."
     )
+
+
+class SignedJwt(Entry):
+    """A JWT that a service account signs: for IAP with Google's managed OAuth client."""
+
+    type: Literal["signed_jwt"]
+    service_account: Email = Field(description="Who signs, and who calls.")
+    key_file: Path | None = Field(
+        default=None,
+        description="Its JSON key, which signs here; relative to this file's directory. Left out: Google signs.",
+    )
+    source: Source = Field(default=Auto(type="auto"), description="Who asks Google to sign.")
 
 
 BY_TYPE: dict[str, type[Entry]] = {
@@ -113,8 +131,13 @@ BY_TYPE: dict[str, type[Entry]] = {
     "external_account": ExternalAccount,
     "file": File,
     "command": Command,
+    "signed_jwt": SignedJwt,
 }
 WORDS = ("auto", "none", "metadata", "user", "gcloud")  # those that need no other key
+
+
+# Those that have access tokens, with which another account's tokens can be asked for.
+SOURCES = ("auto", "metadata", "service_account", "user", "gcloud", "impersonated", "external_account")
 
 
 def _from_word(value: Any) -> Any:
@@ -127,6 +150,19 @@ def _from_word(value: Any) -> Any:
     return {"type": value}
 
 
+def _source_from_word(value: Any) -> Any:
+    value = _from_word(value)
+    kind = value.get("type") if isinstance(value, dict) else None
+    if isinstance(kind, str) and kind in BY_TYPE and kind not in SOURCES:
+        raise ValueError(f"{kind} cannot ask for another account's tokens; use {', '.join(SOURCES)}")
+    return value
+
+
+Source: TypeAlias = Annotated[
+    Auto | Metadata | ServiceAccount | User | Gcloud | Impersonated | ExternalAccount,
+    Field(discriminator="type"),
+    BeforeValidator(_source_from_word),
+]
 Identity: TypeAlias = Annotated[
     Auto
     | Nobody
@@ -137,8 +173,10 @@ Identity: TypeAlias = Annotated[
     | Impersonated
     | ExternalAccount
     | File
-    | Command,
+    | Command
+    | SignedJwt,
     Field(discriminator="type"),
     BeforeValidator(_from_word),
 ]
 Impersonated.model_rebuild()
+SignedJwt.model_rebuild()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import assert_never
 
 from proxy.settings import identities, model
-from proxy.settings.audience import derived_audience
-from proxy.settings.document import Document, Google, RouteEntry
+from proxy.settings.audience import derived_audience, signed_jwt_audience
+from proxy.settings.document import Document, Google, Guard, RouteEntry
 
 
 def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settings:
@@ -18,12 +18,12 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
     ca_file = document.tls.ca_file
     return model.Settings(
         routes=tuple(_route(route, timeouts, identity, file_path) for route in document.routes),
-        listen=tuple(document.listen),
-        admin=document.admin,
+        listen=tuple(_address(address, file_path) for address in document.listen),
+        admin=None if document.admin is None else _address(document.admin, file_path),
         allow_remote=document.allow_remote,
         timeouts=timeouts,
         limits=model.Limits(**document.limits.model_dump()),
-        guard=model.GuardSettings(tuple(document.guard.allowed_hosts), tuple(document.guard.allowed_origins)),
+        guard=_guard(document.guard, file_path),
         ca_file=None if ca_file is None else file_path(ca_file),
         rewrite=model.Rewrite(**document.rewrite.model_dump()),
         google=_google(document.google),
@@ -36,11 +36,10 @@ def _route(
     route: RouteEntry, timeouts: model.Timeouts, default: identities.Identity, file_path: Callable[[str], str]
 ) -> model.Route:
     identity = route.identity or default
-    public = isinstance(identity, identities.Nobody)
     return model.Route(
         name=route.name,
         upstream=route.upstream,
-        audience=None if public else route.audience or derived_audience(route.upstream),
+        audience=_audience(route, identity),
         identity=_identity(identity, file_path),
         host=route.match.host,
         path=route.match.path,
@@ -48,6 +47,31 @@ def _route(
         token_header=model.TokenHeader(route.token_header),
         methods=None if route.methods is None else frozenset(route.methods),
         timeouts=dataclasses.replace(timeouts, **route.timeouts.model_dump(exclude_unset=True)),
+    )
+
+
+def _audience(route: RouteEntry, identity: identities.Identity) -> str | None:
+    match identity:
+        case identities.Nobody():
+            return None
+        case identities.SignedJwt():
+            return route.audience or signed_jwt_audience(route.upstream)
+        case _:
+            return route.audience or derived_audience(route.upstream)
+
+
+def _address(address: model.Address, file_path: Callable[[str], str]) -> model.Address:
+    return model.UnixAddress(file_path(address.path)) if isinstance(address, model.UnixAddress) else address
+
+
+def _guard(guard: Guard, file_path: Callable[[str], str]) -> model.GuardSettings:
+    secret = guard.caller_token_file
+    return model.GuardSettings(
+        tuple(guard.allowed_hosts),
+        tuple(guard.allowed_origins),
+        None if guard.allowed_uids is None else frozenset(guard.allowed_uids),
+        None if secret is None else file_path(secret),
+        guard.caller_token_header,
     )
 
 
@@ -78,5 +102,9 @@ def _identity(identity: identities.Identity, file_path: Callable[[str], str]) ->
             return model.ExternalAccountIdentity(file_path(identity.config_file), identity.service_account)
         case identities.Command():
             return model.CommandIdentity(tuple(identity.argv))
+        case identities.SignedJwt():
+            key_file = None if identity.key_file is None else file_path(identity.key_file)
+            source = _identity(identity.source, file_path)
+            return model.SignedJwtIdentity(identity.service_account, key_file, source)
         case _:
             assert_never(identity)

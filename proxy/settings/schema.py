@@ -45,6 +45,7 @@ def _property(schema: dict[str, Any], *, optional: bool) -> dict[str, Any]:
 
 def _value(schema: dict[str, Any]) -> dict[str, Any]:
     """With the forms that pydantic does not know of: `${NAME}` for any value, a word for an identity."""
+    kinds = schema.get("discriminator", {}).get("mapping", {})
     schema = _untitled(schema)
     if "anyOf" in schema:
         forms = [form for choice in schema["anyOf"] for form in _forms(choice)]
@@ -52,7 +53,8 @@ def _value(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("type") == "array":
         return {**schema, "items": _value(schema["items"])}
     if "oneOf" in schema:
-        return {"anyOf": [{"enum": list(WORDS)}, *schema["oneOf"], REFERENCE]}
+        words = [word for word in WORDS if word in kinds]
+        return {"anyOf": [{"enum": words}, *schema["oneOf"], REFERENCE]}
     if "$ref" in schema or "const" in schema or schema == NULL or set(schema) == {"type", "minLength"}:
         return schema
     return {"anyOf": [schema, REFERENCE]}

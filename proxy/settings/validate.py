@@ -148,6 +148,8 @@ def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool
     """Whether a contradiction may only come of a key that is itself in doubt."""
     if location[0] in ("listen", "admin"):
         return bool(doubts & {"listen", "admin", "allow_remote"})
+    if location[0] == "guard":
+        return bool(doubts & {"listen", "guard"})
     if location[-1] in ("audience", "token_header"):
         return "identity" in doubts or bool(_keys(location[:2], wrong, RouteEntry) & _OF_AUDIENCE)
     return location == ("routes",) and "routes" in doubts

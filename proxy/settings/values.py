@@ -51,6 +51,13 @@ def printable(value: object) -> str:
     return string
 
 
+def argument(value: object) -> str:
+    """One of a command's; between { } and [ ], YAML reads {audience} as a mapping."""
+    if isinstance(value, dict):
+        raise ValueError('must be a string, not a mapping; put it in quotes, as in "{audience}"')  # noqa: TRY004
+    return printable(value)
+
+
 def duration(value: object) -> float:
     """Seconds: `1h30m`, `5s`, `500ms`; a bare number is seconds. Over 0 and at most 7 days."""
     seconds = _seconds(value)
@@ -100,4 +107,11 @@ def header_bytes(value: object) -> int:
 def connections(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
         raise ValueError(f"must be a whole number from 1 to 1000000, not {shown(value)}")
+    return value
+
+
+def uid(value: object) -> int:
+    """A user's number; 2**32 - 1 is -1, which is nobody."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32 - 1:
+        raise ValueError(f"must be a user's number (id -u NAME), not {shown(value)}")
     return value

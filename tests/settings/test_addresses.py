@@ -25,6 +25,7 @@ from proxy.settings.model import TcpAddress, UnixAddress
         ("[0:0:0:0:0:0:0:1]:80", TcpAddress("::1", 80)),
         ("0.0.0.0:80", TcpAddress("0.0.0.0", 80)),
         ("unix:/run/proxy.sock", UnixAddress("/run/proxy.sock")),
+        ("unix:~/a b.sock", UnixAddress("~/a b.sock")),
     ],
 )
 def test_listen_addresses(written: str, address: object) -> None:
@@ -48,9 +49,20 @@ def test_listen_addresses(written: str, address: object) -> None:
         ("[fe80::1%eth0]:80", '"[fe80::1%eth0]" names a network interface, which has no place here'),
         (
             "unix:run.sock",
-            'must be an absolute path, such as unix:/run/idtoken-proxy.sock, not "unix:run.sock"',
+            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:run.sock"',
         ),
-        ("unix:/a\nb", 'must be an absolute path, such as unix:/run/idtoken-proxy.sock, not "unix:/a?b"'),
+        (
+            "unix:/a\nb",
+            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:/a?b"',
+        ),
+        (
+            "unix:/run/",
+            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:/run/"',
+        ),
+        (
+            "unix:~me/a.sock",
+            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:~me/a.sock"',
+        ),
         ("", '"" is no host name; write one such as example.com or localhost'),
         (True, "must be a string, not true; put it in quotes"),
         (None, "must be a string, not nothing; write one value"),
@@ -183,6 +195,7 @@ def test_what_is_not_link_local(host: str) -> None:
         ("a.example:1", "a.example:1", True),
         ("unix:/a", "unix:/a", True),
         ("unix:/a", "unix:/b", False),
+        ("unix:/a", "unix:/b/../a", True),
         ("unix:/a", "localhost:1", False),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from proxy.settings.model import TcpAddress, UnixAddress
 from tests.settings.told import ROUTE, settings, told
 
 REACHABLE = (
@@ -84,6 +85,92 @@ def test_listeners_may_not_clash_with_each_other_nor_with_a_default() -> None:
         "proxy.yaml: admin: localhost:9090 is already taken by listen; choose another port"
     ]
     assert told(f"{ROUTE}listen: localhost:9090\nadmin: off") == []
+
+
+# -- unix sockets and who may use them ----------------------------------------
+
+
+def test_unix_sockets_may_be_listened_on_beside_ports() -> None:
+    text = f"{ROUTE}listen: [unix:/run/a.sock, 'unix:${{DIR}}/b.sock', localhost:1]\nadmin: unix:~/c.sock\n"
+    found = settings(text, {"DIR": "/d", "HOME": "/home/me"})
+    assert [str(address) for address in (*found.listen, found.admin)] == [
+        "unix:/run/a.sock",
+        "unix:/d/b.sock",
+        "localhost:1",
+        "unix:/home/me/c.sock",
+    ]
+    listeners = {"IDTOKEN_PROXY_LISTEN": "unix:/a.sock, localhost:1", "IDTOKEN_PROXY_ADMIN": "unix:/b.sock"}
+    found = settings(ROUTE, listeners)
+    assert (found.listen, found.admin) == (
+        (UnixAddress("/a.sock"), TcpAddress("localhost", 1)),
+        UnixAddress("/b.sock"),
+    )
+
+
+def test_a_sockets_path_fits_into_its_address() -> None:
+    home = "/home/" + "m" * 90
+    assert told(f"{ROUTE}listen: unix:~/{'s' * 10}", {"HOME": home}) == []
+    assert told(f"{ROUTE}listen:\n- localhost:1\n- unix:~/{'s' * 9}é", {"HOME": home}) == [
+        "proxy.yaml:4: listen[1]: a socket's path may be 107 bytes long, and this one has 108; choose a shorter one"
+    ]
+    assert told(f"{ROUTE}admin: unix:/{'s' * 107}") == [
+        "proxy.yaml:2: admin: a socket's path may be 107 bytes long, and this one has 108; choose a shorter one"
+    ]
+
+
+def test_one_path_cannot_be_listened_on_twice() -> None:
+    text = f"{ROUTE}listen:\n- unix:/run/a.sock\n- unix:/run/./a.sock\nadmin: unix:~/a.sock\n"
+    assert told(text, {"HOME": "/run"}) == [
+        "proxy.yaml:4: listen[1]: unix:/run/./a.sock is already taken by listen; choose another path",
+        "proxy.yaml:5: admin: unix:/run/a.sock is already taken by listen; choose another path",
+    ]
+
+
+def test_users_are_told_apart_on_unix_sockets_alone() -> None:
+    users = "guard: {allowed_uids: [0, 1000]}\n"
+    found = settings(f"{ROUTE}{users}listen: [unix:/run/a.sock, unix:/run/b.sock]\nadmin: localhost:1\n")
+    assert found.guard.allowed_uids == frozenset({0, 1000})
+    no_socket = (
+        "proxy.yaml:2: guard.allowed_uids: has no use without a unix: listener, since a TCP port cannot tell users "
+        "apart; write listen: unix:/run/idtoken-proxy/proxy.sock"
+    )
+    assert told(ROUTE + users) == [no_socket]
+    assert told(f"{ROUTE}{users}listen: localhost:1\nadmin: unix:/run/a.sock") == [no_socket]
+    assert told(f"{ROUTE}{users}listen: [unix:/run/a.sock, localhost:1, localhost:2]") == [
+        (
+            "proxy.yaml:2: guard.allowed_uids: does not guard localhost:1: a TCP port cannot tell users apart, and any "
+            "of them can reach it; listen on unix: sockets alone, or have callers send a secret (caller_token_file) in "
+            "place of this"
+        )
+    ]
+
+
+def test_a_listener_in_doubt_may_be_the_socket_that_is_asked_for() -> None:
+    assert told(ROUTE + "guard: {allowed_uids: [0]}\nlisten: unix:a") == [
+        'proxy.yaml:3: listen: must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a"'
+    ]
+
+
+def test_a_callers_secret_comes_from_a_file_and_in_a_header() -> None:
+    found = settings(ROUTE + "guard: {caller_token_file: /run/secrets/caller}").guard
+    assert (found.caller_token_file, found.caller_token_header) == (
+        "/run/secrets/caller",
+        "X-Idtoken-Proxy-Caller",
+    )
+    found = settings(ROUTE + "guard: {caller_token_file: ~/caller, caller_token_header: X-Mine}").guard
+    assert found.caller_token_header == "X-Mine"
+
+
+def test_a_header_without_a_secret_is_refused() -> None:
+    assert told(ROUTE + "guard: {caller_token_header: X-Mine}") == [
+        (
+            "proxy.yaml:2: guard.caller_token_header: has no use without caller_token_file, which holds the secret; add "
+            "it, or remove this key"
+        )
+    ]
+    assert told(ROUTE + "guard: {caller_token_header: X-Mine, caller_token_fil: a}") == [
+        'proxy.yaml:2: guard.caller_token_fil: unknown key; did you mean "caller_token_file"?'
+    ]
 
 
 # -- names --------------------------------------------------------------------
@@ -210,6 +297,58 @@ def test_iap_reads_no_x_serverless_authorization() -> None:
     for header in ("auto", "Authorization", "Proxy-Authorization"):
         assert one_route(f"{IAP}, token_header: {header}") == []
     assert one_route("upstream: 'https://x.a.run.app', token_header: X-Serverless-Authorization") == []
+
+
+# -- JWTs that a service account signs ----------------------------------------
+
+SIGNED = (
+    "upstream: 'https://x.com', identity: {type: signed_jwt, service_account: a@b.iam.gserviceaccount.com"
+)
+
+
+def test_the_audience_of_a_signed_jwt_is_the_protected_url() -> None:
+    (derived,) = settings(f"routes: [{{name: a, {SIGNED}}}}}]").routes
+    assert derived.audience == "https://x.com/*"
+    (said,) = settings(f"routes: [{{name: a, {SIGNED}}}, audience: 'https://x.com/app'}}]").routes
+    assert said.audience == "https://x.com/app"
+    (default,) = settings(
+        "identity: {type: signed_jwt, service_account: a@b.c}\nroutes: [{name: a, upstream: 'https://a.a.run.app/b'}]"
+    ).routes
+    assert default.audience == "https://a.a.run.app/*"
+
+
+def test_a_signed_jwt_is_not_for_an_oauth_client() -> None:
+    assert one_route(f"{SIGNED}}}, audience: 1-a.apps.googleusercontent.com") == [
+        (
+            "audience: is an OAuth client ID, for which IAP takes an ID token alone; for a signed JWT write the protected "
+            "URL, such as https://x.com/*, or leave it out"
+        )
+    ]
+
+
+def test_a_signed_jwt_goes_where_iap_looks_for_it() -> None:
+    assert one_route(f"{SIGNED}}}, token_header: X-Serverless-Authorization") == [
+        (
+            "token_header: is not read by IAP, for which this route's JWT is signed: IAP reads Authorization and "
+            "Proxy-Authorization only; write one of them, or auto"
+        )
+    ]
+    for header in ("auto", "Authorization", "Proxy-Authorization"):
+        assert one_route(f"{SIGNED}}}, token_header: {header}") == []
+
+
+NOBODY_ASKED = (
+    "has no use beside key_file: with its key at hand, nobody is asked to sign; remove one of the two"
+)
+
+
+def test_a_key_at_hand_needs_nobody_who_asks_for_a_signature() -> None:
+    assert one_route(f"{SIGNED}, key_file: a.json}}") == []
+    assert one_route(f"{SIGNED}, source: gcloud}}") == []
+    assert one_route(f"{SIGNED}, key_file: a.json, source: auto}}") == [f"identity.source: {NOBODY_ASKED}"]
+    assert told(
+        ROUTE + "identity: {type: signed_jwt, service_account: a@b.c, key_file: a.json, source: auto}"
+    ) == [f"proxy.yaml:2: identity.source: {NOBODY_ASKED}"]
 
 
 # -- certificates -------------------------------------------------------------

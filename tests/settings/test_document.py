@@ -38,6 +38,31 @@ ROUTE_KEYS = "name, upstream, match, audience, strip_prefix, token_header, ident
             "guard: {allowed_hosts: ['a.b:80']}",
             'guard.allowed_hosts[0]: is a name without a port (the port in Host does not matter); write "a.b"',
         ),
+        ("guard: {allowed_uids: []}", "guard.allowed_uids: must not be empty"),
+        ("guard: {allowed_uids: 1000}", "guard.allowed_uids: must be a list, not 1000"),
+        (
+            "guard: {allowed_uids: [me]}",
+            'guard.allowed_uids[0]: must be a user\'s number (id -u NAME), not "me"',
+        ),
+        (
+            "guard: {caller_token_file: ''}",
+            'guard.caller_token_file: must be printable text, and not empty, not ""',
+        ),
+        (
+            "guard: {caller_token_header: Host}",
+            (
+                "guard.caller_token_header: Host has a meaning of its own to the proxy; write another name, such as "
+                "X-Caller-Token"
+            ),
+        ),
+        (
+            "google: {iam_endpoint: iam.example.com}",
+            'google.iam_endpoint: must be a URL that begins with https://, not "iam.example.com"',
+        ),
+        (
+            "google: {sts_endpoint: 'http://10.0.0.1'}",
+            "google.sts_endpoint: would send tokens in the clear; write https://10.0.0.1, as http is for loopback alone",
+        ),
         ("tls: {ca: x}", "tls.ca: unknown key; known here: ca_file"),
         ("tls: {x: y}", "tls.x: unknown key; known here: ca_file"),
         (

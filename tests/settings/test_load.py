@@ -24,6 +24,7 @@ from proxy.settings.model import (
     ServiceAccountIdentity,
     Settings,
     TcpAddress,
+    UnixAddress,
     Upstream,
 )
 from tests.settings.told import ROUTE, settings, told
@@ -55,7 +56,7 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
           - name: billing
             match: {path: /b}
             upstream: https://169.254.169.254
-            identity: {type: gcloud}
+            identity: {type: gcloud, acount: a@b.c}
           - name: public
             match: {path: /b/}
             upstream: https://p.a.run.app
@@ -91,10 +92,7 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
             "proxy.yaml:14: routes[3].upstream: 169.254.169.254 is, or may be, a metadata server, which must not be"
             " reached through a proxy"
         ),
-        (
-            "proxy.yaml:15: routes[3].identity.type: not in this version yet (0.1); use auto, none, metadata,"
-            " service_account or file"
-        ),
+        'proxy.yaml:15: routes[3].identity.acount: unknown key; did you mean "account"?',
         (
             "proxy.yaml:17: routes[4].match: matches the same requests as routes[3]: any host, path /b;"
             " give one of them another path or host"
@@ -181,7 +179,7 @@ SCALARS = st.one_of(
     st.text(max_size=5),
     st.sampled_from(
         [
-            "auto", "none", "metadata", "gcloud", "impersonated", "off", "5s", "1MiB", "localhost:8080", "unix:/a",
+            "auto", "none", "metadata", "gcloud", "impersonated", "signed_jwt", "off", "5s", "1MiB", "localhost:8080", "unix:/a",
             "https://a.a.run.app", "http://localhost:1", "https://x.com", "/a", "GET", "${A}", "${B}", "a@b.c",
             "a.apps.googleusercontent.com", "X-Serverless-Authorization", "0.0.0.0:1", "/dev/null", "~",
         ]
@@ -358,6 +356,8 @@ def test_audience_and_listen_are_taken() -> None:
     assert (found.routes[0].audience, found.routes[0].upstream.base_path) == ("my-audience", "/base")
     elsewhere = settings_from_upstream(RUN_APP, None, None, {"IDTOKEN_PROXY_LISTEN": "localhost:1"})
     assert elsewhere.listen == (TcpAddress("localhost", 1),)
+    by_file = settings_from_upstream(RUN_APP, None, "unix:~/a.sock", {"HOME": "/home/me"})
+    assert by_file.listen == (UnixAddress("/home/me/a.sock"),)
 
 
 @pytest.mark.parametrize(
@@ -385,7 +385,12 @@ def test_audience_and_listen_are_taken() -> None:
             ],
         ),
         (RUN_APP, None, "localhost:9090", ["--upstream: admin: localhost:9090 is already taken by listen; choose another port"]),
-        (RUN_APP, None, "unix:/a", ["--listen: not in this version yet (0.1); write HOST:PORT, such as localhost:8080"]),
+        (
+            RUN_APP,
+            None,
+            "unix:a",
+            ['--listen: must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a"'],
+        ),
     ],
 )  # fmt: skip
 def test_mistakes_name_the_option(

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from proxy.policy.fields import PASS, REQUEST_KINDS, request_kind
 from proxy.settings import names
 
 
@@ -79,3 +82,62 @@ def test_what_is_no_account(account: str) -> None:
         ValueError, match=r"must be an email such as NAME@PROJECT.iam.gserviceaccount.com, not "
     ):
         names.metadata_account(account)
+
+
+def test_an_email_is_no_numeric_id() -> None:
+    assert names.email("a@p.iam.gserviceaccount.com") == "a@p.iam.gserviceaccount.com"
+    for value in ("108234", "a@b c"):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is asserted
+            names.email(value)
+        assert str(caught.value) == (
+            f'must be an email such as NAME@PROJECT.iam.gserviceaccount.com, not "{value}"'
+        )
+
+
+# -- headers ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["X-Idtoken-Proxy-Caller", "caller_token", "X", "x" * 64])
+def test_headers(name: str) -> None:
+    assert names.header(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("", '""'), ("X-Caller:", '"X-Caller:"'), ("X Caller", '"X Caller"'), ("X\r\nHost", '"X??Host"')],
+)
+def test_what_is_no_header(name: str, shown: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is asserted
+        names.header(name)
+    assert str(caught.value) == (
+        f'must be a header\'s name: letters, digits and "-", 64 at most, such as X-Caller-Token, not {shown}'
+    )
+
+
+def test_a_header_is_no_longer_than_64() -> None:
+    with pytest.raises(ValueError, match="64 at most"):
+        names.header("x" * 65)
+
+
+@pytest.mark.parametrize(
+    "name", ["Host", "CONNECTION", "Authorization", "X_Serverless_Authorization", "proxy.authorization"]
+)
+def test_a_header_that_the_proxy_looks_at_is_refused(name: str) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is asserted
+        names.header(name)
+    assert str(caught.value) == (
+        f"{name} has a meaning of its own to the proxy; write another name, such as X-Caller-Token"
+    )
+
+
+def test_they_are_those_that_do_not_pass() -> None:
+    assert {name.decode() for name in REQUEST_KINDS} == names.RESERVED_HEADERS
+
+
+@given(st.from_regex(rf"\A{names.HEADER}\Z") | st.sampled_from(sorted(names.RESERVED_HEADERS)))
+def test_every_header_that_is_let_through_comes_as_far_as_the_guard(name: str) -> None:
+    try:
+        names.header(name)
+    except ValueError:
+        return
+    assert request_kind(name.lower().encode()) == PASS

@@ -35,7 +35,7 @@ def test_the_defaults_in_the_schema_are_the_models() -> None:
 def test_everything_said_arrives() -> None:
     found = settings(
         """
-        listen: [127.0.0.1:1, '[::1]:2']
+        listen: [127.0.0.1:1, '[::1]:2', unix:/run/a.sock]
         admin: off
         allow_remote: true
         identity: {type: metadata, service_account: a@b.iam.gserviceaccount.com}
@@ -50,8 +50,15 @@ def test_everything_said_arrives() -> None:
             timeouts: {response: 60}
         timeouts: {connect: 1s, response: 2m, idle: 1h, header: 500ms, keepalive: 5, drain: "6"}
         limits: {header_bytes: 1MiB, connections: 2}
-        guard: {allowed_hosts: [Proxy.internal, '[2001:db8::1]']}
-        google: {token_endpoint: 'http://localhost:1/token/', metadata_host: 'localhost:1'}
+        guard:
+          allowed_hosts: [Proxy.internal, '[2001:db8::1]']
+          caller_token_file: /run/caller
+          caller_token_header: X-Caller
+        google:
+          token_endpoint: http://localhost:1/token/
+          iam_endpoint: http://localhost:2/
+          sts_endpoint: https://sts.example.com
+          metadata_host: localhost:1
         log: {format: json, level: warning, access: off}
         """
     )
@@ -70,13 +77,26 @@ def test_everything_said_arrives() -> None:
                 timeouts=model.Timeouts(1.0, 60.0, 3600.0, 0.5, 5.0, 6.0),
             ),
         ),
-        listen=(model.TcpAddress("127.0.0.1", 1), model.TcpAddress("::1", 2)),
+        listen=(
+            model.TcpAddress("127.0.0.1", 1),
+            model.TcpAddress("::1", 2),
+            model.UnixAddress("/run/a.sock"),
+        ),
         admin=None,
         allow_remote=True,
         timeouts=model.Timeouts(1.0, 120.0, 3600.0, 0.5, 5.0, 6.0),
         limits=model.Limits(1024**2, 2),
-        guard=model.GuardSettings(("proxy.internal", "[2001:db8::1]")),
-        google=model.GoogleEndpoints("http://localhost:1/token", metadata_host="localhost:1"),
+        guard=model.GuardSettings(
+            ("proxy.internal", "[2001:db8::1]"),
+            caller_token_file="/run/caller",
+            caller_token_header="X-Caller",
+        ),
+        google=model.GoogleEndpoints(
+            "http://localhost:1/token",
+            "http://localhost:2",
+            "https://sts.example.com",
+            metadata_host="localhost:1",
+        ),
         log=model.LogSettings("json", "warning", "off"),
     )
     hash(found)
@@ -107,7 +127,6 @@ def test_an_audience_is_derived(upstream: str, audience: str) -> None:
 EMAIL = "a@b.iam.gserviceaccount.com"
 
 
-# As this version refuses some at load, their way through is shown here.
 @pytest.mark.parametrize(
     ("entry", "identity"),
     [
@@ -135,6 +154,16 @@ EMAIL = "a@b.iam.gserviceaccount.com"
             model.ExternalAccountIdentity("/etc/c"),
         ),
         (identities.Command(type="command", argv=["a", "b"]), model.CommandIdentity(("a", "b"))),
+        (
+            identities.SignedJwt(
+                type="signed_jwt", service_account=EMAIL, source=identities.User(type="user")
+            ),
+            model.SignedJwtIdentity(EMAIL, source=model.UserIdentity()),
+        ),
+        (
+            identities.SignedJwt(type="signed_jwt", service_account=EMAIL, key_file="k"),
+            model.SignedJwtIdentity(EMAIL, "/etc/k"),
+        ),
     ],
 )
 def test_every_identity_form(entry: identities.Identity, identity: model.Identity) -> None:

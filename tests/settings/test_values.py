@@ -139,3 +139,14 @@ def test_control_characters_are_not_printable(value: str) -> None:
 
 def test_printable_text_passes() -> None:
     assert values.printable("keys/key one.json") == "keys/key one.json"
+
+
+@pytest.mark.parametrize("uid", [0, 1000, 2**32 - 2])
+def test_users(uid: int) -> None:
+    assert values.uid(uid) == uid
+
+
+@pytest.mark.parametrize("uid", [-1, 2**32 - 1, "1000", "root", 1.0, True, None])
+def test_what_is_no_user(uid: object) -> None:
+    with pytest.raises(ValueError, match=r"must be a user's number \(id -u NAME\), not "):
+        values.uid(uid)
