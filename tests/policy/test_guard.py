@@ -453,3 +453,50 @@ def test_a_remembered_host_does_not_excuse_a_page() -> None:
         guard.admit(request("localhost:8080", origin="http://evil.com"))
     with pytest.raises(Refused):
         guard.admit(request("localhost:8080", site="cross-site"))
+
+
+# -- a caller's secret ------------------------------------------------------------
+
+SECRET = b"a-secret-of-24-characters"
+
+
+def with_lines(*lines: bytes) -> Request:
+    request = Request()
+    request.method, request.host = b"GET", b"localhost"
+    request.passing = [b"Accept: */*\r\n", *lines]
+    return request
+
+
+@pytest.mark.parametrize("name", [b"X-Caller", b"x-caller", b"X-CALLER"])
+def test_the_secret_lets_in_and_goes_no_further(name: bytes) -> None:
+    request = with_lines(name + b": " + SECRET + b"\r\n")
+    Guard(secret=("X-Caller", SECRET)).admit(request)
+    assert request.passing == [b"Accept: */*\r\n"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        (b"X-Caller: \r\n",),
+        (b"X-Caller: wrong\r\n",),
+        (b"X-Caller: " + SECRET[:-1] + b"\r\n",),
+        (b"X-Caller: " + SECRET + b"x\r\n",),
+        (b"X-Caller: " + SECRET.upper() + b"\r\n",),
+        (b"X-Callers: " + SECRET + b"\r\n",),
+        (b"X-Caller: " + SECRET + b"\r\n", b"X-Caller: " + SECRET + b"\r\n"),
+        (b"X-Caller: wrong\r\n", b"x-caller: " + SECRET + b"\r\n"),
+    ],
+)
+def test_without_it_nobody_is_let_in(lines: tuple[bytes, ...]) -> None:
+    with pytest.raises(Refused) as caught:
+        Guard(secret=("X-Caller", SECRET)).admit(with_lines(*lines))
+    assert caught.value.detail == "the header X-Caller is missing or wrong"
+    assert SECRET.decode() not in str(caught.value)
+
+
+def test_the_secret_is_not_asked_of_one_whose_host_is_refused() -> None:
+    request = with_lines(b"X-Caller: " + SECRET + b"\r\n")
+    request.host = b"evil.example"
+    with pytest.raises(Refused, match=r"evil\.example"):
+        Guard(secret=("X-Caller", SECRET)).admit(request)
