@@ -1,0 +1,251 @@
+"""The engine without sockets: the real front, gateway, exchange and connections between two transports that only
+remember. So a million inputs cost what they cost the engine, and every one of them is cut wherever it can be.
+
+Runs within an event loop, whose sockets it never touches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from proxy.engine.downstream import Downstream
+from proxy.engine.front import Front
+from proxy.engine.gateway import Gateway
+from proxy.engine.pool import Pool
+from proxy.engine.sweeper import Sweeper
+from proxy.engine.upstream import UpstreamConnection
+from proxy.identity.cache import TokenSlot
+from proxy.identity.token import IdToken
+from proxy.settings.model import FileIdentity, Route, Settings, Upstream
+from tests.hostile.judge import Tokens, check, read
+from tests.hostile.strict import Head, Incomplete, Reader
+
+HOST = b"receiver.example"
+TOKENS = Tokens("open.open.open", "bounded.bounded.bounded")
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+_ROUTES = (
+    Route("open", Upstream("http", "receiver.example", 80), "https://open.example", FileIdentity("/none")),
+    Route(
+        "bounded",
+        Upstream("http", "receiver.example", 80, "/base"),
+        "https://bounded.example",
+        FileIdentity("/none"),
+        path="/bounded",
+        strip_prefix=True,
+    ),
+)
+
+
+class _Kernel:
+    """No descriptor: nobody polls it, and an option that is set is as good as forgotten."""
+
+    def fileno(self) -> int:
+        return -1
+
+    def setsockopt(self, *_: object) -> None:
+        pass
+
+
+class Remembering(asyncio.Transport):
+    """`broken`: ended by a reset, so that nobody takes what was written for all of it."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = False
+        self.broken = False
+        self.paused = False
+        self._protocol: asyncio.BaseProtocol = protocol
+        self._waiting: list[bytes] = []
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return {"peername": ("127.0.0.1", 50000), "socket": _Kernel()}.get(name, default)
+
+    def say(self, data: bytes) -> None:
+        """What the peer sent arrives, now or when it is read on."""
+        self._waiting.append(data)
+        self._deliver()
+
+    def end(self, *, error: Exception | None = None) -> None:
+        """The peer has gone."""
+        if not self.closed:
+            self.closed = True
+            protocol = cast("asyncio.Protocol", self._protocol)
+            protocol.connection_lost(error)
+
+    def _deliver(self) -> None:
+        while self._waiting and not self.paused and not self.closed:
+            cast("asyncio.Protocol", self._protocol).data_received(self._waiting.pop(0))
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self.closed:
+            self.written += data
+
+    def write_eof(self) -> None:
+        pass
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+        self._deliver()
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = protocol
+
+    def close(self) -> None:
+        self.end()
+
+    def abort(self) -> None:
+        self.broken = self.broken or not self.closed
+        self.end()
+
+
+class _Slot:
+    """A token that is always at hand."""
+
+    def __init__(self, token: str, audience: str) -> None:
+        self._token = IdToken(value=token, audience=audience, expires_at=time.time() + 3600, email=None)
+
+    def current(self) -> IdToken:
+        return self._token
+
+    def refused(self, token: IdToken) -> bool:
+        return False
+
+
+class _Pool(Pool):
+    """Connections that are there as soon as they are asked for; each is used for one exchange."""
+
+    made: list[UpstreamConnection]
+
+    def take(self) -> UpstreamConnection:
+        connection = UpstreamConnection(self)
+        connection.connection_made(Remembering(connection))
+        self.made.append(connection)
+        return connection
+
+    async def connect(self) -> UpstreamConnection:
+        return self.take()
+
+
+def transport_of(connection: UpstreamConnection) -> Remembering:
+    return cast("Remembering", connection.transport)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the receiver had in whole, and what the app was told."""
+
+    requests: tuple[tuple[bytes, ...], ...]
+    statuses: tuple[int, ...]
+    closed: bool
+
+
+class Offline:
+    def __init__(self) -> None:
+        self._sweeper = Sweeper(3600.0)
+        pool = _Pool(_ROUTES[0].upstream, self._sweeper, tls=None, keepalive=75.0, connect=5.0)
+        pool.made = []
+        self._pool = pool
+        slots = {
+            route.name: cast("TokenSlot", _Slot(token, route.audience or ""))
+            for route, token in zip(_ROUTES, (TOKENS.open, TOKENS.bounded), strict=True)
+        }
+        self._front = Front(Gateway(Settings(routes=_ROUTES), slots, lambda _: pool), self._sweeper)
+
+    def _app(self) -> Remembering:
+        self._pool.made.clear()
+        protocol = Downstream(self._front)
+        transport = Remembering(protocol)
+        protocol.connection_made(transport)
+        return transport
+
+    def send(self, wire: bytes, at: Iterable[int] = ()) -> Outcome:
+        """An app's octets, in pieces; each request that reaches the receiver whole is answered. Judges all of them."""
+        app = self._app()
+        answered = 0
+        begin = 0
+        for place in (*sorted({place for place in at if 0 < place < len(wire)}), len(wire)):
+            app.say(wire[begin:place])
+            begin = place
+            while answered < len(self._pool.made):
+                connection = self._pool.made[answered]
+                record = read(bytes(transport_of(connection).written))
+                if not record.requests:
+                    break
+                answered += 1
+                transport_of(connection).say(OK)
+        heads = self._judged()
+        statuses = tuple(_statuses(bytes(app.written), [head.start[0] for head in heads]))
+        closed = app.closed
+        app.end()
+        assert all(connection.lost or connection.listener is None for connection in self._pool.made)
+        requests = tuple((*head.start, head.body, *sum(sorted(head.fields), ())) for head in heads)
+        return Outcome(requests, statuses, closed)
+
+    def _judged(self) -> list[Head]:
+        heads = []
+        for connection in self._pool.made:
+            record = read(bytes(transport_of(connection).written))
+            assert not record.torn, record  # a head is one write
+            assert len(record.requests) + (record.begun is not None) == 1, record
+            for head in (*record.requests, *([record.begun] if record.begun else [])):
+                check(head, TOKENS, HOST)
+            heads += record.requests
+        return heads
+
+    def answer(self, wire: bytes, at: Sequence[int] = (), *, ended: bool = True, request: bytes = b"GET") -> tuple[Head | None, bool]:
+        """A receiver's octets, in pieces, and then its end: the final head that the app saw, and whether its answer was
+        whole. Raises Malformed.
+        """
+        app = self._app()
+        app.say(request + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        (connection,) = self._pool.made
+        receiver = transport_of(connection)
+        begin = 0
+        for place in (*sorted({place for place in at if 0 < place < len(wire)}), len(wire)):
+            if not receiver.closed:
+                receiver.say(wire[begin:place])
+            begin = place
+        if ended:
+            receiver.end()
+        reader = Reader(bytes(app.written))
+        try:
+            head = reader.response(request)
+            while head.status < 200:
+                head = reader.response(request)
+        except Incomplete as incomplete:
+            assert app.broken or not ended, app.written
+            return incomplete.head, False
+        finally:
+            app.end()
+        assert not reader.left, reader.left
+        return head, True
+
+
+def _statuses(written: bytes, methods: list[bytes]) -> list[int]:
+    reader = Reader(written)
+    statuses: list[int] = []
+    left = [*methods]
+    while reader.left:
+        method = left.pop(0) if left else b"GET"
+        statuses.append(reader.response(method).status)
+    return statuses
