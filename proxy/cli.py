@@ -20,6 +20,35 @@ _CONFIG_HELP = (
 )
 
 
+def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A name of the emulator's table, which is not imported before somebody asks for it."""
+    if value is not None:
+        from proxy.emulator import BREAKS  # noqa: PLC0415 -- aiohttp and google-auth
+
+        if value not in BREAKS:
+            raise click.BadParameter(f"{value!r} is none of {', '.join(BREAKS)}.", ctx, param)
+    return value
+
+
+class _Breakable(click.Command):
+    """Its help ends with the table."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
+        from proxy.emulator import BREAKS  # noqa: PLC0415
+
+        with formatter.section("Kinds of failure"):
+            formatter.write_dl(list(BREAKS.items()))
+
+
+_break = click.option(
+    "--break",
+    "break_kind",
+    callback=_break_kind,
+    metavar="KIND",
+    help="Let that go wrong, all the time; the kinds are below.",
+)
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="idtoken-proxy")
 def commands() -> None:
@@ -191,7 +220,7 @@ def schema() -> int:
     return 0
 
 
-@commands.command()
+@commands.command(cls=_Breakable)
 @click.option(
     "-c", "--config", "file", metavar="FILE", help="The world: services, accounts, who may invoke what."
 )
@@ -203,26 +232,34 @@ def schema() -> int:
     show_default=True,
     help="Of the issuers; the services follow. 0: free ones.",
 )
-def emulate(file: str | None, host: str, port: int) -> int:
+@_break
+def emulate(file: str | None, host: str, port: int, break_kind: str | None) -> int:
     """Run the local Google: token issuers, public keys, and private receivers that check tokens.
 
     \b
     idtoken-proxy emulate
     idtoken-proxy emulate -c world.yaml
+    idtoken-proxy emulate --break outage
 
     Prints what to export, so that the proxy, or any of Google's libraries, finds it.
     """
     from proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
 
-    return run_emulator(file, host, port)
+    return run_emulator(file, host, port, break_kind)
 
 
-@commands.command()
-def demo() -> int:
-    """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal."""
+@commands.command(cls=_Breakable)
+@_break
+def demo(break_kind: str | None) -> int:
+    """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal.
+
+    \b
+    idtoken-proxy demo
+    idtoken-proxy demo --break login-expired
+    """
     from proxy import demo as demonstration  # noqa: PLC0415 -- as above
 
-    return demonstration.run()
+    return demonstration.run(break_kind)
 
 
 def _config_path(file: str | None) -> str:

@@ -12,12 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 import pytest
 
 from proxy import __version__
 from proxy.cli import commands, main
+from proxy.emulator import BREAKS
 from proxy.errors import ConfigError, Problem, ProxyError
 
 GOOD = """\
@@ -135,6 +137,12 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
         (["serv"], "No such command"),
         (["emulate", "--port", "65536"], "65536"),
         (["check", "--nope"], "No such option"),
+        (
+            ["demo", "--break", "everything"],
+            "Invalid value for '--break': 'everything' is none of hang, slow,",
+        ),
+        (["emulate", "--break", "Outage"], "Invalid value for '--break': 'Outage' is none of hang, slow,"),
+        (["demo", "--break"], "Option '--break' requires an argument"),
     ],
 )
 def test_bad_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str], argv: list[str], said: str) -> None:
@@ -160,10 +168,21 @@ def test_schema_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "routes" in json.loads(out)["properties"]
 
 
-def test_commands_load_only_what_they_need() -> None:
+@pytest.mark.parametrize("command", ["demo", "emulate"])
+def test_what_can_be_broken_is_told_with_the_option(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    code, out, _ = run(capsys, command, "--help")
+    assert code == 0
+    told = " ".join(out.split())
+    assert "--break KIND" in told
+    for kind, says in BREAKS.items():
+        assert f" {kind} {says}" in told
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["serve", "--help"], ["check", "--help"], ["doctor", "--help"]])
+def test_commands_load_only_what_they_need(argv: list[str]) -> None:
     probe = (
         "import sys; from proxy.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"try: main({argv})\nexcept SystemExit: pass\n"
         "print(sorted({'pydantic', 'yaml', 'aiohttp', 'uvloop', 'structlog', 'google.auth'} & set(sys.modules)),"
         " file=sys.stderr)"
     )
@@ -271,4 +290,36 @@ def test_demo_prints_lines_to_paste() -> None:
         assert "proxy" in demo.stdout.readline()
         demo.send_signal(signal.SIGTERM)
         assert "curl -i" in demo.stdout.read()
+        assert demo.wait(20) == 0
+
+
+def test_emulate_breaks_on_demand() -> None:
+    with process("emulate", "--port", "0", "--break", "outage") as emulator:
+        assert emulator.stdout is not None
+        assert emulator.stdout.readline() == f"# Broken on purpose (outage): {BREAKS['outage']}.\n"
+        said = ""
+        while not said.startswith("export GCE_METADATA_HOST="):
+            said = emulator.stdout.readline()
+        with contextlib.closing(
+            http.client.HTTPConnection(said.strip().partition("=")[2], timeout=20)
+        ) as client:
+            client.request("GET", "/", headers={"Metadata-Flavor": "Google"})
+            assert client.getresponse().status == 503
+        emulator.send_signal(signal.SIGTERM)
+        assert emulator.wait(20) == 0
+
+
+def test_demo_breaks_on_demand() -> None:
+    with process("demo", "--break", "login-expired") as demo:
+        assert demo.stdout is not None
+        said = ""
+        while not said.startswith("curl -i "):
+            said = demo.stdout.readline()
+        url = urlsplit(said.split()[-1])
+        with contextlib.closing(http.client.HTTPConnection(url.netloc, timeout=20)) as client:
+            client.request("GET", url.path)
+            answer = client.getresponse()
+            assert (answer.status, answer.headers["Content-Type"]) == (503, "application/problem+json")
+            assert json.load(answer)["remedy"] == "gcloud auth application-default login"
+        demo.send_signal(signal.SIGTERM)
         assert demo.wait(20) == 0
