@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from proxy.engine.access import access_log
+from proxy.engine.explain import explain_once
 from proxy.engine.front import Front
 from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.engine.sweeper import Sweeper
@@ -54,7 +55,7 @@ class Server:
         self._generation = self._compose(settings)
         await asyncio.to_thread(object_to, self._generation)
         self._front = Front(
-            self._generation.gateway, self._sweeper, access_log=access_log(settings.log.access)
+            self._generation.gateway, self._sweeper, access_log=explain_once(access_log(settings.log.access))
         )
         self._listeners = Listeners(self._front)
         try:
@@ -75,7 +76,7 @@ class Server:
         await self._listen_anew(settings)
         before, self._generation = self._generation, generation
         self._sweeper.interval = _sweep_interval(settings)
-        self._front.access_log = access_log(settings.log.access)
+        self._front.access_log = explain_once(access_log(settings.log.access))
         self._front.adopt(generation.gateway)
         self._cache.retain(generation.slots.values())
         before.retire()

@@ -88,6 +88,7 @@ class Exchange:
         "error",
         "lane",
         "request",
+        "response",
         "started",
         "state",
         "status",
@@ -101,6 +102,7 @@ class Exchange:
         self.request: Request | None = None
         self.lane: Lane | None = None
         self.status = 0
+        self.response: Response | None = None  # the receiver's last final head
         self.error: ProxyError | None = None
         self._upstream: UpstreamConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -250,6 +252,7 @@ class Exchange:
         assert request is not None and upstream is not None
         self.state = TRANSITIONS[self.state][ANSWER]
         self.status = status
+        self.response = response
         self._reusable = response.keep_alive
         framing, length, self._chunked_out, bounded = answer_framing(request, response)
         # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
