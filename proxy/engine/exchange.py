@@ -174,6 +174,8 @@ class Exchange:
             raise TokenError(f"no ID token within {limit:g} s", cause="timeout", fault=Fault.GOOGLE) from None
 
     def _dispatch(self, lane: Lane, request: Request, token: TokenLines) -> None:
+        if request.authorization and not token.keeps_authorization:
+            lane.tell_of_replacement()
         self._head = outbound_head(
             request, self._target, lane.host_line, self.caller, self._downstream.peer, token
         )

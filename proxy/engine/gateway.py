@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import structlog
+
 from proxy.engine.pool import Pool
 from proxy.identity.cache import TokenSlot
 from proxy.identity.token import IdToken
@@ -14,10 +16,12 @@ from proxy.policy.guard import Guard
 from proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
 from proxy.policy.routes import RouteTable
 from proxy.policy.target import PathMap
-from proxy.settings.model import Route, Settings
+from proxy.settings.model import Route, Settings, TokenHeader
 
 DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_SHOWN = 20
+
+log = structlog.get_logger("proxy.engine")
 
 
 class Lane:
@@ -27,6 +31,7 @@ class Lane:
         "_lines",
         "_place",
         "_token",
+        "_told",
         "allow",
         "host_line",
         "methods",
@@ -48,9 +53,21 @@ class Lane:
         self._place = TokenPlace.of(route)
         self._token: IdToken | None = None
         self._lines = NO_TOKEN
+        self._told = self.route.token_header is not TokenHeader.AUTO  # there it is what was asked for
 
     def allows(self, method: bytes) -> bool:
         return self.methods is None or method in self.methods
+
+    def tell_of_replacement(self) -> None:
+        """Once: the app's Authorization gives way, in a header that 1st-generation functions alone need."""
+        if not self._told:
+            self._told = True
+            log.warning(
+                "the app's own Authorization is replaced by the token",
+                route=self.route.name,
+                remedy="if the receiver is a 2nd-generation function, say token_header: X-Serverless-Authorization, "
+                "and the app's passes",
+            )
 
     def token_lines(self, token: IdToken) -> TokenLines:
         if token is not self._token:

@@ -9,9 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
+from proxy.engine.gateway import Lane
+from proxy.engine.pool import Pool
+from proxy.engine.sweeper import Sweeper
 from proxy.server import Server
-from proxy.settings.model import FileIdentity, GuardSettings, NoIdentity, Route, Upstream
+from proxy.settings.model import (
+    FileIdentity,
+    GuardSettings,
+    MetadataIdentity,
+    NoIdentity,
+    Route,
+    TokenHeader,
+    Upstream,
+)
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.engine.test_downstream import problem
@@ -306,3 +318,29 @@ async def test_never_the_other_routes_token(receive: Receive, routed: Routed, tm
         assert {request.one("authorization") for request in receivers[name].requests} == {
             f"Bearer {tokens[name]}"
         }
+
+
+# -- an Authorization that gives way ------------------------------------------------
+
+
+def function_lane(header: TokenHeader = TokenHeader.AUTO) -> Lane:
+    upstream = Upstream("https", "us-central1-project.cloudfunctions.net", 443, "/hello")
+    made = Route("function", upstream, str(upstream), MetadataIdentity(), token_header=header)
+    pool = Pool(upstream, Sweeper(1.0), tls=None, keepalive=1, connect=1)
+    return Lane(made, None, pool)
+
+
+async def test_that_the_apps_authorization_is_replaced_is_told_once_for_each_route() -> None:
+    lane = function_lane()
+    with structlog.testing.capture_logs() as logged:
+        lane.tell_of_replacement()
+        lane.tell_of_replacement()
+    (told,) = logged
+    assert told["route"] == "function"
+    assert "token_header: X-Serverless-Authorization" in told["remedy"]
+
+
+async def test_it_is_not_told_where_the_configuration_asked_for_it() -> None:
+    with structlog.testing.capture_logs() as logged:
+        function_lane(TokenHeader.AUTHORIZATION).tell_of_replacement()
+    assert logged == []
