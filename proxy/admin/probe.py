@@ -178,10 +178,10 @@ class _Question:
         self._done()
 
     def on_upstream_lost(self, error: UpstreamError) -> None:
-        if self.response is not None:
-            self._done()
-        elif not self.answered.done():
+        if self.response is None and not self.answered.done():
             self.answered.set_exception(error)
+        else:
+            self._done()
 
     def on_upstream_full(self, *, full: bool) -> None:
         """One head is soon written."""

@@ -1,0 +1,234 @@
+"""What doctor does with many routes, with time, and with the odd case. What it says of each: tests/test_troubles.py."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from proxy.admin import doctor
+from proxy.admin.doctor import _TOKEN_REMEDIES, AT_ONCE, examine
+from proxy.admin.report import Verdict
+from proxy.errors import ConfigError
+from proxy.settings.model import (
+    CommandIdentity,
+    FileIdentity,
+    GcloudIdentity,
+    ImpersonatedIdentity,
+    NoIdentity,
+    Route,
+    Settings,
+    Timeouts,
+    Upstream,
+)
+from tests.engine.proxied import AUDIENCE, make_token
+from tests.engine.wire import Receiver, Wire, answering, ok
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    with blockbuster_ctx("proxy.admin") as buster:
+        yield buster
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> str:
+    path = tmp_path / "token"
+    path.write_text(make_token())
+    return str(path)
+
+
+def route(port: int, name: str = "shop", **changes: Any) -> Route:
+    usual = {
+        "upstream": Upstream("http", "127.0.0.1", port),
+        "audience": AUDIENCE,
+        "timeouts": Timeouts(connect=1.0, response=1.0),
+    }
+    return Route(**{"name": name, **usual, **changes})
+
+
+async def test_all_is_well(token_file: str) -> None:
+    async with Receiver(answering(ok())) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=FileIdentity(token_file)),)), {})
+    [found] = report.routes
+    assert report.all_ok
+    assert found.verdict is Verdict.OK
+    assert (found.name, found.upstream, found.audience) == (
+        "shop",
+        f"http://127.0.0.1:{receiver.port}",
+        AUDIENCE,
+    )
+    assert (found.identity_type, found.identity) == ("file", f"token file {token_file}")
+    assert (found.email, found.token_audience) == ("caller@example.com", AUDIENCE)
+    assert found.expires_in is not None
+    assert 3500 < found.expires_in <= 3600
+    assert (found.status, found.by_app) == (200, True)
+
+
+async def test_fifty_routes_are_examined_a_few_at_a_time_and_told_in_their_order(token_file: str) -> None:
+    open_now, most = 0, 0
+
+    async def script(wire: Wire) -> None:
+        nonlocal open_now, most
+        await wire.request()
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0.02)
+        open_now -= 1
+        wire.send(ok())
+
+    async with Receiver(script) as receiver:
+        routes = tuple(route(receiver.port, f"r{i}", identity=FileIdentity(token_file)) for i in range(50))
+        report = await examine(Settings(routes), {})
+    assert [found.name for found in report.routes] == [f"r{i}" for i in range(50)]
+    assert report.all_ok
+    assert 1 < most <= AT_ONCE
+
+
+async def test_a_token_is_fetched_once_for_all_routes_that_share_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = f"echo x >> {log}; echo {make_token()}"
+    identity = CommandIdentity(("sh", "-c", script))
+    async with Receiver(answering(ok())) as receiver:
+        routes = tuple(route(receiver.port, f"r{i}", identity=identity) for i in range(3))
+        report = await examine(Settings(routes), {"PATH": "/usr/bin:/bin"})
+    assert report.all_ok
+    assert log.read_text() == "x\n"
+
+
+async def test_what_takes_too_long_is_given_up_and_the_rest_is_told(token_file: str) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.gone()
+
+    before = threading.active_count()
+    async with Receiver(silent) as slow, Receiver(answering(ok())) as quick:
+        patient = Timeouts(connect=5.0, response=60.0)
+        routes = (
+            route(slow.port, "slow", identity=FileIdentity(token_file), timeouts=patient),
+            route(quick.port, "quick", identity=FileIdentity(token_file)),
+        )
+        report = await examine(Settings(routes), {}, limit=0.3)
+        await (await slow.connection()).gone()
+    slow_one, quick_one = report.routes
+    assert quick_one.verdict is Verdict.OK
+    [finding] = slow_one.findings
+    assert (finding.verdict, finding.cause) == (Verdict.FAIL, "timeout")
+    assert "within 0.3 s" in finding.detail
+    assert slow_one.email == "caller@example.com"  # what was found before is told
+    assert threading.active_count() <= before + 1
+
+
+async def test_a_route_that_never_got_its_turn(token_file: str) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.gone()
+
+    async with Receiver(silent) as slow:
+        patient = Timeouts(connect=5.0, response=60.0)
+        one = route(slow.port, identity=FileIdentity(token_file), timeouts=patient)
+        report = await examine(Settings((one, replace(one, name="second"))), {}, limit=0.2, at_once=1)
+    assert [found.findings[0].cause for found in report.routes] == ["timeout", "timeout"]
+    assert report.routes[1].identity == "file"
+    assert report.routes[1].steps == ()
+
+
+async def test_a_public_route() -> None:
+    async with Receiver(answering(ok())) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=NoIdentity(), audience=None),)), {})
+        assert receiver.requests[0].one("authorization") is None
+    [found] = report.routes
+    assert report.all_ok
+    assert (found.identity, found.email, found.expires_in) == ("none, a public route", None, None)
+
+
+async def test_an_identity_that_cannot_be(token_file: str) -> None:
+    """As source of an impersonation: nothing that the metadata server or anyone is asked for."""
+    identity = ImpersonatedIdentity("a@b.iam.gserviceaccount.com", source=FileIdentity(token_file))
+    async with Receiver(answering(ok())) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=identity),)), {})
+        assert receiver.requests == []
+    [found] = report.routes
+    [finding] = found.findings
+    assert finding.cause == "source_without_access_token"
+    assert found.identity == "impersonated"
+
+
+async def test_an_objection_that_takes_too_long_is_for_the_fetch_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "_OBJECTING", 0.05)
+    gcloud = tmp_path / "gcloud"
+    gcloud.write_text("#!/bin/sh\ncase $1 in config) sleep 0.5; echo '{}';; *) exit 3;; esac\n")
+    gcloud.chmod(0o755)
+    one = route(1, identity=GcloudIdentity(), audience="https://iap.apps.googleusercontent.com")
+    report = await examine(Settings((one,)), {"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert [finding.cause for finding in report.routes[0].findings] == ["gcloud_failed", "connection_refused"]
+
+
+async def test_both_a_token_and_a_receiver_may_be_missing(tmp_path: Path) -> None:
+    report = await examine(Settings((route(1, identity=FileIdentity(str(tmp_path / "gone"))),)), {})
+    [found] = report.routes
+    assert [finding.cause for finding in found.findings] == ["file_missing", "connection_refused"]
+    assert found.identity == f"token file {tmp_path}/gone"
+
+
+async def test_a_clock_that_is_off_where_nothing_is_refused_yet(token_file: str) -> None:
+    late = formatdate(time() - 3600, usegmt=True)
+    async with Receiver(answering(ok(b"", f"Date: {late}"))) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=FileIdentity(token_file)),)), {})
+    [finding] = report.routes[0].findings
+    assert (finding.verdict, finding.cause) == (Verdict.WARN, "clock_skew")
+    assert "60 min ahead of the receiver's" in finding.detail
+
+
+async def test_an_apps_own_trouble_is_a_warning_of_its_own_and_does_not_hide_others(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(make_token("https://registered.example"))
+    async with Receiver(answering(b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n")) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=FileIdentity(str(path))),)), {})
+    assert [(finding.verdict, finding.cause) for finding in report.routes[0].findings] == [
+        (Verdict.WARN, "receiver_error"),
+        (Verdict.WARN, "token_audience"),
+    ]
+
+
+async def test_a_persons_token_is_for_the_logins_client_and_that_is_as_it_should_be(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(make_token("32555940559.apps.googleusercontent.com"))
+    async with Receiver(answering(ok())) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=FileIdentity(str(path))),)), {})
+    assert report.all_ok
+
+
+async def test_a_token_with_little_life_left(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(make_token(lifetime=45))
+    async with Receiver(answering(ok())) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=FileIdentity(str(path))),)), {})
+    [finding] = report.routes[0].findings
+    assert (finding.verdict, finding.cause) == (Verdict.WARN, "short_lived")
+    assert finding.remedy == _TOKEN_REMEDIES["short_lived"]
+
+
+async def test_a_ca_file_that_cannot_be_read(tmp_path: Path) -> None:
+    one = route(1, upstream=Upstream("https", "127.0.0.1", 1), identity=NoIdentity(), audience=None)
+    with pytest.raises(ConfigError, match=r"tls\.ca_file"):
+        await examine(Settings((one,), ca_file=str(tmp_path / "gone.pem")), {})
+    with pytest.raises(ConfigError, match=r"tls\.ca_file"):
+        await examine(Settings((one,), ca_file=str(tmp_path)), {})
+
+
+async def test_a_bug_in_it_is_not_passed_off_as_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(doctor, "probe", broken)
+    with pytest.raises(ZeroDivisionError):
+        await examine(Settings((route(1, identity=NoIdentity(), audience=None),)), {})

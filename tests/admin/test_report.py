@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from proxy import __version__
+from proxy.admin.probe import Step
+from proxy.admin.report import Finding, Report, RouteReport, Verdict, as_json, as_text
+
+URL = "https://profiles-12.europe-west1.run.app"
+NO_INVOKER = Finding(Verdict.FAIL, "no_invoker", "login may not invoke profiles", "gcloud run ...")
+SKEW = Finding(Verdict.WARN, "clock_skew", "2 h behind", "timedatectl")
+
+PROFILES = RouteReport(
+    "profiles",
+    URL,
+    URL,
+    "metadata",
+    "metadata server, account default",
+    "login@shop",
+    URL,
+    3540.4,
+    (Step("dns", 0.0012), Step("tcp", 0.02), Step("tls", 0.031), Step("answer", 0.1)),
+    200,
+)
+WEATHER = RouteReport(
+    "weather",
+    "http://localhost:1",
+    None,
+    "none",
+    "none, a public route",
+    steps=(Step("dns", 0), Step("tcp", 0, "refused")),
+)
+SEARCH = RouteReport(
+    "search",
+    URL,
+    "custom",
+    "metadata",
+    "metadata server, account default",
+    "login@shop",
+    "custom",
+    119.6,
+    PROFILES.steps,
+    403,
+    findings=(SKEW, NO_INVOKER),
+)
+APP = RouteReport("app", URL, URL, "file", "token file /t", None, URL, 60, PROFILES.steps, 404, by_app=True)
+
+
+@pytest.mark.parametrize(
+    ("findings", "expected"),
+    [
+        ((), Verdict.OK),
+        ((SKEW,), Verdict.WARN),
+        ((SKEW, NO_INVOKER), Verdict.FAIL),
+        ((NO_INVOKER, SKEW), Verdict.FAIL),
+    ],
+)
+def test_the_worst_finding_is_the_verdict(findings: tuple[Finding, ...], expected: Verdict) -> None:
+    report = RouteReport("a", "b", None, "none", "none", findings=findings)
+    assert report.verdict is expected
+    assert Report((report,)).all_ok is (expected is Verdict.OK)
+
+
+def test_the_table_groups_routes_by_identity_and_tells_what_to_mend() -> None:
+    lines = list(as_text(Report((PROFILES, WEATHER, SEARCH, APP)), colors=False))
+    assert lines == [
+        "  ROUTE     VERDICT  TOKEN        DNS   TCP     TLS    ANSWER                  AUDIENCE",
+        "metadata server, account default (login@shop)",
+        f"  profiles  ok       59 min left  1 ms  20 ms   31 ms  200, 100 ms             {URL}",
+        "  search    fail     120 s left   1 ms  20 ms   31 ms  403, 100 ms             custom",
+        "none, a public route",
+        "  weather   ok       -            0 ms  failed  -      -                       -",
+        "token file /t",
+        f"  app       ok       60 s left    1 ms  20 ms   31 ms  404 of the app, 100 ms  {URL}",
+        "",
+        "warn: search: clock_skew",
+        "  2 h behind",
+        "  identity: metadata server, account default (login@shop)",
+        "  audience: custom",
+        f"  receiver: {URL}",
+        "  to mend:  timedatectl",
+        "",
+        "fail: search: no_invoker",
+        "  login may not invoke profiles",
+        "  identity: metadata server, account default (login@shop)",
+        "  audience: custom",
+        f"  receiver: {URL}",
+        "  to mend:  gcloud run ...",
+        "",
+        "1 of 4 routes needs mending",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ((PROFILES,), "OK: 1 route"),
+        ((PROFILES, APP), "OK: 2 routes"),
+        ((SEARCH,), "1 of 1 route needs mending"),
+        ((SEARCH, SEARCH), "2 of 2 routes need mending"),
+    ],
+)
+def test_the_last_line_counts(routes: tuple[RouteReport, ...], expected: str) -> None:
+    assert list(as_text(Report(routes), colors=False))[-1] == expected
+
+
+def test_colors_mark_the_verdicts_and_nothing_else() -> None:
+    report = Report((PROFILES, SEARCH))
+    colored = list(as_text(report, colors=True))
+    plain = list(as_text(report, colors=False))
+    marked = [line for line in colored if "\x1b[" in line]
+    assert len(marked) == 4
+    assert [line for line in colored if line not in marked] == [
+        line for line, other in zip(plain, colored, strict=True) if other not in marked
+    ]
+    assert "\x1b[32m" in marked[0]
+    assert "\x1b[31m\x1b[1mfail" in marked[1]
+
+
+def test_json_tells_everything() -> None:
+    told = json.loads(as_json(Report((SEARCH, WEATHER))))
+    assert told["version"] == __version__
+    assert told["ok"] is False
+    search, weather = told["routes"]
+    assert search == {
+        "name": "search",
+        "verdict": "fail",
+        "upstream": URL,
+        "audience": "custom",
+        "identity": {"type": "metadata", "found": "metadata server, account default", "email": "login@shop"},
+        "token": {"audience": "custom", "expires_in": 120},
+        "receiver": {
+            "steps": [
+                {"name": "dns", "ms": 1.2, "error": None},
+                {"name": "tcp", "ms": 20.0, "error": None},
+                {"name": "tls", "ms": 31.0, "error": None},
+                {"name": "answer", "ms": 100.0, "error": None},
+            ],
+            "status": 403,
+            "by_app": False,
+        },
+        "findings": [
+            {"verdict": "warn", "cause": "clock_skew", "detail": "2 h behind", "remedy": "timedatectl"},
+            {
+                "verdict": "fail",
+                "cause": "no_invoker",
+                "detail": "login may not invoke profiles",
+                "remedy": "gcloud run ...",
+            },
+        ],
+    }
+    assert weather["token"] is None
+    assert weather["receiver"]["steps"][1] == {"name": "tcp", "ms": 0, "error": "refused"}
+    assert json.loads(as_json(Report((PROFILES,))))["ok"] is True

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from email.utils import formatdate
+
+import pytest
+
+from proxy.identity.answer import BODY, SKEW, Answer, Speaker
+
+NOW = 1_800_000_000.0
+INVALID = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
+HTML = "text/html; charset=UTF-8"
+PAGE = "<html><h1>Error: Forbidden</h1></html>"
+
+
+def test_a_head_is_read_once() -> None:
+    lines = [
+        b"Server: Google Frontend\r\n",
+        b"content-type:text/html\r\n",
+        b"WWW-Authenticate: Basic\r\n",
+        b"www-authenticate: Bearer\r\n",
+        b"Location: /x\r\n",
+        b"Date: today",
+        b"X-Goog-Iap-Generated-Response: True\r\n",
+    ]
+    assert Answer.of(401, lines, b"a\xff" + b"b" * BODY) == Answer(
+        401,
+        server="Google Frontend",
+        content_type="text/html",
+        challenges=("Basic", "Bearer"),
+        location="/x",
+        date="today",
+        iap=True,
+        body="a\N{REPLACEMENT CHARACTER}" + "b" * (BODY - 2),
+    )
+    assert Answer.of(200, []) == Answer(200)
+
+
+def test_a_body_does_not_show() -> None:
+    assert "secret" not in repr(Answer(401, body="secret"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(200), Speaker.APP),
+        (Answer(200, server="Google Frontend", content_type=HTML, body=PAGE), Speaker.APP),
+        (Answer(401, iap=True), Speaker.IAP),
+        (Answer(302, iap=True, location="https://accounts.google.com/o"), Speaker.IAP),
+        (Answer(302, location="https://accounts.google.com/o"), Speaker.PERHAPS),
+        (Answer(302, location="https://accounts.google.com.evil.example/"), Speaker.APP),
+        (Answer(200, location="https://accounts.google.com/o"), Speaker.APP),
+        (Answer(401), Speaker.APP),
+        (Answer(401, challenges=("Basic realm=x",), server="Google Frontend"), Speaker.APP),
+        (Answer(401, challenges=("Basic", INVALID), server="google frontend"), Speaker.FRONT_END),
+        (Answer(401, challenges=(INVALID,)), Speaker.PERHAPS),
+        (Answer(403, server="nginx", content_type=HTML, body=PAGE), Speaker.APP),
+        (Answer(403, server="Google Frontend", content_type=HTML), Speaker.PERHAPS),
+        (Answer(403, server="Google Frontend", content_type="application/json"), Speaker.APP),
+        (Answer(403, server="Google Frontend", content_type=HTML, body=PAGE), Speaker.FRONT_END),
+        (Answer(403, server="Google Frontend", content_type=HTML, body="<h1>Members only"), Speaker.APP),
+        (Answer(429, server="Google Frontend", body="Rate exceeded."), Speaker.FRONT_END),
+        (Answer(503, server="Google Frontend", body="Service Unavailable"), Speaker.FRONT_END),
+        (Answer(418, server="Google Frontend", content_type=HTML, body=PAGE), Speaker.APP),
+    ],
+)
+def test_who_answered(answer: Answer, expected: Speaker) -> None:
+    assert answer.speaker is expected
+
+
+@pytest.mark.parametrize("off", [SKEW + 1, -SKEW - 1, 7200.0])
+def test_a_clock_that_is_off(off: float) -> None:
+    assert Answer(200, date=formatdate(NOW - off, usegmt=True)).clock_skew(NOW) == off
+
+
+@pytest.mark.parametrize("off", [0, SKEW, -SKEW])
+def test_a_clock_that_is_right(off: float) -> None:
+    assert Answer(200, date=formatdate(NOW - off, usegmt=True)).clock_skew(NOW) is None
+
+
+@pytest.mark.parametrize("date", ["", "tomorrow", "Mon, 99 Foo 2026 10:00:00 GMT", "0"])
+def test_a_date_that_is_none_tells_nothing(date: str) -> None:
+    assert Answer(200, date=date).clock_skew(NOW) is None

@@ -1,0 +1,331 @@
+"""Every row of the tables. What each says in full, with real receivers, is in tests/test_troubles.py."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+
+from proxy.identity.answer import Answer
+from proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
+from proxy.identity.token import IdToken
+from proxy.settings.model import Route, SignedJwtIdentity, TokenHeader, Upstream
+
+NOW = 1_800_000_000.0
+RUN = "profiles-12.europe-west1.run.app"
+HASH = "profiles-x7f3kq2abc-ew.a.run.app"
+CUSTOM = "api.shop.example"
+FUNCTION = "us-central1-shop.cloudfunctions.net"
+CLIENT = "55-a.apps.googleusercontent.com"
+GCLOUD = "32555940559.apps.googleusercontent.com"
+CALLER = "login@shop.iam.gserviceaccount.com"
+INVALID = ('Bearer error="invalid_token"',)
+MEMBER = f"--member=serviceAccount:{CALLER}"
+
+
+def route(host: str = RUN, audience: str | None = "", *, path: str = "", **changes: Any) -> Route:
+    return Route(
+        "shop",
+        Upstream("https", host, 443, path),
+        audience or (None if audience is None else f"https://{host}"),
+        **changes,
+    )
+
+
+def token(audience: str, email: str | None = CALLER) -> IdToken:
+    return IdToken("t.t.t", audience=audience, expires_at=NOW + 3600, email=email)
+
+
+def google(status: int, **more: Any) -> Answer:
+    """The front end, and surely so."""
+    usual = {"server": "Google Frontend", "content_type": "text/html", "body": "<h1>Error: x</h1>"}
+    return Answer(status, **{**usual, "challenges": INVALID if status == 401 else (), **more})
+
+
+def iap(status: int, said: str = "", **more: Any) -> Answer:
+    return Answer(status, iap=True, body=f"Invalid IAP credentials: {said}", **more)
+
+
+def told(one: Route, answer: Answer, sent: IdToken | None = None) -> Diagnosis:
+    found = diagnose(one, sent or token(one.audience or ""), answer, NOW)
+    assert found is not None
+    return found
+
+
+def test_the_apps_own_answers_are_its_own() -> None:
+    for status in (200, 302, 401, 403, 404, 500):
+        assert diagnose(route(), token(RUN), Answer(status, server="Google Frontend", body="{}"), NOW) is None
+
+
+def test_what_is_guessed_says_if() -> None:
+    unread = Answer(403, server="Google Frontend", content_type="text/html")
+    found = told(route(), unread)
+    assert found.cause == "no_invoker"
+    assert found.detail == (
+        f"if it is Google that answers 403 here, and not the app: {CALLER} may not invoke profiles"
+    )
+    assert told(route(), google(403)).detail == f"{CALLER} may not invoke profiles"
+
+
+# -- 401 -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "sent", "cause", "remedy"),
+    [
+        (
+            route(audience=f"https://{RUN}/v1"),
+            None,
+            "audience_with_path",
+            f"In route shop: audience: https://{RUN}",
+        ),
+        (route(HASH), None, "invalid_token", "gcloud run services describe profiles --region=europe-west1"),
+        (route(HASH, f"https://{RUN}"), None, "audience_not_registered", "--add-custom-audiences"),
+        (
+            route(HASH, "https://other-12.europe-west1.run.app"),
+            None,
+            "other_service_audience",
+            f"https://{HASH}",
+        ),
+        (
+            route(HASH, "https://profiles-12.us-east4.run.app"),
+            None,
+            "other_service_audience",
+            f"https://{HASH}",
+        ),
+        (
+            route("profiles-x-qq.a.run.app", f"https://{RUN}"),
+            None,
+            "audience_not_registered",
+            "profiles --region=REGION",
+        ),
+        (route(CUSTOM), None, "custom_domain_audience", "gcloud run services update SERVICE --region=REGION"),
+        (
+            route(CUSTOM, f"https://{RUN}"),
+            None,
+            "audience_not_registered",
+            "describe profiles --region=europe-west1",
+        ),
+        (route(CUSTOM, "shop's"), None, "audience_not_registered", """--add-custom-audiences='shop'"'"'s'"""),
+        (
+            route(FUNCTION, path="/resize"),
+            None,
+            "function_audience",
+            f"In route shop: audience: https://{FUNCTION}/resize",
+        ),
+        (
+            route(FUNCTION, f"https://{FUNCTION}/resize", path="/resize"),
+            None,
+            "function_audience",
+            "describe resize",
+        ),
+        (route(), token(GCLOUD, "dev@shop.example"), "user_audience", "--member=user:dev@shop.example"),
+        (
+            route(),
+            token("https://else.example"),
+            "token_audience",
+            "--add-custom-audiences=https://else.example",
+        ),
+        (route("127.0.0.1"), None, "invalid_token", "describe SERVICE --region=REGION"),
+    ],
+)
+def test_unauthorized(one: Route, sent: IdToken | None, cause: str, remedy: str) -> None:
+    found = told(one, google(401), sent)
+    assert found.cause == cause
+    assert remedy in found.remedy
+
+
+def test_unauthorized_and_no_token_of_ours() -> None:
+    found = diagnose(route(audience=None), None, google(401), NOW)
+    assert found is not None
+    assert found.cause == "no_identity"
+    assert "the app's own Authorization" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("off", "said"),
+    [
+        (-7200, "2 h behind"),
+        (-7199, "120 min behind"),
+        (119, "119 s ahead of"),
+        (120, "2 min ahead of"),
+        (31, "31 s ahead of"),
+    ],
+)
+def test_unauthorized_by_a_wrong_clock(off: float, said: str) -> None:
+    found = told(route(audience=f"https://{RUN}/v1"), google(401, date=formatdate(NOW - off, usegmt=True)))
+    assert found.cause == "clock_skew"
+    assert f"this machine's clock is {said} the receiver's" in found.detail
+    assert "timedatectl" in found.remedy
+
+
+def test_a_wrong_clock_that_nobody_has_refused_yet() -> None:
+    found = wrong_clock(-90, whose="Google's")
+    assert found.cause == "clock_skew"
+    assert found.detail.startswith("this machine's clock is 90 s behind Google's: ")
+
+
+# -- 403 -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("one", "cause", "remedy"),
+    [
+        (route(), "no_invoker", f"gcloud run services add-iam-policy-binding profiles --region=europe-west1 {MEMBER} --role=roles/run.invoker"),
+        (route(CUSTOM, f"https://{RUN}"), "no_invoker", "gcloud run services add-iam-policy-binding profiles --region=europe-west1 "),
+        (route(CUSTOM, "shop"), "no_invoker", "gcloud run services add-iam-policy-binding SERVICE --region=REGION "),
+        (
+            route(FUNCTION, path="/resize"),
+            "no_invoker",
+            (
+                f"gcloud functions add-iam-policy-binding resize --region=us-central1 --project=shop {MEMBER} "
+                "--role=roles/cloudfunctions.invoker; for a 2nd-generation function: "
+                f"gcloud functions add-invoker-policy-binding resize --region=us-central1 --project=shop {MEMBER}"
+            ),
+        ),
+        (route(FUNCTION, token_header=TokenHeader.X_SERVERLESS_AUTHORIZATION), "header_not_read", "token_header: auto"),
+        (route(token_header=TokenHeader.X_SERVERLESS_AUTHORIZATION), "no_invoker", "add-iam-policy-binding profiles"),
+        (route(token_header=TokenHeader.PROXY_AUTHORIZATION), "header_not_read", "token_header: auto"),
+    ],
+)  # fmt: skip
+def test_forbidden(one: Route, cause: str, remedy: str) -> None:
+    found = told(one, google(403))
+    assert found.cause == cause
+    assert remedy in found.remedy
+
+
+def test_forbidden_and_no_token() -> None:
+    found = diagnose(route(audience=None), None, google(403), NOW)
+    assert found is not None
+    assert found.cause == "no_identity"
+    assert "profiles --region=europe-west1 --member=allUsers" in found.remedy
+
+
+@pytest.mark.parametrize("email", [None, "", "x; rm -rf /", "a@b\n"])
+def test_who_it_is_may_be_unknown_or_unfit_for_a_command(email: str | None) -> None:
+    found = told(route(), google(403), token("a", email))
+    assert found.detail == "the caller may not invoke profiles"
+    assert "--member=serviceAccount:EMAIL " in found.remedy
+
+
+def test_an_audience_of_a_strangers_token_is_fit_for_a_terminal() -> None:
+    found = told(route(), google(401), token("\x1b[2J'$(x)\n"))
+    assert "?[2J'$(x)?" in found.detail
+    assert found.remedy.endswith("""--add-custom-audiences='?[2J'"'"'$(x)?'""")
+
+
+# -- the rest of the front end ---------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "status", "cause", "remedy"),
+    [
+        (RUN, 404, "no_such_service", "gcloud run services describe profiles --region=europe-west1"),
+        (FUNCTION, 404, "no_such_service", "gcloud functions describe resize --region=us-central1"),
+        (RUN, 429, "no_instance", "--max-instances=N"),
+        (RUN, 500, "receiver_down", "gcloud run services logs read profiles --region=europe-west1"),
+        (FUNCTION, 503, "receiver_down", "gcloud functions logs read resize --region=us-central1"),
+    ],
+)
+def test_neither_401_nor_403(host: str, status: int, cause: str, remedy: str) -> None:
+    found = told(route(host, path="/resize"), google(status))
+    assert found.cause == cause
+    assert remedy in found.remedy
+
+
+def test_a_redirect_to_sign_in() -> None:
+    location = f"https://accounts.google.com/o/oauth2/v2/auth?client_id={CLIENT}&x=1"
+    found = told(route(), Answer(302, location=location))
+    assert found.cause == "sign_in"
+    assert found.detail.startswith("if it is Google that answers 302 here")
+    assert f"audience: {CLIENT}" in found.remedy
+
+
+# -- IAP -------------------------------------------------------------------------
+
+MISMATCH = (
+    f"JWT audience doesn't match this application ('aud' claim (x) doesn't match expected value ({CLIENT}))"
+)
+SIGNED = SignedJwtIdentity(CALLER)
+
+
+@pytest.mark.parametrize(
+    ("one", "answer", "cause", "remedy"),
+    [
+        (route(), iap(401, MISMATCH), "iap_client_id", f"In route shop: audience: {CLIENT};"),
+        (
+            route(audience="9-b.apps.googleusercontent.com"),
+            iap(401, MISMATCH),
+            "iap_client_id",
+            f"audience: {CLIENT};",
+        ),
+        (route(), iap(401), "iap_client_id", f"curl -sI https://{RUN}/"),
+        (
+            route(),
+            iap(302, location=f"https://accounts.google.com/?a=b&client_id={CLIENT}"),
+            "iap_client_id",
+            CLIENT,
+        ),
+        (route(audience=CLIENT), iap(401, MISMATCH), "iap_credential", f"service_account: {CALLER}}}"),
+        (
+            route(audience=CLIENT),
+            iap(401, "JWT signature is invalid"),
+            "iap_credential",
+            "client_id in Location",
+        ),
+        (
+            route(audience=CLIENT),
+            iap(401, "JWT 'email' claim isn't a string"),
+            "iap_no_email",
+            "--include-email",
+        ),
+        (route(audience=CLIENT), iap(401, "Expired JWT"), "clock_skew", "timedatectl"),
+        (
+            route(audience=CLIENT, token_header=TokenHeader.X_SERVERLESS_AUTHORIZATION),
+            iap(401, "empty token"),
+            "iap_header",
+            "token_header: auto",
+        ),
+        (route(identity=SIGNED), iap(401), "iap_signed_audience", f"audience: https://{RUN}/*"),
+        (
+            route(audience=CLIENT),
+            iap(403),
+            "iap_no_access",
+            f"--resource-type=cloud-run --service=profiles --region=europe-west1 {MEMBER} --role=roles/iap.http",
+        ),
+        (
+            route(CUSTOM, CLIENT),
+            iap(403),
+            "iap_no_access",
+            f"--resource-type=backend-services --service=BACKEND_SERVICE {MEMBER} --role=roles/iap.httpsResourceAccessor",
+        ),
+    ],
+)
+def test_iap(one: Route, answer: Answer, cause: str, remedy: str) -> None:
+    found = told(one, answer)
+    assert found.cause == cause
+    assert remedy in found.remedy
+
+
+def test_iap_and_a_person() -> None:
+    found = told(route(audience=CLIENT), iap(401), token(GCLOUD, "dev@shop.example"))
+    assert found.cause == "user_audience"
+    assert "type: impersonated" in found.remedy
+
+
+def test_iap_and_no_token() -> None:
+    found = diagnose(
+        route(audience=None), None, iap(302, location=f"https://accounts.google.com/?client_id={CLIENT}"), NOW
+    )
+    assert found is not None
+    assert found.cause == "no_identity"
+    assert f"audience: {CLIENT}" in found.remedy
+
+
+def test_iap_and_a_wrong_clock() -> None:
+    late = formatdate(NOW + 60, usegmt=True)
+    assert "60 s behind the receiver's" in told(route(audience=CLIENT), iap(401, date=late)).detail
+    expired = told(route(audience=CLIENT), iap(401, "Expired JWT"))
+    assert expired.detail.endswith("this machine's clock may be wrong")
+    assert told(route(audience=CLIENT), iap(403, date=late)).cause == "iap_no_access"
