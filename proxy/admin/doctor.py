@@ -171,14 +171,15 @@ class _Practice:
         route = case.route
         try:
             await self._token(case)
-        except TokenError as error:
-            remedy = error.remedy or _TOKEN_REMEDIES.get(error.cause, _TRANSIENT)
-            case.fail(error.cause, error.detail, remedy)
-        has_what_it_needs = case.token is not None or isinstance(route.identity, NoIdentity)
-        case.probe = probed = await probe(route, case.token, self._sweeper, self._tls, ask=has_what_it_needs)
-        if probed.error is not None:
-            error_ = probed.error
-            case.fail(error_.proxy_status, error_.detail, _way_there(error_, route))
+        except TokenError as missing:
+            remedy = missing.remedy or _TOKEN_REMEDIES.get(missing.cause, _TRANSIENT)
+            case.fail(missing.cause, missing.detail, remedy)
+        # Without the token that belongs to it, a request would find out nothing.
+        ask = case.token is not None or isinstance(route.identity, NoIdentity)
+        case.probe = probed = await probe(route, case.token, self._sweeper, self._tls, ask=ask)
+        error = probed.error
+        if error is not None:
+            case.fail(error.proxy_status, error.detail, _way_there(error, route))
         case.findings.extend(_of_answer(case, probed))
 
     async def _token(self, case: _Case) -> None:

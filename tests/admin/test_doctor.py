@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,12 +15,14 @@ from time import time
 from typing import Any
 
 import pytest
+import trustme
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from proxy.admin import doctor
 from proxy.admin.doctor import _TOKEN_REMEDIES, AT_ONCE, examine
+from proxy.admin.probe import Probe
 from proxy.admin.report import Verdict
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, ConnectFailed, MalformedResponse, UpstreamError, UpstreamTimeout
 from proxy.settings.model import (
     CommandIdentity,
     FileIdentity,
@@ -28,6 +33,7 @@ from proxy.settings.model import (
     Settings,
     Timeouts,
     Upstream,
+    UserIdentity,
 )
 from tests.engine.proxied import AUDIENCE, make_token
 from tests.engine.wire import Receiver, Wire, answering, ok
@@ -217,6 +223,54 @@ async def test_a_token_with_little_life_left(tmp_path: Path) -> None:
     assert finding.remedy == _TOKEN_REMEDIES["short_lived"]
 
 
+async def test_a_refusal_of_the_front_end_is_diagnosed(token_file: str) -> None:
+    page = b"<h1>Error: Forbidden</h1>"
+    head = (
+        "HTTP/1.1 {} No\r\nServer: Google Frontend\r\nContent-Type: text/html\r\nContent-Length: 25\r\n\r\n"
+    )
+    for status, cause, verdict in (
+        (403, "no_invoker", Verdict.FAIL),
+        (429, "no_instance", Verdict.WARN),
+        (503, "receiver_down", Verdict.WARN),
+    ):
+        async with Receiver(answering(head.format(status).encode() + page)) as receiver:
+            report = await examine(Settings((route(receiver.port, identity=FileIdentity(token_file)),)), {})
+        [finding] = report.routes[0].findings
+        assert (finding.verdict, finding.cause) == (verdict, cause)
+
+
+async def test_a_token_from_the_future(tmp_path: Path) -> None:
+    """Its maker's clock is ahead: this machine's is behind."""
+    path = tmp_path / "token"
+    now = int(time())
+    payload = json.dumps({"aud": AUDIENCE, "iat": now + 600, "exp": now + 4200}).encode()
+    path.write_text(f"e30.{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.c2ln")
+    async with Receiver(answering(ok())) as receiver:
+        report = await examine(Settings((route(receiver.port, identity=FileIdentity(str(path))),)), {})
+    [finding] = report.routes[0].findings
+    assert finding.cause == "clock_skew"
+    assert "10 min behind Google's" in finding.detail
+
+
+async def test_a_login_that_the_receiver_would_not_take(tmp_path: Path) -> None:
+    (tmp_path / "adc.json").write_text('{"type": "authorized_user"}')
+    one = route(1, identity=UserIdentity(), audience="https://iap.apps.googleusercontent.com")
+    report = await examine(Settings((one,)), {"GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "adc.json")})
+    assert report.routes[0].findings[0].cause == "audience_unsupported"
+
+
+async def test_a_certificate_that_is_not_trusted() -> None:
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(theirs)
+    async with Receiver(answering(ok()), tls=theirs) as receiver:
+        upstream = Upstream("https", "127.0.0.1", receiver.port)
+        one = route(1, upstream=upstream, identity=NoIdentity(), audience=None)
+        report = await examine(Settings((one,)), {})
+    [finding] = report.routes[0].findings
+    assert finding.cause == "tls_certificate_error"
+    assert "tls: {ca_file: ...}" in finding.remedy
+
+
 async def test_a_ca_file_that_cannot_be_read(tmp_path: Path) -> None:
     one = route(1, upstream=Upstream("https", "127.0.0.1", 1), identity=NoIdentity(), audience=None)
     with pytest.raises(ConfigError, match=r"tls\.ca_file"):
@@ -232,3 +286,36 @@ async def test_a_bug_in_it_is_not_passed_off_as_a_finding(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "probe", broken)
     with pytest.raises(ZeroDivisionError):
         await examine(Settings((route(1, identity=NoIdentity(), audience=None),)), {})
+
+
+async def test_a_login_that_the_receiver_may_take(tmp_path: Path) -> None:
+    path = tmp_path / "adc.json"
+    path.write_text('{"type": "authorized_user"}')
+    one = route(1, identity=UserIdentity(), audience="http://127.0.0.1:1")
+    report = await examine(Settings((one,)), {"GOOGLE_APPLICATION_CREDENTIALS": str(path)})
+    assert report.routes[0].findings[0].cause == "credential_file_invalid"
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ConnectFailed("x", proxy_status="dns_error"), "getent hosts 127.0.0.1"),
+        (ConnectFailed("x", proxy_status="connection_refused"), "127.0.0.1:1"),
+        (ConnectFailed("x"), "curl -sv http://127.0.0.1:1/"),
+        (ConnectFailed("x", remedy="its own"), "its own"),
+        (UpstreamTimeout("x"), "--min-instances=1"),
+        (MalformedResponse("x"), "speaks HTTP/1.1 at http://127.0.0.1:1"),
+    ],
+)
+async def test_each_way_of_not_getting_there_has_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, error: UpstreamError, remedy: str
+) -> None:
+    async def probe(*_: Any, **__: Any) -> Probe:
+        return Probe((), error=error)
+
+    monkeypatch.setattr(doctor, "probe", probe)
+    report = await examine(Settings((route(1, identity=NoIdentity(), audience=None),)), {})
+    [finding] = report.routes[0].findings
+    assert (finding.verdict, finding.cause, finding.detail) == (Verdict.FAIL, error.proxy_status, "x")
+    assert remedy in finding.remedy
+    assert "{" not in finding.remedy
