@@ -1,0 +1,192 @@
+"""What the README tells to paste works: every configuration loads, every identity gets a receiver's 200, every option exists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shlex
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import click
+import pytest
+
+from proxy.cli import commands
+from proxy.emulator import Account, Emulator, Service, World
+from proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
+from proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
+from proxy.server import Server
+from proxy.settings.environment import OVERRIDES
+from proxy.settings.identities import BY_TYPE
+from proxy.settings.load import settings_from_text
+from proxy.settings.model import NoIdentity, Settings
+from proxy.settings.pending import PENDING
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What is no configuration of the proxy says so in its first line.
+ELSEWHERE = ("# .github/workflows/", "# of the pod")
+ROUTE = "\nroutes: [{name: user-profiles, upstream: 'https://user-profiles-x7f3kq-uc.a.run.app'}]\n"
+
+
+def blocks(kind: str, text: str = README) -> list[str]:
+    return [body for found, body in FENCE.findall(text) if found == kind]
+
+
+CONFIGURATIONS = [body for body in blocks("yaml") if not body.startswith(ELSEWHERE)]
+IDENTITIES = [body for body in CONFIGURATIONS if "identity:" in body and "listen:" not in body]
+
+
+def whole(body: str) -> str:
+    return body if "routes:" in body else body + ROUTE
+
+
+@pytest.mark.parametrize("body", CONFIGURATIONS)
+def test_every_configuration_loads(body: str) -> None:
+    assert settings_from_text(whole(body), "proxy.yaml", {"HOME": "/home/me"}).routes
+
+
+def test_every_identity_is_shown() -> None:
+    shown = {
+        type(route.identity).type
+        for body in IDENTITIES
+        for route in settings_from_text(whole(body), "proxy.yaml", {}).routes
+    }
+    assert shown == set(BY_TYPE)
+
+
+def test_every_command_and_option_exists() -> None:
+    told = 0
+    for line in "".join(blocks("sh")).replace("\\\n", " ").splitlines():
+        for found in re.findall(r"idtoken-proxy ([^)&]*)", line):
+            name, *argv = shlex.split(found, comments=True)
+            command = commands.commands[name]
+            command.make_parser(click.Context(command)).parse_args(argv)
+            told += 1
+    for found in re.findall(r"`idtoken-proxy (\w+)", README):
+        assert found in commands.commands
+    assert told >= 5
+    assert {name for name in commands.commands if f"| `idtoken-proxy {name}" in README} == set(
+        commands.commands
+    )
+
+
+def test_every_variable_that_overrides_a_key_is_named() -> None:
+    assert all(f"`{name}`" in README for name in OVERRIDES)
+
+
+def test_what_is_to_come_is_named() -> None:
+    (named,) = re.findall(r"A key of a later version \(([^)]*)\)", " ".join(README.split()))
+    assert set(named.replace("`", "").split(", ")) == set(PENDING)
+
+
+def test_links_within_lead_somewhere() -> None:
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", README), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors
+
+
+# -- pasted, against the local Google -----------------------------------------
+
+PROJECT = "my-project"
+POOL = f"principalSet:{SERVICE}/{pool_path(PROJECT_NUMBER, 'my-pool')}/*"
+DEVELOPER = Account("YOU@example.com")
+FIRST = Account(service_account_email("first", PROJECT))
+MIDDLE = Account(service_account_email("middle", PROJECT), token_creators=frozenset({FIRST.member}))
+CALLER = Account(
+    service_account_email("caller", PROJECT),
+    default=True,
+    token_creators=frozenset({DEVELOPER.member, MIDDLE.member, POOL}),
+)
+EVERYONE = (CALLER, MIDDLE, FIRST, DEVELOPER)
+INVOKERS = frozenset({CALLER.member, DEVELOPER.member})
+WORLD = World(
+    project=PROJECT,
+    accounts=EVERYONE,
+    services=(
+        Service("user-profiles", INVOKERS),
+        Service("own-client", INVOKERS, iap=Iap("123456789-abcdef.apps.googleusercontent.com")),
+        Service("managed-client", INVOKERS, iap=Iap(None)),
+        Service("weather", frozenset({"allUsers"})),
+    ),
+    providers=(Provider("my-pool", "my-provider", Oidc("https://github.example.com")),),
+)
+AUTO_FILE = "login.json"
+GCLOUD = """\
+#!/bin/sh
+case "$*" in
+  "config list --format=json") echo '{"core": {"account": "CALLER"}}' ;;
+  "auth print-identity-token --audiences=AUDIENCE") echo TOKEN ;;
+  *) echo "not in the README: $*" >&2; exit 1 ;;
+esac
+"""
+PRINT_ID_TOKEN = """\
+#!/bin/sh
+test "$*" = "--audience AUDIENCE" && test "$IDTOKEN_PROXY_AUDIENCE" = AUDIENCE && echo TOKEN
+"""
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    async with Emulator(WORLD) as running:
+        yield running
+
+
+def pasted(body: str, emulator: Emulator, directory: Path) -> tuple[Settings, dict[str, str]]:
+    """The configuration with the emulator's receivers in place of Google's, beside the files that it names; and the
+    environment with its commands.
+    """
+    client = "apps.googleusercontent.com" in body
+    receiver = "own-client" if client else "managed-client" if "signed_jwt" in body else "user-profiles"
+    text = whole(body)
+    for url, name in (
+        ("https://admin.example.com", receiver),
+        ("https://user-profiles-x7f3kq-uc.a.run.app", receiver),
+        ("https://api.weather.gov", "weather"),
+    ):
+        text = text.replace(url, emulator.urls[name])
+    token = emulator.mint("caller", emulator.urls["user-profiles"])
+    google = f"iam_endpoint: {emulator.iam_endpoint}, sts_endpoint: {emulator.sts_endpoint}"
+    text = text.replace("/run/secrets/id-token", str(directory / "id-token")) + (
+        f"\nlisten: 127.0.0.1:0\nadmin: off\ngoogle: {{metadata_host: '{emulator.metadata_host}', {google}}}\n"
+    )
+    (directory / "id-token").write_text(token)
+    for account, name in (("caller", "caller.json"), ("first", "first.json"), (DEVELOPER.email, AUTO_FILE)):
+        (directory / name).write_text(json.dumps(emulator.key_file(account)))
+    federation = emulator.external_account("my-provider", "url", impersonate="caller")
+    (directory / "federation.json").write_text(json.dumps(federation))
+    for name, script in (("gcloud", GCLOUD), ("print-id-token", PRINT_ID_TOKEN)):
+        for word, value in (
+            ("CALLER", CALLER.email),
+            ("AUDIENCE", emulator.urls["user-profiles"]),
+            ("TOKEN", token),
+        ):
+            script = script.replace(f" {word}", f" {value}").replace(f'"{word}"', f'"{value}"')  # noqa: PLW2901
+            script = script.replace(f"={word}", f"={value}")  # noqa: PLW2901
+        (directory / name).write_text(script)
+        (directory / name).chmod(0o700)
+    environ = {
+        "PATH": f"{directory}:/usr/bin:/bin",
+        "HOME": str(directory),
+        "GOOGLE_APPLICATION_CREDENTIALS": str(directory / AUTO_FILE),
+    }
+    return settings_from_text(text, str(directory / "proxy.yaml"), environ), environ
+
+
+@pytest.mark.parametrize("body", IDENTITIES)
+async def test_every_identity_gets_through(body: str, emulator: Emulator, tmp_path: Path) -> None:
+    settings, environ = await asyncio.to_thread(pasted, body, emulator, tmp_path)
+    server = Server(settings, environ)
+    await server.start()
+    try:
+        async with aiohttp.ClientSession() as client, client.get(f"http://{server.addresses[0]}/") as answer:
+            assert answer.status == 200, await answer.text()
+            told = await answer.json()
+    finally:
+        await server.stop(drain=0)
+    identity = settings.routes[0].identity
+    if not isinstance(identity, NoIdentity):
+        as_user = identity.type in ("auto", "user")
+        assert told["caller"] == (DEVELOPER if as_user else CALLER).email
