@@ -7,6 +7,7 @@ reading stops: the buffer holds at most one read more than a head.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from time import monotonic
@@ -29,6 +30,7 @@ WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
 _HEAD_END: Final = b"\r\n\r\n"
+_EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4, less its empty line
 
@@ -43,6 +45,7 @@ class Downstream(asyncio.Protocol):
         self._sweeper = front.sweeper
         self._buffer = b""
         self._searched = 0
+        self._head_begun = False
         self._exchange: Exchange | None = None
         self._reader: BodyReader | None = None
         self._advancing = False
@@ -148,8 +151,9 @@ class Downstream(asyncio.Protocol):
 
     def _take_request(self) -> bool:
         data = self._buffer
-        while data.startswith(b"\r\n"):  # RFC 9112 section 2.2: empty lines before a request-line
-            data = self._buffer = data[2:]
+        if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: empty lines before a request-line
+            # All of them at once: one by one, a flood would cost its square.
+            data = self._buffer = _EMPTY_LINES.sub(b"", data)
             self._searched = 0
         end = data.find(_HEAD_END, self._searched)
         # The empty line that ends the head does not count, nor what may be the beginning of it.
@@ -157,11 +161,13 @@ class Downstream(asyncio.Protocol):
             self._refuse(HeadTooLarge(f"the request head is larger than {self._front.max_head} octets"))
             return False
         if end < 0:
-            if not self._searched:
+            if not self._head_begun:  # with an empty line, too: they put off nothing
+                self._head_begun = True
                 self.deadline = self.now + self._front.header_timeout
             self._searched = max(len(data) - 3, 1)
             return False
         self._searched = 0
+        self._head_begun = False
         self._buffer = data[end + 4 :]
         self._begin(data[:end])
         return True
