@@ -76,7 +76,9 @@ def _heads() -> Iterator[Answer]:
         yield Answer(f"status line: {name}", line + b"\r\n" + HEAD_END)
     for octet in CONTROLS:
         octets = bytes([octet])
-        yield Answer(f"status line with {octet_name(octet)}", b"HTTP/1.1 200" + octets + b" OK\r\n" + HEAD_END)
+        yield Answer(
+            f"status line with {octet_name(octet)}", b"HTTP/1.1 200" + octets + b" OK\r\n" + HEAD_END
+        )
         yield Answer(f"reason with {octet_name(octet)}", b"HTTP/1.1 200 O" + octets + b"K\r\n" + HEAD_END)
         yield Answer(f"value with {octet_name(octet)}", OK + b"X-A: a" + octets + b"b\r\n" + HEAD_END)
         yield Answer(f"cookie with {octet_name(octet)}", OK + b"Set-Cookie: a=" + octets + b"\r\n" + HEAD_END)
@@ -91,7 +93,9 @@ def _heads() -> Iterator[Answer]:
         if name not in ("NEL", "U+2028", "U+560A for LF"):
             yield Answer(f"{name} for the status line's end", b"HTTP/1.1 200 OK" + end + HEAD_END)
             yield Answer(f"{name} within a value", OK + b"X-A: a" + end + b"X-B: b\r\n" + HEAD_END)
-            yield Answer(f"{name} before a cookie", OK + b"Location: /" + end + b"Set-Cookie: a=b\r\n" + HEAD_END)
+            yield Answer(
+                f"{name} before a cookie", OK + b"Location: /" + end + b"Set-Cookie: a=b\r\n" + HEAD_END
+            )
 
 
 def _framings() -> Iterator[Answer]:
@@ -100,7 +104,9 @@ def _framings() -> Iterator[Answer]:
     for name, line in (CODINGS | UNKNOWN).items():
         yield Answer(f"coding: {name}", OK + line + b"\r\n\r\n" + hidden)
     for name, line in (CODINGS | PROPER | UNKNOWN).items():
-        yield Answer(f"CL.TE {name}", OK + b"Content-Length: %d\r\n" % len(hidden) + line + b"\r\n\r\n" + hidden)
+        yield Answer(
+            f"CL.TE {name}", OK + b"Content-Length: %d\r\n" % len(hidden) + line + b"\r\n\r\n" + hidden
+        )
         yield Answer(f"TE.CL {name}", OK + line + b"\r\nContent-Length: %d\r\n\r\n" % len(size) + hidden)
         yield Answer(f"HTTP/1.0 {name}", b"HTTP/1.0 200 OK\r\n" + line + b"\r\n\r\n" + hidden)
     for name, template in LENGTHS.items():
@@ -110,9 +116,16 @@ def _framings() -> Iterator[Answer]:
     for status in (b"100 Continue", b"103 Early Hints", b"199 X"):
         interim = b"HTTP/1.1 " + status + b"\r\n"
         yield Answer(f"{status.decode()} with a length", interim + b"Content-Length: 5\r\n\r\nhello" + POISON)
-        yield Answer(f"{status.decode()} in chunks", interim + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + POISON)
-        yield Answer(f"{status.decode()} and a malformed one", interim + b"\r\nHTTP/1.1 200\0OK\r\n" + HEAD_END)
-    yield Answer("101 that nobody asked for", b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + POISON)
+        yield Answer(
+            f"{status.decode()} in chunks", interim + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + POISON
+        )
+        yield Answer(
+            f"{status.decode()} and a malformed one", interim + b"\r\nHTTP/1.1 200\0OK\r\n" + HEAD_END
+        )
+    yield Answer(
+        "101 that nobody asked for",
+        b"HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n" + POISON,
+    )
     yield Answer("101 to h2c", b"HTTP/1.1 101 X\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n" + POISON)
     yield Answer("a flood of 103", b"HTTP/1.1 103 X\r\n\r\n" * 50 + POISON)
 
@@ -120,16 +133,24 @@ def _framings() -> Iterator[Answer]:
 def _bodies() -> Iterator[Answer]:
     for name, size in SIZES.items():
         yield Answer(f"size: {name}", CHUNKED + size + b"\r\nhello\r\n0\r\n\r\n", cut=True)
-        yield Answer(f"second size: {name}", CHUNKED + b"5\r\nhello\r\n" + size + b"\r\nhello\r\n0\r\n\r\n", cut=True)
+        yield Answer(
+            f"second size: {name}", CHUNKED + b"5\r\nhello\r\n" + size + b"\r\nhello\r\n0\r\n\r\n", cut=True
+        )
     for name, size in EXTENSIONS.items():
         yield Answer(f"extension: {name}", CHUNKED + size + b"\r\nhello\r\n0\r\n\r\n", cut=True)
     for octet in CONTROLS:
         octets = bytes([octet])
-        yield Answer(f"size with {octet_name(octet)}", CHUNKED + b"5" + octets + b"\r\nhello\r\n0\r\n\r\n", cut=True)
-        yield Answer(f"trailer with {octet_name(octet)}", CHUNKED + b"0\r\nX: " + octets + b"\r\n\r\n", cut=True)
+        yield Answer(
+            f"size with {octet_name(octet)}", CHUNKED + b"5" + octets + b"\r\nhello\r\n0\r\n\r\n", cut=True
+        )
+        yield Answer(
+            f"trailer with {octet_name(octet)}", CHUNKED + b"0\r\nX: " + octets + b"\r\n\r\n", cut=True
+        )
     for name, end in SIZE_ENDS.items():
         yield Answer(f"{name} behind the size", CHUNKED + b"5" + end + b"hello\r\n0\r\n\r\n", cut=True)
-        yield Answer(f"{name} behind the last size", CHUNKED + b"5\r\nhello\r\n0" + end + b"X\r\n\r\n", cut=True)
+        yield Answer(
+            f"{name} behind the last size", CHUNKED + b"5\r\nhello\r\n0" + end + b"X\r\n\r\n", cut=True
+        )
         if name != "nothing":
             yield Answer(f"{name} behind the data", CHUNKED + b"5\r\nhello" + end + b"0\r\n\r\n", cut=True)
     for name, trailers in TRAILERS.items():

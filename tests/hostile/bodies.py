@@ -100,19 +100,44 @@ def _bodies() -> Iterator[Case]:
         mendable = name in MENDABLE_SIZES
         yield Case(f"size: {name}", CHUNKS + size + b"\r\nhello\r\n0\r\n\r\n", cut=True, mendable=mendable)
         yield Case(
-            f"second size: {name}", CHUNKS + b"5\r\nhello\r\n" + size + b"\r\nhello\r\n0\r\n\r\n", cut=True, mendable=mendable
+            f"second size: {name}",
+            CHUNKS + b"5\r\nhello\r\n" + size + b"\r\nhello\r\n0\r\n\r\n",
+            cut=True,
+            mendable=mendable,
         )
     for name, size in EXTENSIONS.items():
         mendable = name in MENDABLE_EXTENSIONS
         last = b"0" + size[1:]
-        yield Case(f"extension: {name}", CHUNKS + size + b"\r\nhello\r\n0\r\n\r\n", cut=True, mendable=mendable)
-        yield Case(f"extension of the last chunk: {name}", CHUNKS + b"5\r\nhello\r\n" + last + b"\r\n\r\n", cut=True, mendable=mendable)
+        yield Case(
+            f"extension: {name}", CHUNKS + size + b"\r\nhello\r\n0\r\n\r\n", cut=True, mendable=mendable
+        )
+        yield Case(
+            f"extension of the last chunk: {name}",
+            CHUNKS + b"5\r\nhello\r\n" + last + b"\r\n\r\n",
+            cut=True,
+            mendable=mendable,
+        )
     for octet in CONTROLS:
         octets = bytes([octet])
-        yield Case(f"size with {octet_name(octet)}", CHUNKS + b"5" + octets + b"\r\nhello\r\n0\r\n\r\n", cut=True)
-        yield Case(f"extension with {octet_name(octet)}", CHUNKS + b"5;a" + octets + b"\r\nhello\r\n0\r\n\r\n", cut=True)
-        yield Case(f"quoted extension with {octet_name(octet)}", CHUNKS + b'5;a="' + octets + b'"\r\nhello\r\n0\r\n\r\n', cut=True)
-        yield Case(f"trailer with {octet_name(octet)}", CHUNKS + b"5\r\nhello\r\n0\r\nX: " + octets + b"\r\n\r\n", cut=True, mendable=True)
+        yield Case(
+            f"size with {octet_name(octet)}", CHUNKS + b"5" + octets + b"\r\nhello\r\n0\r\n\r\n", cut=True
+        )
+        yield Case(
+            f"extension with {octet_name(octet)}",
+            CHUNKS + b"5;a" + octets + b"\r\nhello\r\n0\r\n\r\n",
+            cut=True,
+        )
+        yield Case(
+            f"quoted extension with {octet_name(octet)}",
+            CHUNKS + b'5;a="' + octets + b'"\r\nhello\r\n0\r\n\r\n',
+            cut=True,
+        )
+        yield Case(
+            f"trailer with {octet_name(octet)}",
+            CHUNKS + b"5\r\nhello\r\n0\r\nX: " + octets + b"\r\n\r\n",
+            cut=True,
+            mendable=True,
+        )
     # Behind each end of a line that is none, one reader sees a chunk where another sees an extension and a request
     # (TERM.EXT and EXT.TERM of the chunk extension papers; Go CVE-2025-22871).
     hidden = b"%x\r\n" % (N + 7) + CANARY + b"\r\n0\r\n\r\n"

@@ -7,15 +7,58 @@ from collections.abc import Iterator
 from tests.hostile.case import Case, tabled
 
 REBOUND = [
-    *("evil.example", "evil.example:80", "localhost.evil.example", "evil-localhost", "localhost.", "localhost.:80"),
-    *("127a0b0c1", "127.0.0.1.", "127.0.0.1.evil.example", "127.0.0.2", "127.1", "0.0.0.0", "0", "2130706433"),
+    *(
+        "evil.example",
+        "evil.example:80",
+        "localhost.evil.example",
+        "evil-localhost",
+        "localhost.",
+        "localhost.:80",
+    ),
+    *(
+        "127a0b0c1",
+        "127.0.0.1.",
+        "127.0.0.1.evil.example",
+        "127.0.0.2",
+        "127.1",
+        "0.0.0.0",
+        "0",
+        "2130706433",
+    ),
     *("0x7f000001", "[::]", "[::2]", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", ".localhost", "a..localhost"),
-    *("-.localhost", "localhost.localdomain", "metadata.google.internal", "169.254.169.254", "localhosts", "xlocalhost"),
+    *(
+        "-.localhost",
+        "localhost.localdomain",
+        "metadata.google.internal",
+        "169.254.169.254",
+        "localhosts",
+        "xlocalhost",
+    ),
 ]
 ORIGINS = [
-    *("http://evil.example", "https://evil.example", "null", "http://localhost:1", "https://localhost", "http://127.0.0.1"),
-    *("http://[::1]", "http://localhost.evil.example", "http://evil.localhost", "chrome-extension://abcdef", "file://"),
-    *("http://localhost/", "http://localhost@evil.example", "localhost", "", "*", "http://localhost http://evil.example"),
+    *(
+        "http://evil.example",
+        "https://evil.example",
+        "null",
+        "http://localhost:1",
+        "https://localhost",
+        "http://127.0.0.1",
+    ),
+    *(
+        "http://[::1]",
+        "http://localhost.evil.example",
+        "http://evil.localhost",
+        "chrome-extension://abcdef",
+        "file://",
+    ),
+    *(
+        "http://localhost/",
+        "http://localhost@evil.example",
+        "localhost",
+        "",
+        "*",
+        "http://localhost http://evil.example",
+    ),
     *("http://localhost, http://evil.example", "HTTP://LOCALHOST.", "about:blank", "moz-extension://a"),
 ]
 # What a browser says of a request that a page of another site makes, without an Origin.
@@ -49,13 +92,17 @@ def _callers() -> Iterator[Case]:
             wire = template.format(f"Host: {host}\r\n").encode()
             yield Case(f"{kind} to {host}", wire, status=403)
         # The page that was rebound says that it is at home: Origin equal to Host is not enough.
-        wire = template.format("Host: evil.example\r\nOrigin: http://evil.example\r\nSec-Fetch-Site: same-origin\r\n").encode()
+        wire = template.format(
+            "Host: evil.example\r\nOrigin: http://evil.example\r\nSec-Fetch-Site: same-origin\r\n"
+        ).encode()
         yield Case(f"{kind} of a rebound page", wire, status=403)
         for origin in ORIGINS:
             wire = template.format(f"Host: localhost\r\nOrigin: {origin}\r\n").encode()
             yield Case(f"{kind} from {origin}", wire, status=403)
         for name, fields in SITES.items():
-            yield Case(f"{kind}, {name}", template.format(f"Host: localhost\r\n{fields}").encode(), status=403)
+            yield Case(
+                f"{kind}, {name}", template.format(f"Host: localhost\r\n{fields}").encode(), status=403
+            )
 
 
 CALLERS = tabled(_callers())

@@ -88,8 +88,20 @@ PROPER = {
 # Well-formed, and other codings than ours are answered 501 (RFC 9112 section 6.1) or 400.
 UNKNOWN = {"gzip, chunked": b"Transfer-Encoding: gzip, chunked", "deflate": b"Transfer-Encoding: deflate"}
 MENDABLE = {
-    *("a comma and chunked", "chunked and a comma", "chunked and nothing", "nothing and chunked"),  # empty members
-    *("a fold", "a fold by tab", "a fold behind", "a fold behind another", "behind a bare LF", "behind a bare CR"),
+    *(
+        "a comma and chunked",
+        "chunked and a comma",
+        "chunked and nothing",
+        "nothing and chunked",
+    ),  # empty members
+    *(
+        "a fold",
+        "a fold by tab",
+        "a fold behind",
+        "a fold behind another",
+        "behind a bare LF",
+        "behind a bare CR",
+    ),
     *("CR before", "CR behind", "NUL before", "NUL behind", "behind NUL", "behind CR CR"),
 }
 
@@ -153,7 +165,10 @@ LENGTH_LINES = {
     "three times": b"Content-Length: %d\r\nContent-Length: %d\r\nContent-Length: 0",
     "and another apart": b"Content-Length: %d\r\nX: y\r\nContent-Length: 7",
 }
-SAME_TWICE = {"twice": b"Content-Length: %d\r\nContent-Length: %d", "a list of the same": b"Content-Length: %d, %d"}
+SAME_TWICE = {
+    "twice": b"Content-Length: %d\r\nContent-Length: %d",
+    "a list of the same": b"Content-Length: %d, %d",
+}
 
 
 def _coded() -> Iterator[Case]:
@@ -162,23 +177,35 @@ def _coded() -> Iterator[Case]:
         yield Case(f"coding: {name}", POST + line + b"\r\n\r\n0\r\n\r\n", mendable=mendable)
         # A reader that sees no coding takes the chunks for the next request, or the canary for a body.
         hidden = b"%x\r\n" % N + CANARY + b"\r\n0\r\n\r\n"
-        yield Case(f"coding: {name}, canary in a chunk", POST + line + b"\r\n\r\n" + hidden, mendable=mendable)
+        yield Case(
+            f"coding: {name}, canary in a chunk", POST + line + b"\r\n\r\n" + hidden, mendable=mendable
+        )
     for name, line in (CODINGS | PROPER | UNKNOWN).items():
         # RFC 9112 section 6.1: "MAY reject the request or process it in accordance with the Transfer-Encoding alone".
         mends = name in PROPER or name in MENDABLE
         behind = b"0\r\n\r\n" + CANARY
         length = b"Content-Length: %d" % len(behind)
         yield Case(f"CL.TE {name}", POST + length + b"\r\n" + line + b"\r\n\r\n" + behind, mendable=mends)
-        yield Case(f"CL.TE {name}, coding first", POST + line + b"\r\n" + length + b"\r\n\r\n" + behind, mendable=mends)
+        yield Case(
+            f"CL.TE {name}, coding first",
+            POST + line + b"\r\n" + length + b"\r\n\r\n" + behind,
+            mendable=mends,
+        )
         size = b"%x\r\n" % N
         hidden = size + CANARY + b"\r\n0\r\n\r\n"
         length = b"Content-Length: %d" % len(size)
         yield Case(f"TE.CL {name}", POST + length + b"\r\n" + line + b"\r\n\r\n" + hidden, mendable=mends)
-        yield Case(f"TE.CL {name}, coding first", POST + line + b"\r\n" + length + b"\r\n\r\n" + hidden, mendable=mends)
+        yield Case(
+            f"TE.CL {name}, coding first",
+            POST + line + b"\r\n" + length + b"\r\n\r\n" + hidden,
+            mendable=mends,
+        )
     for name, line in PROPER.items():
         zero = POST.replace(b"1.1", b"1.0") + b"Connection: keep-alive\r\n" + line + b"\r\n\r\n0\r\n\r\n"
         yield Case(f"HTTP/1.0 {name}", zero, mendable=True)
-        yield Case(f"CL 0 and {name}", POST + b"Content-Length: 0\r\n" + line + b"\r\n\r\n0\r\n\r\n", mendable=True)
+        yield Case(
+            f"CL 0 and {name}", POST + b"Content-Length: 0\r\n" + line + b"\r\n\r\n0\r\n\r\n", mendable=True
+        )
 
 
 def filled(template: bytes, number: int) -> bytes:
@@ -191,16 +218,34 @@ def _counted() -> Iterator[Case]:
         mends = "fold" in name or name in ("NUL behind", "NUL before", "CR behind")
         line = b"Content-Length: " + filled(template, N)
         yield Case(f"length: {name}", POST + line + b"\r\n\r\n" + CANARY, mendable=mends)
-        yield Case(f"length: {name}, with GET", POST.replace(b"POST", b"GET") + line + b"\r\n\r\n" + CANARY, mendable=mends)
-        yield Case(f"length: {name}, and a good one", POST + line + b"\r\nContent-Length: 0\r\n\r\n" + CANARY, mendable=mends)
-        yield Case(f"length: {name}, and chunked", POST + line + b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", mendable=mends)
+        yield Case(
+            f"length: {name}, with GET",
+            POST.replace(b"POST", b"GET") + line + b"\r\n\r\n" + CANARY,
+            mendable=mends,
+        )
+        yield Case(
+            f"length: {name}, and a good one",
+            POST + line + b"\r\nContent-Length: 0\r\n\r\n" + CANARY,
+            mendable=mends,
+        )
+        yield Case(
+            f"length: {name}, and chunked",
+            POST + line + b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            mendable=mends,
+        )
     for name, template in (LENGTH_LINES | SAME_TWICE).items():
         line = filled(template, N)
         # RFC 9112 section 6.3 rule 5 lets a recipient mend the same length said twice.
         mendable = name in SAME_TWICE or name in ("behind a bare LF", "behind a bare CR", "behind a fold")
         yield Case(f"length line: {name}", POST + line + b"\r\n\r\n" + CANARY, mendable=mendable)
-        yield Case(f"length line: {name}, with GET", POST.replace(b"POST", b"GET") + line + b"\r\n\r\n" + CANARY, mendable=mendable)
-    noughts = b"Content-Length: " + b"0" * 30 + b"%d\r\n\r\n" % N  # 1*DIGIT is well-formed whatever its length
+        yield Case(
+            f"length line: {name}, with GET",
+            POST.replace(b"POST", b"GET") + line + b"\r\n\r\n" + CANARY,
+            mendable=mendable,
+        )
+    noughts = (
+        b"Content-Length: " + b"0" * 30 + b"%d\r\n\r\n" % N
+    )  # 1*DIGIT is well-formed whatever its length
     yield Case("length: forty noughts", POST + noughts + CANARY, mendable=True)
 
 

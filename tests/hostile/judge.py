@@ -58,8 +58,14 @@ def check(head: Head, tokens: Tokens, host: bytes) -> None:
             assert name == folded, (name, "an alias of a token header")
             assert value == ours or name == b"authorization", (name, value)
             assert value == ours or b"x-serverless-authorization" in dict(head.fields), (name, value)
-        assert tokens.open.encode() not in value or value == b"Bearer " + tokens.of(head.target), (name, "a foreign token")
-        assert tokens.bounded.encode() not in value or value == b"Bearer " + tokens.of(head.target), (name, "a foreign token")
+        assert tokens.open.encode() not in value or value == b"Bearer " + tokens.of(head.target), (
+            name,
+            "a foreign token",
+        )
+        assert tokens.bounded.encode() not in value or value == b"Bearer " + tokens.of(head.target), (
+            name,
+            "a foreign token",
+        )
     assert len(head.all(b"authorization")) <= 1, head
     for name in HOP_BY_HOP:
         assert not head.all(name), (name, head)

@@ -36,11 +36,55 @@ METHODS = {
     "a version": b"HTTP/1.1",
 }
 VERSIONS = [
-    *(b"HTTP/0.9", b"HTTP/1.2", b"HTTP/1.9", b"HTTP/2.0", b"HTTP/2", b"HTTP/3", b"HTTP/1", b"HTTP/1.", b"HTTP/.1"),
-    *(b"HTTP/1.10", b"HTTP/1.01", b"HTTP/01.1", b"HTTP/1.1.1", b"HTTP/1,1", b"HTTP/+1.1", b"HTTP/1.+1", b"HTTP/1.-1"),
-    *(b"http/1.1", b"Http/1.1", b"HTTPS/1.1", b"HTP/1.1", b"HTTP 1.1", b"HTTP/ 1.1", b"HTTP/1.1 ", b"HTTP/1.1\t"),
-    *(b"HTTP/1 .1", b"HTTP\\1.1", b"HTTP1.1", b"ICAP/1.0", b"RTSP/1.0", b"HTTP/1.1 HTTP/1.1", b"HTTP/1.1\0", b"HTTP/A.B"),
-    *(b"HTTP/4294967297.1", b"HTTP/1.4294967297", "HTTP/1.\u0661".encode(), b"HTTP/0x1.1", b"HTTP/1.1;x", b"HTTP/11"),
+    *(
+        b"HTTP/0.9",
+        b"HTTP/1.2",
+        b"HTTP/1.9",
+        b"HTTP/2.0",
+        b"HTTP/2",
+        b"HTTP/3",
+        b"HTTP/1",
+        b"HTTP/1.",
+        b"HTTP/.1",
+    ),
+    *(
+        b"HTTP/1.10",
+        b"HTTP/1.01",
+        b"HTTP/01.1",
+        b"HTTP/1.1.1",
+        b"HTTP/1,1",
+        b"HTTP/+1.1",
+        b"HTTP/1.+1",
+        b"HTTP/1.-1",
+    ),
+    *(
+        b"http/1.1",
+        b"Http/1.1",
+        b"HTTPS/1.1",
+        b"HTP/1.1",
+        b"HTTP 1.1",
+        b"HTTP/ 1.1",
+        b"HTTP/1.1 ",
+        b"HTTP/1.1\t",
+    ),
+    *(
+        b"HTTP/1 .1",
+        b"HTTP\\1.1",
+        b"HTTP1.1",
+        b"ICAP/1.0",
+        b"RTSP/1.0",
+        b"HTTP/1.1 HTTP/1.1",
+        b"HTTP/1.1\0",
+        b"HTTP/A.B",
+    ),
+    *(
+        b"HTTP/4294967297.1",
+        b"HTTP/1.4294967297",
+        "HTTP/1.\u0661".encode(),
+        b"HTTP/0x1.1",
+        b"HTTP/1.1;x",
+        b"HTTP/11",
+    ),
 ]
 FIELD_LINES = {
     "no colon": b"X-A",
@@ -78,9 +122,19 @@ def _request_lines() -> Iterator[Case]:
         yield Case(f"target with {octet_name(octet)}", b"GET /a" + octets + b"b HTTP/1.1" + rest)
         yield Case(f"query with {octet_name(octet)}", b"GET /?a" + octets + b"b HTTP/1.1" + rest)
         if octet != 0x20:
-            yield Case(f"{octet_name(octet)} for the first space", b"GET" + octets + b"/ HTTP/1.1" + rest, mendable=blank)
-            yield Case(f"{octet_name(octet)} for the second space", b"GET /" + octets + b"HTTP/1.1" + rest, mendable=blank)
-        yield Case(f"{octet_name(octet)} behind the version", b"GET / HTTP/1.1" + octets + rest, mendable=blank)
+            yield Case(
+                f"{octet_name(octet)} for the first space",
+                b"GET" + octets + b"/ HTTP/1.1" + rest,
+                mendable=blank,
+            )
+            yield Case(
+                f"{octet_name(octet)} for the second space",
+                b"GET /" + octets + b"HTTP/1.1" + rest,
+                mendable=blank,
+            )
+        yield Case(
+            f"{octet_name(octet)} behind the version", b"GET / HTTP/1.1" + octets + rest, mendable=blank
+        )
     for octet in b'"(),/:;<=>?@[\\]{}':
         yield Case(f"method with {chr(octet)}", b"G" + bytes([octet]) + b"T / HTTP/1.1" + rest)
     for octet in b'"#<>':
@@ -93,18 +147,34 @@ def _request_lines() -> Iterator[Case]:
     for name, method in METHODS.items():
         yield Case(f"method: {name}", method + b" / HTTP/1.1" + rest, mendable=method[:1] in (b" ", b"\t"))
     for version in VERSIONS:
-        yield Case(f"version {version.decode('latin-1')!r}", b"GET / " + version + rest, mendable=version in MENDABLE_VERSIONS)
+        yield Case(
+            f"version {version.decode('latin-1')!r}",
+            b"GET / " + version + rest,
+            mendable=version in MENDABLE_VERSIONS,
+        )
 
 
 def _line_ends() -> Iterator[Case]:
     for name, end in LINE_ENDS.items():
         mends = name in MENDABLE_ENDS
-        yield Case(f"{name} for the request line's end", b"GET / HTTP/1.1" + end + b"Host: localhost\r\n\r\n", mendable=mends)
+        yield Case(
+            f"{name} for the request line's end",
+            b"GET / HTTP/1.1" + end + b"Host: localhost\r\n\r\n",
+            mendable=mends,
+        )
         yield Case(f"{name} for a field's end", GET + b"X-A" + end + b"X-B: b\r\n\r\n", mendable=mends)
         if name not in ("NEL", "U+2028", "U+560A for LF"):  # within a value they are octets like others
             yield Case(f"{name} within a value", GET + b"X-A: a" + end + b"X-B: b\r\n\r\n", mendable=mends)
-            yield Case(f"{name} before a length", POST + b"X-A: a" + end + b"Content-Length: 60\r\n\r\n", mendable=mends)
-            yield Case(f"{name} before a coding", POST + b"X-A: a" + end + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", mendable=mends)
+            yield Case(
+                f"{name} before a length",
+                POST + b"X-A: a" + end + b"Content-Length: 60\r\n\r\n",
+                mendable=mends,
+            )
+            yield Case(
+                f"{name} before a coding",
+                POST + b"X-A: a" + end + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                mendable=mends,
+            )
         yield Case(f"{name} for the empty line", GET + end + b"X-A: a\r\n\r\n", mendable=mends)
         if name not in ("NEL", "VT", "FF", "U+2028", "U+560A for LF"):
             yield Case(f"{name} before the request line", end + GET + b"\r\n", mendable=mends)
@@ -120,13 +190,23 @@ def _fields() -> Iterator[Case]:
     for octet in CONTROLS:
         octets = bytes([octet])
         yield Case(f"value with {octet_name(octet)}", GET + b"X-A: a" + octets + b"b\r\n\r\n", mendable=True)
-        yield Case(f"value beginning with {octet_name(octet)}", GET + b"X-A:" + octets + b"b\r\n\r\n", mendable=True)
-        yield Case(f"value ending in {octet_name(octet)}", GET + b"X-A: b" + octets + b"\r\n\r\n", mendable=True)
-        yield Case(f"cookie with {octet_name(octet)}", GET + b"Cookie: a=" + octets + b"b\r\n\r\n", mendable=True)
+        yield Case(
+            f"value beginning with {octet_name(octet)}", GET + b"X-A:" + octets + b"b\r\n\r\n", mendable=True
+        )
+        yield Case(
+            f"value ending in {octet_name(octet)}", GET + b"X-A: b" + octets + b"\r\n\r\n", mendable=True
+        )
+        yield Case(
+            f"cookie with {octet_name(octet)}", GET + b"Cookie: a=" + octets + b"b\r\n\r\n", mendable=True
+        )
     for name, line in FIELD_LINES.items():
         mends = "fold" in name  # RFC 9112 section 5.2: refuse it, or put a space in its place
         yield Case(f"{name}, last", GET + line + b"\r\n\r\n", mendable=mends)
-        yield Case(f"{name}, first", b"GET / HTTP/1.1\r\n" + line + b"\r\nHost: localhost\r\n\r\n", mendable=mends or line[:1] in (b" ", b"\t"))
+        yield Case(
+            f"{name}, first",
+            b"GET / HTTP/1.1\r\n" + line + b"\r\nHost: localhost\r\n\r\n",
+            mendable=mends or line[:1] in (b" ", b"\t"),
+        )
         yield Case(f"{name}, before a body", POST + line + b"\r\nContent-Length: 0\r\n\r\n", mendable=mends)
 
 

@@ -67,8 +67,9 @@ class Remembering(asyncio.Transport):
 
     def say(self, data: bytes) -> None:
         """What the peer sent arrives, now or when it is read on."""
-        self._waiting.append(data)
-        self._deliver()
+        if data:  # a loop never delivers nothing
+            self._waiting.append(data)
+            self._deliver()
 
     def end(self, *, error: Exception | None = None) -> None:
         """The peer has gone."""
@@ -142,6 +143,9 @@ class _Pool(Pool):
         self.made.append(connection)
         return connection
 
+    def put(self, connection: UpstreamConnection) -> None:
+        connection.abort()
+
     async def connect(self) -> UpstreamConnection:
         return self.take()
 
@@ -171,16 +175,16 @@ class Offline:
         }
         self._front = Front(Gateway(Settings(routes=_ROUTES), slots, lambda _: pool), self._sweeper)
 
-    def _app(self) -> Remembering:
+    def _app(self) -> tuple[Remembering, Downstream]:
         self._pool.made.clear()
         protocol = Downstream(self._front)
         transport = Remembering(protocol)
         protocol.connection_made(transport)
-        return transport
+        return transport, protocol
 
     def send(self, wire: bytes, at: Iterable[int] = ()) -> Outcome:
         """An app's octets, in pieces; each request that reaches the receiver whole is answered. Judges all of them."""
-        app = self._app()
+        app, protocol = self._app()
         answered = 0
         begin = 0
         for place in (*sorted({place for place in at if 0 < place < len(wire)}), len(wire)):
@@ -194,8 +198,8 @@ class Offline:
                 answered += 1
                 transport_of(connection).say(OK)
         heads = self._judged()
-        statuses = tuple(_statuses(bytes(app.written), [head.start[0] for head in heads]))
-        closed = app.closed
+        statuses = tuple(_statuses(bytes(app.written)))
+        closed = app.closed or protocol._closing
         app.end()
         assert all(connection.lost or connection.listener is None for connection in self._pool.made)
         requests = tuple((*head.start, head.body, *sum(sorted(head.fields), ())) for head in heads)
@@ -212,11 +216,13 @@ class Offline:
             heads += record.requests
         return heads
 
-    def answer(self, wire: bytes, at: Sequence[int] = (), *, ended: bool = True, request: bytes = b"GET") -> tuple[Head | None, bool]:
+    def answer(
+        self, wire: bytes, at: Sequence[int] = (), *, ended: bool = True, request: bytes = b"GET"
+    ) -> tuple[Head | None, bool]:
         """A receiver's octets, in pieces, and then its end: the final head that the app saw, and whether its answer was
         whole. Raises Malformed.
         """
-        app = self._app()
+        app, _ = self._app()
         app.say(request + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         (connection,) = self._pool.made
         receiver = transport_of(connection)
@@ -225,7 +231,7 @@ class Offline:
             if not receiver.closed:
                 receiver.say(wire[begin:place])
             begin = place
-        if ended:
+        if ended and wire:  # a request that met with silence may be said again; test_exchange.py has that
             receiver.end()
         reader = Reader(bytes(app.written))
         try:
@@ -233,7 +239,7 @@ class Offline:
             while head.status < 200:
                 head = reader.response(request)
         except Incomplete as incomplete:
-            assert app.broken or not ended, app.written
+            assert app.broken or not ended or not wire, app.written
             return incomplete.head, False
         finally:
             app.end()
@@ -241,11 +247,15 @@ class Offline:
         return head, True
 
 
-def _statuses(written: bytes, methods: list[bytes]) -> list[int]:
+def _statuses(written: bytes) -> list[int]:
+    """A body here never begins like an answer, so that the answer to a HEAD is told from any other."""
     reader = Reader(written)
     statuses: list[int] = []
-    left = [*methods]
     while reader.left:
-        method = left.pop(0) if left else b"GET"
-        statuses.append(reader.response(method).status)
+        at = reader.at
+        head = reader.response(b"HEAD")
+        if reader.left and not reader.left.startswith(b"HTTP/1.1 "):
+            reader.at = at
+            reader.response()
+        statuses.append(head.status)
     return statuses

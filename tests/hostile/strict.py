@@ -130,9 +130,8 @@ class Reader:
                 if head.all(b"transfer-encoding"):
                     self._chunks(head)
                 elif until_close is not None:
-                    if not until_close:
-                        raise Incomplete
-                    head.body = self.take(len(self.left))
+                    # Without its end, an octet is always missing.
+                    head.body = self.take(len(self.left) + (not until_close))
             else:
                 head.body = self.take(length)
         except Incomplete:

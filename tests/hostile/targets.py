@@ -74,7 +74,21 @@ HOSTS = {
 }
 
 # Behind a path that is a boundary: /bounded is stripped, and /base stands before what is left.
-DOTS = [b".", b"..", b"%2e", b"%2E%2e", b".%2e", b"%2e.", b"..;", b"..;x", b"..;x=y", b".;", b"%2e%2e;x", b"..%3bx", b"..%3B"]
+DOTS = [
+    b".",
+    b"..",
+    b"%2e",
+    b"%2E%2e",
+    b".%2e",
+    b"%2e.",
+    b"..;",
+    b"..;x",
+    b"..;x=y",
+    b".;",
+    b"%2e%2e;x",
+    b"..%3bx",
+    b"..%3B",
+]
 SEPARATORS = [b"%2f", b"%2F", b"%5c", b"%5C", b"\\", b"%00"]
 
 
@@ -87,14 +101,24 @@ def _absolute() -> Iterator[Case]:
         yield Case(f"host and a body: {name}", b"POST / HTTP/1.1\r\n" + host + b"Content-Length: 0\r\n\r\n")
     for number, (method, target) in enumerate(
         (
-            *((b"CONNECT", b"localhost:443"), (b"CONNECT", b"evil.example:443"), (b"CONNECT", b"/"), (b"connect", b"/")),
-            *((b"CONNECT", b"http://localhost/"), (b"Connect", b"localhost:443"), (b"TRACE", b"/"), (b"trace", b"/")),
+            *(
+                (b"CONNECT", b"localhost:443"),
+                (b"CONNECT", b"evil.example:443"),
+                (b"CONNECT", b"/"),
+                (b"connect", b"/"),
+            ),
+            *(
+                (b"CONNECT", b"http://localhost/"),
+                (b"Connect", b"localhost:443"),
+                (b"TRACE", b"/"),
+                (b"trace", b"/"),
+            ),
             *((b"TRACE", b"http://localhost/"), (b"TrAcE", b"/a")),
         )
     ):
-        for name, body in ((b"", b"\r\n"), (b" with a body", b"Content-Length: 5\r\n\r\nhello")):
+        for suffix, body in ((b"", b"\r\n"), (b" with a body", b"Content-Length: 5\r\n\r\nhello")):
             wire = method + b" " + target + b" HTTP/1.1\r\nHost: localhost\r\n" + body
-            yield Case(f"{number} {(method + name).decode()}", wire, status=405)
+            yield Case(f"{number} {(method + suffix).decode()}", wire, status=405)
 
 
 def _ways_out() -> Iterator[Case]:
@@ -107,10 +131,15 @@ def _ways_out() -> Iterator[Case]:
             ("behind an empty segment", b"/bounded//" + dots + b"/admin"),
         ):
             yield Case(f"{dots.decode()} {name}", b"GET " + path + b" HTTP/1.1\r\n" + HOST)
-        for name, start in (("absolute form", b"http://localhost/bounded/"),):
-            yield Case(f"{dots.decode()} in {name}", b"GET " + start + dots + b"/a HTTP/1.1\r\n" + HOST)
+        yield Case(
+            f"{dots.decode()} in absolute form",
+            b"GET http://localhost/bounded/" + dots + b"/a HTTP/1.1\r\n" + HOST,
+        )
         upgrade = b"Host: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-        yield Case(f"{dots.decode()} in a WebSocket handshake", b"GET /bounded/" + dots + b"/a HTTP/1.1\r\n" + upgrade)
+        yield Case(
+            f"{dots.decode()} in a WebSocket handshake",
+            b"GET /bounded/" + dots + b"/a HTTP/1.1\r\n" + upgrade,
+        )
     for separator in SEPARATORS:
         for name, path in (
             ("last", b"/bounded/a" + separator),

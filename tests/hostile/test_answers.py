@@ -84,7 +84,9 @@ async def malformed(made: World, said: Said, case: Answer) -> None:
         assert not whole, (case.name, head)
         assert head is None or head.status in (200, 502), (case.name, head)
     else:
-        assert whole and head is not None and head.status == 502, (case.name, head)
+        assert whole, (case.name, head)
+        assert head is not None
+        assert head.status == 502, (case.name, head)
         assert head.one(b"content-type") == b"application/problem+json", case.name
         assert b"POISON" not in head.body
     assert made.proxied.pool.live == 0, (case.name, made.proxied.pool)
@@ -106,11 +108,14 @@ async def test_cut_at_any_place_it_is_never_whole(tmp_path: Path, wire: bytes) -
             said.wire = wire[:at]
             head, whole = await ask(made)
             if whole:  # the proxy's own word: nothing of a final answer had come
-                assert head is not None and head.status == 502, at
+                assert head is not None
+                assert head.status == 502, at
             assert made.proxied.pool.live == 0
         said.wire = wire
         head, whole = await ask(made)
-        assert whole and head is not None and (head.status, head.body) == (200, b"hello world")
+        assert whole
+        assert head is not None
+        assert (head.status, head.body) == (200, b"hello world")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,8 @@ async def test_what_comes_behind_an_answer_is_nobodys(tmp_path: Path, answer: by
     async with world(tmp_path, said.script) as made:
         for _ in range(3):
             head, whole = await ask(made, ASK.replace(b"GET", to))
-            assert whole and head is not None
+            assert whole
+            assert head is not None
             assert head.status == int(answer.split(b" ")[1]), head
             assert b"POISON" not in head.body
             await turns(5)

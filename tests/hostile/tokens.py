@@ -8,10 +8,35 @@ from tests.hostile.case import Case, tabled
 
 NAMES = ["Authorization", "X-Serverless-Authorization", "Proxy-Authorization"]
 NOMINATED = [
-    *("authorization", "Authorization", "AUTHORIZATION", "x-serverless-authorization", "proxy-authorization", "host"),
-    *("content-length", "transfer-encoding", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "connection"),
-    *("close, authorization", "keep-alive, authorization", ", authorization", "authorization,,", "\tauthorization\t"),
-    *("authorization, x-serverless-authorization, host, content-length", "te, authorization", "upgrade, authorization"),
+    *(
+        "authorization",
+        "Authorization",
+        "AUTHORIZATION",
+        "x-serverless-authorization",
+        "proxy-authorization",
+        "host",
+    ),
+    *(
+        "content-length",
+        "transfer-encoding",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "connection",
+    ),
+    *(
+        "close, authorization",
+        "keep-alive, authorization",
+        ", authorization",
+        "authorization,,",
+        "\tauthorization\t",
+    ),
+    *(
+        "authorization, x-serverless-authorization, host, content-length",
+        "te, authorization",
+        "upgrade, authorization",
+    ),
 ]
 THEIRS = "Bearer theirs.theirs.theirs"
 

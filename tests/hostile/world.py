@@ -55,6 +55,7 @@ class World:
             if record.begun is not None or record.torn:
                 await wire.gone()  # what is never whole must at least have ended
                 record = read(bytes(wire.received[before:]))
+            assert not record.torn, record  # a head is one write
             self._read[number] = len(wire.received)
             for head in (*record.requests, *([record.begun] if record.begun else [])):
                 check(head, self.tokens, self.host)
