@@ -6,8 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings.load import load_settings
-from proxy.settings.model import MetadataIdentity, NoIdentity
+from proxy.settings.load import load_settings, settings_from_text
+from proxy.settings.model import (
+    ImpersonatedIdentity,
+    MetadataIdentity,
+    NoIdentity,
+    SignedJwtIdentity,
+    UnixAddress,
+    UserIdentity,
+)
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -17,11 +24,12 @@ def test_loads_without_any_variable_set(file: Path) -> None:
     assert load_settings(str(file), {}).routes
 
 
-def test_there_are_the_three() -> None:
+def test_there_are_the_four() -> None:
     assert {file.stem for file in CONFIG.glob("*.yaml")} >= {
         "single-service",
         "several-routes",
         "local-development",
+        "laptop",
     }
 
 
@@ -55,3 +63,20 @@ def test_local_development_takes_what_the_emulator_prints() -> None:
         "http://127.0.0.1:33663",
         "http://127.0.0.1:34899",
     ]
+
+
+def test_a_laptop_acts_as_a_service_account_by_its_users_login() -> None:
+    caller, user = "me@p.iam.gserviceaccount.com", UserIdentity()
+    settings = load_settings(str(CONFIG / "laptop.yaml"), {"CALLER": caller})
+    impersonated = ImpersonatedIdentity(caller, source=user)
+    assert {route.name: (route.identity, route.audience) for route in settings.routes} == {
+        "user-profiles": (impersonated, "https://user-profiles-x7f3kq-uc.a.run.app"),
+        "admin-app": (impersonated, "123456789-abcdef.apps.googleusercontent.com"),
+        "wiki": (SignedJwtIdentity(caller, source=user), "https://wiki.example.com/*"),
+    }
+
+
+def test_a_laptops_socket_is_a_comment_that_works_without_its_mark() -> None:
+    text = (CONFIG / "laptop.yaml").read_text().replace("# listen: unix:", "listen: unix:")
+    settings = settings_from_text(text, "laptop.yaml", {"HOME": "/home/me"})
+    assert settings.listen == (UnixAddress("/home/me/.idtoken-proxy/proxy.sock"),)
