@@ -31,10 +31,15 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
-lock:  ## requirements.lock: what the image holds, with hashes and without addresses
+# For every Python from 3.11 on and every platform at once, whichever one runs this: what only some need has a marker.
+COMPILE := .lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+
+lock:  ## requirements.lock: what the image holds, with hashes and without addresses; and what builds it
 	$(PYTHON) -m venv .lock-venv
-	.lock-venv/bin/python -m pip install --quiet pip-tools
-	.lock-venv/bin/pip-compile --quiet --strip-extras --generate-hashes --no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-header --no-annotate --output-file requirements.lock pyproject.toml
+	.lock-venv/bin/python -m pip install --quiet uv
+	$(COMPILE) --output-file requirements.lock pyproject.toml
+	.lock-venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	  | $(COMPILE) --output-file requirements-build.lock -
 	rm -rf .lock-venv
 
 clean:
