@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import importlib
+import ipaddress
 import os
 import signal
 from collections.abc import Mapping
@@ -59,7 +60,8 @@ class Server:
         )
         self._listeners = Listeners(self._front)
         try:
-            await self._listeners.listen(settings.listen, shared=settings.guard.allowed_uids is not None)
+            await self._listeners.listen(settings.listen)
+            await self._listeners.share(shared=settings.guard.allowed_uids is not None)
             self._tell_of_new(())
             self._warm_up()
             self._admin = await self._open_admin(settings.admin)
@@ -74,11 +76,16 @@ class Server:
         generation = self._compose(settings)
         await asyncio.to_thread(object_to, generation)
         await self._listen_anew(settings)
+        shared = settings.guard.allowed_uids is not None
+        if not shared:  # before the check of who calls goes; where it comes, after it
+            await self._listeners.share(shared=False)
         before, self._generation = self._generation, generation
         self._sweeper.interval = _sweep_interval(settings)
         self._front.access_log = explain_once(access_log(settings.log.access))
         self._front.adopt(generation.gateway)
         self._cache.retain(generation.slots.values())
+        if shared:
+            await self._listeners.share(shared=True)
         before.retire()
         self._warm_up()
 
@@ -171,7 +178,7 @@ class Server:
         if admin is None or admin.address != settings.admin:
             admin = await self._open_admin(settings.admin)
         try:
-            await self._listeners.listen(settings.listen, shared=settings.guard.allowed_uids is not None)
+            await self._listeners.listen(settings.listen)
         except ListenFailed:
             if admin is not None and admin is not admin_before:
                 await admin.stop()
@@ -185,6 +192,12 @@ class Server:
         for address in self._listeners.bound:
             if address not in before:
                 log.info("listening", address=shown(address))
+                if is_remote(address) and self._generation.settings.guard.caller_token_file is None:
+                    log.warning(
+                        "whoever reaches this address acts as this proxy's identity",
+                        address=shown(address),
+                        remedy="ask callers for a secret: guard: {caller_token_file: ...}; or listen on loopback",
+                    )
 
     async def _open_admin(self, address: Address | None) -> Admin | None:
         if address is None:
@@ -229,6 +242,11 @@ class Server:
 
 def shown(address: Address) -> str:
     return str(address) if isinstance(address, UnixAddress) else f"http://{address}"
+
+
+def is_remote(address: Address) -> bool:
+    """Whether other machines may reach it."""
+    return isinstance(address, TcpAddress) and not ipaddress.ip_address(address.host).is_loopback
 
 
 def _sweep_interval(settings: Settings) -> float:

@@ -41,6 +41,7 @@ class _Open:
     bound: list[Address] = field(default_factory=list)
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
     sockets: list[tuple[Path, int]] = field(default_factory=list)  # unix sockets and their inodes
+    made: list[Path] = field(default_factory=list)  # directories that were made for them
 
     async def close(self) -> None:
         for server in self.servers:
@@ -67,10 +68,9 @@ class Listeners:
         """What was really bound: both families of localhost, the port that the kernel chose."""
         return tuple(address for _, one in self._open for address in one.bound)
 
-    async def listen(self, addresses: Iterable[Address], *, shared: bool = False) -> None:
+    async def listen(self, addresses: Iterable[Address]) -> None:
         """Opens what is not open yet, then closes what is not asked for any more. ListenFailed: all stays as it was.
-
-        `shared`: other users may open the unix sockets, because it is checked who they are.
+        A unix socket is its user's alone, until `share` says otherwise.
         """
         left = list(self._open)
         kept: list[tuple[Address, _Open]] = []
@@ -86,7 +86,7 @@ class Listeners:
                 fresh.append(one)
                 kept.append((address, one))
                 if isinstance(address, UnixAddress):
-                    await self._unix(address, one, shared=shared)
+                    await self._unix(address, one)
                 else:
                     await self._tcp(address, one)
         except ListenFailed:
@@ -96,6 +96,12 @@ class Listeners:
         for _, one in left:
             await one.close()
         self._open = kept
+
+    async def share(self, *, shared: bool) -> None:
+        """Whether other users may open the unix sockets: only once it is checked who they are, and no longer."""
+        for _, one in self._open:
+            for path, _ in one.sockets:
+                await asyncio.to_thread(_set_mode, path, made=path.parent in one.made, shared=shared)
 
     async def close(self) -> None:
         for _, one in self._open:
@@ -124,16 +130,17 @@ class Listeners:
             port = taken[1]  # with port 0, both families get the same one
             one.bound.append(TcpAddress(taken[0], port))
 
-    async def _unix(self, address: UnixAddress, one: _Open, *, shared: bool) -> None:
+    async def _unix(self, address: UnixAddress, one: _Open) -> None:
         path = Path(address.path)
         try:
-            bound, inode = await asyncio.to_thread(_bind, path, shared=shared)
+            bound, inode, made = await asyncio.to_thread(_bind, path)
         except OSError as error:
             raise ListenFailed(
                 f"cannot listen on {address}: {error.strerror or error}",
                 remedy="choose a path in a directory of the proxy's own, such as unix:/run/idtoken-proxy/proxy.sock",
             ) from None
         one.sockets.append((path, inode))
+        one.made.extend([path.parent] if made else [])
         one.servers.append(await asyncio.get_running_loop().create_unix_server(self._factory, sock=bound))
         one.bound.append(address)
 
@@ -155,23 +162,31 @@ def _remove_stale(path: Path) -> None:
     raise OSError(errno.EADDRINUSE, "another process listens there")
 
 
-def _bind(path: Path, *, shared: bool) -> tuple[socket.socket, int]:
-    """The socket and its inode. Its mode stands from the first moment on: a socket that is open first and closed to others then is a race."""
-    path.parent.mkdir(mode=0o755 if shared else 0o700, parents=True, exist_ok=True)
+def _bind(path: Path) -> tuple[socket.socket, int, bool]:
+    """The socket, its inode, and whether a directory was made for it. Its mode stands from the first moment on: a
+    socket that is open first and closed to others then is a race.
+    """
+    made = not path.parent.exists()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _remove_stale(path)
-    made = socket.socket(socket.AF_UNIX)
+    bound = socket.socket(socket.AF_UNIX)
     before = os.umask(0o177)
     try:
-        made.bind(str(path))
+        bound.bind(str(path))
     except OSError:
-        made.close()
+        bound.close()
         raise
     finally:
         os.umask(before)
+    bound.listen(BACKLOG)
+    bound.setblocking(False)
+    return bound, path.lstat().st_ino, made
+
+
+def _set_mode(path: Path, *, made: bool, shared: bool) -> None:
+    if made:
+        path.parent.chmod(0o755 if shared else 0o700)
     path.chmod(0o666 if shared else 0o600)
-    made.listen(BACKLOG)
-    made.setblocking(False)
-    return made, path.lstat().st_ino
 
 
 def peer_uid(transport: asyncio.BaseTransport) -> int | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from proxy.policy.guard import Caller
 from proxy.policy.request import Request, Response
-from proxy.settings.model import NoIdentity, Route, TokenHeader
+from proxy.settings.model import NoIdentity, Route, SignedJwtIdentity, TokenHeader
 
 VIA = b"Via: 1.1 idtoken-proxy\r\n"
 IAP_AUDIENCE_SUFFIX = ".apps.googleusercontent.com"
@@ -46,7 +46,7 @@ class TokenPlace:
             mine = (header.value,)
             return cls(mine, mine, keeps_authorization=header is not TokenHeader.AUTHORIZATION)
         alone = ("Authorization",)
-        if (route.audience or "").endswith(IAP_AUDIENCE_SUFFIX):
+        if (route.audience or "").endswith(IAP_AUDIENCE_SUFFIX) or isinstance(route.identity, SignedJwtIdentity):
             return cls(alone, ("Proxy-Authorization",), keeps_authorization=True)
         if route.upstream.host.endswith(".cloudfunctions.net"):
             # A 1st-generation function reads Authorization alone, a 2nd-generation one prefers the other.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import subprocess
 import sys
@@ -114,5 +115,26 @@ async def test_a_user_who_is_not_listed_is_refused_and_one_who_is_gets_through(
         assert f"guard: {{allowed_uids: [{NOBODY}]}}" in refused.stdout
         assert seen == []
         assert "the receiver" in (await as_user(1234, directory / "proxy.sock")).stdout
+    finally:
+        await server.stop(drain=0.5)
+
+
+@needs_root
+async def test_a_reload_lets_in_whom_it_lists_and_shuts_out_whom_it_does_not_any_more(
+    receiver: tuple[int, list[str]], directory: Path
+) -> None:
+    port, _ = receiver
+    path = directory / "proxy.sock"
+    server = await started(port, path)
+    listed = dataclasses.replace(
+        server.settings, guard=GuardSettings(allowed_uids=frozenset({os.getuid(), 1234}))
+    )
+    unlisted = server.settings
+    try:
+        await server.reload(listed)
+        assert "the receiver" in (await as_user(1234, path)).stdout
+        assert "403 Forbidden" in (await as_user(NOBODY, path)).stdout
+        await server.reload(unlisted)
+        assert "PermissionError" in (await as_user(1234, path)).stderr
     finally:
         await server.stop(drain=0.5)

@@ -108,12 +108,21 @@ async def test_a_unix_socket_is_its_users_alone_in_a_directory_of_its_own(
     assert not (short / "proxy.sock").exists()
 
 
-async def test_where_it_is_checked_who_calls_the_socket_is_open_to_all(
+async def test_where_it_is_checked_who_calls_the_socket_is_open_to_all_and_no_longer(
     listeners: Listeners, short: Path
 ) -> None:
-    await listeners.listen([UnixAddress(str(short / "proxy.sock"))], shared=True)
-    assert stat.S_IMODE(short.stat().st_mode) == 0o755
-    assert stat.S_IMODE((short / "proxy.sock").stat().st_mode) == 0o666
+    await listeners.listen([ANY, UnixAddress(str(short / "proxy.sock"))])
+    for shared, directory, mode in ((True, 0o755, 0o666), (False, 0o700, 0o600)):
+        await listeners.share(shared=shared)
+        assert stat.S_IMODE(short.stat().st_mode) == directory
+        assert stat.S_IMODE((short / "proxy.sock").stat().st_mode) == mode
+
+
+async def test_a_directory_that_was_there_keeps_its_mode(listeners: Listeners, short: Path) -> None:
+    short.mkdir(mode=0o750)
+    await listeners.listen([UnixAddress(str(short / "proxy.sock"))])
+    await listeners.share(shared=True)
+    assert stat.S_IMODE(short.stat().st_mode) == 0o750
 
 
 async def test_what_a_killed_proxy_left_is_replaced(listeners: Listeners, short: Path) -> None:

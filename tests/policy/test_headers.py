@@ -11,7 +11,7 @@ from proxy.errors import RequestError
 from proxy.policy.fields import TOKEN_HEADERS, folded
 from proxy.policy.guard import Guard
 from proxy.policy.headers import NO_TOKEN, Peer, TokenLines, TokenPlace, inbound_head, outbound_head
-from proxy.settings.model import NoIdentity, Route, TokenHeader, Upstream
+from proxy.settings.model import NoIdentity, Route, SignedJwtIdentity, TokenHeader, Upstream
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhIn0.c2ln"
 BEARER = f"Bearer {TOKEN}"
@@ -531,3 +531,13 @@ def test_a_head_goes_on_the_same_through_two_proxies_but_for_the_way_it_came(fie
         return sorted(line for line in lines_of(head) if line[0].lower() not in moving)
 
     assert settled(second) == settled(first)
+
+
+def test_a_jwt_that_iap_takes_goes_where_iap_reads_beside_the_apps_authorization() -> None:
+    made = Route(
+        "iap",
+        Upstream("https", "app.example", 443),
+        "https://app.example/*",
+        SignedJwtIdentity("caller@project.iam.gserviceaccount.com"),
+    )
+    assert TokenPlace.of(made).beside == ("Proxy-Authorization",)
