@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit bench lock clean
+.PHONY: demo test lint types unit fuzz bench lock clean
 
 demo: $(STAMP)  ## the emulator, three private services and the proxy in one process
 	@$(BIN)/idtoken-proxy demo
@@ -20,6 +20,11 @@ types: $(STAMP)
 
 unit: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+
+SECONDS ?= 30
+fuzz: $(STAMP)  ## two coverage-guided fuzzers side by side, for SECONDS; skipped where atheris has no wheel
+	-@$(BIN)/python -m pip install --quiet --only-binary atheris --group fuzz
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
 bench: $(STAMP)  ## this proxy beside Envoy, nginx and haproxy; missing peers are named and left out
 	-@$(BIN)/python -m pip install --quiet --group bench

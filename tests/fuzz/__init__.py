@@ -1,0 +1,6 @@
+"""Coverage-guided fuzzing of the engine, without sockets: `make fuzz SECONDS=30`.
+
+targets.py   what an input is, and what must hold of it: also a plain test over the tables of tests/hostile
+__main__.py  runs the targets under atheris, side by side; with a file, says again what went wrong
+found/       inputs that once failed; test_targets.py runs each of them for ever
+"""

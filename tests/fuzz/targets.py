@@ -1,0 +1,115 @@
+"""What must hold of any octets, from an app and from a receiver. An input is: how many cuts, where, and the octets.
+
+Everything that `tests.hostile.judge` and `tests.hostile.strict` say of what is written is asserted on the way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from tests.hostile import answers, bodies, callers, framings, lines, oddities, targets, tokens
+from tests.hostile.case import CANARY
+from tests.hostile.offline import Offline
+from tests.hostile.strict import Incomplete, Malformed, Reader
+
+MOST_CUTS: Final = 7
+
+Target = Callable[[Offline, bytes], None]
+
+
+def packed(wire: bytes, *cuts: int) -> bytes:
+    return bytes([len(cuts), *(cut % 256 for cut in cuts)]) + wire
+
+
+def unpacked(data: bytes) -> tuple[list[int], bytes]:
+    count = data[0] % (MOST_CUTS + 1) if data else 0
+    wire = data[1 + count :]
+    # A place within 256 octets, or that share of a longer input.
+    return [at * max(1, len(wire) // 256) for at in data[1 : 1 + count]], wire
+
+
+def requests(offline: Offline, data: bytes) -> None:
+    """The app's octets: parsed, guarded, routed, mapped, written on; then read again by a stranger."""
+    cuts, wire = unpacked(data)
+    whole = offline.send(wire)
+    assert offline.send(wire, cuts) == whole, (wire, cuts)
+    if set(whole.statuses) != {200}:
+        return
+    # As far as the strict reader reads the same octets, it reads the same messages: framing is one to both.
+    for (method, _, _, body, *_), expected in zip(whole.requests, _strictly(wire), strict=False):
+        assert (method, body) == expected, (wire, whole.requests)
+
+
+def _strictly(wire: bytes) -> Iterator[tuple[bytes, bytes]]:
+    reader = Reader(wire)
+    with contextlib.suppress(Malformed, Incomplete):
+        while reader.left:
+            head = reader.request()
+            yield head.start[0], head.body
+
+
+def responses(offline: Offline, data: bytes) -> None:
+    """A receiver's octets: what the app sees is well-formed, and the same however they come."""
+    cuts, wire = unpacked(data)
+    for method in (b"GET", b"HEAD"):
+        head, whole = offline.answer(wire, request=method)
+        again, whole_again = offline.answer(wire, cuts, request=method)
+        assert whole_again == whole, (wire, cuts)
+        if whole:
+            assert head is not None
+            assert again is not None
+            assert head.status == again.status, (wire, cuts)
+            assert head.status == 502 or (head.fields, head.body) == (again.fields, again.body), (wire, cuts)
+
+
+TARGETS: Final[dict[str, Target]] = {"requests": requests, "responses": responses}
+
+
+def seeds(name: str) -> Iterator[bytes]:
+    """The tables of tests/hostile, and each well-formed message: a corpus that is built and not kept."""
+    if name == "requests":
+        for table in (
+            *(
+                lines.REQUEST_LINES,
+                lines.LINE_END_CASES,
+                lines.FIELDS,
+                framings.CODED,
+                framings.COUNTED,
+                bodies.BODIES,
+            ),
+            *(targets.ABSOLUTES, targets.WAYS_OUT, callers.CALLERS, tokens.TOKENS),
+        ):
+            for case in table.values():
+                yield packed(case.wire + CANARY, 1, len(case.wire) // 2)
+        for odd in oddities.ODDITIES.values():
+            yield packed(odd.wire + CANARY, len(odd.wire) // 3)
+    else:
+        for answer in (*answers.HEADS.values(), *answers.FRAMINGS.values(), *answers.BODIES.values()):
+            yield packed(answer.wire, len(answer.wire) // 2)
+        for body in (b"", b"hello", b"hello" * 100):
+            yield packed(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body, 9)
+            yield packed(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body)
+                + body
+                + b"\r\n0\r\n\r\n"
+            )
+            yield packed(b"HTTP/1.0 200 OK\r\n\r\n" + body)
+
+
+@contextlib.contextmanager
+def ready() -> Iterator[Offline]:
+    """An engine to be driven from plain functions: whoever asks for the running loop gets one that never runs."""
+    with asyncio.Runner() as runner:
+
+        async def make() -> Offline:
+            return Offline()
+
+        made = runner.run(make())
+        asyncio.events._set_running_loop(runner.get_loop())
+        try:
+            yield made
+        finally:
+            asyncio.events._set_running_loop(None)

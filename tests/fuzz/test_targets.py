@@ -1,0 +1,51 @@
+"""What fuzzing asserts holds of its seeds, and of all that it ever found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import targets
+from tests.fuzz.__main__ import FOUND, main
+from tests.hostile.case import CHUNKS
+from tests.hostile.offline import Offline
+
+
+@pytest.fixture
+def offline() -> Iterator[Offline]:
+    with targets.ready() as made:
+        yield made
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_the_seeds_are_fine(offline: Offline, name: str) -> None:
+    count = 0
+    for seed in targets.seeds(name):
+        targets.TARGETS[name](offline, seed)
+        count += 1
+    assert count > 500
+
+
+def test_what_was_found_stays_mended(capsys: pytest.CaptureFixture[str]) -> None:
+    for path in sorted(FOUND.glob("*-*")):
+        assert main([path.name.partition("-")[0], str(path)]) == 0
+
+
+def test_an_input_can_be_said_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "input"
+    path.write_bytes(targets.packed(CHUNKS, 5))
+    assert main(["requests", str(path)]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+
+
+def test_an_input_is_cuts_and_octets() -> None:
+    assert targets.unpacked(targets.packed(b"abc", 1, 2)) == ([1, 2], b"abc")
+    assert targets.unpacked(b"") == ([], b"")
+    assert targets.unpacked(targets.packed(b"x" * 1024, 200)) == ([800], b"x" * 1024)
+
+
+def test_a_split_that_changes_the_reading_is_noticed(offline: Offline) -> None:
+    first = offline.send(CHUNKS + b"5\r\nhello\r\n0\r\n\r\n")
+    assert first != offline.send(CHUNKS + b"5\r\nhellO\r\n0\r\n\r\n")
