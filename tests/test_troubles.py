@@ -705,9 +705,15 @@ def refused(town: Town) -> Scene:
     return Scene(to(UNTRUSTED))
 
 
+async def behind(town: Town) -> Scene:
+    """The receiver is ahead by an hour and a half."""
+    date = formatdate(time() + 5400, usegmt=True)
+    await town.saying(HASH, page("401 Unauthorized", "Unauthorized", CHALLENGE, f"Date: {date}"))
+    return Scene(to(HASH))
+
+
 UNAUTHORIZED = page("401 Unauthorized", "Unauthorized", CHALLENGE)
 FORBIDDEN = page("403 Forbidden", "Forbidden")
-HOURS = 2 * 3600
 
 REFUSED = (
     Trouble(
@@ -804,17 +810,9 @@ REFUSED = (
     ),
     Trouble(
         "a clock that is behind the receiver's",
-        answering(
-            HASH,
-            page(
-                "401 Unauthorized",
-                "Unauthorized",
-                CHALLENGE,
-                f"Date: {formatdate(time() + HOURS, usegmt=True)}",
-            ),
-        ),
+        behind,
         "clock_skew",
-        (LOGIN_EMAIL, "120 min behind the receiver's"),
+        (LOGIN_EMAIL, "90 min behind the receiver's"),
         ("timedatectl set-ntp true",),
     ),
     Trouble(
@@ -980,7 +978,7 @@ REFUSED = (
         "Google's clock, hours ahead",
         broken_receiver("clock-ahead"),
         "clock_skew",
-        ("120 min behind Google's",),
+        ("behind Google's",),
         ("timedatectl set-ntp true",),
         Verdict.WARN,
     ),
