@@ -39,7 +39,9 @@ class Fault(enum.Enum):
 
 
 class ProxyError(Exception):
-    """Base of all. `proxy_status` is the error type of RFC 9209 section 2.3."""
+    """Base of all. `proxy_status` is the error type of RFC 9209 section 2.3; `limit` the one that was hit, by the name
+    it has in metrics.
+    """
 
     status: int = 500
     title: str = "Internal error"
@@ -47,11 +49,19 @@ class ProxyError(Exception):
     fault: Fault = Fault.PROXY
     closes: bool = False  # whether the app's connection ends with this answer
 
-    def __init__(self, detail: str, *, remedy: str | None = None, log_detail: str | None = None) -> None:
+    def __init__(
+        self,
+        detail: str,
+        *,
+        remedy: str | None = None,
+        log_detail: str | None = None,
+        limit: str | None = None,
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.remedy = remedy
         self.log_detail = log_detail
+        self.limit = limit
 
 
 # -- the operator's -----------------------------------------------------------
@@ -100,9 +110,15 @@ class MalformedRequest(RequestError):
 
 
 class Refused(RequestError):
+    """`reason`: a slug for metrics."""
+
     status = 403
     title = "Refused by the proxy's guard"
     proxy_status = "http_request_denied"
+
+    def __init__(self, detail: str, *, reason: str = "other", remedy: str | None = None) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.reason = reason
 
 
 class NoRoute(RequestError):

@@ -14,6 +14,7 @@ from typing import Final
 from proxy.engine.gateway import Gateway
 from proxy.engine.pool import Pool
 from proxy.engine.sweeper import Sweeper
+from proxy.engine.tally import Tally
 from proxy.engine.tls import tls_context
 from proxy.errors import ConfigError, Problem, TokenError
 from proxy.identity.cache import TokenCache, TokenSlot
@@ -42,9 +43,15 @@ class Generation:
 
 
 def compose(
-    settings: Settings, *, cache: TokenCache, sweeper: Sweeper, environ: Mapping[str, str]
+    settings: Settings,
+    *,
+    cache: TokenCache,
+    sweeper: Sweeper,
+    environ: Mapping[str, str],
+    tally: Tally | None = None,
 ) -> Generation:
     """ConfigError: nothing has been changed."""
+    tally = tally or Tally()
     sources = _sources(settings, environ)
     tls = _tls(settings)
     caller_token = _caller_token(settings)
@@ -65,10 +72,11 @@ def compose(
                 tls=tls if upstream.scheme == "https" else None,
                 connect=timeouts.connect,
                 keepalive=timeouts.keepalive,
+                counts=tally.upstream(upstream.origin),
             )
         return pools[key]
 
-    gateway = Gateway(settings, slots, pool_of, caller_token)
+    gateway = Gateway(settings, slots, pool_of, caller_token, tally)
     by_name = {route.name: sources[route.identity] for route in settings.routes if route.name in slots}
     return Generation(settings, by_name, slots, tuple(pools.values()), gateway)
 

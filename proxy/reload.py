@@ -38,6 +38,9 @@ class Reloads(Protocol):
     async def reload(self, settings: Settings) -> None:
         """Raises ProxyError, with nothing changed."""
 
+    def reloaded(self, error: ProxyError | None) -> None:
+        """Told of every attempt. `error`: why it was refused."""
+
 
 async def keep_reloading(server: Reloads, source: ConfigFile) -> None:
     """Until it is cancelled."""
@@ -61,8 +64,10 @@ async def _reload(server: Reloads, source: ConfigFile) -> None:
         settings = source.load()
         await server.reload(settings)
     except ProxyError as error:
+        server.reloaded(error)
         log.warning("reload refused: the settings stay as they are", reason=error.detail)
     else:
+        server.reloaded(None)
         logs.configure(settings.log)
         log.info("reloaded", file=str(source.path), routes=len(settings.routes))
 

@@ -19,9 +19,11 @@ from proxy.engine.explain import explain_once
 from proxy.engine.front import Front
 from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.engine.sweeper import Sweeper
+from proxy.engine.tally import Tally
 from proxy.errors import ProxyError, TokenError
 from proxy.generation import Generation, compose, object_to
 from proxy.identity.cache import TokenCache, TokenSlot
+from proxy.identity.events import FetchEvent, log_event
 from proxy.reload import ConfigFile, keep_reloading
 from proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
 
@@ -41,7 +43,8 @@ class Server:
     def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
         self._first_settings = settings
         self._environ = os.environ if environ is None else environ
-        self._cache = TokenCache()
+        self._tally = Tally()
+        self._cache = TokenCache(on_event=self._on_fetch)
         self._warm_ups: set[asyncio.Task[None]] = set()
         self._admin: Admin | None = None
         self._generation: Generation
@@ -56,7 +59,10 @@ class Server:
         self._generation = self._compose(settings)
         await asyncio.to_thread(object_to, self._generation)
         self._front = Front(
-            self._generation.gateway, self._sweeper, access_log=explain_once(access_log(settings.log.access))
+            self._generation.gateway,
+            self._sweeper,
+            access_log=explain_once(access_log(settings.log.access)),
+            tally=self._tally,
         )
         self._listeners = Listeners(self._front)
         try:
@@ -84,10 +90,19 @@ class Server:
         self._front.access_log = explain_once(access_log(settings.log.access))
         self._front.adopt(generation.gateway)
         self._cache.retain(generation.slots.values())
+        self._tally.retain(
+            {route.name for route in settings.routes},
+            {route.upstream.origin for route in settings.routes},
+            {route.audience for route in settings.routes},
+        )
         if shared:
             await self._listeners.share(shared=True)
         before.retire()
         self._warm_up()
+
+    def reloaded(self, error: ProxyError | None) -> None:
+        """What became of an attempt to reload, for metrics and the status page."""
+        self._tally.reloaded(error)
 
     @property
     def settings(self) -> Settings:
@@ -170,7 +185,13 @@ class Server:
     # -- parts -----------------------------------------------------------------
 
     def _compose(self, settings: Settings) -> Generation:
-        return compose(settings, cache=self._cache, sweeper=self._sweeper, environ=self._environ)
+        return compose(
+            settings, cache=self._cache, sweeper=self._sweeper, environ=self._environ, tally=self._tally
+        )
+
+    def _on_fetch(self, event: FetchEvent) -> None:
+        self._tally.fetched(event)
+        log_event(event)
 
     async def _listen_anew(self, settings: Settings) -> None:
         before = self._listeners.bound

@@ -22,6 +22,10 @@ MAX_CHUNK_LINE = 1024  # no known sender comes near; a chunk line is overhead th
 MAX_TRAILER_OCTETS = 16 * 1024
 
 
+class TooMuchOverhead(ValueError):
+    """Framing beyond the limits above."""
+
+
 class LengthReader:
     __slots__ = ("_left", "done", "rest")
 
@@ -113,7 +117,7 @@ class ChunkedReader:
                 limit = MAX_CHUNK_LINE if self._state == _SIZE else MAX_TRAILER_OCTETS
                 # A line that has yet to end may already hold its CR, which does not count.
                 if (end if end >= 0 else size - data.endswith(b"\r")) - at > limit:
-                    raise ValueError("a chunk's line is too long")
+                    raise TooMuchOverhead("a chunk's line is too long")
                 if end < 0:
                     self._partial = data[at:]
                     # A bare LF never becomes a line; say so now and not a deadline later.
@@ -127,7 +131,7 @@ class ChunkedReader:
                 elif line:
                     self._trailer_octets += len(line) + 2
                     if self._trailer_octets > MAX_TRAILER_OCTETS:
-                        raise ValueError("the trailer section is too long")
+                        raise TooMuchOverhead("the trailer section is too long")
                     self.trailers += parse_trailers((line,))
                 else:
                     self.done = True

@@ -14,10 +14,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from proxy.engine import answers
-from proxy.engine.body import BodyReader, ChunkedReader, LengthReader
+from proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from proxy.engine.exchange import Exchange
 from proxy.engine.listeners import peer_uid
+from proxy.engine.states import DONE
 from proxy.engine.sweeper import NEVER
+from proxy.engine.tally import NO_ROUTE
 from proxy.engine.tunnel import Tunnel
 from proxy.errors import HeadTooLarge, MalformedRequest, Overloaded, ProxyError, Refused, RequestError
 from proxy.policy.headers import Peer
@@ -64,6 +66,11 @@ class Downstream(asyncio.Protocol):
         return self._sweeper.now
 
     @property
+    def exchange(self) -> Exchange | None:
+        """The one under way."""
+        return self._exchange
+
+    @property
     def draining(self) -> bool:
         return self._front.draining
 
@@ -72,8 +79,10 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
         front = self._front
+        front.tally.connections += 1
         unwelcome = self._unwelcome(front)
         if unwelcome is not None:
+            front.tally.trouble(NO_ROUTE, unwelcome)
             front.log.warning("connection refused", reason=unwelcome.detail)
             transport.write(answers.problem(unwelcome, None, head_only=False, closes=True))
             self._sweeper.watch(self)
@@ -92,12 +101,15 @@ class Downstream(asyncio.Protocol):
             return Overloaded(
                 f"{front.max_connections} connections are open",
                 remedy="raise limits: {connections: ...}, or let the app reuse its connections",
+                limit="connections",
             )
         if front.allowed_uids is not None:
             uid = peer_uid(self.transport)
             if uid is not None and uid not in front.allowed_uids:
                 return Refused(
-                    f"user {uid} may not use this proxy", remedy=f"add it: guard: {{allowed_uids: [{uid}]}}"
+                    f"user {uid} may not use this proxy",
+                    reason="uid",
+                    remedy=f"add it: guard: {{allowed_uids: [{uid}]}}",
                 )
         return None
 
@@ -127,6 +139,7 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.full = True
+        self._front.tally.held["answer"] += 1
         if self._exchange is not None:
             self._exchange.hold_answer(held=True)
 
@@ -158,7 +171,8 @@ class Downstream(asyncio.Protocol):
         end = data.find(_HEAD_END, self._searched)
         # The empty line that ends the head does not count, nor what may be the beginning of it.
         if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._front.max_head:
-            self._refuse(HeadTooLarge(f"the request head is larger than {self._front.max_head} octets"))
+            detail = f"the request head is larger than {self._front.max_head} octets"
+            self._refuse(HeadTooLarge(detail, limit="header_bytes"))
             return False
         if end < 0:
             if not self._head_begun:  # with an empty line, too: they put off nothing
@@ -205,13 +219,16 @@ class Downstream(asyncio.Protocol):
             try:
                 payload = reader.feed(data)
             except ValueError as error:
-                exchange.fail(MalformedRequest(f"the request's body is malformed: {error}"))
+                limit = "chunk_overhead" if isinstance(error, TooMuchOverhead) else None
+                exchange.fail(MalformedRequest(f"the request's body is malformed: {error}", limit=limit))
                 return
+            exchange.received += len(data)
             if payload:
                 exchange.on_request_data(payload)
         if reader.done:
             self._reader = None
             self._buffer = reader.rest
+            exchange.received -= len(reader.rest)  # the next request's
             self.request_complete = True
             exchange.on_request_end()
         if self._reader is not None or not self._buffer:
@@ -253,7 +270,8 @@ class Downstream(asyncio.Protocol):
         self.transport.abort()
 
     def on_switch(self, exchange: Exchange, upstream: UpstreamConnection, rest: bytes) -> None:
-        front = self._front
+        front, lane = self._front, exchange.lane
+        assert lane is not None
         self._exchange = None
         early, self._buffer = self._buffer, b""
         if rest:
@@ -268,7 +286,9 @@ class Downstream(asyncio.Protocol):
             upstream.transport,
             sweeper=self._sweeper,
             idle=exchange.timeouts.idle,
+            counts=lane.counts,
             on_end=lambda: front.tunnels.discard(tunnel),
+            on_idle=lambda: front.tally.hit("tunnel_idle_timeout"),
         )
         front.tunnels.add(tunnel)
         self._log(exchange)
@@ -280,6 +300,7 @@ class Downstream(asyncio.Protocol):
         """The receiver reads slower than the app sends, or has caught up."""
         self.held = held
         if held:
+            self._front.tally.held["request"] += 1
             self._pause()
         elif self._reader is not None:
             self.pump()
@@ -297,6 +318,8 @@ class Downstream(asyncio.Protocol):
             self._exchange.on_deadline()
         else:
             # Between requests, or a head that does not come to its end (slowloris): no answer, as nobody waits for one.
+            if self._searched:
+                self._front.tally.hit("header_timeout")
             self._closing = True
             self.transport.abort()
 
@@ -337,5 +360,9 @@ class Downstream(asyncio.Protocol):
         self._sweeper.unwatch(self)
 
     def _log(self, exchange: Exchange) -> None:
-        if self._front.access_log is not None:
-            self._front.access_log(exchange)
+        front = self._front
+        front.tally.ended(exchange)
+        if exchange.state is DONE and exchange.status < 400 and not front.logs_all:
+            return
+        if front.access_log is not None:
+            front.access_log(exchange)

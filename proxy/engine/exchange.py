@@ -87,8 +87,10 @@ class Exchange:
         "caller",
         "error",
         "lane",
+        "received",
         "request",
         "response",
+        "sent",
         "started",
         "state",
         "status",
@@ -102,6 +104,8 @@ class Exchange:
         self.request: Request | None = None
         self.lane: Lane | None = None
         self.status = 0
+        self.received = 0  # octets from the app, and to it
+        self.sent = 0
         self.response: Response | None = None  # the receiver's last final head
         self.error: ProxyError | None = None
         self._upstream: UpstreamConnection | None = None
@@ -119,6 +123,7 @@ class Exchange:
         upstream. Raises RequestError; the caller goes on with `forward`.
         """
         self.started = monotonic()
+        self.received = len(block) + 4
         self.request = request = parse_request(block)
         self.caller = caller = self._gateway.guard.admit(request)
         self.lane = lane = self._route(request, caller)
@@ -171,7 +176,9 @@ class Exchange:
             async with asyncio.timeout(limit):
                 return await slot.get()
         except TimeoutError:
-            raise TokenError(f"no ID token within {limit:g} s", cause="timeout", fault=Fault.GOOGLE) from None
+            error = TokenError(f"no ID token within {limit:g} s", cause="timeout", fault=Fault.GOOGLE)
+            error.limit = "token_wait"
+            raise error from None
 
     def _dispatch(self, lane: Lane, request: Request, token: TokenLines) -> None:
         if request.authorization and not token.keeps_authorization:
@@ -269,9 +276,11 @@ class Exchange:
         downstream.keep = keep
         head = inbound_head(response, framing, connection)
         if length is not None and len(rest) >= length:
+            self.sent += len(head) + length
             downstream.transport.write(head + rest[:length] if length else head)
             self._finish(reusable=self._reusable and len(rest) == length)
             return None
+        self.sent += len(head)
         downstream.transport.write(head)
         downstream.deadline = downstream.now + self.timeouts.idle
         if length is not None:
@@ -300,6 +309,7 @@ class Exchange:
         upstream.abort()
         self._upstream = None
         self.state = TRANSITIONS[self.state][RETRY]
+        lane.counts.replays += 1
         self._attempts = 0
         self._forward_with_fresh_token(lane, request, lane.slot)
         return True
@@ -309,7 +319,9 @@ class Exchange:
         assert request is not None
         self._interim += 1
         if self._interim > MAX_INTERIM:
-            raise MalformedResponse(f"the receiver sent more than {MAX_INTERIM} interim answers")
+            raise MalformedResponse(
+                f"the receiver sent more than {MAX_INTERIM} interim answers", limit="interim_answers"
+            )
         if response.status == 101:
             if not (request.websocket and response.upgrade == b"websocket" and response.connection_upgrade):
                 raise MalformedResponse("the receiver switched to a protocol that was not asked for")
@@ -318,7 +330,9 @@ class Exchange:
         if response.content_length is not None or response.chunked:
             raise MalformedResponse("the receiver sent an interim answer with a body")  # RFC 9110 section 8.6
         if not request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
-            downstream.transport.write(inbound_head(response, b"", b""))
+            head = inbound_head(response, b"", b"")
+            self.sent += len(head)
+            downstream.transport.write(head)
 
     def _switch(self, response: Response, rest: bytes) -> None:
         upstream = self._upstream
@@ -326,18 +340,24 @@ class Exchange:
         self.state = TRANSITIONS[self.state][SWITCH]
         self.status = 101
         self._upstream = None
-        self._downstream.transport.write(inbound_head(response, b"", _UPGRADED))
+        head = inbound_head(response, b"", _UPGRADED)
+        self.sent += len(head)
+        self._downstream.transport.write(head)
         self._downstream.on_switch(self, upstream, rest)
 
     def on_answer_data(self, payload: bytes) -> None:
         downstream = self._downstream
-        downstream.transport.write(chunk(payload) if self._chunked_out else payload)
+        if self._chunked_out:
+            payload = chunk(payload)
+        self.sent += len(payload)
+        downstream.transport.write(payload)
         downstream.deadline = downstream.now + self.timeouts.idle
 
     def on_answer_end(self, reader: BodyReader) -> None:
         if self._chunked_out:
             trailers = reader.trailers if isinstance(reader, ChunkedReader) else None
             end = b"0\r\n" + b"".join(trailers) + b"\r\n" if trailers else LAST_CHUNK
+            self.sent += len(end)
             self._downstream.transport.write(end)
         self._finish(reusable=self._reusable and not reader.rest)
 
@@ -370,6 +390,7 @@ class Exchange:
         ):
             # The receiver may have closed an idle connection just as it was used again (RFC 9112 section 9.3.1).
             self.state = TRANSITIONS[self.state][RETRY]
+            lane.counts.retries += 1
             self._await(lane.pool.connect(), self._send)
             return
         self.fail(error)
@@ -379,10 +400,13 @@ class Exchange:
 
     def on_deadline(self) -> None:
         if self.state in (WAITING, SENT):
-            self.fail(UpstreamTimeout(f"the receiver did not answer within {self.timeouts.response:g} s"))
+            late = f"the receiver did not answer within {self.timeouts.response:g} s"
+            self.fail(UpstreamTimeout(late, limit="response_timeout"))
             return
         moving = "request" if self.state is SENDING else "answer"
-        stalled = UpstreamTimeout(f"the {moving}'s body stood still for {self.timeouts.idle:g} s")
+        stalled = UpstreamTimeout(
+            f"the {moving}'s body stood still for {self.timeouts.idle:g} s", limit="idle_timeout"
+        )
         if self.state is SENDING and not self._downstream.held:
             stalled.fault = Fault.CALLER
         self.fail(stalled)
@@ -409,9 +433,9 @@ class Exchange:
         )
         route = None if self.lane is None else self.lane.route
         head_only = request is not None and request.method == b"HEAD"
-        downstream.transport.write(
-            answers.problem(error, route, head_only=head_only, closes=not downstream.keep)
-        )
+        answer = answers.problem(error, route, head_only=head_only, closes=not downstream.keep)
+        self.sent += len(answer)
+        downstream.transport.write(answer)
         downstream.on_exchange_end(self)
 
     def _break(self, error: ProxyError) -> None:

@@ -11,6 +11,7 @@ from proxy.engine.exchange import Exchange
 from proxy.engine.gateway import Gateway
 from proxy.engine.hangups import Hangups
 from proxy.engine.sweeper import Sweeper
+from proxy.engine.tally import Tally
 from proxy.engine.tunnel import Tunnel
 
 AccessLog = Callable[[Exchange], None]
@@ -19,9 +20,17 @@ AccessLog = Callable[[Exchange], None]
 class Front:
     """A reload replaces the gateway whole; an exchange keeps its own. Called, it makes a listener's protocol."""
 
-    def __init__(self, gateway: Gateway, sweeper: Sweeper, *, access_log: AccessLog | None = None) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        sweeper: Sweeper,
+        *,
+        access_log: AccessLog | None = None,
+        tally: Tally | None = None,
+    ) -> None:
         self.adopt(gateway)
         self.sweeper = sweeper
+        self.tally = tally or Tally()
         self.access_log = access_log
         self.draining = False
         self.connections: set[Downstream] = set()
@@ -38,6 +47,7 @@ class Front:
         self.header_timeout = settings.timeouts.header
         self.keepalive = settings.timeouts.keepalive
         self.allowed_uids = settings.guard.allowed_uids
+        self.logs_all = settings.log.access == "all"
 
     def __call__(self) -> Downstream:
         return Downstream(self)
@@ -46,6 +56,10 @@ class Front:
     def busy(self) -> int:
         """Connections and tunnels that are still open."""
         return len(self.connections) + len(self.tunnels)
+
+    def under_way(self) -> list[Exchange]:
+        """All exchanges that have yet to end. For the admin listener: nothing of it is kept up on the way."""
+        return [one.exchange for one in list(self.connections) if one.exchange is not None]
 
     def drain(self) -> None:
         """No request is begun any more; connections between requests end now, the others with their exchange."""

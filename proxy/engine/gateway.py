@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from proxy.engine.pool import Pool
+from proxy.engine.tally import RouteCounts, Tally
 from proxy.identity.cache import TokenSlot
 from proxy.identity.token import IdToken
 from proxy.policy.guard import Guard
@@ -33,6 +34,7 @@ class Lane:
         "_token",
         "_told",
         "allow",
+        "counts",
         "host_line",
         "methods",
         "path_map",
@@ -41,8 +43,11 @@ class Lane:
         "slot",
     )
 
-    def __init__(self, route: Route, slot: TokenSlot | None, pool: Pool) -> None:
+    def __init__(
+        self, route: Route, slot: TokenSlot | None, pool: Pool, counts: RouteCounts | None = None
+    ) -> None:
         self.route = route
+        self.counts = counts or RouteCounts()
         self.slot = slot
         self.pool = pool
         self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
@@ -83,10 +88,15 @@ class Gateway:
         slots: Mapping[str, TokenSlot],
         pool_of: Callable[[Route], Pool],
         caller_token: bytes | None = None,
+        tally: Tally | None = None,
     ) -> None:
         """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
         self.settings = settings
-        self.lanes = tuple(Lane(route, slots.get(route.name), pool_of(route)) for route in settings.routes)
+        tally = tally or Tally()
+        self.lanes = tuple(
+            Lane(route, slots.get(route.name), pool_of(route), tally.route(route.name))
+            for route in settings.routes
+        )
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
         guard = settings.guard
         secret = None if caller_token is None else (guard.caller_token_header, caller_token)

@@ -88,7 +88,7 @@ def parse_request(block: bytes) -> Request:
     """A head without the empty line that ends it. Raises MalformedRequest, HeadTooLarge for too many fields."""
     split = block.split(b"\r\n")
     if len(split) - 1 > MAX_FIELDS:
-        raise HeadTooLarge(f"more than {MAX_FIELDS} header fields")
+        raise HeadTooLarge(f"more than {MAX_FIELDS} header fields", limit="header_fields")
     lines = iter(split)
     match = _REQUEST_LINE(next(lines))
     if match is None:
@@ -273,7 +273,9 @@ def parse_response(block: bytes) -> Response:
     """A head without the empty line that ends it. Raises MalformedResponse."""
     split = block.split(b"\r\n")
     if len(split) - 1 > MAX_FIELDS:
-        raise MalformedResponse(f"the receiver's answer has more than {MAX_FIELDS} header fields")
+        raise MalformedResponse(
+            f"the receiver's answer has more than {MAX_FIELDS} header fields", limit="response_header_fields"
+        )
     lines = iter(split)
     first = next(lines)
     response = Response()

@@ -15,6 +15,7 @@ from typing import Final
 import aiohappyeyeballs
 
 from proxy.engine.sweeper import NEVER, Sweeper
+from proxy.engine.tally import UpstreamCounts
 from proxy.engine.tls import TlsTransport
 from proxy.engine.upstream import UpstreamConnection
 from proxy.errors import ConnectFailed, TlsFailed, UpstreamTimeout
@@ -34,8 +35,10 @@ class Pool:
         tls: ssl.SSLContext | None,
         keepalive: float,
         connect: float,
+        counts: UpstreamCounts | None = None,
     ) -> None:
         self.upstream = upstream
+        self.counts = counts or UpstreamCounts()
         self._sweeper = sweeper
         self._tls = tls
         self._keepalive = keepalive
@@ -61,6 +64,7 @@ class Pool:
             connection = self._idle.pop()
             if not connection.transport.is_closing():
                 connection.deadline = NEVER
+                self.counts.reused += 1
                 return connection
         return None
 
@@ -72,6 +76,7 @@ class Pool:
         self._idle.append(connection)
 
     def register(self, connection: UpstreamConnection) -> None:
+        self.counts.opened += 1
         self._live.add(connection)
         self._sweeper.watch(connection)
 
@@ -90,12 +95,14 @@ class Pool:
     async def connect(self) -> UpstreamConnection:
         """A fresh connection, TLS included. Raises ConnectFailed, TlsFailed, UpstreamTimeout."""
         name = self.upstream.authority
+        self.counts.connecting += 1
         try:
             async with asyncio.timeout(self._connect_timeout):
                 sock = await self._connected_socket()
                 return await self._wrap(sock)
         except TimeoutError:
             error = UpstreamTimeout(f"{name} did not accept a connection within {self._connect_timeout:g} s")
+            error.limit = "connect_timeout"
             error.proxy_status = "connection_timeout"
             raise error from None
         except ssl.SSLCertVerificationError as error:
@@ -113,6 +120,8 @@ class Pool:
             raise ConnectFailed(
                 f"{name} cannot be reached: {error.strerror or type(error).__name__}"
             ) from None
+        finally:
+            self.counts.connecting -= 1
 
     async def _connected_socket(self) -> socket.socket:
         loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from proxy.engine.sweeper import Sweeper
+from proxy.engine.tally import RouteCounts
 
 
 class Tunnel:
@@ -20,23 +21,36 @@ class Tunnel:
         *,
         sweeper: Sweeper,
         idle: float,
+        counts: RouteCounts,
         on_end: Callable[[], None],
+        on_idle: Callable[[], None],
     ) -> None:
         self._sweeper = sweeper
         self._idle = idle
+        self._counts = counts
         self._on_end = on_end
+        self._on_idle = on_idle
         self._open = 2
         self._transports = (app, receiver)
         for transport, other in ((app, receiver), (receiver, app)):
             transport.set_protocol(_End(self, transport, other))
         self.deadline = 0.0
-        self.touch()
+        self._touch()
+        counts.tunnels += 1
         sweeper.watch(self)
 
-    def touch(self) -> None:
+    def _touch(self) -> None:
         self.deadline = self._sweeper.now + self._idle
 
+    def moved(self, source: asyncio.Transport, octets: int) -> None:
+        self._touch()
+        if source is self._transports[0]:
+            self._counts.received += octets
+        else:
+            self._counts.sent += octets
+
     def expire(self) -> None:
+        self._on_idle()
         self.abort()
 
     def close(self) -> None:
@@ -51,6 +65,7 @@ class Tunnel:
         self._open -= 1
         if self._open == 0:
             self._sweeper.unwatch(self)
+            self._counts.tunnels -= 1
             self._on_end()
 
 
@@ -61,7 +76,7 @@ class _End(asyncio.Protocol):
         self._other = other
 
     def data_received(self, data: bytes) -> None:
-        self._tunnel.touch()
+        self._tunnel.moved(self._transport, len(data))
         self._other.write(data)
 
     def pause_writing(self) -> None:

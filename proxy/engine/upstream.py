@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
-from proxy.engine.body import BodyReader, UntilCloseReader
+from proxy.engine.body import BodyReader, TooMuchOverhead, UntilCloseReader
 from proxy.engine.http1 import parse_response
 from proxy.engine.sweeper import NEVER
 from proxy.errors import BrokenOff, MalformedResponse, UpstreamError
@@ -68,7 +68,8 @@ class UpstreamConnection(asyncio.Protocol):
             try:
                 payload = reader.feed(data)
             except ValueError as error:
-                self._fail(MalformedResponse(f"the receiver's body is malformed: {error}"))
+                limit = "response_chunk_overhead" if isinstance(error, TooMuchOverhead) else None
+                self._fail(MalformedResponse(f"the receiver's body is malformed: {error}", limit=limit))
                 return
             if payload:
                 listener.on_answer_data(payload)
@@ -82,7 +83,11 @@ class UpstreamConnection(asyncio.Protocol):
         while True:
             end = data.find(_HEAD_END)
             if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > MAX_RESPONSE_HEAD:
-                self._fail(MalformedResponse("the receiver's response head is too large"))
+                self._fail(
+                    MalformedResponse(
+                        "the receiver's response head is too large", limit="response_header_bytes"
+                    )
+                )
                 return
             if end < 0:
                 self._partial = data

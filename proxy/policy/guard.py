@@ -69,6 +69,7 @@ class Guard:
         if name not in self._names and not (name.endswith(".localhost") and _is_host_name(name)):
             raise Refused(
                 f'host "{name}" is not a name of this proxy',
+                reason="host",
                 remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: ['{name}']}}",
             )
         port = match[2]
@@ -86,6 +87,7 @@ class Guard:
         if len(sent) != 1 or not hmac.compare_digest(sent[0], expected):
             raise Refused(
                 f"the header {self._secret_header} is missing or wrong",
+                reason="caller_token",
                 remedy="send the content of guard.caller_token_file in it",
             )
         request.passing = [line for line in request.passing if line[:size].lower() != prefix]
@@ -99,6 +101,7 @@ class Guard:
                 shown = origin.decode("ascii", "replace") if len(origin) <= 256 else "too long to show"
                 raise Refused(
                     f'a page of origin "{shown}" may not use this proxy',
+                    reason="origin",
                     remedy="only pages that the proxy itself serves may send requests through it",
                 )
         site = request.fetch_site
@@ -114,6 +117,7 @@ class Guard:
             return
         raise Refused(
             "the request comes from a page of another site (Sec-Fetch-Site)",
+            reason="fetch_site",
             remedy="only pages that the proxy itself serves may send requests through it",
         )
 
