@@ -1,0 +1,272 @@
+"""deploy/systemd/: systemd itself reads the unit, and the proxy lives under the filters that the unit asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from proxy.settings.load import load_settings
+from proxy.settings.model import ServiceAccountIdentity, UnixAddress
+
+HERE = Path(__file__).parent
+DEPLOY = HERE.parents[1] / "deploy" / "systemd"
+UNIT = DEPLOY / "idtoken-proxy.service"
+PATIENCE = 20.0
+NOTIFY_RELOAD_SINCE = 253
+UNKNOWN_TYPE = "Failed to parse service type, ignoring: notify-reload"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze is not here; .ci/run installs it (apt-get install systemd)",
+)
+
+
+def analyze(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["systemd-analyze", "--no-pager", *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+def settings_of(text: str) -> dict[str, list[str]]:
+    """Key -> values in their order, of all sections; systemd.syntax(7), as far as the unit uses it."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if line and line[0] not in "#;[":
+            key, _, value = line.partition("=")
+            found.setdefault(key, []).append(value)
+    return found
+
+
+@pytest.fixture(scope="module")
+def unit() -> dict[str, list[str]]:
+    return settings_of(UNIT.read_text())
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The unit as it is where the program has been installed."""
+    program = tmp_path / "idtoken-proxy"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    unit = tmp_path / UNIT.name
+    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={program}", UNIT.read_text()))
+    return unit
+
+
+@needs_systemd
+def test_systemd_finds_nothing_wrong(installed: Path) -> None:
+    answer = analyze("verify", str(installed))
+    complaints = [
+        line for line in answer.stderr.splitlines() if str(installed) in line or installed.name in line
+    ]
+    version = int(analyze("--version").stdout.split()[1])
+    if version < NOTIFY_RELOAD_SINCE:  # the one thing that the unit's own comment foretells
+        complaints = [line for line in complaints if not line.endswith(UNKNOWN_TYPE)]
+    assert complaints == []
+    assert answer.returncode == 0
+
+
+@needs_systemd
+def test_verify_would_find_something(installed: Path) -> None:
+    installed.write_text(installed.read_text().replace("ProtectSystem=strict", "ProtectSystem=sometimes"))
+    assert "Failed to parse" in analyze("verify", str(installed)).stderr
+
+
+@needs_systemd
+def test_is_exposed_at_most_so_far(installed: Path) -> None:
+    """Of 10 points; the threshold is in tenths. What is left is that it talks on the network."""
+    answer = analyze("security", "--offline=true", "--threshold=15", str(installed))
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_what_would_run_is_what_is_there(unit: dict[str, list[str]]) -> None:
+    (command,) = unit["ExecStart"]
+    assert command.split()[1:] == ["serve", "-c", "/etc/idtoken-proxy/proxy.yaml"]
+    assert unit["Type"] == ["notify", "notify-reload"]  # the order is what an older systemd lives by
+
+
+def test_sockets_are_where_the_unit_makes_room_for_them(unit: dict[str, list[str]]) -> None:
+    settings = load_settings(str(DEPLOY / "proxy.yaml"), {})
+    (directory,) = unit["RuntimeDirectory"]
+    assert settings.admin is not None
+    for address in (*settings.listen, settings.admin):
+        assert isinstance(address, UnixAddress)
+        assert str(Path(address.path).parent) == f"/run/{directory}"
+    assert settings.guard.allowed_uids
+    assert "PrivateUsers" not in unit  # or nobody could be told apart
+
+
+def test_drains_before_it_is_killed(unit: dict[str, list[str]]) -> None:
+    settings = load_settings(str(DEPLOY / "proxy.yaml"), {})
+    assert float(unit["TimeoutStopSec"][0]) > settings.timeouts.drain
+
+
+def test_the_key_that_the_comments_speak_of(tmp_path: Path) -> None:
+    text = (DEPLOY / "proxy.yaml").read_text()
+    with_key = text.replace("identity: metadata\n", "").replace("#identity:", "identity:")
+    (tmp_path / "proxy.yaml").write_text(with_key)
+    settings = load_settings(str(tmp_path / "proxy.yaml"), {"CREDENTIALS_DIRECTORY": "/run/credentials/x"})
+    (route,) = settings.routes
+    assert route.identity == ServiceAccountIdentity("/run/credentials/x/caller.json")
+    assert "#LoadCredential=caller.json:" in UNIT.read_text()
+
+
+# -- under the unit's filters ---------------------------------------------------------
+
+
+def groups() -> dict[str, list[str]]:
+    """`@name` -> what is in it, names of other groups too, as this systemd has them."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in analyze("syscall-filter").stdout.splitlines():
+        if line.startswith("@"):
+            name = line.strip()
+            found[name] = []
+        elif line.startswith("    ") and not line.lstrip().startswith("#"):
+            found[name].append(line.strip())
+    return found
+
+
+def expanded(name: str, known: dict[str, list[str]]) -> set[str]:
+    if not name.startswith("@"):
+        return {name}
+    return set().union(*(expanded(inner, known) for inner in known[name]))
+
+
+def allowed_calls(filters: list[str]) -> set[str]:
+    known = groups()
+    allowed = expanded("@default", known)  # systemd adds it to every list of what is allowed
+    for line in filters:
+        named: set[str] = set().union(*(expanded(name, known) for name in line.removeprefix("~").split()))
+        allowed = allowed - named if line.startswith("~") else allowed | named
+    return allowed
+
+
+def confined(unit: dict[str, list[str]], *command: str) -> list[str]:
+    rules = {
+        "calls": sorted(allowed_calls(unit["SystemCallFilter"])),
+        "families": [int(getattr(socket, name)) for name in unit["RestrictAddressFamilies"][0].split()],
+    }
+    return [sys.executable, str(HERE / "confine.py"), json.dumps(rules), "--", *command]
+
+
+@pytest.fixture
+def filters_work(unit: dict[str, list[str]]) -> None:
+    answer = subprocess.run(confined(unit, "true"), capture_output=True, text=True, check=False, timeout=30)
+    if "no filter" in answer.stderr or "libseccomp" in answer.stderr:
+        pytest.skip(f"system calls cannot be filtered here: {answer.stderr.splitlines()[-1]}")
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with TemporaryDirectory() as made:  # a short path: 107 octets are all that a socket's address holds
+        yield Path(made)
+
+
+@needs_systemd
+@pytest.mark.usefixtures("filters_work")
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        "import mmap; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC)",
+        "import os; os.chroot('/')",
+        "import os; os.setpriority(os.PRIO_PROCESS, 0, 1)",
+    ],
+    ids=["writable code", "privileged", "resources"],
+)
+def test_filters_hold(unit: dict[str, list[str]], forbidden: str) -> None:
+    answer = subprocess.run(
+        confined(unit, sys.executable, "-c", forbidden), capture_output=True, check=False, timeout=30
+    )
+    assert answer.returncode == -signal.SIGSYS
+
+
+@needs_systemd
+@pytest.mark.usefixtures("filters_work")
+def test_other_families_are_refused(unit: dict[str, list[str]]) -> None:
+    answer = subprocess.run(
+        confined(unit, sys.executable, "-c", "import socket; socket.socket(socket.AF_NETLINK)"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert "Address family not supported" in answer.stderr
+
+
+@needs_systemd
+@pytest.mark.usefixtures("filters_work")
+def test_serves_reloads_and_ends_under_them(unit: dict[str, list[str]], directory: Path) -> None:
+    """All that a proxy does in its life, tokens by HTTP and name resolution included; a forbidden call would kill it."""
+    emulator = subprocess.Popen(
+        [sys.executable, "-m", "proxy", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert emulator.stdout is not None
+        printed: dict[str, str] = {}
+        while "USER_PROFILES_URL" not in printed:
+            if match := re.match(r"export (\w+)=(\S+)", emulator.stdout.readline()):
+                printed[match[1]] = match[2]
+        config = directory / "proxy.yaml"
+        config.write_text(f"""
+listen: [unix:{directory}/proxy.sock, localhost:0]
+admin: unix:{directory}/admin.sock
+identity: metadata
+google: {{metadata_host: "{printed["GCE_METADATA_HOST"]}"}}
+routes:
+  - {{name: it, upstream: "{printed["USER_PROFILES_URL"].replace("127.0.0.1", "localhost")}"}}
+log: {{format: json}}
+""")
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+        with (directory / "log").open("w") as log:
+            proxy = subprocess.Popen(
+                confined(unit, sys.executable, "-m", "proxy", "serve", "-c", str(config)),
+                stderr=log,
+                env=environ,
+            )
+        try:
+            assert answered(directory / "proxy.sock", proxy) == 200
+            assert answered(directory / "admin.sock", proxy, "/api/status") == 200
+            config.write_text(config.read_text().replace("name: it", "name: other"))
+            proxy.send_signal(signal.SIGHUP)
+            assert answered(directory / "proxy.sock", proxy) == 200
+            proxy.send_signal(signal.SIGTERM)
+            assert proxy.wait(PATIENCE) == 0, (directory / "log").read_text()
+        finally:
+            proxy.kill()
+            proxy.wait()
+    finally:
+        emulator.kill()
+        emulator.communicate()
+
+
+def answered(path: Path, proxy: subprocess.Popen[bytes], target: str = "/") -> int:
+    """The status, as soon as there is one that is not for want of a token."""
+    deadline = time.monotonic() + PATIENCE
+    status = 0
+    while status in (0, 503):
+        assert time.monotonic() < deadline, "no answer"
+        assert proxy.poll() is None, f"ended with {proxy.returncode}: {(path.parent / 'log').read_text()}"
+        with socket.socket(socket.AF_UNIX) as app:
+            app.settimeout(PATIENCE)
+            try:
+                app.connect(str(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                time.sleep(0.05)
+                continue
+            app.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            status = int(app.makefile("rb").readline().split()[1])
+    return status
