@@ -9,7 +9,9 @@ import uvloop
 
 HERE = Path(__file__).parent
 # What runs on uvloop in production is tested on it; the emulator also lives without, and is tested so.
-ON_UVLOOP = tuple(HERE / name for name in ("engine", "admin", "browser", "end_to_end", "hostile", "test_server.py"))
+ON_UVLOOP = tuple(
+    HERE / name for name in ("engine", "admin", "browser", "end_to_end", "hostile", "test_server.py")
+)
 
 
 def pytest_asyncio_loop_factories(

@@ -64,6 +64,7 @@ MAX_INTERIM: Final = 32
 TOKEN_GRACE: Final = 5.0
 
 _NEVER_SERVED: Final = frozenset({b"CONNECT", b"TRACE"})
+_USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
 _UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -125,6 +126,12 @@ class Exchange:
         self.started = monotonic()
         self.received = len(block) + 4
         self.request = request = parse_request(block)
+        if request.method not in _USUAL and request.method.upper() in _NEVER_SERVED:
+            raise MethodNotAllowed(
+                f"{request.method.decode()} is not served; use http:// URLs, the proxy itself speaks TLS to the receiver",
+                allow=DEFAULT_ALLOW,
+                closes=True,
+            )
         self.caller = caller = self._gateway.guard.admit(request)
         self.lane = lane = self._route(request, caller)
         self.timeouts = lane.route.timeouts
@@ -133,14 +140,11 @@ class Exchange:
     def _route(self, request: Request, caller: Caller) -> Lane:
         target = request.target
         method = request.method
-        if method.upper() in _NEVER_SERVED:
-            raise MethodNotAllowed(
-                f"{method.decode()} is not served; use http:// URLs, the proxy itself speaks TLS to the receiver",
-                allow=DEFAULT_ALLOW,
-                closes=True,
-            )
         path = target.partition(b"?")[0]
-        lane = self._gateway.table.match(caller.name, path)
+        if caller.upstream is None:
+            lane = self._gateway.table.match(caller.name, path)
+        else:
+            lane = self._gateway.forward_table.match(caller.upstream, path)
         if lane is None:
             raise NoRoute("no route matches this host and path", remedy=self._gateway.directions)
         self.lane = lane

@@ -15,7 +15,7 @@ from proxy.identity.cache import TokenSlot
 from proxy.identity.token import IdToken
 from proxy.policy.guard import Guard
 from proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
-from proxy.policy.routes import RouteTable
+from proxy.policy.routes import RouteTable, forward_routes
 from proxy.policy.target import PathMap
 from proxy.settings.model import Route, Settings, TokenHeader
 
@@ -100,9 +100,20 @@ class Gateway:
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
         guard = settings.guard
         secret = None if caller_token is None else (guard.caller_token_header, caller_token)
-        self.guard = Guard({*guard.allowed_hosts, *hosts}, guard.allowed_origins, secret)
+        forwarded = forward_routes(settings.routes)
+        self.guard = Guard(
+            {*guard.allowed_hosts, *hosts},
+            guard.allowed_origins,
+            secret,
+            {authority for authority, _ in forwarded},
+        )
         self.directions = _directions(settings)
         self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)
+        # Requests whose target names a receiver: by its authority, and by their path as it is there.
+        self.forward_table = RouteTable(
+            (authority, path, Lane(route, slots.get(route.name), pool_of(route)))
+            for (authority, path), route in forwarded.items()
+        )
 
 
 def _directions(settings: Settings) -> str:

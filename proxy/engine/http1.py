@@ -216,7 +216,8 @@ def _list_members(value: bytes) -> list[bytes]:
 
 
 def _settle_target(request: Request) -> None:
-    """Absolute form becomes origin form; its authority must be the Host's, which alone is judged and routed.
+    """Absolute form becomes origin form; its authority must be the Host's, which alone is judged and routed. Only a
+    request in absolute form may name a receiver in it (policy/guard.py): browsers send one to a configured proxy alone.
 
     RFC 9112 section 3.2.2 lets the target win over Host; two names for one request are how a request gets to a
     receiver that nobody checked, so here they must agree.
@@ -234,6 +235,7 @@ def _settle_target(request: Request) -> None:
         raise MalformedRequest("the request target names another host than the Host header")
     if request.host is None:
         request.host = authority
+    request.absolute = True
     if rest.startswith(b"/"):
         request.target = rest
     elif not rest and request.method == b"OPTIONS":

@@ -20,6 +20,7 @@ LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
 _MEMO_LIMIT = 256
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +30,35 @@ class Caller:
     name: str
     origin: bytes
     forwarded_host: bytes  # the X-Forwarded-Host line
+    upstream: str | None = None  # the receiver's authority, where the request's target names one of ours
 
 
 class Guard:
-    """`secret`: (header name, value) that every request must carry; it goes no further than here."""
+    """`secret`: (header name, value) that every request must carry; it goes no further than here. `upstreams`: the
+    authorities that a request's target may name, without port 80.
+    """
 
     def __init__(
         self,
         allowed_hosts: Iterable[str] = (),
         allowed_origins: Iterable[str] = (),
         secret: tuple[str, bytes] | None = None,
+        upstreams: Iterable[str] = (),
     ) -> None:
         self._secret = None if secret is None else (secret[0].lower().encode() + b":", secret[1])
         self._secret_header = None if secret is None else secret[0]
         self._names = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
         self._origins = frozenset(origin.lower().encode() for origin in allowed_origins)
+        self._upstreams = frozenset(upstreams)
         self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
+        self._forwarded: dict[bytes, Caller] = {}  # likewise, of targets that are URLs
 
     def admit(self, request: Request) -> Caller:
         """Raises Refused (403), or MalformedRequest for a Host that is none."""
         host = request.host
-        if host is None:  # HTTP/1.0 alone may leave it out, and no browser speaks that
+        if request.absolute and host is not None:
+            caller = self._forwarded.get(host) or self._judge_target(host)
+        elif host is None:  # HTTP/1.0 alone may leave it out, and no browser speaks that
             caller = _UNNAMED
         else:
             known = self._callers.get(host)
@@ -60,21 +69,50 @@ class Guard:
             self._judge_page(request, caller)
         return caller
 
-    def _judge_host(self, host: bytes) -> Caller:
-        match = _HOST.fullmatch(host)
-        if match is None:
-            raise MalformedRequest("the Host header is not a host name with an optional port")
-        name = match[1].decode("ascii").lower()
+    def _judge_target(self, host: bytes) -> Caller:
+        """A forward proxy's request: to a receiver of ours, or to a name of the proxy's own as any other request."""
+        name, port = _split(host)
+        authority = _authority(name, port)
+        mine = self._is_own(name)
+        if authority in self._upstreams and not (mine and authority == name):
+            caller = Caller(
+                name, b"http://" + authority.encode(), b"X-Forwarded-Host: " + host + b"\r\n", authority
+            )
+        elif mine:
+            caller = self._judge_host(host)
+        else:
+            raise Refused(
+                f'"{authority}" is no host that this proxy forwards to',
+                remedy=f"{self._known()}; add a route whose upstream it is, or name it in the app's NO_PROXY",
+            )
+        if len(self._forwarded) >= _MEMO_LIMIT:
+            self._forwarded.clear()
+        self._forwarded[host] = caller
+        return caller
+
+    def _known(self) -> str:
+        # :443 is but another word for a receiver that is there without it.
+        upstreams = {
+            one for one in self._upstreams if one.removesuffix(":443") not in self._upstreams - {one}
+        }
+        known = sorted(upstreams | (self._names - LOOPBACK_NAMES))
+        more = f" and {len(known) - _MOST_SHOWN} more" if len(known) > _MOST_SHOWN else ""
+        return f"it forwards to {', '.join(known[:_MOST_SHOWN])}{more}" if known else "it forwards to none"
+
+    def _is_own(self, name: str) -> bool:
         # A trailing dot names the same host in DNS and another one to every check: not ours.
-        if name not in self._names and not (name.endswith(".localhost") and _is_host_name(name)):
+        return name in self._names or (name.endswith(".localhost") and _is_host_name(name))
+
+    def _judge_host(self, host: bytes) -> Caller:
+        name, port = _split(host)
+        if not self._is_own(name):
             raise Refused(
                 f'host "{name}" is not a name of this proxy',
                 reason="host",
                 remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: ['{name}']}}",
             )
-        port = match[2]
-        authority = name.encode() if port in (None, b"", b"80") else name.encode() + b":" + port
-        caller = Caller(name, b"http://" + authority, b"X-Forwarded-Host: " + host + b"\r\n")
+        origin = b"http://" + _authority(name, port).encode()
+        caller = Caller(name, origin, b"X-Forwarded-Host: " + host + b"\r\n")
         if len(self._callers) >= _MEMO_LIMIT:
             self._callers.clear()
         self._callers[host] = caller
@@ -120,6 +158,19 @@ class Guard:
             reason="fetch_site",
             remedy="only pages that the proxy itself serves may send requests through it",
         )
+
+
+def _split(host: bytes) -> tuple[str, str]:
+    """The name, lower case, and the port, "" for none. Raises MalformedRequest."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        raise MalformedRequest("the Host header is not a host name with an optional port")
+    return match[1].decode("ascii").lower(), (match[2] or b"").decode("ascii")
+
+
+def _authority(name: str, port: str) -> str:
+    """As an http:// origin has it: without the port that it would have anyway."""
+    return name if port in ("", "80") else f"{name}:{port}"
 
 
 def _is_host_name(name: str) -> bool:

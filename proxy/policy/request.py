@@ -13,6 +13,7 @@ class Request:
     target: bytes
     passing: list[bytes]
     http10: bool = False
+    absolute: bool = False  # the target came as a URL, as it does to a forward proxy
     host: bytes | None = None
     keep_alive: bool = True
     content_length: int | None = None

@@ -7,7 +7,10 @@ Segments are compared as raw bytes and whole: /profiles matches /profiles and /p
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Generic, TypeVar
+
+from proxy.settings.model import DEFAULT_PORTS, Route, Upstream
 
 T = TypeVar("T")
 
@@ -43,6 +46,35 @@ class RouteTable(Generic[T]):
                 if route is not None:
                     return route
         return _longest(self._any_host, path)
+
+
+def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
+    """What a forward proxy's requests reach, which name a receiver in their target: by its authority and a path prefix
+    there. Each route is changed so that the path goes on as it stands. Where several share a receiver, the longest
+    prefix that one of them would send there wins, then the longest base path, then the first.
+    """
+    under_base: dict[tuple[str, str], Route] = {}
+    under_prefix: dict[tuple[str, str], Route] = {}
+    for route in routes:
+        base = route.upstream.base_path
+        prefix = base if route.strip_prefix or route.path == "/" else base + route.path
+        for authority in _authorities(route.upstream):
+            under_base.setdefault((authority, base or "/"), _as_it_stands(route, base or "/"))
+            under_prefix.setdefault((authority, prefix or "/"), _as_it_stands(route, prefix or "/"))
+    return under_base | under_prefix
+
+
+def _as_it_stands(route: Route, prefix: str) -> Route:
+    return replace(route, path=prefix, strip_prefix=False, upstream=replace(route.upstream, base_path=""))
+
+
+def _authorities(upstream: Upstream) -> tuple[str, ...]:
+    """As http:// URLs name it that mean it: the scheme is the app's way of saying that the proxy speaks TLS."""
+    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+    if upstream.port == DEFAULT_PORTS["http"]:
+        return (host,)
+    named = f"{host}:{upstream.port}"
+    return (host, named) if upstream.port == DEFAULT_PORTS[upstream.scheme] else (named,)
 
 
 def _segments(path: bytes) -> list[bytes]:

@@ -335,7 +335,14 @@ EVERY_TOKEN_OCTET = b"!#$%&'*+-.^_`|~0123456789ABCXYZabcxyz"
 WELL_FORMED: dict[str, tuple[bytes, dict[str, object]]] = {
     "the least of HTTP/1.1": (
         b"GET / HTTP/1.1\r\nHost: localhost",
-        {"method": b"GET", "target": b"/", "host": b"localhost", "keep_alive": True, "http10": False},
+        {
+            "method": b"GET",
+            "target": b"/",
+            "host": b"localhost",
+            "absolute": False,
+            "keep_alive": True,
+            "http10": False,
+        },
     ),
     "the least of HTTP/1.0": (
         b"GET / HTTP/1.0",
@@ -347,7 +354,7 @@ WELL_FORMED: dict[str, tuple[bytes, dict[str, object]]] = {
     "an empty Host, which the guard judges": (b"GET / HTTP/1.1\r\nHost:", {"host": b""}),
     "an absolute target": (
         b"GET http://localhost:8080/a?b HTTP/1.1\r\nHost: localhost:8080",
-        {"target": b"/a?b", "host": b"localhost:8080"},
+        {"target": b"/a?b", "host": b"localhost:8080", "absolute": True},
     ),
     "an absolute target in capitals": (
         b"GET HTTP://LocalHost/A HTTP/1.1\r\nHost: localhOST",
@@ -373,7 +380,7 @@ WELL_FORMED: dict[str, tuple[bytes, dict[str, object]]] = {
         b"GET http://localhost/a HTTP/1.0",
         {"target": b"/a", "host": b"localhost"},
     ),
-    "OPTIONS *": (b"OPTIONS * HTTP/1.1\r\nHost: localhost", {"target": b"*"}),
+    "OPTIONS *": (b"OPTIONS * HTTP/1.1\r\nHost: localhost", {"target": b"*", "absolute": False}),
     "OPTIONS of a whole host": (b"OPTIONS http://localhost HTTP/1.1\r\nHost: localhost", {"target": b"*"}),
     "OPTIONS of a root": (b"OPTIONS http://localhost/ HTTP/1.1\r\nHost: localhost", {"target": b"/"}),
     "OPTIONS with a query": (b"OPTIONS http://localhost?a HTTP/1.1\r\nHost: localhost", {"target": b"/?a"}),

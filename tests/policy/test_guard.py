@@ -500,3 +500,130 @@ def test_the_secret_is_not_asked_of_one_whose_host_is_refused() -> None:
     request.host = b"evil.example"
     with pytest.raises(Refused, match=r"evil\.example"):
         Guard(secret=("X-Caller", SECRET)).admit(request)
+
+
+# -- targets that are URLs ------------------------------------------------------
+
+UPSTREAMS = ("users.a.run.app", "users.a.run.app:443", "127.0.0.1:9001", "internal.example:8443", "localhost")
+
+
+def forwarding(*names: str) -> Guard:
+    return Guard(names, [LISTED], None, UPSTREAMS)
+
+
+def absolute(host: str, **changes: str) -> Request:
+    made = request(host, **changes)
+    made.absolute = True
+    return made
+
+
+@pytest.mark.parametrize(
+    ("host", "upstream", "origin"),
+    [
+        ("users.a.run.app", "users.a.run.app", b"http://users.a.run.app"),
+        ("Users.A.Run.App", "users.a.run.app", b"http://users.a.run.app"),
+        ("users.a.run.app:80", "users.a.run.app", b"http://users.a.run.app"),
+        ("users.a.run.app:443", "users.a.run.app:443", b"http://users.a.run.app:443"),
+        ("127.0.0.1:9001", "127.0.0.1:9001", b"http://127.0.0.1:9001"),
+        ("internal.example:8443", "internal.example:8443", b"http://internal.example:8443"),
+    ],
+)
+def test_a_target_may_name_a_receiver(host: str, upstream: str, origin: bytes) -> None:
+    guard = forwarding()
+    for _ in range(2):  # what was remembered is the same
+        caller = guard.admit(absolute(host))
+        assert (caller.upstream, caller.origin) == (upstream, origin)
+        assert caller.forwarded_host == b"X-Forwarded-Host: " + host.encode() + b"\r\n"
+
+
+@pytest.mark.parametrize("host", ["users.a.run.app", "users.a.run.app:443", "internal.example:8443"])
+def test_a_host_header_alone_may_not(host: str) -> None:
+    guard = forwarding()
+    guard.admit(absolute(host))
+    with pytest.raises(Refused, match="is not a name of this proxy"):
+        guard.admit(request(host))
+
+
+def test_what_a_host_header_made_known_does_not_answer_for_a_target() -> None:
+    guard = forwarding()
+    for _ in range(2):
+        assert guard.admit(request("127.0.0.1:9001")).upstream is None
+        assert guard.admit(absolute("127.0.0.1:9001")).upstream == "127.0.0.1:9001"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:80",
+        "LOCALHOST:8080",
+        "127.0.0.1",
+        "[::1]:8080",
+        "x.localhost",
+        "mine.example:1",
+    ],
+)
+def test_a_name_of_the_proxy_s_own_comes_before_a_receiver_s(host: str) -> None:
+    caller = forwarding("mine.example").admit(absolute(host))
+    assert caller.upstream is None
+    assert caller == forwarding("mine.example").admit(request(host))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "users.a.run.app.",
+        "users.a.run.app:444",
+        "internal.example",
+        "a.run.app",
+        "169.254.169.254",
+    ],
+)
+def test_any_other_host_is_refused_with_the_list_of_known_ones(host: str) -> None:
+    with pytest.raises(Refused, match="is no host that this proxy forwards to") as caught:
+        forwarding("mine.example").admit(absolute(host))
+    assert caught.value.remedy == (
+        "it forwards to 127.0.0.1:9001, internal.example:8443, localhost, mine.example, users.a.run.app; "
+        "add a route whose upstream it is, or name it in the app's NO_PROXY"
+    )
+
+
+def test_few_or_many_known_hosts() -> None:
+    with pytest.raises(Refused) as caught:
+        Guard().admit(absolute("evil.example"))
+    assert str(caught.value.remedy).startswith("it forwards to none; ")
+    with pytest.raises(Refused) as caught:
+        Guard(upstreams=[f"{n:02}.example" for n in range(25)]).admit(absolute("evil.example"))
+    assert "19.example and 5 more; " in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize("host", ["a b", "user@users.a.run.app", "users.a.run.app:x", ""])
+def test_a_target_s_host_is_as_strict(host: str) -> None:
+    with pytest.raises(MalformedRequest):
+        forwarding().admit(absolute(host))
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost:8080", "https://users.a.run.app"]
+)
+def test_pages_of_other_origins_are_refused_as_ever(origin: str) -> None:
+    with pytest.raises(Refused, match="page of origin"):
+        forwarding().admit(absolute("users.a.run.app", origin=origin))
+    with pytest.raises(Refused, match="another site"):
+        forwarding().admit(absolute("users.a.run.app", site="cross-site"))
+    assert forwarding().admit(absolute("users.a.run.app", origin="http://users.a.run.app")).upstream
+    assert forwarding().admit(absolute("users.a.run.app", origin=LISTED, site="cross-site")).upstream
+
+
+def test_a_target_needs_the_secret_too() -> None:
+    guard = Guard(secret=("X-Caller", b"s" * 16), upstreams=UPSTREAMS)
+    with pytest.raises(Refused, match="X-Caller"):
+        guard.admit(absolute("users.a.run.app"))
+
+
+def test_targets_are_not_remembered_without_end() -> None:
+    guard = Guard(upstreams=UPSTREAMS)
+    for number in range(module._MEMO_LIMIT + 10):
+        assert guard.admit(absolute(f"127.0.0.1:{number}0")).upstream is None
+        assert len(guard._forwarded) <= module._MEMO_LIMIT

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy.routes import RouteTable
+from proxy.policy.routes import RouteTable, forward_routes
+from proxy.settings.model import Route, Upstream
 
 TABLE = RouteTable(
     [
@@ -134,3 +137,83 @@ def test_no_path_but_its_own_gets_to_a_route(path: bytes) -> None:
         ]
         if each.startswith(b"/"):
             assert table.match("localhost", each) == (mine[0] if mine else None)
+
+
+# -- what a forward proxy's requests reach ----------------------------------------
+
+
+def to(upstream: Upstream, name: str, path: str = "/", *, strip: bool = False) -> Route:
+    return Route(name, upstream, None, path=path, strip_prefix=strip)
+
+
+RUN = Upstream("https", "users.a.run.app", 443)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "authorities"),
+    [
+        (RUN, {"users.a.run.app", "users.a.run.app:443"}),
+        (Upstream("https", "users.example", 8443), {"users.example:8443"}),
+        (Upstream("https", "users.example", 80), {"users.example"}),
+        (Upstream("http", "127.0.0.1", 9001), {"127.0.0.1:9001"}),
+        (Upstream("http", "localhost", 80), {"localhost"}),
+        (Upstream("http", "localhost", 443), {"localhost:443"}),
+        (Upstream("http", "::1", 9001), {"[::1]:9001"}),
+    ],
+)
+def test_a_receiver_s_authority_is_that_of_an_http_url(upstream: Upstream, authorities: set[str]) -> None:
+    forwarded = forward_routes([to(upstream, "users")])
+    assert set(forwarded) == {(authority, "/") for authority in authorities}
+
+
+def test_the_path_is_the_receiver_s() -> None:
+    functions = Upstream("https", "europe-west1-p.cloudfunctions.net", 443, "/resize")
+    route = to(functions, "resize", "/images", strip=True)
+    forwarded = forward_routes([route])
+    assert forwarded["europe-west1-p.cloudfunctions.net", "/resize"] == replace(
+        route, path="/resize", strip_prefix=False, upstream=replace(functions, base_path="")
+    )
+    assert len(forwarded) == 2  # with :443, too
+
+
+def reached(routes: list[Route], path: bytes) -> str | None:
+    forwarded = forward_routes(routes)
+    table = RouteTable((authority, prefix, route.name) for (authority, prefix), route in forwarded.items())
+    assert table.match("elsewhere.example", path) is None
+    return table.match("users.a.run.app", path)
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [(b"/", "all"), (b"/a", "a"), (b"/a/x", "a"), (b"/a/b/c", "ab"), (b"/ab", "all"), (b"/c/x", "all")],
+)
+def test_of_those_that_share_a_receiver_the_longest_prefix_there_wins(path: bytes, name: str) -> None:
+    routes = [
+        to(replace(RUN, base_path="/a"), "ab", "/b"),
+        to(RUN, "a", "/a"),
+        to(RUN, "all"),
+        to(RUN, "stripped", "/c", strip=True),  # is no path of the receiver's
+    ]
+    assert reached(routes, path) == name
+
+
+def test_a_prefix_is_not_needed_and_the_first_of_equals_wins() -> None:
+    routes = [to(RUN, "a", "/a"), to(RUN, "b", "/b"), to(RUN, "c", "/b/c", strip=True)]
+    assert [reached(routes, path) for path in (b"/a", b"/b/c", b"/x", b"/", b"*")] == [
+        "a",
+        "b",
+        "c",
+        "c",
+        "c",
+    ]
+
+
+def test_outside_of_every_base_path_there_is_nothing() -> None:
+    routes = [to(replace(RUN, base_path="/a"), "a"), to(replace(RUN, base_path="/b"), "b", "/b")]
+    assert [reached(routes, path) for path in (b"/a/1", b"/b/1", b"/", b"/ab", b"*")] == [
+        "a",
+        "b",
+        None,
+        None,
+        None,
+    ]
