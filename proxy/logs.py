@@ -1,4 +1,4 @@
-"""Structured logs, one line each: text on a terminal, JSON elsewhere; nothing secret, ever.
+"""Structured logs, one line each: text on a terminal, JSON elsewhere; nothing secret, ever; no flood of one warning.
 
 A token's repr hides it (identity/token.py), and no code of ours logs a header's value. `mask` is the last line of
 defence behind that: it runs over every line as it is written, ours and the libraries', tracebacks included.
@@ -9,9 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import re
 import sys
+from collections import OrderedDict
+from collections.abc import Callable
 from datetime import UTC, datetime
+from time import monotonic
 from typing import Any, Final, TextIO, cast
 
 import structlog
@@ -20,6 +24,12 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 from proxy.settings.model import LogSettings
 
 MASKED: Final = "[redacted]"
+ACCESS: Final = "proxy.access"  # the logger of the access log
+# Seconds between two lines of one and the same warning: often enough to see that it goes on.
+REPEAT_AFTER: Final = 10.0
+_MOST_REMEMBERED: Final = 512  # warnings
+_LOUD: Final = frozenset({"warning", "error", "critical"})
+_ANSWERS: Final = frozenset({"proxy.reload", "proxy.server"})  # to what someone has just done: each is said
 # A JWT begins with the base64url of `{"`, and an assertion is a JWT too; a bearer credential is whatever stands
 # behind the word; Google's access tokens begin with ya29, its refresh tokens with 1//; a private key has its armour.
 _SECRET: Final = re.compile(
@@ -43,18 +53,29 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
-def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
+def configure(
+    settings: LogSettings,
+    stream: TextIO | None = None,
+    *,
+    project: str | None = None,
+    clock: Callable[[], float] = monotonic,
+) -> None:
     """Sets up structlog, and the standard library's logging behind it: what google-auth, urllib3, aiohttp and asyncio
     have to say from WARNING up, and everything where `level` is debug. `stream` None is standard error. Calling it
     again replaces what was before.
+
+    `project`: whose traces the requests' are; None is $GOOGLE_CLOUD_PROJECT.
     """
     out = sys.stderr if stream is None else stream
     level: int = logging.getLevelNamesMapping()[settings.level.upper()]
     as_text = settings.format == "text" or (settings.format == "auto" and out.isatty())
+    if project is None:
+        project = os.environ.get("GOOGLE_CLOUD_PROJECT")
     processors: list[Processor] = [
+        _Repeats(clock),
         _identify,
         structlog.processors.format_exc_info,
-        *(_text(colors=out.isatty()) if as_text else [_json]),
+        *(_text(colors=out.isatty()) if as_text else [_Json(project)]),
         _mask_line,
     ]
     structlog.configure(
@@ -102,9 +123,10 @@ class _Bridge(logging.Handler):
         if record.exc_info:
             event["exc_info"] = record.exc_info
         line = _Line(record.name, self._stream)
-        for processor in self._processors:
-            event = processor(line, record.levelname.lower(), event)
-        line.msg(event)
+        with contextlib.suppress(structlog.DropEvent):
+            for processor in self._processors:
+                event = processor(line, record.levelname.lower(), event)
+            line.msg(event)
 
 
 def _identify(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -114,15 +136,91 @@ def _identify(logger: WrappedLogger, method: str, event: EventDict) -> EventDict
     return event
 
 
-def _json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+class _Repeats:
+    """Of one and the same warning the first is said at once, and then one in REPEAT_AFTER seconds, with the number of
+    those that were `suppressed` meanwhile. The same is: of one logger, event and route, with one outcome. What callers
+    can choose is no part of it, or they could choose to be logged each time.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._said: OrderedDict[tuple[str, ...], tuple[float, int]] = (
+            OrderedDict()
+        )  # when, and suppressed since
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if event.pop("each", False) or method not in _LOUD or logger.name in _ANSWERS:
+            return event
+        outcome = ("status", "kind") if logger.name == ACCESS else ("audience", "cause", "reason")
+        key = (logger.name, *(_described(event.get(name)) for name in ("event", "route", *outcome)))
+        now = self._clock()
+        said, suppressed = self._said.get(key, (None, 0))
+        if said is not None and now - said < REPEAT_AFTER:
+            self._said[key] = (said, suppressed + 1)
+            raise structlog.DropEvent
+        self._said[key] = (now, 0)
+        self._said.move_to_end(key)
+        if len(self._said) > _MOST_REMEMBERED:
+            self._said.popitem(last=False)
+        if suppressed:
+            event["suppressed"] = suppressed
+        return event
+
+
+class _Json:
     """The names that Cloud Logging takes for its own (https://cloud.google.com/logging/docs/structured-logging)."""
-    named = {
-        "severity": str(event.pop("level")).upper(),
-        "time": event.pop("timestamp"),
-        "message": event.pop("event", ""),
-        **event,
-    }
-    return json.dumps(named, default=_described, skipkeys=True)
+
+    def __init__(self, project: str | None) -> None:
+        self._project = project
+
+    def __call__(self, logger: WrappedLogger, _method: str, event: EventDict) -> str:
+        named: dict[str, object] = {
+            "severity": str(event.pop("level")).upper(),
+            "time": event.pop("timestamp"),
+        }
+        if logger.name == ACCESS:
+            event["event"] = _summary(event)
+            self._take_request(event, named)
+        named["message"] = event.pop("event", "")
+        if "exception" in event:
+            named["stack_trace"] = event.pop("exception")  # where Error Reporting looks for it
+        return json.dumps({**named, **event}, default=_described, skipkeys=True)
+
+    def _take_request(self, event: EventDict, named: dict[str, object]) -> None:
+        """https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest"""
+        http = {}
+        for key, name in _HTTP_REQUEST:
+            value = event.pop(key, None)
+            if value:  # a status of 0 is none
+                http[name] = value
+        http["latency"] = f"{event.pop('ms') / 1000:.4f}s"
+        named["httpRequest"] = http
+        trace = event.pop("trace", None)
+        if trace is not None:
+            if self._project:
+                named["logging.googleapis.com/trace"] = f"projects/{self._project}/traces/{trace}"
+            else:
+                named["trace_id"] = trace
+            if "span" in event:
+                named["logging.googleapis.com/spanId"] = event.pop("span")
+            named["logging.googleapis.com/trace_sampled"] = event.pop("sampled")
+
+
+_HTTP_REQUEST: Final = (
+    ("method", "requestMethod"),
+    ("path", "requestUrl"),
+    ("status", "status"),
+    ("protocol", "protocol"),
+    ("received", "requestSize"),
+    ("sent", "responseSize"),
+    ("remote", "remoteIp"),
+)
+
+
+def _summary(event: EventDict) -> str:
+    """`GET /profiles/42 200`"""
+    head = f"{event['method']} {event['path']}" if "method" in event else "unreadable request"
+    return f"{head} {event['status'] or 'unanswered'}"
 
 
 def _described(value: object) -> str:
@@ -134,11 +232,21 @@ def _described(value: object) -> str:
 
 def _text(*, colors: bool) -> list[Processor]:
     return [
+        _shorten,
         _escape_controls,
         structlog.dev.ConsoleRenderer(
             colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         ),
     ]
+
+
+def _shorten(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """An access line that fits a terminal's."""
+    if logger.name == ACCESS:
+        event["event"] = f"{_summary(event)} in {event.pop('ms')} ms"
+        for name in ("method", "path", "status", "protocol", "received", "sent", "span", "sampled"):
+            event.pop(name, None)
+    return event
 
 
 def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

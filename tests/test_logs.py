@@ -15,7 +15,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.logs import MASKED, configure, get_logger, mask
+from proxy.logs import ACCESS, MASKED, configure, get_logger, mask
 from proxy.settings.model import LogSettings
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJhdWQiOiJhIiwiZXhwIjoxfQ.c2lnbmF0dXJlX3dpdGgtZGFzaA"
@@ -281,3 +281,193 @@ def test_a_level_of_a_librarys_own_is_written_too() -> None:
 def test_it_is_imported_without_reading_the_environment_or_configuring() -> None:
     assert "proxy.logs" in sys.modules
     assert not structlog.is_configured()
+
+
+# -- the access log, as Cloud Logging reads it ---------------------------------
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+REQUEST: dict[str, Any] = {
+    "status": 200,
+    "route": "users",
+    "method": "GET",
+    "path": "/a",
+    "ms": 5.2,
+    "received": 90,
+    "sent": 1200,
+    "protocol": "HTTP/1.1",
+}
+
+
+def access_line(project: str | None = "", form: Literal["text", "json"] = "json", **fields: Any) -> str:
+    out = io.StringIO()
+    configure(LogSettings(form), out, project=project)
+    get_logger(ACCESS).info("request", **fields)
+    return out.getvalue()
+
+
+def test_an_exchange_is_an_http_request() -> None:
+    line = json.loads(access_line(**REQUEST, remote="10.0.0.7"))
+    del line["time"]
+    assert line == {
+        "severity": "INFO",
+        "message": "GET /a 200",
+        "logger": "proxy.access",
+        "route": "users",
+        "httpRequest": {
+            "requestMethod": "GET",
+            "requestUrl": "/a",
+            "status": 200,
+            "latency": "0.0052s",
+            "protocol": "HTTP/1.1",
+            "requestSize": 90,
+            "responseSize": 1200,
+            "remoteIp": "10.0.0.7",
+        },
+    }
+
+
+def test_a_trace_belongs_to_a_project_or_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {**REQUEST, "trace": TRACE, "span": "b7ad6b7169203331", "sampled": True}
+    named = json.loads(access_line("proj", **fields))
+    assert named["logging.googleapis.com/trace"] == f"projects/proj/traces/{TRACE}"
+    assert named["logging.googleapis.com/spanId"] == "b7ad6b7169203331"
+    assert named["logging.googleapis.com/trace_sampled"] is True
+    assert not {"trace", "span", "sampled", "trace_id"} & named.keys()
+    bare = json.loads(access_line("", **{k: v for k, v in fields.items() if k != "span"}))
+    assert bare["trace_id"] == TRACE
+    assert not {"logging.googleapis.com/trace", "logging.googleapis.com/spanId"} & bare.keys()
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "of-the-environment")
+    found = json.loads(access_line(None, **fields))
+    assert found["logging.googleapis.com/trace"] == f"projects/of-the-environment/traces/{TRACE}"
+
+
+def test_what_could_not_be_read_and_what_had_no_answer() -> None:
+    line = json.loads(access_line(status=400, ms=0.1, received=0, sent=300))
+    assert line["message"] == "unreadable request 400"
+    assert line["httpRequest"] == {"status": 400, "latency": "0.0001s", "responseSize": 300}
+    gone = json.loads(access_line(**{**REQUEST, "status": 0, "sent": 0}))
+    assert gone["message"] == "GET /a unanswered"
+    assert not {"status", "responseSize"} & gone["httpRequest"].keys()
+
+
+def test_a_terminals_line_is_short() -> None:
+    line = access_line(form="text", **REQUEST, reason="it went wrong")
+    assert "GET /a 200 in 5.2 ms" in line
+    assert "route=users" in line
+    assert "reason='it went wrong'" in line
+    assert not any(f"{name}=" in line for name in ("method", "path", "status", "ms", "sent", "received"))
+
+
+def test_a_traceback_goes_where_error_reporting_looks() -> None:
+    out = logs()
+    try:
+        raise ValueError("broken")  # noqa: TRY301 - for its traceback
+    except ValueError:
+        get_logger("x").exception("failed")
+    (line,) = told(out)
+    assert line["message"] == "failed"
+    assert line["stack_trace"].startswith("Traceback (most recent call last)")
+    assert "exception" not in line
+
+
+# -- the same again and again --------------------------------------------------
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limited(clock: Clock) -> io.StringIO:
+    out = io.StringIO()
+    logging.getLogger().handlers.clear()
+    configure(LogSettings("json", "debug"), out, clock=clock)
+    return out
+
+
+def test_a_repeated_warning_is_said_at_once_and_then_at_intervals() -> None:
+    clock = Clock()
+    out = limited(clock)
+    log = get_logger("proxy.engine")
+    for _ in range(5):
+        log.warning("refused", route="a")
+    assert len(told(out)) == 1
+    clock.now += 9.99
+    log.warning("refused", route="a")
+    assert len(told(out)) == 1
+    clock.now += 0.01  # ten seconds to the dot
+    log.warning("refused", route="a")
+    assert told(out)[1]["suppressed"] == 5
+    clock.now += 60
+    log.warning("refused", route="a")
+    assert "suppressed" not in told(out)[2]
+    assert "suppressed" not in told(out)[0]
+
+
+@pytest.mark.parametrize(
+    ("logger", "other"),
+    [
+        ("proxy.engine", {"route": "b"}),
+        ("proxy.engine", {"reason": "another"}),
+        ("proxy.identity", {"audience": "b"}),
+        ("proxy.identity", {"cause": "another"}),
+        (ACCESS, {"status": 503}),
+        (ACCESS, {"kind": "another"}),
+        (ACCESS, {"route": "b"}),
+    ],
+)
+def test_what_differs_is_not_repeated(logger: str, other: dict[str, Any]) -> None:
+    out = limited(Clock())
+    for fields in (REQUEST, {**REQUEST, **other}, {**REQUEST, **other}):
+        get_logger(logger).warning("request", **fields)
+    assert len(told(out)) == 2
+
+
+def test_what_callers_choose_does_not_differ() -> None:
+    out = limited(Clock())
+    for number in range(9):
+        get_logger(ACCESS).warning("request", **{**REQUEST, "path": f"/{number}"}, reason=f'host "{number}"')
+    assert len(told(out)) == 1
+
+
+def test_a_full_access_log_is_full() -> None:
+    out = limited(Clock())
+    for _ in range(3):
+        get_logger(ACCESS).warning("request", **REQUEST, each=True)
+    assert len(told(out)) == 3
+    assert "each" not in told(out)[0]
+
+
+@pytest.mark.parametrize("method", ["debug", "info"])
+def test_only_warnings_are_held_back(method: str) -> None:
+    out = limited(Clock())
+    for _ in range(3):
+        getattr(get_logger("x"), method)("said")
+    assert len(told(out)) == 3
+
+
+@pytest.mark.parametrize("logger", ["proxy.reload", "proxy.server"])
+def test_who_asks_twice_is_answered_twice(logger: str) -> None:
+    out = limited(Clock())
+    for _ in range(2):
+        get_logger(logger).warning("reload refused", reason="a")
+    assert len(told(out)) == 2
+
+
+def test_libraries_repeat_themselves_no_more_than_we_do() -> None:
+    out = limited(Clock())
+    for _ in range(3):
+        logging.getLogger("asyncio").error("socket.accept() out of system resource")
+    assert len(told(out)) == 1
+
+
+def test_only_so_many_warnings_are_remembered() -> None:
+    out = limited(Clock())
+    log = get_logger("x")
+    for number in range(513):
+        log.warning("said", route=str(number))
+    log.warning("said", route="512")
+    log.warning("said", route="0")  # forgotten, being the oldest
+    assert len(told(out)) == 514

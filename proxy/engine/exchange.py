@@ -42,8 +42,9 @@ from proxy.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
+from proxy.identity.causes import TRANSIENT
 from proxy.policy.guard import Caller
-from proxy.policy.headers import NO_TOKEN, TokenLines, inbound_head, is_invalid_token, outbound_head
+from proxy.policy.headers import NO_TOKEN, Peer, TokenLines, inbound_head, is_invalid_token, outbound_head
 from proxy.policy.request import Request, Response
 
 if TYPE_CHECKING:
@@ -117,6 +118,10 @@ class Exchange:
         self._reusable = False
         self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
 
+    @property
+    def peer(self) -> Peer:
+        return self._downstream.peer
+
     # -- the way there ---------------------------------------------------------
 
     def open(self, block: bytes) -> Request:
@@ -180,7 +185,13 @@ class Exchange:
             async with asyncio.timeout(limit):
                 return await slot.get()
         except TimeoutError:
-            error = TokenError(f"no ID token within {limit:g} s", cause="timeout", fault=Fault.GOOGLE)
+            error = TokenError(
+                f"no ID token within {limit:g} s",
+                cause="timeout",
+                fault=Fault.GOOGLE,
+                remedy=TRANSIENT,
+                identity=slot.status().source,
+            )
             error.limit = "token_wait"
             raise error from None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.engine.access import _remote
 from proxy.settings.model import LogSettings
 from tests.engine.conftest import Receive, Start
 from tests.engine.wire import Wire, answering, eventually, get, ok
@@ -90,3 +91,81 @@ async def test_a_receiver_that_broke_off_in_mid_answer(
     await eventually(lambda: bool(requests_of(lines)), "a line")
     (line,) = requests_of(lines)
     assert (line["status"], line["fault"], line["log_level"]) == (200, "receiver", "warning")
+
+
+# -- what a line holds ----------------------------------------------------------
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+SENTINEL = "s3nt1nel"
+
+
+async def test_sizes_protocol_and_trace(receive: Receive, start: Start, lines: list[Any]) -> None:
+    proxied = await start(await receive(answering(ok(b"x" * 5000))), log=LogSettings(access="all"))
+    request = get("/a", f"traceparent: 00-{TRACE}-b7ad6b7169203331-01")
+    answer = await proxied.ask(request)
+    await proxied.ask(get("/b", version="1.0"))
+    await eventually(lambda: len(requests_of(lines)) == 2, "two lines")
+    first, second = requests_of(lines)
+    assert first["received"] == len(request)
+    assert first["sent"] == len(answer.raw) + 5000
+    assert (first["trace"], first["span"], first["sampled"]) == (TRACE, "b7ad6b7169203331", True)
+    assert [line["protocol"] for line in (first, second)] == ["HTTP/1.1", "HTTP/1.0"]
+    assert not {"trace", "remote"} & second.keys()
+    assert first["each"] is True
+
+
+async def test_an_error_has_a_kind_and_may_be_one_of_many(
+    receive: Receive, start: Start, lines: list[Any]
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    await proxied.ask(get("/c", "Origin: null"))
+    await eventually(lambda: bool(requests_of(lines)), "a line")
+    (line,) = requests_of(lines)
+    assert line["kind"] == "refused"
+    assert "each" not in line
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        (None, None),
+        ("127.0.0.1", None),
+        ("127.8.0.1", None),
+        ("::1", None),
+        ("10.0.0.7", "10.0.0.7"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+    ],
+)
+def test_only_callers_from_elsewhere_are_named(address: str | None, told: str | None) -> None:
+    assert _remote(address) == told
+
+
+async def test_no_value_of_a_header_or_query_is_ever_told(
+    receive: Receive, start: Start, lines: list[Any]
+) -> None:
+    secret = [
+        f"{name}: {SENTINEL}"
+        for name in (
+            "Authorization",
+            "Proxy-Authorization",
+            "X-Serverless-Authorization",
+            "Cookie",
+            "X-Api-Key",
+            "traceparent",
+            "X-Cloud-Trace-Context",
+            "User-Agent",
+            "Referer",
+            "Forwarded",
+            "X-Forwarded-For",
+        )
+    ]
+    answer = ok(SENTINEL.encode(), f"Set-Cookie: a={SENTINEL}")
+    proxied = await start(
+        await receive(answering(answer, answer.replace(b"200 OK", b"500 " + SENTINEL.encode()))),
+        log=LogSettings(access="all"),
+    )
+    for extra in ((), (), ("Sec-Fetch-Site: cross-site",), ("Content-Length: x",)):
+        await proxied.ask(get(f"/?{SENTINEL}", *secret, *extra))
+    await eventually(lambda: len(requests_of(lines)) == 4, "four lines")
+    assert SENTINEL not in str(lines)
+    assert proxied.token not in str(lines)
