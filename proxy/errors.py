@@ -150,7 +150,8 @@ class HeadTooLarge(RequestError):
 class TokenError(ProxyError):
     """No valid ID token could be had: nothing is sent upstream.
 
-    `retry_after`: seconds; `cause`: a short slug for logs and metrics (such as `metadata_unreachable`).
+    `retry_after`: seconds; `cause`: a short slug for logs and metrics (such as `metadata_unreachable`); `identity`: which
+    one was asked, in words.
     """
 
     status = 503
@@ -166,8 +167,10 @@ class TokenError(ProxyError):
         remedy: str | None = None,
         retry_after: int = 5,
         log_detail: str | None = None,
+        identity: str | None = None,
     ) -> None:
         super().__init__(detail, remedy=remedy, log_detail=log_detail)
+        self.identity = identity
         self.cause = cause
         self.fault = fault
         self.retry_after = retry_after

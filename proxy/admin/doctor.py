@@ -20,6 +20,7 @@ from proxy.engine.tls import tls_context
 from proxy.errors import ConfigError, Problem, TokenError, UpstreamError
 from proxy.identity.answer import SKEW, Speaker
 from proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
+from proxy.identity.causes import REMEDIES, TRANSIENT
 from proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
 from proxy.identity.sources import Particular, Source, build
 from proxy.identity.threads import Threads
@@ -32,18 +33,7 @@ AT_ONCE: Final = 16  # routes
 _OBJECTING: Final = 5.0  # seconds; gcloud is asked who is logged in
 _SHORT: Final = 60.0  # seconds that a token should have left
 
-_TRANSIENT: Final = (
-    "It passes, and the proxy tries again by itself; if it stays: https://status.cloud.google.com"
-)
 # Where the source itself has no better advice.
-_TOKEN_REMEDIES: Final = {
-    "garbage": "See what answers there in Google's place: a guest network's sign-in page, a proxy, another server",
-    "wrong_audience": "See what answers there in Google's place; a token for another audience is never sent",
-    "short_lived": "Let its source hand out tokens that live longer; the next one is fetched by itself",
-    "endpoint_unavailable": _TRANSIENT,
-    "metadata_unavailable": _TRANSIENT,
-    "internal": "Report it as a bug, with the proxy's log at level debug",
-}
 _RECEIVER_REMEDIES: Final = {
     "dns_error": "Correct the name in upstream; a name of a private zone is known in its own network alone: "
     "getent hosts {host}",
@@ -172,7 +162,7 @@ class _Practice:
         try:
             await self._token(case)
         except TokenError as missing:
-            remedy = missing.remedy or _TOKEN_REMEDIES.get(missing.cause, _TRANSIENT)
+            remedy = missing.remedy or REMEDIES.get(missing.cause, TRANSIENT)
             case.fail(missing.cause, missing.detail, remedy)
         # Without the token that belongs to it, a request would find out nothing.
         ask = case.token is not None or isinstance(route.identity, NoIdentity)
@@ -202,7 +192,7 @@ class _Practice:
                 Diagnosis(
                     "short_lived",
                     f"the token has only {case.expires_in:.0f} s left",
-                    _TOKEN_REMEDIES["short_lived"],
+                    REMEDIES["short_lived"],
                 )
             )
 

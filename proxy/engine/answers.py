@@ -26,6 +26,8 @@ def problem(error: ProxyError, route: Route | None, *, head_only: bool, closes: 
     }
     if isinstance(error, TokenError):
         members["cause"] = error.cause
+        if error.identity is not None:
+            members["identity"] = error.identity
     if route is not None:
         members["route"] = route.name
         if route.audience is not None:

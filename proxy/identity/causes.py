@@ -73,3 +73,18 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "file_unreadable": "The token file cannot be read.",
     }
 )
+
+TRANSIENT = "It passes, and the proxy tries again by itself; if it stays: https://status.cloud.google.com"
+
+# What to do where the source had no better word, because it could not know more.
+REMEDIES: Mapping[str, str] = MappingProxyType(
+    {
+        "garbage": "See what answers there in Google's place: a guest network's sign-in page, a proxy, another server",
+        "wrong_audience": "See what answers there in Google's place; a token for another audience is never sent",
+        "short_lived": "Let its source hand out tokens that live longer; the next one is fetched by itself",
+        "endpoint_unavailable": TRANSIENT,
+        "metadata_unavailable": TRANSIENT,
+        "timeout": TRANSIENT,
+        "internal": "Report it as a bug, with the proxy's log at level debug",
+    }
+)

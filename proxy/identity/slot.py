@@ -24,6 +24,7 @@ from typing import TypeAlias
 
 from proxy.errors import Fault, TokenError
 from proxy.identity import schedule
+from proxy.identity.causes import REMEDIES
 from proxy.identity.clock import Clock
 from proxy.identity.events import FetchEvent, Observer
 from proxy.identity.sources.source import Source, Watched
@@ -282,7 +283,8 @@ class TokenSlot:
             error.detail,
             cause=error.cause,
             fault=error.fault,
-            remedy=error.remedy,
+            remedy=error.remedy or REMEDIES.get(error.cause),
+            identity=self._source.describe(),
             retry_after=max(1, math.ceil(self._boot_due - self._boot()))
             if self._error
             else error.retry_after,

@@ -19,7 +19,7 @@ import trustme
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from proxy.admin import doctor
-from proxy.admin.doctor import _TOKEN_REMEDIES, AT_ONCE, examine
+from proxy.admin.doctor import AT_ONCE, REMEDIES, examine
 from proxy.admin.probe import Probe
 from proxy.admin.report import Verdict
 from proxy.errors import ConfigError, ConnectFailed, MalformedResponse, UpstreamError, UpstreamTimeout
@@ -220,7 +220,7 @@ async def test_a_token_with_little_life_left(tmp_path: Path) -> None:
         report = await examine(Settings((route(receiver.port, identity=FileIdentity(str(path))),)), {})
     [finding] = report.routes[0].findings
     assert (finding.verdict, finding.cause) == (Verdict.WARN, "short_lived")
-    assert finding.remedy == _TOKEN_REMEDIES["short_lived"]
+    assert finding.remedy == REMEDIES["short_lived"]
 
 
 async def test_a_refusal_of_the_front_end_is_diagnosed(token_file: str) -> None:

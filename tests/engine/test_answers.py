@@ -52,6 +52,12 @@ ERRORS: list[ProxyError] = [
 ]
 
 
+def test_a_missing_token_is_told_with_the_identity_that_was_asked() -> None:
+    error = errors.TokenError("d", cause="c", fault=Fault.GOOGLE, identity="key file k.json of a@b")
+    assert members(error, ROUTE)["identity"] == "key file k.json of a@b"
+    assert "identity" not in members(errors.TokenError("d", cause="c", fault=Fault.GOOGLE), ROUTE)
+
+
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_every_error_is_a_problem_that_says_who_speaks(error: ProxyError) -> None:
     response, fields, body = answer(error)
