@@ -19,10 +19,11 @@ import trustme
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from proxy.admin import doctor
-from proxy.admin.doctor import AT_ONCE, REMEDIES, examine
+from proxy.admin.doctor import AT_ONCE, examine
 from proxy.admin.probe import Probe
 from proxy.admin.report import Verdict
 from proxy.errors import ConfigError, ConnectFailed, MalformedResponse, UpstreamError, UpstreamTimeout
+from proxy.identity.causes import REMEDIES
 from proxy.settings.model import (
     CommandIdentity,
     FileIdentity,
