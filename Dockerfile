@@ -20,7 +20,7 @@ COPY proxy ./proxy
 # Bytecode that is never checked against its source: nothing is written, or looked up twice, at run time.
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /opt/wheel \
  && python -m pip --python /opt/idtoken-proxy install --no-compile --no-index --no-deps /opt/wheel/*.whl \
- && /opt/idtoken-proxy/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/idtoken-proxy/lib
+ && /opt/idtoken-proxy/bin/python -m compileall -q -f --invalidation-mode unchecked-hash /opt/idtoken-proxy/lib
 
 FROM ${BASE}
 # The base image brings its standard library without bytecode, which each start and each probe would compile again. And

@@ -1,0 +1,440 @@
+"""The Dockerfile without an engine: its own shell lines run into an empty prefix, and what they make runs as the image would:
+as a user who is nobody, on a file system that takes no write.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.deploy.dockerfile import Stage, stages
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 20.0
+INDEX_IS_OUT_OF_REACH = re.compile(
+    r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|Read timed out"
+    r"|Temporary failure in name resolution|Network is unreachable"
+)
+IDLE_MEGABYTES = 60  # the project's bar
+
+ARGUMENTS, STAGES = stages(ROOT / "Dockerfile")
+BUILD, FINAL = STAGES
+VERSION = ARGUMENTS["BASE"].removeprefix("python:").removesuffix("-slim")
+
+
+def locked(name: str) -> dict[str, tuple[Requirement, set[str]]]:
+    """By name: the requirement with its marker, and its hashes."""
+    found: dict[str, tuple[Requirement, set[str]]] = {}
+    for line in (ROOT / name).read_text().replace("\\\n", " ").splitlines():
+        said, *hashes = line.split(" --hash=")
+        requirement = Requirement(said)
+        found[canonicalize_name(requirement.name)] = (requirement, {one.strip() for one in hashes})
+    return found
+
+
+# -- what it says ---------------------------------------------------------------------
+
+
+def test_has_two_stages_of_one_base() -> None:
+    assert [stage.base for stage in STAGES] == ["${BASE} AS build", "${BASE}"]
+    assert re.fullmatch(r"python:3\.\d+-slim", ARGUMENTS["BASE"])
+
+
+def test_runs_as_a_number_and_asks_no_shell() -> None:
+    (user,) = FINAL.all("USER")
+    assert re.fullmatch(r"[1-9]\d+:[1-9]\d+", user)
+    assert FINAL.argv("ENTRYPOINT") == ["idtoken-proxy"]
+    assert FINAL.argv("CMD") == ["serve"]
+    (check,) = FINAL.all("HEALTHCHECK")
+    options, _, command = check.partition("CMD ")
+    assert json.loads(command) == ["idtoken-proxy", "probe", "readiness"]
+    assert "--timeout=" in options
+
+
+def test_only_the_environment_leaves_the_first_stage() -> None:
+    assert FINAL.all("COPY") == ["--from=build /opt/idtoken-proxy /opt/idtoken-proxy"]
+
+
+def test_what_the_build_may_see_is_what_it_copies() -> None:
+    *_, ignored = (ROOT / ".dockerignore").read_text().partition("\n*\n")
+    let_in = {line.removeprefix("!") for line in ignored.splitlines() if line.startswith("!")}
+    copied = {Path(name).name for line in BUILD.all("COPY") for name in line.split()[:-1]}
+    assert let_in == copied
+
+
+# -- the locks ------------------------------------------------------------------------
+
+
+def test_every_requirement_is_locked_within_its_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for name, wanted in (
+        ("requirements.lock", project["project"]["dependencies"]),
+        ("requirements-build.lock", project["build-system"]["requires"]),
+    ):
+        known = locked(name)
+        for requirement in map(Requirement, wanted):
+            entry, hashes = known[canonicalize_name(requirement.name)]
+            (pinned,) = entry.specifier
+            assert pinned.operator == "=="
+            assert requirement.specifier.contains(pinned.version), requirement
+            assert hashes
+
+
+def test_no_tool_of_development_is_locked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {canonicalize_name(Requirement(one).name) for one in project["project"]["dependencies"]}
+    for group in project["dependency-groups"].values():
+        tools = {canonicalize_name(Requirement(one).name) for one in group} - needed
+        assert tools.isdisjoint(locked("requirements.lock"))
+
+
+def test_locks_tell_no_address() -> None:
+    for name in ("requirements.lock", "requirements-build.lock"):
+        text = (ROOT / name).read_text()
+        assert "://" not in text
+        assert "--index" not in text
+
+
+def pip(*arguments: str) -> str:
+    answer = subprocess.run(
+        [sys.executable, "-m", "pip", *arguments], capture_output=True, text=True, check=False, timeout=120
+    )
+    return said(answer)
+
+
+def said(answer: subprocess.CompletedProcess[str]) -> str:
+    if answer.returncode and INDEX_IS_OUT_OF_REACH.search(answer.stderr):
+        pytest.skip("the package index cannot be reached from here")
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+@pytest.mark.index
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_image_s_python_has_a_locked_wheel_for_everything(machine: str, tmp_path: Path) -> None:
+    """Nothing but the index's lists is fetched: pip tells which files it would take, and those must be in the lock."""
+    known = locked("requirements.lock")
+    # All markers are kept: what they leave out on this Python is a wheel too.
+    names = tmp_path / "names"
+    names.write_text("".join(f"{name}{entry.specifier}\n" for name, (entry, _) in known.items()))
+    glibc = [f"--platform=manylinux_2_{minor}_{machine}" for minor in range(17, 42)]
+    report = pip(
+        "install", "--quiet", "--dry-run", "--no-deps", "--only-binary=:all:", "--report=-", f"--target={tmp_path / 'none'}",
+        f"--python-version={VERSION}", f"--platform=manylinux2014_{machine}", *glibc, f"--requirement={names}",
+    )  # fmt: skip
+    chosen = json.loads(report)["install"]
+    assert len(chosen) == len(known)
+    for one in chosen:
+        _, hashes = known[canonicalize_name(one["metadata"]["name"])]
+        sha = one["download_info"]["archive_info"]["hashes"]["sha256"]
+        assert f"sha256:{sha}" in hashes, one["download_info"]["url"]
+
+
+# -- what it makes --------------------------------------------------------------------
+
+
+def python_of_the_image() -> str:
+    """The image's own version where this machine has it, else the one that runs the tests."""
+    found = shutil.which(f"python{VERSION}")
+    if found:
+        answer = subprocess.run(
+            [found, "-c", "import ensurepip, pip, venv"], capture_output=True, check=False
+        )
+        if answer.returncode == 0:
+            return found
+    return sys.executable
+
+
+def run_steps(stage: Stage, root: Path) -> None:
+    """COPY from the working tree and RUN, in their order, with `root` for the image's own file system."""
+    source = root / "src"
+    source.mkdir(parents=True)
+    programs = root / "bin"
+    programs.mkdir()
+    # No symlink: it would not find its own environment's pip.
+    (programs / "python").write_text(f'#!/bin/sh\nexec {python_of_the_image()} "$@"\n')
+    (programs / "python").chmod(0o755)
+    lines = iter(stage.shell_lines)
+    for instruction, what in stage.steps:
+        if instruction == "COPY":
+            for name in what.split()[:-1]:
+                copy(ROOT / name, source / Path(name).name)
+        elif instruction == "RUN":
+            answer = subprocess.run(
+                ["/bin/sh", "-ec", next(lines).replace("/opt/", f"{root}/opt/")],
+                cwd=source,
+                env={**outside(), "PATH": f"{programs}:{os.environ['PATH']}"},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=180,
+            )
+            said(answer)
+
+
+def copy(what: Path, to: Path) -> None:
+    if what.is_dir():
+        shutil.copytree(what, to, ignore=shutil.ignore_patterns("__pycache__"))
+    else:
+        shutil.copy(what, to)
+
+
+def outside() -> dict[str, str]:
+    """The environment, less what would lead coverage or this project's tree into another process."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("COV", "PYTHON", "VIRTUAL_ENV", "IDTOKEN_PROXY", "GOOGLE", "GCE"))
+    }
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first stage's file system, made once for all of xdist's workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    for directory in (shared, *shared.parents):  # pytest closes its own to others; nobody shall get through
+        if directory.stat().st_uid == os.getuid() and directory.is_relative_to("/tmp/"):
+            directory.chmod(directory.stat().st_mode | 0o011)
+    root = shared / "image"
+    with (shared / "image.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (root / "done").exists():
+            shutil.rmtree(root, ignore_errors=True)
+            run_steps(BUILD, root)
+            (root / "done").touch()
+    return root / "opt" / "idtoken-proxy"
+
+
+def packages_of(environment: Path) -> Path:
+    (found,) = environment.glob("lib/python3.*/site-packages")
+    return found
+
+
+@pytest.mark.index
+def test_holds_what_is_locked_and_itself_and_nothing_else(built: Path) -> None:
+    installed = {
+        canonicalize_name(found.name.split("-")[0]) for found in packages_of(built).glob("*.dist-info")
+    }
+    assert installed == {*locked("requirements.lock"), "idtoken-proxy"}
+    assert not (built / "bin" / "pip").exists()
+    assert not (packages_of(built) / "tests").exists()
+
+
+@pytest.mark.index
+def test_bytecode_is_there_for_every_module_and_asks_for_no_source(built: Path) -> None:
+    sources = [path for path in packages_of(built).rglob("*.py") if path.parts[-2] != "bin"]
+    assert len(sources) > 500
+    for source in sources:
+        (compiled,) = source.parent.glob(f"__pycache__/{source.stem}.cpython-3*.pyc")
+        flags = compiled.read_bytes()[4:8]
+        assert flags == b"\x01\0\0\0", source  # PEP 552: by hash, not to be checked
+
+
+# -- how it runs ----------------------------------------------------------------------
+
+
+@functools.cache
+def may_mount() -> bool:
+    return (
+        os.geteuid() == 0
+        and shutil.which("unshare") is not None
+        and subprocess.run(
+            ["unshare", "--mount", "mount", "-o", "bind,remount,ro", "/"], capture_output=True, check=False
+        ).returncode
+        == 0
+    )
+
+
+def as_the_image_would(*command: str) -> list[str]:
+    """As the image's user, with every file system read-only but /proc and /dev. Where one may not, as whoever runs this."""
+    user, group = FINAL.all("USER")[0].split(":")
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        return list(command)
+    nobody = [
+        "setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups", "--no-new-privs",
+        "--bounding-set=-all", "--inh-caps=-all", *command,
+    ]  # fmt: skip
+    if not may_mount():
+        return nobody
+    read_only = """
+        set -e
+        while read -r _ point type _; do
+          case $type in proc|sysfs|devtmpfs|devpts|cgroup*) ;; *) mount -o bind,remount,ro "$point" 2>/dev/null || true ;; esac
+        done < /proc/self/mounts
+        mount -o bind,remount,ro /
+        exec "$@"
+    """
+    return ["unshare", "--mount", "--propagation=private", "/bin/sh", "-c", read_only, "sh", *nobody]
+
+
+@pytest.fixture
+def runnable(built: Path) -> Path:
+    """`built`, where the image's user may reach it, and the Python that it stands on."""
+    answer = subprocess.run(
+        as_the_image_would(str(built / "bin" / "python"), "-c", ""),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    if answer.returncode:
+        pytest.skip(f"another user cannot run this Python: {answer.stderr}")
+    return built
+
+
+def snapshot(tree: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(tree.rglob("*")):
+        status = path.lstat()
+        digest.update(f"{path} {status.st_mode} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def image_environment(built: Path) -> dict[str, str]:
+    environ = {
+        name: value.replace("/opt/idtoken-proxy", str(built)).replace("$PATH", "/usr/bin:/bin")
+        for name, value in FINAL.environment.items()
+    }
+    # Docker sets HOME for a user without a home so.
+    return {**environ, "HOME": "/", "IDTOKEN_PROXY_LISTEN": "127.0.0.1:0", "IDTOKEN_PROXY_LOG_FORMAT": "json"}
+
+
+@pytest.fixture
+def emulator() -> Iterator[dict[str, str]]:
+    """What it prints to export."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "proxy", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    printed: dict[str, str] = {}
+    while "USER_PROFILES_URL" not in printed:
+        if match := re.match(r"export (\w+)=(\S+)", process.stdout.readline()):
+            printed[match[1]] = match[2]
+    yield printed
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def served(runnable: Path, emulator: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """The image's entry point and command with --upstream, and what it logs until it listens."""
+    command = [*FINAL.argv("ENTRYPOINT"), *FINAL.argv("CMD"), "--upstream", emulator["USER_PROFILES_URL"]]
+    # An engine looks the entry point up in the image's PATH.
+    command[0] = str(runnable / "bin" / command[0])
+    process = subprocess.Popen(
+        as_the_image_would(*command),
+        cwd="/",
+        env={
+            **image_environment(runnable),
+            "GCE_METADATA_HOST": emulator["GCE_METADATA_HOST"],
+            "IDTOKEN_PROXY_ADMIN": "127.0.0.1:0",
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    lines: list[str] = []
+    assert process.stderr is not None
+    for line in iter(process.stderr.readline, ""):
+        lines.append(line)
+        if '"ready"' in line:
+            break
+    yield process, lines
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.index
+def test_serves_as_nobody_and_writes_nothing(
+    built: Path,
+    served: tuple[subprocess.Popen[str], list[str]],
+    record_testsuite_property: Callable[[str, object], None],
+) -> None:
+    process, lines = served
+    output = "".join(lines)
+    address = next(
+        (line["address"] for line in map(json.loads, lines) if line["message"] == "listening"), None
+    )
+    assert address is not None, output
+    before = snapshot(built)
+    for _ in range(20):
+        with urllib.request.urlopen(f"{address}/42", timeout=PATIENCE) as answer:
+            assert answer.status == 200
+            assert json.load(answer)["service"] == "user-profiles"
+
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+        if ":\t" in line
+    )
+    if os.geteuid() == 0:
+        assert set(status["Uid"].split()) == {"65532"}
+        assert status["CapEff"] == status["CapBnd"] == "0000000000000000"
+    megabytes = int(status["VmRSS"].split()[0]) / 1024
+    record_testsuite_property("image_rss_megabytes", round(megabytes, 1))
+    print(f"resident memory of `serve` from the image's environment: {megabytes:.1f} MB")  # noqa: T201 -- what it is for
+    assert megabytes < IDLE_MEGABYTES
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE) == 0
+    assert snapshot(built) == before
+
+
+@pytest.mark.index
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+def test_could_not_write_if_it_wanted(runnable: Path) -> None:
+    """The test above says something only if this holds."""
+    python = str(runnable / "bin" / "python")
+    places = [str(packages_of(runnable)), "/", *(["/tmp"] if may_mount() else [])]
+    tried = "import sys, tempfile\nfor place in sys.argv[1:]:\n try: tempfile.TemporaryFile(dir=place)\n except OSError as e: print(e.errno)"
+    answer = subprocess.run(
+        as_the_image_would(python, "-c", tried, *places), capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert len(answer.stdout.split()) == len(places), answer.stdout + answer.stderr
+
+
+@pytest.mark.index
+def test_a_command_loads_no_more_than_it_needs(built: Path) -> None:
+    """A probe starts a process every few seconds."""
+    answer = subprocess.run(
+        [built / "bin" / "python", "-X", "importtime", built / "bin" / "idtoken-proxy", "--version"],
+        env=image_environment(built),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+        timeout=PATIENCE,
+    )
+    assert not re.search(r"\b(aiohttp|google\.auth|pydantic|uvloop)$", answer.stderr, re.MULTILINE)
+
+
+def test_the_final_stage_compiles_what_the_base_left_out(tmp_path: Path) -> None:
+    """The base image's standard library comes without bytecode; the line is tried on a small one."""
+    (line,) = FINAL.shell_lines
+    library = tmp_path / "lib" / "python3.13"
+    for name in ("json/decoder.py", "idlelib/run.py", "site-packages/other.py"):
+        (library / name).parent.mkdir(parents=True)
+        (library / name).write_text("x = 1\n")
+    compile_line = line.split(" && ")[0].replace("/usr/local/lib", str(tmp_path / "lib"))
+    assert compile_line.startswith("python -m compileall ")
+    subprocess.run(
+        ["/bin/sh", "-ec", compile_line.replace("python ", f"{sys.executable} ", 1)], check=True, timeout=30
+    )
+    compiled = {path.relative_to(library).parts[0] for path in library.rglob("*.pyc")}
+    assert compiled == {"json"}
