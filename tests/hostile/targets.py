@@ -72,6 +72,8 @@ HOSTS = {
     "blanks": b"Host: \t \r\n",
     "a comma": b"Host: localhost,\r\n",
 }
+# RFC 3986 section 3.2.2 knows these as names, if only just.
+REGISTERED_NAMES = {"a semicolon", "a comma", "an encoded letter", "nothing", "blanks", "a long port"}
 
 # Behind a path that is a boundary: /bounded is stripped, and /base stands before what is left.
 DOTS = [
@@ -94,11 +96,16 @@ SEPARATORS = [b"%2f", b"%2F", b"%5c", b"%5C", b"\\", b"%00"]
 
 def _absolute() -> Iterator[Case]:
     for name, target in ABSOLUTE.items():
-        yield Case(f"target: {name}", b"GET " + target + b" HTTP/1.1\r\n" + HOST)
-        yield Case(f"target of OPTIONS: {name}", b"OPTIONS " + target + b"x HTTP/1.1\r\n" + HOST)
+        # Most are well-formed for a forward proxy; this one is none.
+        yield Case(f"target: {name}", b"GET " + target + b" HTTP/1.1\r\n" + HOST, mendable=True)
+        yield Case(
+            f"target of OPTIONS: {name}", b"OPTIONS " + target + b"x HTTP/1.1\r\n" + HOST, mendable=True
+        )
     for name, host in HOSTS.items():
-        yield Case(f"host: {name}", b"GET / HTTP/1.1\r\n" + host + b"\r\n")
-        yield Case(f"host and a body: {name}", b"POST / HTTP/1.1\r\n" + host + b"Content-Length: 0\r\n\r\n")
+        mends = name in REGISTERED_NAMES
+        yield Case(f"host: {name}", b"GET / HTTP/1.1\r\n" + host + b"\r\n", mendable=mends)
+        wire = b"POST / HTTP/1.1\r\n" + host + b"Content-Length: 0\r\n\r\n"
+        yield Case(f"host and a body: {name}", wire, mendable=mends)
     for number, (method, target) in enumerate(
         (
             *(
