@@ -38,6 +38,9 @@ class Reloads(Protocol):
     async def reload(self, settings: Settings) -> None:
         """Raises ProxyError, with nothing changed."""
 
+    def reloading(self) -> None:
+        """Told before every attempt."""
+
     def reloaded(self, error: ProxyError | None) -> None:
         """Told of every attempt. `error`: why it was refused."""
 
@@ -60,6 +63,7 @@ async def keep_reloading(server: Reloads, source: ConfigFile) -> None:
 
 
 async def _reload(server: Reloads, source: ConfigFile) -> None:
+    server.reloading()
     try:
         settings = source.load()
         await server.reload(settings)

@@ -9,8 +9,8 @@ import importlib
 import ipaddress
 import os
 import signal
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 
@@ -24,6 +24,8 @@ from proxy.errors import ProxyError, TokenError
 from proxy.generation import Generation, compose, object_to
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.events import FetchEvent, log_event
+from proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
+from proxy.notify import notify, reloading
 from proxy.reload import ConfigFile, keep_reloading
 from proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
 
@@ -43,9 +45,11 @@ class Server:
     def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
         self._first_settings = settings
         self._environ = os.environ if environ is None else environ
+        self.lifecycle = Lifecycle(self._on_change)
         self._tally = Tally()
         self._cache = TokenCache(on_event=self._on_fetch)
         self._warm_ups: set[asyncio.Task[None]] = set()
+        self._opened = False
         self._admin: Admin | None = None
         self._generation: Generation
         self._listeners: Listeners
@@ -74,6 +78,8 @@ class Server:
         except ProxyError:
             await self._close()
             raise
+        self._opened = True
+        self._look()
 
     async def reload(self, settings: Settings) -> None:
         """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all. Exchanges that are under way
@@ -99,10 +105,18 @@ class Server:
             await self._listeners.share(shared=True)
         before.retire()
         self._warm_up()
+        self._look()
+
+    def reloading(self) -> None:
+        """An attempt to reload begins."""
+        if self.started:
+            reloading(self._environ)
 
     def reloaded(self, error: ProxyError | None) -> None:
-        """What became of an attempt to reload, for metrics and the status page."""
+        """What became of an attempt to reload, for metrics, the status page and the service manager."""
         self._tally.reloaded(error)
+        if self.started:
+            notify(self._environ, "READY=1")
 
     @property
     def settings(self) -> Settings:
@@ -115,13 +129,24 @@ class Server:
         return tuple(address for address in self._listeners.bound if isinstance(address, TcpAddress))
 
     @property
+    def started(self) -> bool:
+        """Listeners are open, and every route has had a token; true to the end."""
+        return self.lifecycle.started
+
+    @property
     def ready(self) -> bool:
         """Started, a valid token for every route, not draining; nothing about a receiver's health."""
-        return (
-            bool(self._listeners.bound)
-            and not self._front.draining
-            and all(slot.current() is not None for slot in self._generation.slots.values())
-        )
+        return self.lifecycle.state is SERVING and self._has_tokens
+
+    @property
+    def _has_tokens(self) -> bool:
+        return all(slot.current() is not None for slot in self._generation.slots.values())
+
+    def quit(self, **why: str) -> None:
+        """Readiness ends at once; whoever runs this server stops it now. Twice is once."""
+        if self.lifecycle.state in (STARTING, SERVING):
+            log.info("draining", **why)
+        self.lifecycle.on(DRAIN)
 
     @property
     def front(self) -> Front:
@@ -135,8 +160,9 @@ class Server:
     def status(self) -> dict[str, Any]:
         """What /api/status tells: no token, no header, no query."""
         return {
+            "state": self.lifecycle.state,
             "ready": self.ready,
-            "draining": self._front.draining,
+            "draining": self.lifecycle.state is DRAINING,
             "listen": [shown(address) for address in self._listeners.bound],
             "connections": self._front.busy,
             "routes": [self._route_status(route) for route in self.settings.routes],
@@ -169,15 +195,17 @@ class Server:
         return told
 
     async def stop(self, drain: float | None = None) -> None:
-        """Takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
+        """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
+        self.lifecycle.on(DRAIN)
         await self._listeners.close()
         self._front.drain()
         loop = asyncio.get_running_loop()
         limit = self.settings.timeouts.drain if drain is None else drain
         deadline = loop.time() + limit
         # Once in a process's life: no event is worth a place on the data path.
-        while self._front.busy and loop.time() < deadline:  # noqa: ASYNC110
+        while self._front.busy and loop.time() < deadline:
             await asyncio.sleep(0.02)
+            self._front.drain()  # what was accepted just before, and has nothing to say yet
         if self._front.busy:
             log.warning("drain timed out", still_open=self._front.busy, seconds=limit)
         await self._close()
@@ -192,6 +220,18 @@ class Server:
     def _on_fetch(self, event: FetchEvent) -> None:
         self._tally.fetched(event)
         log_event(event)
+        self._look()
+
+    def _look(self) -> None:
+        if self._opened and self.lifecycle.state is STARTING and self._has_tokens:
+            self.lifecycle.on(STARTED)
+            log.info("ready", routes=len(self.settings.routes))
+
+    def _on_change(self, state: str) -> None:
+        if state is SERVING:
+            notify(self._environ, "READY=1", "STATUS=serving")
+        elif state is DRAINING:
+            notify(self._environ, "STOPPING=1", "STATUS=draining")
 
     async def _listen_anew(self, settings: Settings) -> None:
         before = self._listeners.bound
@@ -243,8 +283,6 @@ class Server:
                     await slot.get()
 
         await asyncio.gather(*(fetch(slot) for slot in set(generation.slots.values())))
-        if self.ready:
-            log.info("ready", routes=len(generation.settings.routes))
 
     async def _close(self) -> None:
         for task in tuple(self._warm_ups):
@@ -258,6 +296,7 @@ class Server:
             await self._admin.stop()
         await self._cache.close()
         self._sweeper.close()
+        self.lifecycle.on(END)
         await asyncio.sleep(0)  # transports that were aborted report it in the next turn of the loop
 
 
@@ -274,39 +313,51 @@ def _sweep_interval(settings: Settings) -> float:
     return Sweeper.interval_for([settings.timeouts, *(route.timeouts for route in settings.routes)])
 
 
-def run(settings: Settings, source: ConfigFile | None = None) -> int:
-    """`idtoken-proxy serve`: until SIGTERM or SIGINT, which drain; a second one ends at once. The exit code.
+Attendant: TypeAlias = Callable[[Server], Awaitable[None]]
 
-    `source`: where the settings came from; SIGHUP and a change of the file load them again.
+
+def run(settings: Settings, source: ConfigFile | None = None, attendant: Attendant | None = None) -> int:
+    """`idtoken-proxy serve`: until SIGTERM, SIGINT or POST /quitquitquit, which drain; a second signal ends at once. The
+    exit code.
+
+    `source`: where the settings came from; SIGHUP and a change of the file load them again. `attendant` is awaited
+    when the listeners are open; what it raises ends the proxy.
     """
     import uvloop  # noqa: PLC0415
 
-    return uvloop.run(_serve(settings, source))
+    return uvloop.run(_serve(settings, source, attendant))
 
 
-async def _serve(settings: Settings, source: ConfigFile | None) -> int:
+async def _serve(settings: Settings, source: ConfigFile | None, attendant: Attendant | None) -> int:
     loop = asyncio.get_running_loop()
-    told = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, _on_signal, signum, told)
     server = Server(settings)
+    told: set[int] = set()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, _on_signal, signum, server, told)
     await server.start()
-    reloading = asyncio.ensure_future(keep_reloading(server, source)) if source is not None else None
+    if attendant is not None:
+        try:
+            await attendant(server)
+        except ProxyError:
+            await server.stop(drain=0)
+            raise
+    reloads = asyncio.ensure_future(keep_reloading(server, source)) if source is not None else None
     # What is alive now stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await told.wait()
-    if reloading is not None:
-        reloading.cancel()
+    await server.lifecycle.ending.wait()
+    if reloads is not None:
+        reloads.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await reloading
+            await reloads
     await server.stop()
     log.info("stopped")
     return 0
 
 
-def _on_signal(signum: int, told: asyncio.Event) -> None:
-    if told.is_set():
+def _on_signal(signum: int, server: Server, told: set[int]) -> None:
+    """The first one drains, and leaves a drain that was begun otherwise alone."""
+    if told:
         os._exit(128 + signum)
-    log.info("draining", signal=signal.Signals(signum).name)
-    told.set()
+    told.add(signum)
+    server.quit(signal=signal.Signals(signum).name)

@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 LAYERS = (
     ("__init__",),
     ("errors", "logs"),
-    ("lifecycle",),
+    ("lifecycle", "notify"),
     ("settings",),
     ("policy",),
     ("identity",),

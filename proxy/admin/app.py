@@ -1,4 +1,4 @@
-"""The admin listener: /startup, /readiness, /liveness, /api/status.
+"""The admin listener: /startup, /readiness, /liveness, /api/status, POST /quitquitquit.
 
 Readiness tells of this proxy (started, a valid token for every route, not draining), never of a receiver's passing
 trouble: a probe that fails with the receiver takes the app down with it.
@@ -17,12 +17,20 @@ from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.policy.guard import LOOPBACK_NAMES
 from proxy.settings.model import Address
 
+_LAST_ANSWERS = 1.0  # seconds; whoever still waits for one is not waited for
+
 
 class Operated(Protocol):
     """What the admin listener may ask of the server."""
 
     @property
+    def started(self) -> bool: ...
+
+    @property
     def ready(self) -> bool: ...
+
+    def quit(self, **why: str) -> None:
+        """Begins the drain, and returns at once."""
 
     def status(self) -> dict[str, Any]:
         """JSON-ready; nothing secret."""
@@ -45,13 +53,16 @@ class Admin:
         app = web.Application(middlewares=[_own_host_only])
         app.add_routes(
             [
-                web.get("/startup", self._ready),
+                web.get("/startup", self._started),
                 web.get("/readiness", self._ready),
                 web.get("/liveness", self._alive),
                 web.get("/api/status", self._status),
+                web.post("/quitquitquit", self._quit),  # never GET: a link must not end anything
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_ANSWERS
+        )
         await self._runner.setup()
         factory = self._runner.server
         assert factory is not None
@@ -73,16 +84,29 @@ class Admin:
             await self._runner.cleanup()
             self._runner = None
 
+    async def _started(self, _request: web.Request) -> web.Response:
+        return _verdict(self._server.started, "not started")
+
     async def _ready(self, _request: web.Request) -> web.Response:
-        if self._server.ready:
-            return web.Response(text="ok\n")
-        return web.Response(status=503, text="not ready: see /api/status\n")
+        return _verdict(self._server.ready, "not ready")
 
     async def _alive(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response({"version": __version__, **self._server.status()})
+
+    async def _quit(self, _request: web.Request) -> web.Response:
+        self._server.quit(asked_by="POST /quitquitquit")
+        return web.Response(text="draining\n")
+
+
+def _verdict(good: bool, otherwise: str) -> web.Response:  # noqa: FBT001
+    return (
+        web.Response(text="ok\n")
+        if good
+        else web.Response(status=503, text=f"{otherwise}: see /api/status\n")
+    )
 
 
 @web.middleware

@@ -111,7 +111,7 @@ class Gateway:
         self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)
         # Requests whose target names a receiver: by its authority, and by their path as it is there.
         self.forward_table = RouteTable(
-            (authority, path, Lane(route, slots.get(route.name), pool_of(route)))
+            (authority, path, Lane(route, slots.get(route.name), pool_of(route), tally.route(route.name)))
             for (authority, path), route in forwarded.items()
         )
 

@@ -83,6 +83,7 @@ class Guard:
         else:
             raise Refused(
                 f'"{authority}" is no host that this proxy forwards to',
+                reason="host",
                 remedy=f"{self._known()}; add a route whose upstream it is, or name it in the app's NO_PROXY",
             )
         if len(self._forwarded) >= _MEMO_LIMIT:

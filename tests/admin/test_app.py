@@ -23,7 +23,12 @@ def blockbuster() -> Iterator[BlockBuster]:
 
 
 class FakeServer:
+    started = False
     ready = False
+    asked_to_quit = 0
+
+    def quit(self, **why: str) -> None:
+        self.asked_to_quit += 1
 
     def status(self) -> dict[str, Any]:
         return {"ready": self.ready, "routes": [{"name": "users"}]}
@@ -54,14 +59,27 @@ async def client() -> AsyncIterator[aiohttp.ClientSession]:
 async def test_readiness_follows_the_server(
     client: aiohttp.ClientSession, url: str, server: FakeServer
 ) -> None:
-    for path in ("/startup", "/readiness"):
-        server.ready = False
+    for path, fact in (("/startup", "started"), ("/readiness", "ready")):
         async with client.get(url + path) as answer:
             assert answer.status == 503
-            assert "/api/status" in await answer.text()
-        server.ready = True
+            assert await answer.text() == f"not {fact}: see /api/status\n"
+        setattr(server, fact, True)
         async with client.get(url + path) as answer:
             assert (answer.status, await answer.text()) == (200, "ok\n")
+
+
+async def test_only_a_post_ends_it(client: aiohttp.ClientSession, url: str, server: FakeServer) -> None:
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+        async with client.request(method, url + "/quitquitquit") as answer:
+            assert answer.status == 405
+            assert answer.headers["Allow"] == "POST"
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}):
+        async with client.post(url + "/quitquitquit", headers=headers) as answer:
+            assert answer.status == 403
+    assert server.asked_to_quit == 0
+    async with client.post(url + "/quitquitquit") as answer:
+        assert (answer.status, await answer.text()) == (200, "draining\n")
+    assert server.asked_to_quit == 1
 
 
 async def test_liveness_does_not(client: aiohttp.ClientSession, url: str) -> None:
