@@ -406,7 +406,7 @@ class Exchange:
             # The receiver may have closed an idle connection just as it was used again (RFC 9112 section 9.3.1).
             self.state = TRANSITIONS[self.state][RETRY]
             lane.counts.retries += 1
-            self._await(lane.pool.connect(), self._send)
+            self._await(lane.pool.connect(fresh=True), self._send)
             return
         self.fail(error)
 

@@ -21,6 +21,9 @@ from proxy.engine.upstream import UpstreamConnection
 from proxy.errors import ConnectFailed, TlsFailed, UpstreamTimeout
 from proxy.settings.model import Upstream
 
+# Connections that are coming about at one time. Many receivers' accept queues hold 100 or 128: what a burst sends
+# beyond that is dropped and said again after a second or more. Those who wait for their turn often need none any more.
+MAX_CONNECTING: Final = 64
 _NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
 
 
@@ -46,6 +49,7 @@ class Pool:
         self._idle: list[UpstreamConnection] = []
         self._live: set[UpstreamConnection] = set()
         self._closed = False
+        self._gate = asyncio.Semaphore(MAX_CONNECTING)
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.origin}: {len(self._live)} connections, {len(self._idle)} idle>"
@@ -92,14 +96,16 @@ class Pool:
         for connection in list(self._idle):
             connection.abort()
 
-    async def connect(self) -> UpstreamConnection:
-        """A fresh connection, TLS included. Raises ConnectFailed, TlsFailed, UpstreamTimeout."""
+    async def connect(self, *, fresh: bool = False) -> UpstreamConnection:
+        """A connection, TLS included; a fresh one, or one that has become idle while this one waited for its turn.
+        Raises ConnectFailed, TlsFailed, UpstreamTimeout.
+        """
         name = self.upstream.authority
         self.counts.connecting += 1
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                sock = await self._connected_socket()
-                return await self._wrap(sock)
+            async with asyncio.timeout(self._connect_timeout), self._gate:
+                idle = None if fresh else self.take()
+                return idle or await self._wrap(await self._connected_socket())
         except TimeoutError:
             error = UpstreamTimeout(f"{name} did not accept a connection within {self._connect_timeout:g} s")
             error.limit = "connect_timeout"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from proxy.engine.pool import MAX_CONNECTING
 from proxy.settings.model import Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
@@ -144,3 +146,39 @@ async def test_all_addresses_of_a_name_are_tried(receive: Receive, start: Start)
     proxied = await start(receiver, route={"upstream": Upstream("http", "localhost", receiver.port)})
     assert (await proxied.ask(get("/"))).status == 200
     assert receiver.requests[0].one("host") == f"localhost:{receiver.port}"
+
+
+def syns_to(port: int) -> int:
+    """Connections that this machine has begun towards the port and that nobody has accepted (SYN_SENT is 02)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
+
+
+@pytest.mark.parametrize("apps", [MAX_CONNECTING, MAX_CONNECTING + 1, MAX_CONNECTING + 20])
+async def test_only_so_many_connections_come_about_at_one_time_and_all_are_answered_in_time(
+    start: Start, blackhole: int, apps: int
+) -> None:
+    proxied = await start(blackhole, timeouts=Timeouts(connect=1.5))
+    before = syns_to(blackhole)
+    asked = [await proxied.connect() for _ in range(apps)]
+    for app in asked:
+        app.send(get("/"))
+    await eventually(lambda: proxied.pool.counts.connecting == apps, "not all are waiting")
+    await eventually(lambda: syns_to(blackhole) - before == MAX_CONNECTING, "fewer are tried than may be")
+    for app in asked:
+        assert (await app.response()).status == 504
+    assert proxied.pool.counts.connecting == 0
+
+
+async def test_those_who_wait_for_their_turn_take_what_has_become_idle_meanwhile(
+    receive: Receive, start: Start
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    apps = [await proxied.connect() for _ in range(400)]
+    for app in apps:
+        app.send(get("/"))
+    for app in apps:
+        assert (await app.response()).status == 200
+    assert len(receiver.requests) == 400
+    assert len(receiver.connections) < 400
