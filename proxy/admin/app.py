@@ -1,4 +1,5 @@
-"""The admin listener: /startup, /readiness, /liveness, /api/status, POST /quitquitquit.
+"""The admin listener: /startup, /readiness, /liveness, /metrics, / (the status page), /api/status, which feeds it, and
+POST /quitquitquit.
 
 Readiness tells of this proxy (started, a valid token for every route, not draining), never of a receiver's passing
 trouble: a probe that fails with the receiver takes the app down with it.
@@ -6,34 +7,33 @@ trouble: a probe that fails with the receiver takes the app down with it.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import socket
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from proxy import __version__
+from proxy.admin import status
 from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.policy.guard import LOOPBACK_NAMES
 from proxy.settings.model import Address
 
+if TYPE_CHECKING:
+    from proxy.admin.metrics import Exposition
+
 _LAST_ANSWERS = 1.0  # seconds; whoever still waits for one is not waited for
 
 
-class Operated(Protocol):
-    """What the admin listener may ask of the server."""
+class Operated(status.Observed, Protocol):
+    """What the operator may ask of the server, besides what it lets see."""
 
     @property
     def started(self) -> bool: ...
 
-    @property
-    def ready(self) -> bool: ...
-
     def quit(self, **why: str) -> None:
         """Begins the drain, and returns at once."""
-
-    def status(self) -> dict[str, Any]:
-        """JSON-ready; nothing secret."""
 
 
 class Admin:
@@ -42,6 +42,7 @@ class Admin:
         self._server = server
         self._runner: web.AppRunner | None = None
         self._listeners: Listeners | None = None
+        self._exposition: Exposition | None = None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -56,6 +57,8 @@ class Admin:
                 web.get("/startup", self._started),
                 web.get("/readiness", self._ready),
                 web.get("/liveness", self._alive),
+                web.get("/metrics", self._metrics),
+                web.get("/", self._page),
                 web.get("/api/status", self._status),
                 web.post("/quitquitquit", self._quit),  # never GET: a link must not end anything
             ]
@@ -93,8 +96,20 @@ class Admin:
     async def _alive(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self._exposition is None:
+            # The library takes memory that a proxy does without which nobody scrapes.
+            metrics = await asyncio.to_thread(importlib.import_module, "proxy.admin.metrics")
+            self._exposition = metrics.Exposition(self._server)
+        body, content_type = await self._exposition.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _page(self, _request: web.Request) -> web.Response:
+        text, headers = await asyncio.to_thread(status.page)
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
     async def _status(self, _request: web.Request) -> web.Response:
-        return web.json_response({"version": __version__, **self._server.status()})
+        return web.json_response(status.report(self._server), headers={"Cache-Control": "no-store"})
 
     async def _quit(self, _request: web.Request) -> web.Response:
         self._server.quit(asked_by="POST /quitquitquit")

@@ -62,6 +62,10 @@ LIMITS: Final = {
 }
 
 
+# Why the guard refuses (policy/guard.py), and the listener of a unix socket.
+REFUSALS: Final = ("host", "origin", "fetch_site", "caller_token", "uid")
+
+
 class RouteCounts:
     """`classes`: exchanges that ended, by the first digit of their status, 0 where there was none; `buckets` by how long
     they took, one more than BOUNDS; `received` and `sent`: octets from and to the app, of what has ended.
@@ -144,11 +148,11 @@ class Tally:
         self.upstreams: dict[str, UpstreamCounts] = {}
         self.connections = 0  # from apps, ever
         self.limits = dict.fromkeys(LIMITS, 0)
-        self.refusals: dict[str, int] = {}
+        self.refusals = dict.fromkeys(REFUSALS, 0)
         self.held = {"request": 0, "answer": 0}  # times that one side was held back for the other
         self.troubles: dict[tuple[str, str, str], Trouble] = {}
         self.fetches: dict[str, Fetches] = {}
-        self.fetch_failures: dict[tuple[str, str, str], int] = {}  # by source, audience, cause
+        self.fetch_failures: dict[tuple[str, ...], int] = {}  # by source, audience, cause
         self.reloads = {"taken": 0, "refused": 0}
         self.last_reload: Reload | None = None
         self.reloaded_at = self.started_at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import pytest
@@ -12,8 +12,13 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from proxy import __version__
 from proxy.admin.app import Admin
+from proxy.engine.front import Front
+from proxy.engine.gateway import Gateway
 from proxy.engine.listeners import ListenFailed
-from proxy.settings.model import TcpAddress, UnixAddress
+from proxy.engine.pool import Pool
+from proxy.engine.sweeper import Sweeper
+from proxy.identity.cache import TokenSlot
+from proxy.settings.model import Route, Settings, TcpAddress, UnixAddress
 
 
 @pytest.fixture(autouse=True)
@@ -26,16 +31,24 @@ class FakeServer:
     started = False
     ready = False
     asked_to_quit = 0
+    slots: ClassVar[dict[str, TokenSlot]] = {}
+
+    def __init__(self) -> None:
+        self.front = Front(Gateway(Settings(routes=()), {}, no_pool), Sweeper(60.0))
 
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1
 
     def status(self) -> dict[str, Any]:
-        return {"ready": self.ready, "routes": [{"name": "users"}]}
+        return {"state": "starting", "ready": self.ready, "routes": [{"name": "users"}]}
+
+
+def no_pool(route: Route) -> Pool:
+    raise AssertionError(route)
 
 
 @pytest.fixture
-def server() -> FakeServer:
+async def server() -> FakeServer:
     return FakeServer()
 
 
@@ -92,7 +105,7 @@ async def test_status(client: aiohttp.ClientSession, url: str) -> None:
         assert answer.status == 200
         told = await answer.json()
     assert told["version"] == __version__
-    assert told["routes"] == [{"name": "users"}]
+    assert [route["name"] for route in told["routes"]] == ["users"]
 
 
 @pytest.mark.parametrize(
