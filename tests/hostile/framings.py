@@ -102,7 +102,16 @@ MENDABLE = {
         "behind a bare LF",
         "behind a bare CR",
     ),
-    *("CR before", "CR behind", "NUL before", "NUL behind", "behind NUL", "behind CR CR"),
+    *(
+        "a space at the start",
+        "a tab at the start",
+        "CR before",
+        "CR behind",
+        "NUL before",
+        "NUL behind",
+        "behind NUL",
+        "behind CR CR",
+    ),
 }
 
 LENGTHS = {
@@ -170,6 +179,25 @@ SAME_TWICE = {
     "a list of the same": b"Content-Length: %d, %d",
 }
 
+MENDABLE_LENGTHS = {
+    *(
+        "NUL behind",
+        "NUL before",
+        "CR behind",
+        "LF behind",
+        "behind a bare LF",
+        "behind a bare CR",
+        "behind a fold",
+    ),
+    *(
+        "2 to the 64th and more",
+        "more than 64 bits",
+        "2 to the 63rd",
+        "a space at the start",
+        "a tab at the start",
+    ),
+}
+
 
 def _coded() -> Iterator[Case]:
     for name, line in (CODINGS | UNKNOWN).items():
@@ -215,7 +243,8 @@ def filled(template: bytes, number: int) -> bytes:
 
 def _counted() -> Iterator[Case]:
     for name, template in LENGTHS.items():
-        mends = "fold" in name or name in ("NUL behind", "NUL before", "CR behind")
+        # A number of whatever size is well-formed; a bare LF may end a line.
+        mends = "fold" in name or name in MENDABLE_LENGTHS
         line = b"Content-Length: " + filled(template, N)
         yield Case(f"length: {name}", POST + line + b"\r\n\r\n" + CANARY, mendable=mends)
         yield Case(
@@ -236,7 +265,7 @@ def _counted() -> Iterator[Case]:
     for name, template in (LENGTH_LINES | SAME_TWICE).items():
         line = filled(template, N)
         # RFC 9112 section 6.3 rule 5 lets a recipient mend the same length said twice.
-        mendable = name in SAME_TWICE or name in ("behind a bare LF", "behind a bare CR", "behind a fold")
+        mendable = name in SAME_TWICE or name in MENDABLE_LENGTHS
         yield Case(f"length line: {name}", POST + line + b"\r\n\r\n" + CANARY, mendable=mendable)
         yield Case(
             f"length line: {name}, with GET",

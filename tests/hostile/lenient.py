@@ -63,11 +63,11 @@ def _body(stream: bytes, at: int, lines: list[bytes], habits: Habits) -> int | N
     codings = [value.lower() for name, value in fields if name == b"transfer-encoding"]
     lengths = [value for name, value in fields if name == b"content-length"]
     chunked = any(b"chunked" in coding if habits.contains else coding == b"chunked" for coding in codings)
-    number = re.match(rb"\+?(\d+)", lengths[0 if habits.length_first else -1]) if lengths else None
+    number = re.match(rb"\+?0*(\d{1,15})", lengths[0 if habits.length_first else -1]) if lengths else None
     if chunked and not (number and habits.length_wins):
         return _chunks(stream, at, bare_lf=habits.bare_lf)
     if number:
-        end = at + int(number[1][:15])
+        end = at + int(number[1])
         return end if end <= len(stream) else None
     return at
 

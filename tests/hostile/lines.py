@@ -9,7 +9,7 @@ from tests.hostile.strict import TCHAR
 
 BLANKS = b"\t\x0b\x0c\r "  # RFC 9112 section 3: may be taken for the spaces of a request line
 # RFC 9112 section 2.2: "MAY recognize a single LF as a line terminator", "replace each bare CR with SP".
-MENDABLE_ENDS = {"LF", "LF LF", "SP LF", "CR", "NUL CR LF"}
+MENDABLE_ENDS = {"LF", "LF LF", "SP LF", "CR", "NUL CR LF", "CR CR LF", "CR SP LF"}
 MENDABLE_VERSIONS = {b"HTTP/1.2", b"HTTP/1.9", b"HTTP/2.0", b"HTTP/0.9", b"HTTP/1.1 ", b"HTTP/1.1\t"}
 CONTROLS = [*range(9), *range(0x0B, 0x0D), *range(0x0E, 0x20), 0x7F]  # neither HTAB nor what ends lines
 LINE_ENDS = {
@@ -162,8 +162,9 @@ def _line_ends() -> Iterator[Case]:
             b"GET / HTTP/1.1" + end + b"Host: localhost\r\n\r\n",
             mendable=mends,
         )
-        yield Case(f"{name} for a field's end", GET + b"X-A" + end + b"X-B: b\r\n\r\n", mendable=mends)
+        yield Case(f"{name} for a field's end", GET + b"X-A" + end + b"X-B: b\r\n\r\n")  # and no colon, too
         if name not in ("NEL", "U+2028", "U+560A for LF"):  # within a value they are octets like others
+            mends = mends or name in ("VT", "FF")  # RFC 9110 section 5.5: within a value they may stay
             yield Case(f"{name} within a value", GET + b"X-A: a" + end + b"X-B: b\r\n\r\n", mendable=mends)
             yield Case(
                 f"{name} before a length",
@@ -175,6 +176,7 @@ def _line_ends() -> Iterator[Case]:
                 POST + b"X-A: a" + end + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
                 mendable=mends,
             )
+        mends = name in MENDABLE_ENDS
         yield Case(f"{name} for the empty line", GET + end + b"X-A: a\r\n\r\n", mendable=mends)
         if name not in ("NEL", "VT", "FF", "U+2028", "U+560A for LF"):
             yield Case(f"{name} before the request line", end + GET + b"\r\n", mendable=mends)
@@ -185,7 +187,10 @@ def _fields() -> Iterator[Case]:
         octets = bytes([octet])
         if octet not in TCHAR and octet not in b"\r\n:" and (octet < 128 or not octet % 16):
             yield Case(f"name with {octet_name(octet)}", GET + b"X" + octets + b"A: a\r\n\r\n")
-            yield Case(f"name beginning with {octet_name(octet)}", GET + octets + b"XA: a\r\n\r\n")
+            folds = octet in b" \t"
+            yield Case(
+                f"name beginning with {octet_name(octet)}", GET + octets + b"XA: a\r\n\r\n", mendable=folds
+            )
             yield Case(f"name ending in {octet_name(octet)}", GET + b"XA" + octets + b": a\r\n\r\n")
     for octet in CONTROLS:
         octets = bytes([octet])
@@ -200,7 +205,9 @@ def _fields() -> Iterator[Case]:
             f"cookie with {octet_name(octet)}", GET + b"Cookie: a=" + octets + b"b\r\n\r\n", mendable=True
         )
     for name, line in FIELD_LINES.items():
-        mends = "fold" in name  # RFC 9112 section 5.2: refuse it, or put a space in its place
+        mends = (
+            "fold" in name or "at the start" in name
+        )  # RFC 9112 section 5.2: refuse it, or put a space in its place
         yield Case(f"{name}, last", GET + line + b"\r\n\r\n", mendable=mends)
         yield Case(
             f"{name}, first",

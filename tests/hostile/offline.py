@@ -146,7 +146,7 @@ class _Pool(Pool):
     def put(self, connection: UpstreamConnection) -> None:
         connection.abort()
 
-    async def connect(self) -> UpstreamConnection:
+    async def connect(self, *, fresh: bool = False) -> UpstreamConnection:
         return self.take()
 
 

@@ -1,0 +1,1 @@
+"""A real browser: what its pages can and cannot do to a proxy on localhost."""

@@ -1,0 +1,118 @@
+"""A page of another origin, or under a rebound name, gets nothing to the receiver; a page on the proxy itself works."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from proxy.engine.exchange import Exchange
+from proxy.server import Server
+from tests.browser.chromium import BROWSER, MISSING, opened
+from tests.browser.site import Rebound, Site
+from tests.engine.proxied import Proxied, make_token, route_to, settings_for
+from tests.engine.wire import Receiver
+
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
+
+# What a page sees of each way that leads to a server that answers.
+WORKS = {
+    **dict.fromkeys(
+        ("fetch", "no-cors", "post", "credentials", "preflight", "json", "xhr", "websocket", "events"),
+        "hello",
+    ),
+    **dict.fromkeys(("form", "form by GET", "image", "script", "style", "frame"), "loaded"),
+    "beacon": "sent",
+}
+
+
+@asynccontextmanager
+async def proxied(receiver: Receiver, directory: Path) -> AsyncIterator[tuple[Proxied, list[Exchange]]]:
+    """And every exchange that the proxy had."""
+    (directory / "token").write_text(make_token())
+    server = Server(settings_for(route_to(receiver, directory / "token")), {})
+    await server.start()
+    await server.slots["receiver"].get()
+    exchanges: list[Exchange] = []
+    server.front.access_log = exchanges.append
+    started = Proxied(server, "")
+    try:
+        yield started, exchanges
+    finally:
+        await started.end()
+
+
+async def test_a_page_on_the_proxy_works(tmp_path: Path) -> None:
+    site = Site()
+    async with Receiver(site.script) as receiver, proxied(receiver, tmp_path) as (proxy, _):
+        async with opened(f"http://localhost:{proxy.port}/page", tmp_path):
+            assert await site.report() == WORKS
+        assert {request.method for request in receiver.requests} == {"GET", "POST", "PUT", "DELETE"}
+        assert all(request.one("authorization") for request in receiver.requests)
+
+
+async def test_a_page_elsewhere_would_reach_a_server_without_a_guard(tmp_path: Path) -> None:
+    """So that the tests below say something: these are requests that browsers do send."""
+    victim = Site()
+    async with Receiver(victim.script) as receiver:
+        attacker = Site(f"http://localhost:{receiver.port}")
+        async with (
+            Receiver(attacker.script) as elsewhere,
+            opened(f"http://evil.example:{elsewhere.port}/page", tmp_path),
+        ):
+            await attacker.report()
+        reached = {request.target.partition("?")[0] for request in receiver.requests}
+    blind = {
+        "/fetch",
+        "/no-cors",
+        "/post",
+        "/credentials",
+        "/preflight",
+        "/json",
+        "/xhr",
+        "/beacon",
+        "/websocket",
+        "/events",
+    }
+    assert reached >= blind | {"/form", "/form-get", "/image", "/script", "/style", "/frame"}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost", "127.0.0.1"])
+async def test_a_page_elsewhere_reaches_nothing(tmp_path: Path, host: str) -> None:
+    async with Receiver(Site().script) as receiver, proxied(receiver, tmp_path) as (proxy, exchanges):
+        attacker = Site(f"http://localhost:{proxy.port}")
+        async with (
+            Receiver(attacker.script) as elsewhere,
+            opened(f"http://{host}:{elsewhere.port}/page", tmp_path),
+        ):
+            told = await attacker.report()
+        refused(receiver, exchanges)
+        # `loaded` is a frame that shows the proxy's refusal; `opaque` and `sent` say that a request was made, and no more.
+        assert set(told.values()) <= {"error", "opaque", "sent", "loaded", "silence"}, told
+        assert {
+            told[way]
+            for way in ("fetch", "preflight", "json", "xhr", "websocket", "events", "image", "script")
+        } == {"error"}
+
+
+async def test_a_rebound_name_reaches_nothing(tmp_path: Path) -> None:
+    async with Receiver(Site().script) as receiver, proxied(receiver, tmp_path) as (proxy, exchanges):
+        attacker = Rebound(proxy.port)
+        async with (
+            Receiver(attacker.script) as elsewhere,
+            opened(f"http://rebound.example:{elsewhere.port}/page", tmp_path),
+        ):
+            told = await attacker.report()
+        refused(receiver, exchanges)
+        # The page is at home, as far as its browser can tell, and may read the refusals; there is nothing else to read.
+        assert "hello" not in told.values(), told
+
+
+def refused(receiver: Receiver, exchanges: list[Exchange]) -> None:
+    """By the guard, which is asked before there is a route; so no token was asked for."""
+    assert not receiver.connections
+    assert len(exchanges) >= 14
+    assert {exchange.status for exchange in exchanges} == {403}
+    assert all(exchange.lane is None for exchange in exchanges)
