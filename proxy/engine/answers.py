@@ -15,8 +15,18 @@ PROXY_NAME = "idtoken-proxy"
 _DRAINING_RETRY_SECONDS = 1
 
 
-def problem(error: ProxyError, route: Route | None, *, head_only: bool, closes: bool) -> bytes:
-    """A whole response. `head_only`: the request was a HEAD. `closes`: the connection ends with it."""
+def preflight(lines: bytes, *, closes: bool) -> bytes:
+    """A browser's question whether a page may send a request, answered: `lines` (cors.py) say so."""
+    head = f"HTTP/1.1 204 No Content\r\nDate: {formatdate(usegmt=True)}\r\nProxy-Status: {PROXY_NAME}\r\n".encode()
+    return head + lines + (b"Connection: close\r\n\r\n" if closes else b"\r\n")
+
+
+def problem(
+    error: ProxyError, route: Route | None, *, head_only: bool, closes: bool, readable_by: bytes = b""
+) -> bytes:
+    """A whole response. `head_only`: the request was a HEAD. `closes`: the connection ends with it. `readable_by`: the
+    lines that let another origin's page read it (cors.py).
+    """
     members: dict[str, object] = {
         "type": "about:blank",
         "title": error.title,
@@ -51,7 +61,7 @@ def problem(error: ProxyError, route: Route | None, *, head_only: bool, closes: 
         lines.append(f"Allow: {', '.join(error.allow)}")
     if closes:
         lines.append("Connection: close")
-    head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n" + readable_by + b"\r\n"
     return head if head_only else head + body
 
 

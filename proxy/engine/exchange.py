@@ -21,6 +21,7 @@ from proxy.engine.states import (
     DONE,
     FINAL,
     HEAD_SENT,
+    OWN_ANSWER,
     RELAYING,
     REQUEST_SENT,
     RETRY,
@@ -43,8 +44,17 @@ from proxy.errors import (
     UpstreamTimeout,
 )
 from proxy.identity.causes import TRANSIENT
+from proxy.policy import cors
 from proxy.policy.guard import Caller
-from proxy.policy.headers import NO_TOKEN, Peer, TokenLines, inbound_head, is_invalid_token, outbound_head
+from proxy.policy.headers import (
+    NO_TOKEN,
+    Peer,
+    TokenLines,
+    inbound_head,
+    is_invalid_token,
+    outbound_head,
+    turn_back,
+)
 from proxy.policy.request import Request, Response
 
 if TYPE_CHECKING:
@@ -153,7 +163,7 @@ class Exchange:
         if lane is None:
             raise NoRoute("no route matches this host and path", remedy=self._gateway.directions)
         self.lane = lane
-        if not lane.allows(method):
+        if not lane.allows(method) and not request.preflight:
             raise MethodNotAllowed(
                 f'route "{lane.route.name}" does not take {method.decode()}', allow=lane.allow
             )
@@ -164,6 +174,9 @@ class Exchange:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
         lane, request = self.lane, self.request
         assert lane is not None and request is not None
+        if request.preflight:
+            self._answer_preflight(lane, request)
+            return
         slot = lane.slot
         if slot is None:
             self._dispatch(lane, request, NO_TOKEN)
@@ -173,6 +186,18 @@ class Exchange:
             self._forward_with_fresh_token(lane, request, slot)
         else:
             self._dispatch(lane, request, lane.token_lines(token))
+
+    def _answer_preflight(self, lane: Lane, request: Request) -> None:
+        """A browser's, for a page of a listed origin: the receiver is not asked, and no token is needed."""
+        downstream = self._downstream
+        self.state = TRANSITIONS[self.state][OWN_ANSWER]
+        self.status = 204
+        downstream.keep = request.keep_alive and downstream.request_complete and not downstream.draining
+        lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
+        answer = answers.preflight(lines, closes=not downstream.keep)
+        self.sent += len(answer)
+        downstream.transport.write(answer)
+        downstream.on_exchange_end(self)
 
     def _forward_with_fresh_token(self, lane: Lane, request: Request, slot: TokenSlot) -> None:
         self._await(
@@ -199,7 +224,7 @@ class Exchange:
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()
         self._head = outbound_head(
-            request, self._target, lane.host_line, self.caller, self._downstream.peer, token
+            request, self._target, lane.host_line, self.caller, self._downstream.peer, token, lane.rewriter
         )
         connection = lane.pool.take()
         if connection is None:
@@ -267,6 +292,8 @@ class Exchange:
 
     def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:
         status = response.status
+        if response.addressed or self._gateway.cross_origin:
+            self._turn_back(response)
         if status < 200:
             self._on_interim(response, rest)
             return None
@@ -301,6 +328,11 @@ class Exchange:
         if length is not None:
             return LengthReader(length)
         return ChunkedReader() if response.chunked else UntilCloseReader()
+
+    def _turn_back(self, response: Response) -> None:
+        lane, request = self.lane, self.request
+        assert lane is not None and request is not None
+        turn_back(response, request, self.caller, lane.rewriter, cross_origin=self._gateway.cross_origin)
 
     def _replays(self, response: Response) -> bool:
         """Google's own 401 for a token out of the cache: fetch once and say it once more, without a body only, as
@@ -448,7 +480,13 @@ class Exchange:
         )
         route = None if self.lane is None else self.lane.route
         head_only = request is not None and request.method == b"HEAD"
-        answer = answers.problem(error, route, head_only=head_only, closes=not downstream.keep)
+        answer = answers.problem(
+            error,
+            route,
+            head_only=head_only,
+            closes=not downstream.keep,
+            readable_by=cors.problem_lines(request),
+        )
         self.sent += len(answer)
         downstream.transport.write(answer)
         downstream.on_exchange_end(self)

@@ -15,9 +15,10 @@ from proxy.identity.cache import TokenSlot
 from proxy.identity.token import IdToken
 from proxy.policy.guard import Guard
 from proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
+from proxy.policy.rewrite import Rewriter
 from proxy.policy.routes import RouteTable, forward_routes
 from proxy.policy.target import PathMap
-from proxy.settings.model import Route, Settings, TokenHeader
+from proxy.settings.model import Rewrite, Route, Settings, TokenHeader
 
 DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_SHOWN = 20
@@ -39,18 +40,25 @@ class Lane:
         "methods",
         "path_map",
         "pool",
+        "rewriter",
         "route",
         "slot",
     )
 
     def __init__(
-        self, route: Route, slot: TokenSlot | None, pool: Pool, counts: RouteCounts | None = None
+        self,
+        route: Route,
+        slot: TokenSlot | None,
+        pool: Pool,
+        counts: RouteCounts | None = None,
+        rewrite: Rewrite | None = None,
     ) -> None:
         self.route = route
         self.counts = counts or RouteCounts()
         self.slot = slot
         self.pool = pool
         self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
+        self.rewriter = Rewriter(route, rewrite or Rewrite())
         # RFC 9110 section 7.2: Cloud Run picks the service by it.
         self.host_line = f"Host: {route.upstream.authority}\r\n".encode("ascii")
         self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
@@ -92,11 +100,12 @@ class Gateway:
     ) -> None:
         """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
         self.settings = settings
-        tally = tally or Tally()
-        self.lanes = tuple(
-            Lane(route, slots.get(route.name), pool_of(route), tally.route(route.name))
-            for route in settings.routes
-        )
+        counts = (tally or Tally()).route
+
+        def lane_of(route: Route) -> Lane:
+            return Lane(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite)
+
+        self.lanes = tuple(map(lane_of, settings.routes))
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
         guard = settings.guard
         secret = None if caller_token is None else (guard.caller_token_header, caller_token)
@@ -107,12 +116,12 @@ class Gateway:
             secret,
             {authority for authority, _ in forwarded},
         )
+        self.cross_origin = bool(guard.allowed_origins)
         self.directions = _directions(settings)
         self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)
         # Requests whose target names a receiver: by its authority, and by their path as it is there.
         self.forward_table = RouteTable(
-            (authority, path, Lane(route, slots.get(route.name), pool_of(route), tally.route(route.name)))
-            for (authority, path), route in forwarded.items()
+            (authority, path, lane_of(route)) for (authority, path), route in forwarded.items()
         )
 
 

@@ -163,6 +163,9 @@ def _apply_request_fields(request: Request, special: list[Field]) -> None:
             request.expect_continue = value.lower() == b"100-continue"
         elif kind == fields.TE:
             request.te_trailers = b"trailers" in _list_members(value)
+        elif kind == fields.REFERER:
+            request.referers = (*request.referers, field)
+            request.passing.append(field.wire)
         elif kind == fields.FORWARDED_FOR:
             request.forwarded_for = (*request.forwarded_for, value)
         else:
@@ -329,6 +332,9 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
             response.passing.append(field.wire)
         elif kind == fields.UPGRADE:
             response.upgrade = value.lower() if response.upgrade is None else b""
+        elif kind != fields.DROP:
+            response.addressed = (*response.addressed, field)
+            response.passing.append(field.wire)
     if response.chunked and response.content_length is not None:
         raise MalformedResponse("the receiver's answer has both Transfer-Encoding and Content-Length")
     if connection is not None:
@@ -340,6 +346,7 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
         nominated = frozenset(connection) - _PLAIN_OPTIONS
         if nominated:
             response.passing = _without(response.passing, nominated)
+            response.addressed = tuple(field for field in response.addressed if field.name not in nominated)
 
 
 def parse_trailers(lines: Iterable[bytes]) -> list[bytes]:

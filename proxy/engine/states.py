@@ -30,6 +30,7 @@ BROKEN: Final = "broken"
 
 HEAD_SENT: Final = "head sent"
 REQUEST_SENT: Final = "request sent"
+OWN_ANSWER: Final = "own answer"  # the proxy's, and nothing is wrong
 ANSWER: Final = "answer"
 ANSWER_END: Final = "answer end"
 SWITCH: Final = "switch"
@@ -37,7 +38,7 @@ RETRY: Final = "retry"
 BREAK: Final = "break"
 
 TRANSITIONS: Final[dict[str, dict[str, str]]] = {
-    WAITING: {HEAD_SENT: SENDING, REQUEST_SENT: SENT, BREAK: BROKEN},
+    WAITING: {HEAD_SENT: SENDING, REQUEST_SENT: SENT, OWN_ANSWER: DONE, BREAK: BROKEN},
     SENDING: {REQUEST_SENT: SENT, ANSWER: EARLY, BREAK: BROKEN},
     SENT: {ANSWER: RELAYING, SWITCH: TUNNEL, RETRY: WAITING, BREAK: BROKEN},
     EARLY: {REQUEST_SENT: RELAYING, ANSWER_END: CUT, BREAK: BROKEN},

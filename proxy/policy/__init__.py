@@ -5,5 +5,7 @@ fields.py     what each header field is to a proxy
 guard.py      may this caller use this proxy?
 routes.py     (host, path) -> route
 target.py     which targets are too clever, and where a target goes upstream
+rewrite.py    addresses within header fields: the receiver's become the proxy's, and back
+cors.py       which pages of other origins may read an answer, as browsers want it said
 headers.py    the outbound head: what is stripped, what is attached, in this order; and the way back
 """

@@ -25,6 +25,10 @@ SEC_FETCH_DEST: Final = 13
 FORWARDED_FOR: Final = 14
 VIA: Final = 15
 WWW_AUTHENTICATE: Final = 16
+REFERER: Final = 17
+LOCATION: Final = 18
+SET_COOKIE: Final = 19
+ACCESS_CONTROL: Final = 20
 
 TOKEN_HEADERS: Final = frozenset({b"authorization", b"x-serverless-authorization", b"proxy-authorization"})
 
@@ -43,6 +47,7 @@ REQUEST_KINDS: Final = {
     b"sec-fetch-dest": SEC_FETCH_DEST,
     b"x-forwarded-for": FORWARDED_FOR,
     b"via": VIA,
+    b"referer": REFERER,
     # One hop only.
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
@@ -65,6 +70,17 @@ RESPONSE_KINDS: Final = {
     b"transfer-encoding": TRANSFER_ENCODING,
     b"upgrade": UPGRADE,
     b"www-authenticate": WWW_AUTHENTICATE,
+    # Rewritten (rewrite.py), or the proxy's own to say (cors.py).
+    b"location": LOCATION,
+    b"content-location": LOCATION,
+    b"set-cookie": SET_COOKIE,
+    b"access-control-allow-origin": ACCESS_CONTROL,
+    b"access-control-allow-credentials": ACCESS_CONTROL,
+    b"access-control-allow-headers": ACCESS_CONTROL,
+    b"access-control-allow-methods": ACCESS_CONTROL,
+    b"access-control-allow-private-network": ACCESS_CONTROL,
+    b"access-control-expose-headers": ACCESS_CONTROL,
+    b"access-control-max-age": ACCESS_CONTROL,
     b"keep-alive": DROP,
     b"proxy-connection": DROP,
     b"proxy-authenticate": DROP,

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.errors import MalformedRequest, Refused
+from proxy.policy.cors import is_preflight
 from proxy.policy.request import Request
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -63,10 +64,11 @@ class Guard:
         else:
             known = self._callers.get(host)
             caller = known if known is not None else self._judge_host(host)
-        if self._secret is not None:
-            self._judge_secret(request, *self._secret)
         if request.origin is not None or request.fetch_site is not None:
             self._judge_page(request, caller)
+        # A preflight cannot carry it; it asks whether it may be sent, and goes no further than here itself.
+        if self._secret is not None and not request.preflight:
+            self._judge_secret(request, *self._secret)
         return caller
 
     def _judge_target(self, host: bytes) -> Caller:
@@ -135,8 +137,13 @@ class Guard:
         origin = request.origin
         listed = False
         if origin is not None:
-            listed = origin.lower() in self._origins
-            if not listed and (not origin or origin.lower() != caller.origin):  # no Host, no own origin
+            lower = origin.lower()
+            listed = lower in self._origins
+            own = bool(origin) and lower == caller.origin  # no Host, no own origin
+            if listed and not own:
+                request.listed = True
+                request.preflight = is_preflight(request)
+            elif not own:
                 shown = origin.decode("ascii", "replace") if len(origin) <= 256 else "too long to show"
                 raise Refused(
                     f'a page of origin "{shown}" may not use this proxy',

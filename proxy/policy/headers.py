@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from proxy.policy import cors
+from proxy.policy.fields import ACCESS_CONTROL
 from proxy.policy.guard import Caller
 from proxy.policy.request import Request, Response
+from proxy.policy.rewrite import Rewriter
 from proxy.settings.model import NoIdentity, Route, SignedJwtIdentity, TokenHeader
 
 VIA = b"Via: 1.1 idtoken-proxy\r\n"
@@ -46,7 +49,9 @@ class TokenPlace:
             mine = (header.value,)
             return cls(mine, mine, keeps_authorization=header is not TokenHeader.AUTHORIZATION)
         alone = ("Authorization",)
-        if (route.audience or "").endswith(IAP_AUDIENCE_SUFFIX) or isinstance(route.identity, SignedJwtIdentity):
+        if (route.audience or "").endswith(IAP_AUDIENCE_SUFFIX) or isinstance(
+            route.identity, SignedJwtIdentity
+        ):
             return cls(alone, ("Proxy-Authorization",), keeps_authorization=True)
         if route.upstream.host.endswith(".cloudfunctions.net"):
             # A 1st-generation function reads Authorization alone, a 2nd-generation one prefers the other.
@@ -82,7 +87,13 @@ def _forwarded_for(earlier: tuple[bytes, ...], address: str | None) -> bytes:
 
 
 def outbound_head(
-    request: Request, target: bytes, host_line: bytes, caller: Caller, peer: Peer, token: TokenLines
+    request: Request,
+    target: bytes,
+    host_line: bytes,
+    caller: Caller,
+    peer: Peer,
+    token: TokenLines,
+    rewriter: Rewriter | None = None,
 ) -> bytes:
     """The head that goes upstream: `request.passing` has been stripped of everything hop-by-hop, of every token
     header and of what `Connection` names; the token is attached last.
@@ -98,15 +109,22 @@ def outbound_head(
         parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     elif request.te_trailers:
         parts.append(b"Connection: TE\r\nTE: trailers\r\n")
+    forwarded_host = caller.forwarded_host
     if request.origin is not None:
-        parts.append(b"Origin: " + request.origin + b"\r\n")
+        own = None if request.listed or rewriter is None else rewriter.origin_line
+        parts.append(own or b"Origin: " + request.origin + b"\r\n")
+        if own is not None:
+            # One story: many a CSRF check compares Origin with X-Forwarded-Host, and with Host where that is not there.
+            forwarded_host = b""
+    if request.referers and rewriter is not None:
+        _rewrite_referers(parts, request, caller, rewriter)
     if request.fetch_site is not None or request.fetch_mode is not None or request.fetch_dest is not None:
         parts.extend(_fetch_metadata(request))
     if request.forwarded_for or request.via or request.http10:
         parts.extend(_hops(request, peer))
     else:
         parts.append(peer.lines)
-    parts.append(caller.forwarded_host)
+    parts.append(forwarded_host)
     authorization = request.authorization
     if authorization:
         # More than one is no credential that a receiver could read; none passes.
@@ -117,6 +135,12 @@ def outbound_head(
         parts.append(token.alone)
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def _rewrite_referers(parts: list[bytes], request: Request, caller: Caller, rewriter: Rewriter) -> None:
+    for each in request.referers:
+        if each.wire in parts:  # not where `Connection` names it
+            parts[parts.index(each.wire)] = rewriter.referer(each.wire, each.value, caller)
 
 
 def _hops(request: Request, peer: Peer) -> list[bytes]:
@@ -136,6 +160,27 @@ def _fetch_metadata(request: Request) -> list[bytes]:
         (b"Sec-Fetch-Dest: ", request.fetch_dest),
     )
     return [name + value + b"\r\n" for name, value in named if value is not None]
+
+
+def turn_back(
+    response: Response, request: Request, caller: Caller, rewriter: Rewriter, *, cross_origin: bool
+) -> None:
+    """Makes what the receiver says of its own address the proxy's, and what it says of other origins too: whose pages
+    may read an answer is for the proxy alone to say. `cross_origin`: there are listed ones.
+    """
+    lines = response.passing
+    for each in response.addressed:
+        at = lines.index(each.wire)
+        if each.kind != ACCESS_CONTROL:
+            lines[at] = rewriter.back(each, caller)
+        elif request.listed:
+            del lines[at]
+    if response.status < 200:
+        return
+    if request.listed:
+        lines.append(cors.answer_lines(request, lines))
+    elif cross_origin:
+        lines.append(cors.VARY)
 
 
 def inbound_head(response: Response, framing: bytes, connection: bytes) -> bytes:

@@ -5,6 +5,8 @@ Plain classes whose defaults stand on the class: of a dozen facts a usual head h
 
 from __future__ import annotations
 
+from proxy.policy.fields import Field
+
 
 class Request:
     """`target` is the raw request-target in origin form (or `*`); `passing` the field lines to write on."""
@@ -28,6 +30,9 @@ class Request:
     fetch_dest: bytes | None = None
     forwarded_for: tuple[bytes, ...] = ()
     via: tuple[bytes, ...] = ()
+    referers: tuple[Field, ...] = ()  # in `passing` too
+    listed: bool = False  # by a page of one of guard.allowed_origins, and not of the proxy's own
+    preflight: bool = False  # such a page's, which the proxy answers
 
     @property
     def has_body(self) -> bool:
@@ -48,3 +53,4 @@ class Response:
     upgrade: bytes | None = None
     connection_upgrade: bool = False
     www_authenticate: tuple[bytes, ...] = ()
+    addressed: tuple[Field, ...] = ()  # in `passing` too: what speaks of addresses or origins

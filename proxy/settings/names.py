@@ -17,9 +17,9 @@ HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # RFC 9110 section 5.6.2
 RESERVED_HEADERS: Final = frozenset(
     {
         "authorization", "connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
-        "metadata-flavor", "origin", "proxy-authorization", "proxy-connection", "sec-fetch-dest", "sec-fetch-mode",
-        "sec-fetch-site", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-forwarded-for", "x-forwarded-host",
-        "x-forwarded-proto", "x-google-metadata-request", "x-serverless-authorization",
+        "metadata-flavor", "origin", "proxy-authorization", "proxy-connection", "referer", "sec-fetch-dest",
+        "sec-fetch-mode", "sec-fetch-site", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-forwarded-for",
+        "x-forwarded-host", "x-forwarded-proto", "x-google-metadata-request", "x-serverless-authorization",
     }
 )  # fmt: skip
 

@@ -15,8 +15,6 @@ _KEY: Final = "remove the key"
 
 # Key, list positions left out -> what to do instead.
 PENDING: Final = {
-    "rewrite": _KEY,
-    "guard.allowed_origins": _KEY,
     "egress_proxy": _KEY,
     "google.universe_domain": _KEY,
 }
@@ -33,8 +31,7 @@ def pending(tree: object) -> Iterator[Mistake]:
 def _keys(tree: object, location: Location) -> Iterator[Location]:
     if isinstance(tree, dict):
         for key, value in tree.items():
-            if value != []:  # an empty list of origins says what is so anyway
-                yield (*location, key)
+            yield (*location, key)
             yield from _keys(value, (*location, key))
     elif isinstance(tree, list):
         for index, item in enumerate(tree):

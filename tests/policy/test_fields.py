@@ -46,7 +46,11 @@ def test_what_a_request_field_is_to_the_proxy(name: bytes, kind: int) -> None:
     ("name", "kind"),
     [
         (b"server", PASS),
-        (b"set-cookie", PASS),
+        (b"location", fields.LOCATION),
+        (b"content-location", fields.LOCATION),
+        (b"refresh", PASS),
+        (b"set-cookie", fields.SET_COOKIE),
+        (b"access-control-allow-origin", fields.ACCESS_CONTROL),
         (b"trailer", PASS),
         (b"host", PASS),
         (b"www-authenticate", fields.WWW_AUTHENTICATE),
