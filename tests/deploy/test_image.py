@@ -24,9 +24,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.deploy.dockerfile import Stage, stages
+from tests.deploy.processes import PATIENCE, Proxy, emulated, outside, serving
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0
 INDEX_IS_OUT_OF_REACH = re.compile(
     r"NewConnectionError|NameResolutionError|ConnectTimeoutError|ReadTimeoutError|Read timed out"
     r"|Temporary failure in name resolution|Network is unreachable"
@@ -195,15 +195,6 @@ def copy(what: Path, to: Path) -> None:
         shutil.copy(what, to)
 
 
-def outside() -> dict[str, str]:
-    """The environment, less what would lead coverage or this project's tree into another process."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("COV", "PYTHON", "VIRTUAL_ENV", "IDTOKEN_PROXY", "GOOGLE", "GCE"))
-    }
-
-
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first stage's file system, made once for all of xdist's workers."""
@@ -317,64 +308,31 @@ def image_environment(built: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def emulator() -> Iterator[dict[str, str]]:
-    """What it prints to export."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    printed: dict[str, str] = {}
-    while "USER_PROFILES_URL" not in printed:
-        if match := re.match(r"export (\w+)=(\S+)", process.stdout.readline()):
-            printed[match[1]] = match[2]
-    yield printed
-    process.kill()
-    process.communicate()
-
-
-@pytest.fixture
-def served(runnable: Path, emulator: dict[str, str]) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
-    """The image's entry point and command with --upstream, and what it logs until it listens."""
-    command = [*FINAL.argv("ENTRYPOINT"), *FINAL.argv("CMD"), "--upstream", emulator["USER_PROFILES_URL"]]
+def served(runnable: Path) -> Iterator[Proxy]:
+    """The image's entry point and command with --upstream."""
     # An engine looks the entry point up in the image's PATH.
-    command[0] = str(runnable / "bin" / command[0])
-    process = subprocess.Popen(
-        as_the_image_would(*command),
-        cwd="/",
-        env={
+    program, *arguments = [*FINAL.argv("ENTRYPOINT"), *FINAL.argv("CMD")]
+    with emulated() as printed:
+        command = [str(runnable / "bin" / program), *arguments, "--upstream", printed["USER_PROFILES_URL"]]
+        environ = {
             **image_environment(runnable),
-            "GCE_METADATA_HOST": emulator["GCE_METADATA_HOST"],
+            "GCE_METADATA_HOST": printed["GCE_METADATA_HOST"],
             "IDTOKEN_PROXY_ADMIN": "127.0.0.1:0",
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    lines: list[str] = []
-    assert process.stderr is not None
-    for line in iter(process.stderr.readline, ""):
-        lines.append(line)
-        if '"ready"' in line:
-            break
-    yield process, lines
-    process.kill()
-    process.communicate()
+        }
+        with serving(as_the_image_would(*command), environ) as proxy:
+            yield proxy
 
 
 @pytest.mark.index
 def test_serves_as_nobody_and_writes_nothing(
     built: Path,
-    served: tuple[subprocess.Popen[str], list[str]],
+    served: Proxy,
     record_testsuite_property: Callable[[str, object], None],
 ) -> None:
-    process, lines = served
-    output = "".join(lines)
-    address = next(
-        (line["address"] for line in map(json.loads, lines) if line["message"] == "listening"), None
-    )
-    assert address is not None, output
+    process = served.process
     before = snapshot(built)
     for _ in range(20):
-        with urllib.request.urlopen(f"{address}/42", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"{served.url}/42", timeout=PATIENCE) as answer:
             assert answer.status == 200
             assert json.load(answer)["service"] == "user-profiles"
 

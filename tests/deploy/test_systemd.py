@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +17,11 @@ import pytest
 
 from proxy.settings.load import load_settings
 from proxy.settings.model import ServiceAccountIdentity, UnixAddress
+from tests.deploy.processes import PATIENCE, emulated, outside, serving
 
 HERE = Path(__file__).parent
 DEPLOY = HERE.parents[1] / "deploy" / "systemd"
 UNIT = DEPLOY / "idtoken-proxy.service"
-PATIENCE = 20.0
 NOTIFY_RELOAD_SINCE = 253
 UNKNOWN_TYPE = "Failed to parse service type, ignoring: notify-reload"
 
@@ -211,16 +209,8 @@ def test_other_families_are_refused(unit: dict[str, list[str]]) -> None:
 @pytest.mark.usefixtures("filters_work")
 def test_serves_reloads_and_ends_under_them(unit: dict[str, list[str]], directory: Path) -> None:
     """All that a proxy does in its life, tokens by HTTP and name resolution included; a forbidden call would kill it."""
-    emulator = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert emulator.stdout is not None
-        printed: dict[str, str] = {}
-        while "USER_PROFILES_URL" not in printed:
-            if match := re.match(r"export (\w+)=(\S+)", emulator.stdout.readline()):
-                printed[match[1]] = match[2]
-        config = directory / "proxy.yaml"
+    config = directory / "proxy.yaml"
+    with emulated() as printed:
         config.write_text(f"""
 listen: [unix:{directory}/proxy.sock, localhost:0]
 admin: unix:{directory}/admin.sock
@@ -230,43 +220,21 @@ routes:
   - {{name: it, upstream: "{printed["USER_PROFILES_URL"].replace("127.0.0.1", "localhost")}"}}
 log: {{format: json}}
 """)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-        with (directory / "log").open("w") as log:
-            proxy = subprocess.Popen(
-                confined(unit, sys.executable, "-m", "proxy", "serve", "-c", str(config)),
-                stderr=log,
-                env=environ,
-            )
-        try:
-            assert answered(directory / "proxy.sock", proxy) == 200
-            assert answered(directory / "admin.sock", proxy, "/api/status") == 200
+        command = confined(unit, sys.executable, "-m", "proxy", "serve", "-c", str(config))
+        with serving(command, {**outside(), "PYTHONPATH": str(HERE.parents[1])}) as proxy:
+            assert answered(directory / "proxy.sock") == 200
+            assert answered(directory / "admin.sock", "/api/status") == 200
             config.write_text(config.read_text().replace("name: it", "name: other"))
-            proxy.send_signal(signal.SIGHUP)
-            assert answered(directory / "proxy.sock", proxy) == 200
-            proxy.send_signal(signal.SIGTERM)
-            assert proxy.wait(PATIENCE) == 0, (directory / "log").read_text()
-        finally:
-            proxy.kill()
-            proxy.wait()
-    finally:
-        emulator.kill()
-        emulator.communicate()
+            proxy.process.send_signal(signal.SIGHUP)
+            assert answered(directory / "proxy.sock") == 200
+            proxy.process.send_signal(signal.SIGTERM)
+            proxy.wait_for("stopped")
+            assert proxy.process.wait(PATIENCE) == 0
 
 
-def answered(path: Path, proxy: subprocess.Popen[bytes], target: str = "/") -> int:
-    """The status, as soon as there is one that is not for want of a token."""
-    deadline = time.monotonic() + PATIENCE
-    status = 0
-    while status in (0, 503):
-        assert time.monotonic() < deadline, "no answer"
-        assert proxy.poll() is None, f"ended with {proxy.returncode}: {(path.parent / 'log').read_text()}"
-        with socket.socket(socket.AF_UNIX) as app:
-            app.settimeout(PATIENCE)
-            try:
-                app.connect(str(path))
-            except (FileNotFoundError, ConnectionRefusedError):
-                time.sleep(0.05)
-                continue
-            app.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
-            status = int(app.makefile("rb").readline().split()[1])
-    return status
+def answered(path: Path, target: str = "/") -> int:
+    with socket.socket(socket.AF_UNIX) as app:
+        app.settimeout(PATIENCE)
+        app.connect(str(path))
+        app.sendall(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return int(app.makefile("rb").readline().split()[1])
