@@ -224,6 +224,12 @@ def test_holds_what_is_locked_and_itself_and_nothing_else(built: Path) -> None:
         canonicalize_name(found.name.split("-")[0]) for found in packages_of(built).glob("*.dist-info")
     }
     assert installed == {*locked("requirements.lock"), "idtoken-proxy"}
+    other_files = {
+        str(path.relative_to(ROOT / "proxy"))
+        for path in (ROOT / "proxy").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert all((packages_of(built) / "proxy" / name).is_file() for name in other_files)
     assert not (built / "bin" / "pip").exists()
     assert not (packages_of(built) / "tests").exists()
 
