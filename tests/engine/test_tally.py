@@ -1,0 +1,471 @@
+"""What is counted: each exchange once, whatever became of it; each limit and refusal by its name."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from proxy.engine.exchange import MAX_INTERIM, TOKEN_GRACE, Exchange
+from proxy.engine.http1 import MAX_FIELDS
+from proxy.engine.states import BROKEN, DONE
+from proxy.engine.tally import (
+    BOUNDS,
+    LIMITS,
+    NO_ROUTE,
+    REFUSALS,
+    Reload,
+    RouteCounts,
+    Tally,
+    cause_of,
+    kind_of,
+)
+from proxy.engine.upstream import MAX_RESPONSE_HEAD
+from proxy.errors import (
+    ConnectFailed,
+    Fault,
+    HeadTooLarge,
+    MalformedRequest,
+    ProxyError,
+    Refused,
+    TokenError,
+    UpstreamTimeout,
+)
+from proxy.identity.events import FetchEvent
+from proxy.settings.model import FileIdentity, GuardSettings, Limits, Timeouts
+from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import Proxied
+from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
+from tests.engine.wire import Ended, Wire, answering, eventually, get, ok, post
+
+NOW = 1000.0
+
+
+def tally_of(proxied: Proxied) -> Tally:
+    return proxied.server.front.tally
+
+
+def counts_of(proxied: Proxied) -> RouteCounts:
+    return tally_of(proxied).routes["receiver"]
+
+
+async def counted(proxied: Proxied, requests: int, counts: RouteCounts | None = None) -> None:
+    seen = counts or counts_of(proxied)
+    await eventually(lambda: sum(seen.classes) == requests, f"{requests} exchanges in {seen.classes}")
+
+
+# -- exchanges -------------------------------------------------------------------
+
+
+async def test_an_exchange_is_counted_once_with_its_octets(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok(b"x" * 1000), ok().replace(b"200 OK", b"404 No"))))
+    app = await proxied.connect()
+    first, second = get("/a", "Accept: */*"), post(b"y" * 500)
+    app.send(first + second)
+    answers = [await app.response(), await app.response()]
+    counts = counts_of(proxied)
+    await counted(proxied, 2)
+    assert (counts.classes[2], counts.classes[4]) == (1, 1)
+    assert counts.received == len(first) + len(second)
+    assert counts.sent == sum(len(answer.raw) + len(answer.body) for answer in answers) == len(app.received)
+    assert sum(counts.buckets) == 2
+    assert 0 < counts.seconds < 10
+    assert tally_of(proxied).connections == 1
+
+
+async def test_octets_of_a_body_in_chunks_are_those_of_the_wire(receive: Receive, start: Start) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nTrailer: a\r\n\r\n"
+    proxied = await start(await receive(answering(answer)))
+    app = await proxied.connect()
+    first = get("/", "Transfer-Encoding: chunked", method="POST") + b"3\r\nabc\r\n0\r\n\r\n"
+    app.send(first + get("/2"))
+    await app.response()
+    await app.response()
+    await counted(proxied, 2)
+    assert counts_of(proxied).received == len(first) + len(get("/2"))
+    assert counts_of(proxied).sent == len(app.received)
+
+
+async def test_what_is_under_way_is_seen_while_it_is(receive: Receive, start: Start) -> None:
+    go_on = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        await go_on.wait()
+        wire.send(b"world")
+
+    proxied = await start(await receive(script))
+    app = await proxied.connect()
+    app.send(get("/"))
+    await app.until(b"hello")
+    (exchange,) = proxied.server.front.under_way()
+    assert exchange.sent == len(app.received)
+    assert exchange.received == len(get("/"))
+    assert sum(counts_of(proxied).classes) == 0
+    go_on.set()
+    await app.until(b"world")
+    await counted(proxied, 1)
+    assert proxied.server.front.under_way() == []
+
+
+async def test_an_app_that_goes_away_is_no_error(receive: Receive, start: Start) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+
+    receiver = await receive(silent)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/"))
+    await eventually(lambda: bool(receiver.requests), "the request")
+    app.close()
+    await counted(proxied, 1)
+    assert counts_of(proxied).classes[0] == 1
+    assert counts_of(proxied).abandoned == 1
+    assert tally_of(proxied).troubles == {}
+
+
+async def test_what_no_route_took(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())), route={"path": "/a"})
+    for request in (get("/b"), b"nonsense\r\n\r\n"):
+        await proxied.ask(request)
+    tally = tally_of(proxied)
+    await counted(proxied, 2, tally.unrouted)
+    assert tally.unrouted.classes[4] == 2
+    assert {key[:2] for key in tally.troubles} == {(NO_ROUTE, "no_route"), (NO_ROUTE, "malformed_request")}
+    assert sum(counts_of(proxied).classes) == 0
+
+
+async def test_a_trouble_is_counted_and_its_last_word_kept(receive: Receive, start: Start) -> None:
+    proxied = await start(1)
+    for _ in range(3):
+        await proxied.ask(get("/"))
+    await counted(proxied, 3)
+    (trouble,) = tally_of(proxied).troubles.values()
+    assert (trouble.route, trouble.kind, trouble.cause) == (
+        "receiver",
+        "connect_failed",
+        "connection_refused",
+    )
+    assert (trouble.count, trouble.status, trouble.fault) == (3, 502, "receiver")
+    assert trouble.detail == "127.0.0.1:1 refuses connections"
+    assert trouble.at > NOW
+
+
+async def test_a_tunnel_is_open_and_its_octets_are_counted(receive: Receive, start: Start) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(SWITCHING)
+        await wire.until(b"ping")
+        wire.send(b"pong!")
+
+    proxied = await start(await receive(script))
+    counts = counts_of(proxied)
+    app = await proxied.connect()
+    app.send(HANDSHAKE)
+    await app.response()
+    await counted(proxied, 1)
+    assert (counts.classes[1], counts.tunnels) == (1, 1)
+    app.send(b"ping")
+    await app.until(b"pong!")
+    assert counts.received == len(HANDSHAKE) + 4
+    assert counts.sent == len(app.received)
+    app.close()
+    await eventually(lambda: counts.tunnels == 0, "the tunnel's end")
+
+
+async def test_connections_upstream_are_opened_and_used_again(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())))
+    for _ in range(3):
+        await proxied.ask(get("/"))
+    (upstream,) = tally_of(proxied).upstreams.values()
+    assert (upstream.opened, upstream.reused, upstream.connecting) == (1, 2, 0)
+    assert proxied.pool.counts is upstream
+
+
+async def test_second_tries_are_counted(receive: Receive, start: Start) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(ok())
+        await wire.request()
+        wire.close()
+
+    proxied = await start(await receive(script))
+    for _ in range(2):
+        assert (await proxied.ask(get("/"))).status == 200
+    assert (counts_of(proxied).retries, counts_of(proxied).replays) == (1, 0)
+
+
+async def test_a_replay_with_a_fresh_token_is_counted(receive: Receive, start: Start) -> None:
+    refusal = (
+        b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 0\r\n\r\n'
+    )
+    proxied = await start(await receive(answering(ok(), refusal, ok())))
+    for _ in range(2):  # only a token out of the cache is worth another try
+        assert (await proxied.ask(get("/"))).status == 200
+    assert counts_of(proxied).replays == 1
+
+
+async def test_a_slow_reader_holds_the_answer_back(receive: Receive, start: Start) -> None:
+    size = 16 * 1024 * 1024
+    proxied = await start(await receive(answering(ok(b"x" * size))))
+    app = await proxied.connect()
+    app.stall()
+    app.send(get("/"))
+    await eventually(lambda: tally_of(proxied).held["answer"] > 0, "an answer that is held back")
+    app.go_on()
+    assert len((await app.response()).body) == size
+
+
+async def test_a_slow_receiver_holds_the_request_back(receive: Receive, start: Start) -> None:
+    size = 16 * 1024 * 1024
+    go_on = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        wire.stall()
+        await go_on.wait()
+        wire.go_on()
+        await wire.request()
+        wire.send(ok())
+
+    proxied = await start(await receive(script))
+    app = await proxied.connect()
+    app.send(post(b"x" * size))
+    await eventually(lambda: tally_of(proxied).held["request"] > 0, "a request that is held back")
+    go_on.set()
+    assert (await app.response()).status == 200
+
+
+# -- limits ----------------------------------------------------------------------
+
+SHORT = Timeouts(connect=0.3, response=0.3, idle=0.3, header=0.3)
+Attack = Callable[[Proxied, Wire], Any]
+
+
+def says(*parts: bytes) -> Callable[[Wire], Any]:
+    async def script(wire: Wire) -> None:
+        for part in parts:
+            with contextlib.suppress(Ended):
+                await wire.request()
+            wire.send(part)
+
+    return script
+
+
+FIELDS = "".join(f"A{number}: b\r\n" for number in range(MAX_FIELDS + 1)).encode()
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "request_", "answer"),
+    [
+        ("header_bytes", get("/" + "x" * 65536), ok()),
+        ("header_fields", get("/").replace(b"\r\n\r\n", b"\r\n" + FIELDS + b"\r\n"), ok()),
+        ("header_timeout", b"GET / HTTP/1.1\r\n", ok()),
+        (
+            "chunk_overhead",
+            get("/", "Transfer-Encoding: chunked", method="POST") + b"1;" + b"a" * 1100,
+            ok(),
+        ),
+        ("response_timeout", get("/"), b""),
+        ("idle_timeout", get("/"), b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"),
+        ("tunnel_idle_timeout", HANDSHAKE, SWITCHING),
+        ("response_header_bytes", get("/"), b"HTTP/1.1 200 OK\r\nA: " + b"b" * MAX_RESPONSE_HEAD),
+        ("response_header_fields", get("/"), b"HTTP/1.1 200 OK\r\n" + FIELDS + b"\r\n"),
+        ("response_chunk_overhead", get("/"), CHUNKED + b"1;" + b"a" * 1100),
+        ("interim_answers", get("/"), b"HTTP/1.1 103 Early Hints\r\n\r\n" * (MAX_INTERIM + 1)),
+    ],
+)
+async def test_a_limit_is_counted_when_it_is_hit(
+    receive: Receive, start: Start, limit: str, request_: bytes, answer: bytes
+) -> None:
+    proxied = await start(await receive(says(answer)), timeouts=SHORT)
+    app = await proxied.connect()
+    app.send(request_)
+    limits = tally_of(proxied).limits
+    await eventually(lambda: any(limits.values()), f"{limit} to be hit")
+    assert {name: hits for name, hits in limits.items() if hits} == {limit: 1}
+    app.close()
+
+
+async def test_the_limit_of_connections(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())), limits=Limits(connections=1))
+    first = await proxied.connect()
+    first.send(get("/"))
+    await first.response()
+    for _ in range(2):
+        await (await proxied.connect()).response()
+    assert tally_of(proxied).limits["connections"] == 2
+    (trouble,) = tally_of(proxied).troubles.values()
+    assert (trouble.kind, trouble.count) == ("overloaded", 2)
+    first.close()
+
+
+async def test_a_token_that_does_not_come(receive: Receive, start: Start, tmp_path: Any) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    proxied = await start(
+        await receive(answering(ok())),
+        timeouts=Timeouts(connect=0.3 - TOKEN_GRACE),
+        route={"identity": FileIdentity(str(fifo))},
+    )
+    assert (await proxied.ask(get("/"))).status == 503
+    assert tally_of(proxied).limits["token_wait"] == 1
+    fifo.write_text("no token")
+
+
+async def test_a_receiver_that_accepts_nobody(start: Start, receive: Receive) -> None:
+    proxied = await start(await receive(answering(ok())), timeouts=SHORT)
+
+    async def never() -> Any:
+        assert tally_of(proxied).upstreams[proxied.pool.upstream.origin].connecting == 1
+        await asyncio.sleep(60)
+
+    proxied.pool._connected_socket = never  # type: ignore[method-assign]
+    assert (await proxied.ask(get("/"))).status == 504
+    assert tally_of(proxied).limits["connect_timeout"] == 1
+    assert tally_of(proxied).upstreams[proxied.pool.upstream.origin].connecting == 0
+
+
+async def test_an_idle_connection_that_ends_hits_no_limit(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(keepalive=0.2, header=0.1))
+    app = await proxied.connect()
+    await app.gone()
+    assert not any(tally_of(proxied).limits.values())
+
+
+def test_a_limit_of_later_days_is_counted_too() -> None:
+    tally = Tally()
+    tally.hit("of later days")
+    assert tally.limits == {**dict.fromkeys(LIMITS, 0), "of later days": 1}
+
+
+# -- the guard -------------------------------------------------------------------
+
+
+async def test_refusals_have_reasons(receive: Receive, start: Start, tmp_path: Any) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef")
+    proxied = await start(await receive(answering(ok())), guard=GuardSettings(caller_token_file=str(secret)))
+    right = "X-Idtoken-Proxy-Caller: 0123456789abcdef"
+    await proxied.ask(get("/"))
+    await proxied.ask(get("/", right, "Origin: http://evil.example"))
+    await proxied.ask(get("/", right, "Sec-Fetch-Site: cross-site"))
+    await proxied.ask(get("/", right).replace(b"localhost", b"evil.example"))
+    await counted(proxied, 4, tally_of(proxied).unrouted)
+    assert tally_of(proxied).refusals == {
+        "caller_token": 1,
+        "origin": 1,
+        "fetch_site": 1,
+        "host": 1,
+        "uid": 0,
+    }
+
+
+def test_a_refusal_without_a_reason_is_another() -> None:
+    tally = Tally()
+    tally.trouble(NO_ROUTE, Refused("no"))
+    tally.trouble(NO_ROUTE, Refused("no", reason="uid"))
+    assert tally.refusals == {**dict.fromkeys(REFUSALS, 0), "uid": 1, "other": 1}
+
+
+# -- by itself -------------------------------------------------------------------
+
+
+def exchange(**facts: Any) -> Exchange:
+    usual = {
+        "lane": None,
+        "started": 0.0,
+        "status": 200,
+        "received": 1,
+        "sent": 2,
+        "state": DONE,
+        "error": None,
+    }
+    return cast("Exchange", SimpleNamespace(**{**usual, **facts}))
+
+
+@pytest.mark.parametrize(
+    ("status", "place"), [(0, 0), (101, 1), (204, 2), (302, 3), (499, 4), (503, 5), (999, 9)]
+)
+def test_classes(status: int, place: int) -> None:
+    tally = Tally()
+    tally.ended(exchange(status=status))
+    assert tally.unrouted.classes.index(1) == place
+
+
+@pytest.mark.parametrize("place", range(len(BOUNDS)))
+def test_a_bound_belongs_to_its_bucket(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
+    """As Prometheus has it: `le` is less or equal."""
+    tally = Tally()
+    for late in (0.0, 1e-9):
+        monkeypatch.setattr("proxy.engine.tally.monotonic", lambda late=late: BOUNDS[place] + late)
+        tally.ended(exchange())
+    assert tally.unrouted.buckets[place : place + 2] == [1, 1]
+
+
+def test_broken_without_an_error_is_abandoned() -> None:
+    tally = Tally()
+    tally.ended(exchange(state=BROKEN))
+    tally.ended(exchange(state=BROKEN, error=MalformedRequest("x")))
+    assert tally.unrouted.abandoned == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "cause"),
+    [
+        (ConnectFailed("x", proxy_status="dns_error"), "connect_failed", "dns_error"),
+        (UpstreamTimeout("x"), "upstream_timeout", "http_response_timeout"),
+        (TokenError("x", cause="file_missing", fault=Fault.OPERATOR), "token_error", "file_missing"),
+        (HeadTooLarge("x"), "head_too_large", "http_request_error"),
+        (ProxyError("x"), "internal", "proxy_internal_error"),
+    ],
+)
+def test_kinds_and_causes(error: ProxyError, kind: str, cause: str) -> None:
+    for _ in range(2):
+        assert (kind_of(error), cause_of(error)) == (kind, cause)
+
+
+def test_fetches() -> None:
+    tally = Tally()
+    usual: dict[str, Any] = {"source": "metadata", "described": "metadata server", "audience": "a"}
+    failure = TokenError("x", cause="timeout", fault=Fault.GOOGLE)
+    for more in ({"changed": True}, {}, {"error": failure}, {"error": failure}):
+        tally.fetched(FetchEvent(**usual, seconds=0.5, **cast("dict[str, Any]", more)))
+    seen = tally.fetches["metadata"]
+    assert (seen.fresh, seen.unchanged, seen.failed, seen.seconds) == (1, 1, 2, 2.0)
+    assert tally.fetch_failures == {("metadata", "a", "timeout"): 2}
+
+
+def test_reloads() -> None:
+    now = NOW
+    tally = Tally(lambda: now)
+    assert (tally.last_reload, tally.reloaded_at) == (None, NOW)
+    now += 1
+    tally.reloaded(None)
+    assert tally.last_reload == Reload(NOW + 1)
+    now += 1
+    tally.reloaded(ProxyError("why"))
+    assert tally.last_reload == Reload(NOW + 2, "why")
+    assert tally.reloaded_at == NOW + 1
+    assert tally.reloads == {"taken": 1, "refused": 1}
+
+
+def test_a_reload_forgets_what_is_gone_and_keeps_the_rest() -> None:
+    tally = Tally()
+    kept, _ = tally.route("kept"), tally.route("gone")
+    upstream, _ = tally.upstream("http://kept"), tally.upstream("http://gone")
+    for route in ("kept", "gone", NO_ROUTE):
+        tally.trouble(route, ProxyError("x"))
+    tally.fetch_failures = {("file", "kept", "x"): 1, ("file", "gone", "x"): 1}
+    tally.retain({"kept"}, {"http://kept"}, {"kept", None})
+    assert tally.routes == {"kept": kept}
+    assert tally.route("kept") is kept
+    assert tally.upstreams == {"http://kept": upstream}
+    assert {key[0] for key in tally.troubles} == {"kept", NO_ROUTE}
+    assert tally.fetch_failures == {("file", "kept", "x"): 1}
