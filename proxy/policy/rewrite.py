@@ -168,7 +168,7 @@ def _spelled(host: str) -> str:
 
 
 def _is_proxys(scheme: bytes, authority: bytes, caller: Caller) -> bool:
-    if not authority or b"http://" + authority != caller.origin:
+    if b"http://" + authority != caller.origin:
         return False
     # https without a port is port 443: somebody else.
     return scheme != b"https" or authority.rpartition(b":")[2].isdigit()
