@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -9,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -221,15 +222,39 @@ routes:
 log: {{format: json}}
 """)
         command = confined(unit, sys.executable, "-m", "proxy", "serve", "-c", str(config))
-        with serving(command, {**outside(), "PYTHONPATH": str(HERE.parents[1])}) as proxy:
+        environ = {
+            **outside(),
+            "PYTHONPATH": str(HERE.parents[1]),
+            "NOTIFY_SOCKET": str(directory / "notify.sock"),
+        }
+        with manager(directory / "notify.sock") as told, serving(command, environ) as proxy:
+            told("READY=1")
             assert answered(directory / "proxy.sock") == 200
             assert answered(directory / "admin.sock", "/api/status") == 200
             config.write_text(config.read_text().replace("name: it", "name: other"))
             proxy.process.send_signal(signal.SIGHUP)
+            assert any(line.startswith("MONOTONIC_USEC=") for line in told("RELOADING=1"))
+            told("READY=1")
             assert answered(directory / "proxy.sock") == 200
             proxy.process.send_signal(signal.SIGTERM)
+            told("STOPPING=1")
             proxy.wait_for("stopped")
             assert proxy.process.wait(PATIENCE) == 0
+
+
+@contextlib.contextmanager
+def manager(path: Path) -> Iterator[Callable[[str], list[str]]]:
+    """The other end of sd_notify(3): the lines of the next message that has this one; a changed file may reload as well."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(path))
+        listening.settimeout(PATIENCE)
+
+        def wait_for(line: str) -> list[str]:
+            while line not in (lines := listening.recv(4096).decode().splitlines()):
+                pass
+            return lines
+
+        yield wait_for
 
 
 def answered(path: Path, target: str = "/") -> int:
