@@ -426,6 +426,46 @@ def test_mode_and_destination_alone_tell_nothing() -> None:
     usual().admit(request(mode="cors", dest="empty", method="POST"))
 
 
+PREFLIGHT = b"Access-Control-Request-Method: PUT\r\n"
+
+
+@pytest.mark.parametrize(
+    ("origin", "method", "listed", "preflight"),
+    [
+        (None, "OPTIONS", False, False),
+        ("http://localhost:8080", "OPTIONS", False, False),  # the proxy's own: for the receiver to answer
+        (LISTED, "OPTIONS", True, True),
+        (LISTED.upper(), "OPTIONS", True, True),
+        (LISTED, "PUT", True, False),
+        # Listed and the proxy's own, as the app addresses it: its own.
+        ("http://profiles.localhost", "OPTIONS", True, True),
+    ],
+)
+def test_a_listed_pages_requests_are_marked(
+    *, origin: str | None, method: str, listed: bool, preflight: bool
+) -> None:
+    guard = Guard((), [LISTED, "http://profiles.localhost"])
+    asked = request(origin=origin, method=method, site="cross-site" if listed else None)
+    asked.passing = [PREFLIGHT]
+    guard.admit(asked)
+    assert (asked.listed, asked.preflight) == (listed, preflight)
+    own = request("profiles.localhost", origin="http://profiles.localhost", method="OPTIONS")
+    own.passing = [PREFLIGHT]
+    guard.admit(own)
+    assert (own.listed, own.preflight) == (False, False)
+
+
+def test_an_unlisted_pages_preflight_is_refused_as_its_request_would_be() -> None:
+    for origin in ("https://evil.com", "null", "http://localhost:3000"):
+        asked = request(origin=origin, method="OPTIONS")
+        asked.passing = [PREFLIGHT]
+        with pytest.raises(Refused) as caught:
+            usual().admit(asked)
+        assert caught.value.reason == "origin"
+        assert not asked.listed
+        assert not asked.preflight
+
+
 def test_a_foreign_host_is_refused_before_its_page_is_looked_at() -> None:
     with pytest.raises(Refused, match="not a name"):
         usual().admit(request("evil.com", origin="http://evil.com", site="same-origin"))
@@ -493,6 +533,23 @@ def test_without_it_nobody_is_let_in(lines: tuple[bytes, ...]) -> None:
         Guard(secret=("X-Caller", SECRET)).admit(with_lines(*lines))
     assert caught.value.detail == "the header X-Caller is missing or wrong"
     assert SECRET.decode() not in str(caught.value)
+
+
+def test_it_is_asked_of_a_listed_page_but_not_of_its_preflight_which_cannot_carry_it() -> None:
+    guard = Guard(allowed_origins=[LISTED], secret=("X-Caller", SECRET))
+    for method, let_in in ((b"OPTIONS", True), (b"PUT", False)):
+        asked = with_lines(PREFLIGHT)
+        asked.method, asked.origin = method, LISTED.encode()
+        if let_in:
+            guard.admit(asked)
+            assert asked.preflight
+        else:
+            with pytest.raises(Refused, match="X-Caller"):
+                guard.admit(asked)
+    asked = with_lines(PREFLIGHT)  # by whoever names no page
+    asked.method = b"OPTIONS"
+    with pytest.raises(Refused, match="X-Caller"):
+        guard.admit(asked)
 
 
 def test_the_secret_is_not_asked_of_one_whose_host_is_refused() -> None:

@@ -10,8 +10,17 @@ from proxy.engine.http1 import parse_request, parse_response
 from proxy.errors import RequestError
 from proxy.policy.fields import TOKEN_HEADERS, folded
 from proxy.policy.guard import Guard
-from proxy.policy.headers import NO_TOKEN, Peer, TokenLines, TokenPlace, inbound_head, outbound_head
-from proxy.settings.model import NoIdentity, Route, SignedJwtIdentity, TokenHeader, Upstream
+from proxy.policy.headers import (
+    NO_TOKEN,
+    Peer,
+    TokenLines,
+    TokenPlace,
+    inbound_head,
+    outbound_head,
+    turn_back,
+)
+from proxy.policy.rewrite import Rewriter
+from proxy.settings.model import NoIdentity, Rewrite, Route, SignedJwtIdentity, TokenHeader, Upstream
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhIn0.c2ln"
 BEARER = f"Bearer {TOKEN}"
@@ -541,3 +550,139 @@ def test_a_jwt_that_iap_takes_goes_where_iap_reads_beside_the_apps_authorization
         SignedJwtIdentity("caller@project.iam.gserviceaccount.com"),
     )
     assert TokenPlace.of(made).beside == ("Proxy-Authorization",)
+
+
+# -- pages --------------------------------------------------------------------
+
+PAGES = Rewriter(route(), Rewrite())
+LISTED = "https://app.example.com"
+OWN = "http://localhost:8080"
+
+
+def of_a_page(
+    *fields: str, host: str = "localhost:8080", rewriter: Rewriter | None = PAGES
+) -> list[tuple[str, str]]:
+    block = "\r\n".join(("POST / HTTP/1.1", f"Host: {host}", *fields)).encode("latin-1")
+    request = parse_request(block)
+    caller = Guard((), [LISTED]).admit(request)
+    head = outbound_head(request, b"/", b"Host: receiver\r\n", caller, PEER, NO_TOKEN, rewriter)
+    return lines_of(head)
+
+
+def test_the_proxys_own_origin_becomes_the_receivers_and_nothing_contradicts_it() -> None:
+    got = of_a_page(f"Origin: {OWN}", "Sec-Fetch-Site: same-origin")
+    assert values(got, "origin") == [RUN.origin]
+    assert values(got, "x-forwarded-host") == []  # Next.js and Rails compare the two
+    assert values(got, "sec-fetch-site") == ["same-origin"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "rewriter"),
+    [(LISTED, PAGES), (OWN, None), (OWN, Rewriter(route(), Rewrite(origin=False)))],
+)
+def test_any_other_origin_passes_as_it_came(origin: str, rewriter: Rewriter | None) -> None:
+    got = of_a_page(f"Origin: {origin}", rewriter=rewriter)
+    assert values(got, "origin") == [origin]
+    assert values(got, "x-forwarded-host") == ["localhost:8080"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ((f"Referer: {OWN}/a?b",), [f"{RUN.origin}/a?b"]),
+        ((f"referer: {OWN}/a", "Referer: https://evil.com/"), [f"{RUN.origin}/a", "https://evil.com/"]),
+        ((f"Referer: {OWN}/a", f"Referer: {OWN}/a"), [f"{RUN.origin}/a"] * 2),
+        (("Referer: https://evil.com/",), ["https://evil.com/"]),
+        ((f"Referer: {OWN}/a", "Connection: referer"), []),
+    ],
+)
+def test_a_page_of_the_proxys_becomes_one_of_the_receivers(
+    fields: tuple[str, ...], expected: list[str]
+) -> None:
+    assert values(of_a_page(*fields), "referer") == expected
+    as_they_came = values(of_a_page(*fields, rewriter=None), "referer")
+    assert as_they_came == ([] if not expected else [f.partition(": ")[2] for f in fields])
+
+
+def turned(
+    *fields: str, origin: str | None = None, cross_origin: bool = False, status: str = "200 OK"
+) -> list[tuple[str, str]]:
+    block = "\r\n".join(
+        ("GET / HTTP/1.1", "Host: localhost:8080", *([f"Origin: {origin}"] if origin else []))
+    )
+    request = parse_request(block.encode())
+    caller = Guard((), [LISTED]).admit(request)
+    response = parse_response("\r\n".join((f"HTTP/1.1 {status}", *fields)).encode("latin-1"))
+    turn_back(response, request, caller, PAGES, cross_origin=cross_origin)
+    return lines_of(inbound_head(response, b"", b""))
+
+
+def test_addresses_are_turned_back_and_everything_else_is_left() -> None:
+    assert turned(
+        "Server: x",
+        f"Location: {RUN.origin}/x",
+        "Set-Cookie: a=1; Path=/",
+        f"Set-Cookie: a=2; Domain={RUN.host}",
+        f"Content-Location: {RUN.origin}/y",
+        f"Refresh: 0; url={RUN.origin}/z",
+        "Set-Cookie: a=1; Path=/",
+        "Access-Control-Allow-Origin: *",
+    ) == [
+        ("Server", "x"),
+        ("Refresh", f"0; url={RUN.origin}/z"),
+        ("Location", f"{OWN}/x"),
+        ("Set-Cookie", "a=1; Path=/"),
+        ("Set-Cookie", "a=2"),
+        ("Content-Location", f"{OWN}/y"),
+        ("Set-Cookie", "a=1; Path=/"),
+        ("Access-Control-Allow-Origin", "*"),
+    ]
+
+
+def test_what_connection_names_is_not_turned_back_either() -> None:
+    got = turned(
+        "Connection: location, set-cookie", f"Location: {RUN.origin}/x", "Set-Cookie: a=b", "ETag: x"
+    )
+    assert got == [("ETag", "x")]
+
+
+OF_THE_RECEIVERS = [
+    "Access-Control-Allow-Origin: *",
+    "Access-Control-Allow-Origin: https://evil.com",
+    "access-control-allow-credentials: true",
+    "Access-Control-Allow-Headers: *",
+    "Access-Control-Allow-Methods: *",
+    "Access-Control-Allow-Private-Network: true",
+    "Access-Control-Expose-Headers: *",
+    "Access-Control-Max-Age: 1",
+]
+
+
+def test_to_a_listed_page_the_proxy_alone_says_who_may_read() -> None:
+    got = turned("ETag: x", *OF_THE_RECEIVERS, "Vary: Accept", origin=LISTED, cross_origin=True)
+    assert got == [
+        ("ETag", "x"),
+        ("Vary", "Accept"),
+        ("Access-Control-Allow-Origin", LISTED),
+        ("Access-Control-Allow-Credentials", "true"),
+        ("Vary", "Origin"),
+        ("Access-Control-Expose-Headers", "ETag, Vary"),
+    ]
+
+
+def test_to_any_other_the_receivers_word_passes() -> None:
+    for origin in (None, OWN):
+        for cross_origin in (False, True):
+            got = turned(*OF_THE_RECEIVERS, origin=origin, cross_origin=cross_origin)
+            own = [("Vary", "Origin")] if cross_origin else []
+            assert (
+                got
+                == [(name, value) for name, _, value in (f.partition(": ") for f in OF_THE_RECEIVERS)] + own
+            )
+
+
+def test_an_interim_answer_tells_of_no_origin() -> None:
+    for status in ("103 Early Hints", "101 Switching Protocols"):
+        got = turned(*OF_THE_RECEIVERS, "Set-Cookie: a=b", origin=LISTED, cross_origin=True, status=status)
+        assert got == [("Set-Cookie", "a=b")]
+        assert turned("Link: x", cross_origin=True, status=status) == [("Link", "x")]
