@@ -28,7 +28,7 @@ HOSTILE = {
     "targets and hosts": ABSOLUTES,
     "ways out": WAYS_OUT,
 }
-SHARE = 8
+SHARE = 20
 SHORT = 120  # octets of a case that is cut at every place
 
 
