@@ -5,7 +5,7 @@ import json
 import pytest
 
 from proxy import errors
-from proxy.engine.answers import _quoted, problem
+from proxy.engine.answers import _quoted, preflight, problem
 from proxy.engine.http1 import parse_response
 from proxy.errors import Fault, ProxyError
 from proxy.policy.request import Response
@@ -132,6 +132,27 @@ def test_the_connection_is_said_to_close_where_it_does(*, closes: bool) -> None:
     response, fields, _ = answer(errors.NoRoute("d"), closes=closes)
     assert response.keep_alive is not closes
     assert fields.get("connection") == ("close" if closes else None)
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_a_preflight_is_answered_with_a_head_alone(*, closes: bool) -> None:
+    head = preflight(b"Vary: Origin\r\n", closes=closes)
+    lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    assert lines.pop(1).startswith(b"Date: ")
+    assert lines == [
+        b"HTTP/1.1 204 No Content",
+        b"Proxy-Status: idtoken-proxy",
+        b"Vary: Origin",
+        *([b"Connection: close"] if closes else []),
+    ]
+    assert parse_response(head[:-4]).content_length is None
+
+
+def test_lines_for_another_origins_page_are_part_of_the_head() -> None:
+    made = problem(errors.NoRoute("x"), None, head_only=False, closes=False, readable_by=b"Vary: Origin\r\n")
+    head, _, body = made.partition(b"\r\n\r\n")
+    assert head.endswith(b"\r\nVary: Origin")
+    assert json.loads(body)["status"] == 404
 
 
 def test_nothing_that_an_app_said_can_break_out_of_the_head() -> None:

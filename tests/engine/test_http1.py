@@ -999,3 +999,25 @@ def test_a_control_character_anywhere_is_refused(line: bytes, at: int, data: st.
         block += b"\r\n" + spoilt
     with pytest.raises(MalformedRequest):
         parse_request(block)
+
+
+# -- what speaks of addresses ---------------------------------------------------
+
+
+def test_what_may_be_rewritten_passes_and_is_marked() -> None:
+    lines = [b"Set-Cookie: a=1", b"Location: /x", b"set-cookie: a=2", b"Access-Control-Max-Age: 1"]
+    response = parse_response(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"Keep-Alive: x", b"ETag: y"]))
+    assert [field.wire for field in response.addressed] == [line + b"\r\n" for line in lines]
+    assert response.passing == [b"ETag: y\r\n", *(line + b"\r\n" for line in lines)]
+    assert parse_response(b"HTTP/1.1 200 OK\r\nETag: y").addressed == ()
+    request = parse_request(b"GET / HTTP/1.1\r\nHost: a\r\nREFERER:x\r\nAccept: y")
+    assert [field.value for field in request.referers] == [b"x"]
+    assert request.passing == [b"Accept: y\r\n", b"REFERER: x\r\n"]
+
+
+def test_nothing_of_what_connection_names_is_marked() -> None:
+    response = parse_response(
+        b"HTTP/1.1 200 OK\r\nLocation: /x\r\nSet-Cookie: a=1\r\nConnection: location, close"
+    )
+    assert [field.name for field in response.addressed] == [b"set-cookie"]
+    assert response.passing == [b"Set-Cookie: a=1\r\n"]
