@@ -70,6 +70,10 @@ async def _reload(server: Reloads, source: ConfigFile) -> None:
     except ProxyError as error:
         server.reloaded(error)
         log.warning("reload refused: the settings stay as they are", reason=error.detail)
+    except Exception as error:
+        # A bug of ours. It must cost neither the proxy nor the next reload.
+        server.reloaded(ProxyError("the reload failed"))
+        log.exception("reload failed", error=type(error).__name__)
     else:
         server.reloaded(None)
         logs.configure(settings.log)

@@ -86,26 +86,49 @@ class Server:
         end under the ones they began with.
         """
         generation = self._compose(settings)
-        await asyncio.to_thread(object_to, generation)
-        await self._listen_anew(settings)
+        admin, prepared = self._admin, None
+        try:
+            await asyncio.to_thread(object_to, generation)
+            prepared = await self._listeners.prepare(settings.listen)
+            if admin is None or admin.address != settings.admin:
+                admin = await self._open_admin(settings.admin)
+        except BaseException:
+            if prepared is not None:
+                await prepared.discard()
+            self._cache.retain(self._generation.slots.values())
+            raise
+        # From here on nothing is refused any more. The guard changes before a listener does: a new one lets nobody in
+        # whom the new settings would not, and a socket is open to others only while it is checked who they are.
         shared = settings.guard.allowed_uids is not None
-        if not shared:  # before the check of who calls goes; where it comes, after it
+        if not shared:
             await self._listeners.share(shared=False)
+        bound = self._listeners.bound
+        self._take_over(generation)
+        await self._listeners.adopt(prepared)
+        if shared:
+            await self._listeners.share(shared=True)
+        before, self._admin = self._admin, admin
+        if before is not None and before is not admin:
+            await before.stop()
+        self._tell_of_new(bound)
+        self._warm_up()
+        self._look()
+
+    def _take_over(self, generation: Generation) -> None:
+        settings = generation.settings
         before, self._generation = self._generation, generation
         self._sweeper.interval = _sweep_interval(settings)
         self._front.access_log = explain_once(access_log(settings.log.access))
         self._front.adopt(generation.gateway)
+        for name, slot in generation.slots.items():
+            slot.use(generation.sources[name])
         self._cache.retain(generation.slots.values())
         self._tally.retain(
             {route.name for route in settings.routes},
             {route.upstream.origin for route in settings.routes},
             {route.audience for route in settings.routes},
         )
-        if shared:
-            await self._listeners.share(shared=True)
         before.retire()
-        self._warm_up()
-        self._look()
 
     def reloading(self) -> None:
         """An attempt to reload begins."""
@@ -233,22 +256,6 @@ class Server:
         elif state is DRAINING:
             notify(self._environ, "STOPPING=1", "STATUS=draining")
 
-    async def _listen_anew(self, settings: Settings) -> None:
-        before = self._listeners.bound
-        admin, admin_before = self._admin, self._admin
-        if admin is None or admin.address != settings.admin:
-            admin = await self._open_admin(settings.admin)
-        try:
-            await self._listeners.listen(settings.listen)
-        except ListenFailed:
-            if admin is not None and admin is not admin_before:
-                await admin.stop()
-            raise
-        if admin_before is not None and admin_before is not admin:
-            await admin_before.stop()
-        self._admin = admin
-        self._tell_of_new(before)
-
     def _tell_of_new(self, before: tuple[Address, ...]) -> None:
         for address in self._listeners.bound:
             if address not in before:
@@ -349,7 +356,7 @@ async def _serve(settings: Settings, source: ConfigFile | None, attendant: Atten
     if reloads is not None:
         reloads.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await reloads
+            await reloads  # which ends in no other way: _reload takes whatever goes wrong
     await server.stop()
     log.info("stopped")
     return 0

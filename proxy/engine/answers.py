@@ -22,7 +22,13 @@ def preflight(lines: bytes, *, closes: bool) -> bytes:
 
 
 def problem(
-    error: ProxyError, route: Route | None, *, head_only: bool, closes: bool, readable_by: bytes = b""
+    error: ProxyError,
+    route: Route | None,
+    *,
+    head_only: bool,
+    closes: bool,
+    readable_by: bytes = b"",
+    http10: bool = False,
 ) -> bytes:
     """A whole response. `head_only`: the request was a HEAD. `closes`: the connection ends with it. `readable_by`: the
     lines that let another origin's page read it (cors.py).
@@ -59,8 +65,8 @@ def problem(
         lines.append(f"Retry-After: {_DRAINING_RETRY_SECONDS}")
     if isinstance(error, MethodNotAllowed):
         lines.append(f"Allow: {', '.join(error.allow)}")
-    if closes:
-        lines.append("Connection: close")
+    if closes or http10:  # HTTP/1.0 closes where it is not told otherwise
+        lines.append("Connection: close" if closes else "Connection: keep-alive")
     head = "\r\n".join(lines).encode("latin-1") + b"\r\n" + readable_by + b"\r\n"
     return head if head_only else head + body
 

@@ -17,11 +17,20 @@ from proxy.engine import answers
 from proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from proxy.engine.exchange import Exchange
 from proxy.engine.listeners import peer_uid
+from proxy.engine.outgoing import unsent
 from proxy.engine.states import DONE
 from proxy.engine.sweeper import NEVER
 from proxy.engine.tally import NO_ROUTE
 from proxy.engine.tunnel import Tunnel
-from proxy.errors import HeadTooLarge, MalformedRequest, Overloaded, ProxyError, Refused, RequestError
+from proxy.errors import (
+    Draining,
+    HeadTooLarge,
+    MalformedRequest,
+    Overloaded,
+    ProxyError,
+    Refused,
+    RequestError,
+)
 from proxy.policy.headers import Peer
 
 if TYPE_CHECKING:
@@ -31,6 +40,10 @@ if TYPE_CHECKING:
 WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
+# Connections that are being told why they are not taken; and how many requests that the proxy answers by itself one
+# connection gets answered before the others have their turn.
+MAX_TURNED_AWAY: Final = 64
+REQUESTS_A_TURN: Final = 64
 _HEAD_END: Final = b"\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
@@ -52,6 +65,9 @@ class Downstream(asyncio.Protocol):
         self._reader: BodyReader | None = None
         self._advancing = False
         self._closing = False
+        self._dismissed = False
+        self._unsent: int | None = None
+        self.until_close = False
         self._reading = True
         self.request_complete = True
         self.keep = True
@@ -82,12 +98,7 @@ class Downstream(asyncio.Protocol):
         front.tally.connections += 1
         unwelcome = self._unwelcome(front)
         if unwelcome is not None:
-            front.tally.trouble(NO_ROUTE, unwelcome)
-            front.log.warning("connection refused", reason=unwelcome.detail)
-            transport.write(answers.problem(unwelcome, None, head_only=False, closes=True))
-            self._sweeper.watch(self)
-            self.request_complete = False  # whatever it was about to send is not waited for, and discarded
-            self._linger()
+            self._turn_away(unwelcome)
             return
         peername = transport.get_extra_info("peername")
         self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None)
@@ -96,7 +107,23 @@ class Downstream(asyncio.Protocol):
         self._sweeper.watch(self)
         self.deadline = self.now + front.keepalive
 
+    def _turn_away(self, unwelcome: ProxyError) -> None:
+        front = self._front
+        front.tally.trouble(NO_ROUTE, unwelcome)
+        front.log.warning("connection refused", reason=unwelcome.detail)
+        self._closing = True
+        if len(front.turned_away) >= MAX_TURNED_AWAY:
+            self.transport.abort()  # a flood is not told why: each answer costs a descriptor for a while
+            return
+        front.turned_away.add(self)
+        self.transport.write(answers.problem(unwelcome, None, head_only=False, closes=True))
+        self._sweeper.watch(self)
+        self.request_complete = False  # whatever it was about to send is not waited for, and discarded
+        self._linger()
+
     def _unwelcome(self, front: Front) -> ProxyError | None:
+        if front.draining:
+            return Draining("the proxy is shutting down")
         if front.busy >= front.max_connections:
             return Overloaded(
                 f"{front.max_connections} connections are open",
@@ -139,6 +166,7 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.full = True
+        self._unsent = None
         self._front.tally.held["answer"] += 1
         if self._exchange is not None:
             self._exchange.hold_answer(held=True)
@@ -147,6 +175,8 @@ class Downstream(asyncio.Protocol):
         self.full = False
         if self._exchange is not None:
             self._exchange.hold_answer(held=False)
+        else:
+            self._go_on()
 
     # -- requests --------------------------------------------------------------
 
@@ -155,12 +185,27 @@ class Downstream(asyncio.Protocol):
         if self._advancing:  # an exchange that ended at once; the loop below goes on
             return
         self._advancing = True
+        taken = 0
         try:
             while self._exchange is None and self._buffer and not self._closing:
+                if self.full or taken == REQUESTS_A_TURN:
+                    # Answers of the proxy's own await nobody: without this, an app that only sends would have them
+                    # pile up, and have the loop for itself.
+                    self._pause()
+                    if not self.full:
+                        asyncio.get_running_loop().call_soon(self._go_on)
+                    return
+                taken += 1
                 if not self._take_request():
                     return
         finally:
             self._advancing = False
+
+    def _go_on(self) -> None:
+        if self._closing or self._exchange is not None:
+            return
+        self._advance()
+        self._resume_between()
 
     def _take_request(self) -> bool:
         data = self._buffer
@@ -249,13 +294,22 @@ class Downstream(asyncio.Protocol):
         self._reader = None
         self.held = False
         self._log(exchange)
-        if not self.keep or self._closing or self._front.draining:
+        if not self.keep or self._closing or self._dismissed or self._front.draining:
             self._linger()
             return
         self.deadline = self.now + self._front.keepalive
         if self._buffer:
             self._advance()
-        if not self._buffer or self._searched:  # the latter: a head has begun, and has to go on
+        if (
+            not self._buffer or self._searched
+        ) and not self.full:  # searched: a head has begun, and has to go on
+            self._resume()
+
+    def _resume_between(self) -> None:
+        """Reads on, unless there are requests whose turn is to come, or answers that nobody reads."""
+        if not self.full and (
+            not self._buffer or self._searched
+        ):  # the latter: a head has begun, and has to go on
             self._resume()
 
     def on_exchange_broken(self, exchange: Exchange) -> None:
@@ -263,8 +317,13 @@ class Downstream(asyncio.Protocol):
         self._exchange = None
         self._closing = True
         self._log(exchange)
-        if exchange.request is not None and exchange.request.http10:
-            # The end of the connection may be the end of the body there: only a reset is none.
+        self.cut()
+
+    def cut(self) -> None:
+        """Ends the connection with what is unsent. Where its end would be the end of an answer's body, in HTTP/1.0, only a
+        reset is none; a unix socket knows no reset.
+        """
+        if self.until_close:
             kernel = self.transport.get_extra_info("socket")
             kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
@@ -307,13 +366,20 @@ class Downstream(asyncio.Protocol):
         elif not self._buffer:
             self._resume()
 
+    def dismiss(self) -> None:
+        """The exchange that is under way is its last."""
+        self._dismissed = True
+        self.drain()
+
     def drain(self) -> None:
         if self._exchange is None and not self._closing:
             self._closing = True
             self.transport.close()
 
     def expire(self) -> None:
-        if self._exchange is not None:
+        if self._takes_what_is_unsent():
+            self.deadline = self.now + self._front.idle / 4
+        elif self._exchange is not None:
             self.deadline = NEVER
             self._exchange.on_deadline()
         else:
@@ -321,7 +387,14 @@ class Downstream(asyncio.Protocol):
             if self._searched:
                 self._front.tally.hit("header_timeout")
             self._closing = True
-            self.transport.abort()
+            self.cut()
+
+    def _takes_what_is_unsent(self) -> bool:
+        """Whether the app, though no octet has entered the buffer for so long, reads: then one leaves it."""
+        if not self.transport.get_write_buffer_size():
+            return False
+        before, self._unsent = self._unsent, unsent(self.transport)
+        return before is None or self._unsent < before
 
     def hung_up(self) -> None:
         """The app has gone while its reading was held back."""
@@ -346,6 +419,7 @@ class Downstream(asyncio.Protocol):
         self._closing = True
         self._buffer = b""
         if self.request_complete and self._reading:
+            self.deadline = self.now + self._front.idle  # for an app that does not read what is left
             self.transport.close()
             return
         self.held = False
@@ -356,6 +430,7 @@ class Downstream(asyncio.Protocol):
 
     def _forget(self) -> None:
         self._front.connections.discard(self)
+        self._front.turned_away.discard(self)
         self._front.hangups.unwatch(self)
         self._sweeper.unwatch(self)
 

@@ -51,7 +51,7 @@ from proxy.policy.headers import (
     Peer,
     TokenLines,
     inbound_head,
-    is_invalid_token,
+    is_googles_invalid_token,
     outbound_head,
     turn_back,
 )
@@ -88,6 +88,7 @@ class Exchange:
         "_attempts",
         "_chunked_out",
         "_downstream",
+        "_fresh",
         "_gateway",
         "_head",
         "_interim",
@@ -124,6 +125,7 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._attempts = 0
         self._interim = 0
+        self._fresh = False  # only a fresh connection will do
         self._chunked_out = False
         self._reusable = False
         self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
@@ -183,7 +185,7 @@ class Exchange:
             return
         self._token = token = slot.current()
         if token is None:
-            self._forward_with_fresh_token(lane, request, slot)
+            self._forward_with(lane, request, slot, slot.get())
         else:
             self._dispatch(lane, request, lane.token_lines(token))
 
@@ -199,16 +201,19 @@ class Exchange:
         downstream.transport.write(answer)
         downstream.on_exchange_end(self)
 
-    def _forward_with_fresh_token(self, lane: Lane, request: Request, slot: TokenSlot) -> None:
+    def _forward_with(
+        self, lane: Lane, request: Request, slot: TokenSlot, fetched: Coroutine[Any, Any, IdToken]
+    ) -> None:
         self._await(
-            self._fresh_token(slot), lambda token: self._dispatch(lane, request, lane.token_lines(token))
+            self._in_time(slot, fetched),
+            lambda token: self._dispatch(lane, request, lane.token_lines(token)),
         )
 
-    async def _fresh_token(self, slot: TokenSlot) -> IdToken:
+    async def _in_time(self, slot: TokenSlot, fetched: Coroutine[Any, Any, IdToken]) -> IdToken:
         limit = self.timeouts.connect + TOKEN_GRACE
         try:
             async with asyncio.timeout(limit):
-                return await slot.get()
+                return await fetched
         except TimeoutError:
             error = TokenError(
                 f"no ID token within {limit:g} s",
@@ -226,9 +231,9 @@ class Exchange:
         self._head = outbound_head(
             request, self._target, lane.host_line, self.caller, self._downstream.peer, token, lane.rewriter
         )
-        connection = lane.pool.take()
+        connection = None if self._fresh else lane.pool.take()
         if connection is None:
-            self._await(lane.pool.connect(), self._send)
+            self._await(lane.pool.connect(fresh=self._fresh), self._send)
         else:
             self._send(connection)
 
@@ -316,6 +321,7 @@ class Exchange:
         )
         connection = _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b""
         downstream.keep = keep
+        downstream.until_close = not bounded
         head = inbound_head(response, framing, connection)
         if length is not None and len(rest) >= length:
             self.sent += len(head) + length
@@ -348,7 +354,7 @@ class Exchange:
             or request.websocket
         ):
             return False
-        if not any(is_invalid_token(challenge) for challenge in response.www_authenticate):
+        if not any(is_googles_invalid_token(challenge) for challenge in response.www_authenticate):
             return False
         self._token = None
         if not lane.slot.refused(token):
@@ -358,7 +364,7 @@ class Exchange:
         self.state = TRANSITIONS[self.state][RETRY]
         lane.counts.replays += 1
         self._attempts = 0
-        self._forward_with_fresh_token(lane, request, lane.slot)
+        self._forward_with(lane, request, lane.slot, lane.slot.renewed(token))
         return True
 
     def _on_interim(self, response: Response, rest: bytes) -> None:
@@ -438,7 +444,8 @@ class Exchange:
             # The receiver may have closed an idle connection just as it was used again (RFC 9112 section 9.3.1).
             self.state = TRANSITIONS[self.state][RETRY]
             lane.counts.retries += 1
-            self._await(lane.pool.connect(fresh=True), self._send)
+            self._fresh = True
+            self.forward()  # from the token on: the one that was sent may have run out meanwhile
             return
         self.fail(error)
 
@@ -485,6 +492,7 @@ class Exchange:
             route,
             head_only=head_only,
             closes=not downstream.keep,
+            http10=request is not None and request.http10,
             readable_by=cors.problem_lines(request),
         )
         self.sent += len(answer)

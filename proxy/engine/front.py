@@ -10,6 +10,7 @@ from proxy.engine.downstream import Downstream
 from proxy.engine.exchange import Exchange
 from proxy.engine.gateway import Gateway
 from proxy.engine.hangups import Hangups
+from proxy.engine.listeners import peer_uid
 from proxy.engine.sweeper import Sweeper
 from proxy.engine.tally import Tally
 from proxy.engine.tunnel import Tunnel
@@ -28,12 +29,13 @@ class Front:
         access_log: AccessLog | None = None,
         tally: Tally | None = None,
     ) -> None:
+        self.connections: set[Downstream] = set()
+        self.turned_away: set[Downstream] = set()
         self.adopt(gateway)
         self.sweeper = sweeper
         self.tally = tally or Tally()
         self.access_log = access_log
         self.draining = False
-        self.connections: set[Downstream] = set()
         self.tunnels: set[Tunnel] = set()
         self.hangups = Hangups()
         self.log = structlog.get_logger("proxy.engine")
@@ -46,8 +48,19 @@ class Front:
         self.max_head = settings.limits.header_bytes
         self.header_timeout = settings.timeouts.header
         self.keepalive = settings.timeouts.keepalive
+        self.idle = settings.timeouts.idle
         self.allowed_uids = settings.guard.allowed_uids
         self.logs_all = settings.log.access == "all"
+
+        self._dismiss_unlisted()
+
+    def _dismiss_unlisted(self) -> None:
+        """Who is not allowed any more has had the last answer with the exchange that is under way."""
+        if self.allowed_uids is not None:
+            for connection in list(self.connections):
+                uid = peer_uid(connection.transport)
+                if uid is not None and uid not in self.allowed_uids:
+                    connection.dismiss()
 
     def __call__(self) -> Downstream:
         return Downstream(self)
@@ -71,5 +84,7 @@ class Front:
         for tunnel in list(self.tunnels):
             tunnel.abort()
         for connection in list(self.connections):
+            connection.cut()
+        for connection in list(self.turned_away):
             connection.transport.abort()
         self.hangups.close()

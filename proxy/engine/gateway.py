@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 import structlog
 
+from proxy.engine.http1 import never_remember
 from proxy.engine.pool import Pool
 from proxy.engine.tally import RouteCounts, Tally
 from proxy.identity.cache import TokenSlot
@@ -109,6 +110,8 @@ class Gateway:
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
         guard = settings.guard
         secret = None if caller_token is None else (guard.caller_token_header, caller_token)
+        if secret is not None:
+            never_remember(guard.caller_token_header)
         forwarded = forward_routes(settings.routes)
         self.guard = Guard(
             {*guard.allowed_hosts, *hosts},

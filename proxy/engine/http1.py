@@ -35,7 +35,7 @@ _FIELD_NAME = re.compile(_TOKEN).fullmatch
 _FIELD_OCTETS = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
 _ABSOLUTE = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE).fullmatch
-_SECRET_FIELDS = fields.TOKEN_HEADERS | {b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key"}
+_SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key"}
 
 _HTTP11_PREFIX = b"HTTP/1.1 "
 
@@ -68,6 +68,10 @@ class _LineTable:
             self._lines[line] = field
         return field
 
+    def forget(self) -> None:
+        self._lines.clear()
+        self._names.clear()
+
     def _name(self, spelled: bytes) -> tuple[bytes, int, bool] | None:
         if _FIELD_NAME(spelled) is None:
             return None
@@ -78,6 +82,12 @@ class _LineTable:
                 self._names.clear()
             self._names[spelled] = known
         return known
+
+
+def never_remember(name: str) -> None:
+    """Lines of this field hold a secret (guard.caller_token_header)."""
+    _SECRET_FIELDS.add(name.lower().encode("ascii"))
+    _request_lines.forget()
 
 
 _request_lines = _LineTable(fields.request_kind)

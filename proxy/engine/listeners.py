@@ -56,6 +56,19 @@ class _Open:
                     path.unlink()
 
 
+@dataclass
+class Prepared:
+    """`wanted`: what is to be open; `fresh`: what of it is new; `left`: what is not wanted any more."""
+
+    left: list[tuple[Address, _Open]]
+    wanted: list[tuple[Address, _Open]] = field(default_factory=list)
+    fresh: list[_Open] = field(default_factory=list)
+
+    async def discard(self) -> None:
+        for one in self.fresh:
+            await one.close()
+
+
 class Listeners:
     """`factory` makes the protocol of each connection."""
 
@@ -72,36 +85,45 @@ class Listeners:
         """Opens what is not open yet, then closes what is not asked for any more. ListenFailed: all stays as it was.
         A unix socket is its user's alone, until `share` says otherwise.
         """
-        left = list(self._open)
-        kept: list[tuple[Address, _Open]] = []
-        fresh: list[_Open] = []
+        await self.adopt(await self.prepare(addresses))
+
+    async def prepare(self, addresses: Iterable[Address]) -> Prepared:
+        """Binds what is not open yet, and takes no connection there before `adopt`: until then nobody has decided who
+        may come in. Raises ListenFailed, with nothing changed.
+        """
+        prepared = Prepared(left=list(self._open))
         try:
             for address in addresses:
-                there = next((pair for pair in left if pair[0] == address), None)
+                there = next((pair for pair in prepared.left if pair[0] == address), None)
                 if there is not None:  # twice the same, with port 0, are two
-                    left.remove(there)
-                    kept.append(there)
+                    prepared.left.remove(there)
+                    prepared.wanted.append(there)
                     continue
                 one = _Open()
-                fresh.append(one)
-                kept.append((address, one))
+                prepared.fresh.append(one)
+                prepared.wanted.append((address, one))
                 if isinstance(address, UnixAddress):
                     await self._unix(address, one)
                 else:
                     await self._tcp(address, one)
-        except ListenFailed:
-            for one in fresh:
-                await one.close()
+        except BaseException:
+            await prepared.discard()
             raise
-        for _, one in left:
+        return prepared
+
+    async def adopt(self, prepared: Prepared) -> None:
+        self._open = prepared.wanted
+        for one in prepared.fresh:
+            for server in one.servers:
+                await server.start_serving()
+        for _, one in prepared.left:
             await one.close()
-        self._open = kept
 
     async def share(self, *, shared: bool) -> None:
         """Whether other users may open the unix sockets: only once it is checked who they are, and no longer."""
         for _, one in self._open:
-            for path, _ in one.sockets:
-                await asyncio.to_thread(_set_mode, path, made=path.parent in one.made, shared=shared)
+            for path, inode in one.sockets:
+                await asyncio.to_thread(_set_mode, path, inode, made=path.parent in one.made, shared=shared)
 
     async def close(self) -> None:
         for _, one in self._open:
@@ -114,7 +136,9 @@ class Listeners:
         hosts = ("127.0.0.1", "::1") if address.host == "localhost" else (address.host,)
         for host in hosts:
             try:
-                server = await loop.create_server(self._factory, host, port, backlog=BACKLOG)
+                server = await loop.create_server(
+                    self._factory, host, port, backlog=BACKLOG, start_serving=False
+                )
             except OSError as error:
                 # Only where there is no IPv6 at all. A port that someone else has there is an error: an app that says
                 # localhost would talk to that someone.
@@ -141,7 +165,11 @@ class Listeners:
             ) from None
         one.sockets.append((path, inode))
         one.made.extend([path.parent] if made else [])
-        one.servers.append(await asyncio.get_running_loop().create_unix_server(self._factory, sock=bound))
+        one.servers.append(
+            await asyncio.get_running_loop().create_unix_server(
+                self._factory, sock=bound, backlog=BACKLOG, start_serving=False
+            )
+        )
         one.bound.append(address)
 
 
@@ -178,15 +206,19 @@ def _bind(path: Path) -> tuple[socket.socket, int, bool]:
         raise
     finally:
         os.umask(before)
-    bound.listen(BACKLOG)
     bound.setblocking(False)
     return bound, path.lstat().st_ino, made
 
 
-def _set_mode(path: Path, *, made: bool, shared: bool) -> None:
-    if made:
-        path.parent.chmod(0o755 if shared else 0o700)
-    path.chmod(0o666 if shared else 0o600)
+def _set_mode(path: Path, inode: int, *, made: bool, shared: bool) -> None:
+    try:
+        if path.lstat().st_ino != inode:
+            return  # somebody else's by now
+        if made:
+            path.parent.chmod(0o755 if shared else 0o700)
+        path.chmod(0o666 if shared else 0o600)
+    except OSError as error:
+        log.warning("the socket's mode cannot be set", path=str(path), reason=error.strerror)
 
 
 def peer_uid(transport: asyncio.BaseTransport) -> int | None:

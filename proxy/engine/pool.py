@@ -19,8 +19,10 @@ from proxy.engine.tally import UpstreamCounts
 from proxy.engine.tls import TlsTransport
 from proxy.engine.upstream import UpstreamConnection
 from proxy.errors import ConnectFailed, TlsFailed, UpstreamTimeout
+from proxy.identity.clock import SystemClock
 from proxy.settings.model import Upstream
 
+_boot = SystemClock.boot
 # Connections that are coming about at one time. Many receivers' accept queues hold 100 or 128: what a burst sends
 # beyond that is dropped and said again after a second or more. Those who wait for their turn often need none any more.
 MAX_CONNECTING: Final = 64
@@ -66,7 +68,10 @@ class Pool:
         """An idle connection, the warmest first; None where there is none."""
         while self._idle:
             connection = self._idle.pop()
-            if not connection.transport.is_closing():
+            if _boot() - connection.idle_since > self._keepalive:
+                # The sweeper's time stood still with this process; the receiver's did not, and it may have closed.
+                connection.abort()
+            elif not connection.transport.is_closing():
                 connection.deadline = NEVER
                 self.counts.reused += 1
                 return connection
@@ -77,6 +82,7 @@ class Pool:
             connection.abort()
             return
         connection.deadline = self._sweeper.now + self._keepalive
+        connection.idle_since = _boot()
         self._idle.append(connection)
 
     def register(self, connection: UpstreamConnection) -> None:

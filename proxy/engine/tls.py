@@ -57,29 +57,34 @@ class TlsTransport(asyncio.Protocol):
             return
         read, pending = self._read, self._tls.pending
         filled = 0
+        full: list[bytes] = []
         try:
             while True:
                 count = read(_RECORD, _VIEW[filled:])
                 filled += count
                 if not count:  # close_notify
-                    self._deliver(filled)
+                    self._deliver(full, filled)
                     self.transport.close()
                     return
                 if not incoming.pending and not pending():
                     break
                 if filled > len(_BUFFER) - _RECORD:
-                    self._deliver(filled)
+                    full.append(bytes(_VIEW[:filled]))
                     filled = 0
         except ssl.SSLWantReadError:  # the rest of a record is still to come
             pass
         except ssl.SSLError as error:
             self._fail(error)
             return
-        self._deliver(filled)
+        self._deliver(full, filled)
 
-    def _deliver(self, filled: int) -> None:
-        if filled and not self._lost:
-            self._inner.data_received(bytes(_VIEW[:filled]))
+    def _deliver(self, full: list[bytes], filled: int) -> None:
+        """All at once: what stands behind the end of an answer has to be seen together with it."""
+        data = bytes(_VIEW[:filled])
+        if full:
+            data = b"".join((*full, data))
+        if data and not self._lost:
+            self._inner.data_received(data)
 
     def eof_received(self) -> bool:
         self._incoming.write_eof()
@@ -139,6 +144,9 @@ class TlsTransport(asyncio.Protocol):
 
     def resume_reading(self) -> None:
         self.transport.resume_reading()
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return self.transport.get_extra_info(name, default)
 
     def get_write_buffer_size(self) -> int:
         return self.transport.get_write_buffer_size()

@@ -44,6 +44,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.listener: Listener | None = None
         self.deadline = NEVER
         self.answered = False
+        self.idle_since = 0.0  # by the clock that runs through suspend
         self._held = False
         self.lost = False
         self.transport: asyncio.Transport
@@ -164,9 +165,12 @@ class UpstreamConnection(asyncio.Protocol):
                 # By the end of an answer that the app has yet to read; the next one is another matter.
                 self.hold(held=False)
             self.pool.put(self)
+        elif transport.get_write_buffer_size():
+            # The answer is whole, and what is left of the request is for nobody: a close would wait for it to be read.
+            self.abort()
         else:
             self.pool.unregister(self)
-            self.transport.close()
+            transport.close()
 
     def abort(self) -> None:
         """At once and without an end that could be taken for the message's own."""

@@ -43,13 +43,13 @@ class TokenCache:
         self._slots: LRUCache[tuple[Identity, str], TokenSlot] = LRUCache(maxsize)
 
     def slot(self, identity: Identity, source: Source, audience: str) -> TokenSlot:
-        """The one slot of (identity, audience), made where there is none. Nothing is fetched before its first get()."""
+        """The one slot of (identity, audience), made where there is none; one that is there keeps its source until it is
+        told to `use` another. Nothing is fetched before its first get().
+        """
         key = (identity, audience)
         slot = self._slots.get(key)
         if slot is None:
             slot = self._slots[key] = TokenSlot(self._shared, source, audience)
-        else:
-            slot.use(source)
         return slot
 
     def retain(self, slots: Iterable[TokenSlot]) -> None:

@@ -36,6 +36,10 @@ from proxy.identity.token import IdToken
 # many seconds is thrown away on its word, or each request would cost a token.
 REFUSAL_INTERVAL = 60.0
 
+# A timer that is so many seconds late was not late: the process was frozen. How often in one fetch is believed.
+_FREEZE = 2.0
+_THAWS = 3
+
 _Outcome: TypeAlias = "asyncio.Future[IdToken | TokenError]"
 
 
@@ -138,16 +142,28 @@ class TokenSlot:
         return result
 
     def refused(self, token: IdToken) -> bool:
-        """A receiver called this token invalid (Google's own 401). True: get() may have a better one."""
+        """A receiver called this token invalid (Google's own 401). True: renewed() may have a better one."""
         if token is not self._token:
             return True  # it has been replaced, or dropped, meanwhile
         boot = self._boot()
         if boot - self._refused_at < REFUSAL_INTERVAL:
-            return False
+            return self._outcome is not None  # that refusal's fetch is under way
         self._refused_at = boot
-        self._token = self._lease = None
-        self._wall_end = self._boot_end = -math.inf
         return True
+
+    async def renewed(self, token: IdToken) -> IdToken:
+        """In place of one that a receiver refused: what has replaced it, or a fresh fetch. Where that fails, the same
+        again, as long as it is valid: it may be the receiver that is wrong. TokenError where there is none at all.
+        """
+        if token is not self._token:
+            return await self.get()
+        result = await asyncio.shield(self._outcome or self._take_off())
+        if isinstance(result, IdToken):
+            return result
+        kept = self.current()
+        if kept is None:
+            raise self._fresh(result)
+        return kept
 
     def use(self, source: Source) -> None:
         """From the next fetch on, ask this source: a reload may change the way to the same identity."""
@@ -188,9 +204,7 @@ class TokenSlot:
         started = self._boot()
         before = self._token
         try:
-            token = await self._threads.run(
-                functools.partial(source.fetch, self.audience), self._shared.deadline
-            )
+            token = await self._fetch(source)
             delay = self._accept(token, source, started)
         except TokenError as error:
             failure = error
@@ -238,6 +252,20 @@ class TokenSlot:
                 still_valid=self.status().valid,
             )
         )
+
+    async def _fetch(self, source: Source) -> IdToken:
+        """TimeoutError after the deadline; but where the CPU was taken away in mid-fetch (Cloud Run, suspend), the deadline
+        has passed in the moment of waking, and tells nothing of the source: it is asked again.
+        """
+        deadline = self._shared.deadline
+        for _ in range(_THAWS):
+            started = self._boot()
+            try:
+                return await self._threads.run(functools.partial(source.fetch, self.audience), deadline)
+            except TimeoutError:
+                if self._boot() - started < deadline + _FREEZE:
+                    raise
+        raise TimeoutError
 
     def _accept(self, token: IdToken, source: Source, started: float) -> float:
         """Take the token in; seconds to the next fetch. TokenError where it is too old to be sent."""

@@ -189,10 +189,18 @@ def inbound_head(response: Response, framing: bytes, connection: bytes) -> bytes
 
 
 _INVALID_TOKEN = re.compile(rb'bearer\b.*\berror="?invalid_token\b', re.IGNORECASE | re.DOTALL)
+_GOOGLES_WORDS = b"the access token could not be verified"
 
 
 def is_invalid_token(challenge: bytes) -> bool:
-    """Whether a WWW-Authenticate value is Google's word that the token is expired or for another audience
-    (https://cloud.google.com/run/docs/troubleshooting#401; RFC 6750 section 3.1).
+    """Whether a WWW-Authenticate value says that the token is expired, for another audience, or none (RFC 6750
+    section 3.1).
     """
     return _INVALID_TOKEN.match(challenge) is not None
+
+
+def is_googles_invalid_token(challenge: bytes) -> bool:
+    """Whether it is Google who says so (https://cloud.google.com/run/docs/troubleshooting#401), and not the app behind,
+    of a token of its own.
+    """
+    return is_invalid_token(challenge) and _GOOGLES_WORDS in challenge.lower()

@@ -228,7 +228,7 @@ async def test_no_output_ever_holds_a_token(
             assert tokens
             _holds_none(process.output, tokens)
             assert "sentinel" not in process.output
-            assert '"path": "/user-profiles/42"' in process.output  # it did say something
+            assert '"requestUrl": "/user-profiles/42"' in process.output  # it did say something
 
 
 def _holds_none(text: str, tokens: list[str]) -> None:

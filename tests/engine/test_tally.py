@@ -203,7 +203,8 @@ async def test_second_tries_are_counted(receive: Receive, start: Start) -> None:
 
 async def test_a_replay_with_a_fresh_token_is_counted(receive: Receive, start: Start) -> None:
     refusal = (
-        b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="invalid_token"\r\nContent-Length: 0\r\n\r\n'
+        b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="invalid_token" '
+        b'error_description="The access token could not be verified"\r\nContent-Length: 0\r\n\r\n'
     )
     proxied = await start(await receive(answering(ok(), refusal, ok())))
     for _ in range(2):  # only a token out of the cache is worth another try

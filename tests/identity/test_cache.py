@@ -38,6 +38,7 @@ async def test_after_a_reload_the_token_stays_and_the_new_source_is_asked_next(s
     token = await slot.get()
     again = stage.cache.slot(AutoIdentity(), after, AUDIENCE)
     assert again.current() is token
+    again.use(after)
     stage.watched.append(again)
     await stage.pass_(3600)
     assert (before.fetches, after.fetches) == (1, 1)

@@ -31,7 +31,7 @@ def slot_of(stage: Stage, source: FakeSource, audience: str = AUDIENCE) -> Token
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 -- it comes true in a thread
+        while not condition():
             await asyncio.sleep(0.001)
 
 
@@ -365,25 +365,51 @@ async def test_a_source_with_a_bug_costs_its_token_and_tells_nothing(stage: Stag
 # -- a receiver's refusal -----------------------------------------------------
 
 
-async def test_a_refused_token_is_dropped_and_fetched_again(stage: Stage) -> None:
+async def test_a_refused_token_is_fetched_again_and_goes_on_serving_meanwhile(stage: Stage) -> None:
     source = stage.source()
     slot = slot_of(stage, source)
     token = await slot.get()
     assert slot.refused(token)
-    assert slot.current() is None
-    assert not slot.status().valid
-    assert slot.refused(token)  # another request that had it: it has a new one to try
-    other = await slot.get()
+    assert slot.current() is token
+    renewal = asyncio.ensure_future(slot.renewed(token))
+    await asyncio.sleep(0)
+    assert slot.refused(token)  # another request that had it: it has that fetch to wait for
+    other = await renewal
     assert other is not token
     assert source.fetches == 2
     assert slot.refused(token)
+    assert await slot.renewed(token) is other
     assert slot.current() is other
+    assert source.fetches == 2
+
+
+async def test_a_renewal_that_fails_leaves_the_token_that_is_valid(stage: Stage) -> None:
+    source = stage.source()
+    slot = slot_of(stage, source)
+    token = await slot.get()
+    assert slot.refused(token)
+    source.fails = TokenError("down", cause="down", fault=Fault.GOOGLE)
+    assert await slot.renewed(token) is token
+    assert slot.current() is token
+
+
+async def test_a_renewal_that_fails_after_the_token_ran_out_is_told(stage: Stage) -> None:
+    source = stage.source()
+    slot = slot_of(stage, source)
+    token = await slot.get()
+    assert slot.refused(token)
+    source.fails = TokenError("down", cause="down", fault=Fault.GOOGLE)
+    stage.clock.freeze(7200)
+    with pytest.raises(TokenError, match="down"):
+        await slot.renewed(token)
 
 
 async def test_refusals_do_not_cost_a_token_each(stage: Stage) -> None:
     source = stage.source()
     slot = slot_of(stage, source)
-    assert slot.refused(await slot.get())
+    token = await slot.get()
+    assert slot.refused(token)
+    await slot.renewed(token)
     for _ in range(100):
         assert not slot.refused(await slot.get())
     assert source.fetches == 2
