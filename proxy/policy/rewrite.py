@@ -4,9 +4,9 @@ that a web app keeps working behind localhost: login redirects, cookies, CSRF ch
 Everything is a replacement of octets within one value. What is not plainly the receiver's (another host, a user name
 before the host, another port) passes to the last octet: an app that logs in at accounts.google.com gets there.
 
-`Secure` stays on cookies: browsers take localhost, *.localhost and 127.0.0.1 for secure without TLS (Chromium
-156: all three, tried; Firefox since 75; curl since 7.79), and SameSite=None, Partitioned, `__Host-` and `__Secure-`
-are worth nothing without it.
+`Secure` stays on cookies: browsers keep such ones on localhost without TLS (Chromium 156 on localhost, *.localhost and
+127.0.0.1; curl 7.88 on the first and the last; Firefox since 75; Safari does not yet, WebKit bug 281149), and
+SameSite=None, Partitioned, `__Host-` and `__Secure-` are worth nothing without it.
 """
 
 from __future__ import annotations
