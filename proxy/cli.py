@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -12,7 +13,7 @@ import click
 
 from proxy import __version__
 from proxy.errors import ConfigError, ProxyError
-from proxy.settings.model import Settings
+from proxy.settings.model import Address, Settings
 
 _CONFIG_HELP = (
     "The configuration file. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, "
@@ -28,6 +29,15 @@ def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -
         if value not in BREAKS:
             raise click.BadParameter(f"{value!r} is none of {', '.join(BREAKS)}.", ctx, param)
     return value
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    from proxy.settings.values import duration  # noqa: PLC0415
+
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
 
 
 class _Breakable(click.Command):
@@ -169,6 +179,106 @@ def doctor(file: str | None, upstream: str | None, audience: str | None, as_json
     return 0 if found.all_ok else 1
 
 
+@commands.command(context_settings={"allow_interspersed_args": False})
+@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+@click.option("--upstream", metavar="URL", help="One receiver and no file, as for serve.")
+@click.option(
+    "--audience", metavar="AUD", help="With --upstream, where the audience is not the receiver's URL."
+)
+@click.option("--listen", metavar="ADDR", help="With --upstream; default a free port of localhost.")
+@click.option(
+    "--http-proxy", is_flag=True, help="Set HTTP_PROXY too: the app names its receivers as http://HOST/..."
+)
+@click.option(
+    "--max", "limit", callback=_duration, default="30s", show_default=True, help="For it to become ready."
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    file: str | None,
+    upstream: str | None,
+    audience: str | None,
+    listen: str | None,
+    http_proxy: bool,  # noqa: FBT001 -- click's
+    limit: float,
+    command: tuple[str, ...],
+) -> int:
+    """Start the proxy, then an app with its environment set, and end with the app's exit code.
+
+    \b
+    idtoken-proxy run --upstream https://user-profiles-x7f3kq-uc.a.run.app -- ./legacy-app --its-options
+    idtoken-proxy run -c proxy.yaml --http-proxy -- sh -c 'curl "$USER_PROFILES_URL/42"'
+
+    The app finds IDTOKEN_PROXY_URL, and for each route its name's: USER_PROFILES_URL for user-profiles. Without listen:
+    and admin: the proxy takes a free port, and has no admin listener. Signals go to the app; when it ends, so does the
+    proxy. 127 and 126 as in a shell: there is no such command, or it cannot be run. 1: the proxy did not become ready.
+    """
+    defaults = {"listen": "localhost:0", "admin": "off"}
+    if upstream is None:
+        if audience is not None or listen is not None:
+            raise click.UsageError("--audience and --listen go with --upstream; with a file, say it there")
+        path = _config_path(file)
+        settings = _load(path, defaults)
+    elif file is not None:
+        raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
+    else:
+        from proxy.settings.load import settings_from_upstream  # noqa: PLC0415
+
+        path = None
+        settings = settings_from_upstream(upstream, audience, listen, os.environ, defaults)
+
+    from proxy import logs  # noqa: PLC0415
+    from proxy.reload import ConfigFile  # noqa: PLC0415
+    from proxy.wrapper import run as wrapper  # noqa: PLC0415
+
+    logs.configure(settings.log)
+    source = None if path is None else ConfigFile(Path(path), functools.partial(_load, path, defaults))
+    return wrapper.run(wrapper.Wrapped(settings, source, command, http_proxy, limit), os.environ)
+
+
+@commands.command()
+@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+@click.option("--admin", metavar="ADDR", help="Where the proxy's admin listener is, in place of the file's.")
+@click.option("--max", "limit", callback=_duration, default="30s", show_default=True, help="How long.")
+def wait(file: str | None, admin: str | None, limit: float) -> int:
+    """Wait until a running proxy is ready: a valid token for every route.
+
+    \b
+    idtoken-proxy wait --max 60s && ./app
+    idtoken-proxy wait --admin unix:/run/idtoken-proxy/admin.sock
+
+    Exits with 0, or with 1 and what is missing.
+    """
+    from proxy.admin import client  # noqa: PLC0415
+
+    lacking = client.wait(_admin(file, admin), limit)
+    if lacking:
+        click.echo(f"not ready within {limit:g} s", err=True)
+    for line in lacking:
+        click.echo(line, err=True)
+    return 1 if lacking else 0
+
+
+@commands.command()
+@click.argument("what", type=click.Choice(["startup", "readiness", "liveness"]))
+@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+@click.option("--admin", metavar="ADDR", help="Where the proxy's admin listener is, in place of the file's.")
+def probe(what: str, file: str | None, admin: str | None) -> int:
+    """Ask a running proxy's admin listener once, where an image has neither a shell nor curl.
+
+    \b
+    idtoken-proxy probe readiness
+    idtoken-proxy probe liveness --admin localhost:9090
+
+    Exits with 0, or with 1 and what is wrong.
+    """
+    from proxy.admin import client  # noqa: PLC0415
+
+    wrong = client.probe(_admin(file, admin), what)
+    if wrong is not None:
+        click.echo(wrong, err=True)
+    return 0 if wrong is None else 1
+
+
 @commands.command()
 @click.option("--audience", metavar="AUD", help="Whom the token is for, such as https://SERVICE.a.run.app.")
 @click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
@@ -276,10 +386,18 @@ def _config_path_or_none(file: str | None) -> str | None:
         return None
 
 
-def _load(path: str) -> Settings:
+def _load(path: str, defaults: Mapping[str, str] | None = None) -> Settings:
     from proxy.settings.load import load_settings  # noqa: PLC0415
 
-    return load_settings(path, os.environ)
+    return load_settings(path, os.environ, defaults)
+
+
+def _admin(file: str | None, admin: str | None) -> Address:
+    """Without pydantic, which a probe has no time for."""
+    from proxy.settings.admin import running_admin  # noqa: PLC0415
+    from proxy.settings.environment import found_path  # noqa: PLC0415
+
+    return running_admin(admin, file or found_path(os.environ), os.environ)
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

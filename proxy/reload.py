@@ -45,9 +45,9 @@ class Reloads(Protocol):
         """Told of every attempt. `error`: why it was refused."""
 
 
-async def keep_reloading(server: Reloads, source: ConfigFile) -> None:
-    """Until it is cancelled."""
-    asked = asyncio.Event()
+async def keep_reloading(server: Reloads, source: ConfigFile, asked: asyncio.Event | None = None) -> None:
+    """Until it is cancelled. `asked`: SIGHUP may have set it already."""
+    asked = asked or asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
     watcher = asyncio.ensure_future(_watch(source, asked))

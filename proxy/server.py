@@ -152,6 +152,11 @@ class Server:
         return tuple(address for address in self._listeners.bound if isinstance(address, TcpAddress))
 
     @property
+    def bound(self) -> tuple[Address, ...]:
+        """All that was bound."""
+        return self._listeners.bound
+
+    @property
     def started(self) -> bool:
         """Listeners are open, and every route has had a token; true to the end."""
         return self.lifecycle.started
@@ -341,6 +346,9 @@ async def _serve(settings: Settings, source: ConfigFile | None, attendant: Atten
     told: set[int] = set()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, _on_signal, signum, server, told)
+    asked = asyncio.Event()
+    if source is not None:  # before anybody is told that it is there
+        loop.add_signal_handler(signal.SIGHUP, asked.set)
     await server.start()
     if attendant is not None:
         try:
@@ -348,7 +356,7 @@ async def _serve(settings: Settings, source: ConfigFile | None, attendant: Atten
         except ProxyError:
             await server.stop(drain=0)
             raise
-    reloads = asyncio.ensure_future(keep_reloading(server, source)) if source is not None else None
+    reloads = asyncio.ensure_future(keep_reloading(server, source, asked)) if source is not None else None
     # What is alive now stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()

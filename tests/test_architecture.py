@@ -138,6 +138,7 @@ def _has_code(path: Path) -> bool:
 TESTED_ELSEWHERE = {
     "proxy.__init__": "its version",
     "proxy.__main__": "end_to_end: every subprocess starts there",
+    "proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
 }
 
 

@@ -1,9 +1,10 @@
-"""Environment variables: in strings (`${NAME}`, `${NAME:-default}`), and those that override keys."""
+"""Environment variables: the one that names the configuration, in strings (`${NAME}`, `${NAME:-default}`), and those that override keys."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from proxy.settings.mistakes import Location
@@ -16,6 +17,16 @@ OVERRIDES: Final[Mapping[str, Location]] = {
     "IDTOKEN_PROXY_LOG_LEVEL": ("log", "level"),
     "IDTOKEN_PROXY_LOG_FORMAT": ("log", "format"),
 }
+
+
+SEARCHED: Final = ("config/proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
+
+
+def found_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str | None:
+    """The configuration where none is named: $IDTOKEN_PROXY_CONFIG, else the first file that is there."""
+    return environ.get("IDTOKEN_PROXY_CONFIG") or next(
+        (path for path in searched if Path(path).is_file()), None
+    )
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:

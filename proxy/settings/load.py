@@ -10,26 +10,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from proxy.errors import ConfigError, Problem
-from proxy.settings.environment import overrides, substitute
+from proxy.settings.environment import SEARCHED, found_path, overrides, substitute
 from proxy.settings.mistakes import Location, Origin
 from proxy.settings.model import Settings
 from proxy.settings.resolve import resolve
 from proxy.settings.validate import validated
 from proxy.settings.yaml_lines import YamlError, read_yaml
 
-SEARCHED: Final = ("config/proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
 _ROUTE: Final = "default"  # of a single-route configuration
 
 
 def default_config_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str:
     """$IDTOKEN_PROXY_CONFIG, else the first file that is there. ConfigError lists what was tried."""
-    named = environ.get("IDTOKEN_PROXY_CONFIG")
-    if named:
-        return named
     tried = list(searched)
-    for path in tried:
-        if Path(path).is_file():
-            return path
+    found = found_path(environ, tried)
+    if found is not None:
+        return found
     message = (
         f"no configuration found: IDTOKEN_PROXY_CONFIG is not set, and there is no {' and no '.join(tried)}; "
         "name a file with -c, or one receiver with serve --upstream URL"
@@ -37,8 +33,12 @@ def default_config_path(environ: Mapping[str, str], searched: Iterable[str] = SE
     raise ConfigError((Problem("configuration", 0, "", message),))
 
 
-def load_settings(path: str, environ: Mapping[str, str]) -> Settings:
-    """ConfigError with every mistake of the file and of the variables that override it."""
+def load_settings(
+    path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+) -> Settings:
+    """ConfigError with every mistake of the file and of the variables that override it. `defaults`: what top-level keys
+    are that neither of them has, in place of the usual.
+    """
     try:
         text = Path(path).read_text("utf-8-sig")
     except OSError as error:
@@ -48,10 +48,12 @@ def load_settings(path: str, environ: Mapping[str, str]) -> Settings:
         raise ConfigError((Problem(path, line, "", "is not UTF-8 text"),)) from None
     except ValueError:  # a NUL in the path
         raise ConfigError((Problem("configuration", 0, "", "its path holds a NUL character"),)) from None
-    return settings_from_text(text, path, environ)
+    return settings_from_text(text, path, environ, defaults)
 
 
-def settings_from_text(text: str, path: str, environ: Mapping[str, str]) -> Settings:
+def settings_from_text(
+    text: str, path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+) -> Settings:
     """As load_settings; `path` names the file in messages, and file paths in it are relative to its directory."""
     try:
         reading = read_yaml(text, lambda value: substitute(value, environ))
@@ -59,11 +61,16 @@ def settings_from_text(text: str, path: str, environ: Mapping[str, str]) -> Sett
         raise ConfigError((Problem(path, error.line, "", error.message),)) from None
     origin = Origin(path, reading.tree, reading.lines)
     problems = [replace(origin.problem(at, said), line=line) for line, at, said in reading.mistakes]
-    return _settings(origin, environ, os.path.dirname(path), reading.unreadable, problems)  # noqa: PTH120 - "" for none
+    directory = os.path.dirname(path)  # noqa: PTH120 - "" for none
+    return _settings(origin, environ, directory, reading.unreadable, problems, defaults)
 
 
 def settings_from_upstream(
-    upstream: str, audience: str | None, listen: str | None, environ: Mapping[str, str]
+    upstream: str,
+    audience: str | None,
+    listen: str | None,
+    environ: Mapping[str, str],
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """A single route for everything. Mistakes are named by the options of `serve`. ConfigError."""
     tree: dict[str, Any] = {"routes": [{"name": _ROUTE, "upstream": upstream, "audience": audience}]}
@@ -77,7 +84,7 @@ def settings_from_upstream(
         ("routes", 0, "audience"): "--audience",
         ("listen",): "--listen",
     }
-    return _settings(Origin("--upstream", tree, {}, options), environ, "", set(), [])
+    return _settings(Origin("--upstream", tree, {}, options), environ, "", set(), [], defaults)
 
 
 def _settings(
@@ -86,11 +93,13 @@ def _settings(
     directory: str,
     unreadable: set[Location],
     problems: list[Problem],
+    defaults: Mapping[str, Any] | None,
 ) -> Settings:
     tree = _without_nulls(origin.tree if origin.tree is not None else {})
     if not isinstance(tree, dict):
         problems.append(origin.problem((), "must be a mapping of keys to values, such as routes: [...]"))
         raise ConfigError(tuple(problems))
+    tree = {**(defaults or {}), **tree}
     elsewhere = dict(origin.elsewhere)
     for name, location, value in overrides(environ):
         _put(tree, location, value)

@@ -1,0 +1,192 @@
+"""`wait` and `probe`, against admin listeners that say all kinds of things."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from proxy.admin.client import ask, missing, probe, wait
+from proxy.settings.model import TcpAddress, UnixAddress
+
+Say = Callable[[int, str], None]
+
+
+class Operator:
+    """An admin listener: each question gets the next answer, and the last one is for all that follow."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, str]] = [(200, "ok\n")]
+        self.asked: list[str] = []
+        operator = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                operator.asked.append(f"{self.headers['Host']}{self.path}")
+                status, body = operator.answers.pop(0) if len(operator.answers) > 1 else operator.answers[0]
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.address = TcpAddress("127.0.0.1", self.server.server_port)
+
+
+@pytest.fixture
+def operator() -> Iterator[Operator]:
+    made = Operator()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    thread.join()
+    made.server.server_close()
+
+
+@pytest.fixture
+def dead() -> Iterator[TcpAddress]:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield TcpAddress("127.0.0.1", taken.getsockname()[1])
+
+
+class Time:
+    """Goes on while somebody pauses, and a little with each look."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.paused: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.paused.append(seconds)
+        self.now += seconds
+
+
+def status(*, ready: bool = False, state: str = "serving", **tokens: Any) -> str:
+    routes = [{"name": name, "token": token} for name, token in tokens.items()]
+    return json.dumps({"ready": ready, "state": state, "routes": [{"name": "public"}, *routes]})
+
+
+FETCHING = {"valid": False, "source": "metadata server", "error": None}
+FAILED = {"valid": False, "source": "file", "error": {"detail": "it is not there", "remedy": "write it"}}
+HELPLESS = {"valid": False, "source": "file", "error": {"detail": "it is not there", "remedy": None}}
+VALID = {"valid": True, "source": "file", "error": {"detail": "a refresh failed", "remedy": None}}
+
+
+# -- probe ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["startup", "readiness", "liveness"])
+def test_a_probe(operator: Operator, what: str) -> None:
+    assert probe(operator.address, what) is None
+    assert operator.asked == [f"localhost/{what}"]  # by a name that is always the listener's own
+    operator.answers = [(503, "not ready: see /api/status\n")]
+    assert probe(operator.address, what) == f"{operator.address}: 503: not ready: see /api/status"
+
+
+def test_nobody_there(dead: TcpAddress, tmp_path: Path) -> None:
+    assert probe(dead, "liveness") == f"nobody answers at {dead}: Connection refused"
+    gone = UnixAddress(str(tmp_path / "s"))
+    assert probe(gone, "liveness") == f"nobody answers at {gone}: No such file or directory"
+
+
+def test_somebody_who_speaks_no_http() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = TcpAddress("127.0.0.1", listener.getsockname()[1])
+
+        def hang_up() -> None:
+            connection, _ = listener.accept()
+            connection.recv(4096)
+            connection.close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        assert str(probe(address, "liveness")).startswith(f"nobody answers at {address}: ")
+        thread.join()
+
+
+def test_silence_has_an_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = TcpAddress("127.0.0.1", listener.getsockname()[1])
+        with pytest.raises(TimeoutError):
+            ask(address, "/liveness", timeout=0.05)
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            assert connection.recv(4096).startswith(b"GET /readiness HTTP/1.1\r\n")
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n")
+            connection.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert ask(UnixAddress(path), "/readiness") == (200, "ok\n")
+        thread.join()
+
+
+# -- wait ------------------------------------------------------------------------------
+
+
+def test_it_waits_until_it_is_ready(operator: Operator) -> None:
+    operator.answers = [
+        (403, "who?"),
+        (200, status(state="starting", users=FETCHING)),
+        (200, status(ready=True, users=VALID)),
+    ]
+    time = Time()
+    assert wait(operator.address, 30.0, clock=time, pause=time.pause) == []
+    assert operator.asked == ["localhost/api/status"] * 3
+    assert time.paused == [0.1, 0.1]
+
+
+def test_after_that_it_tells_what_is_missing(operator: Operator) -> None:
+    operator.answers = [(200, status(users=FAILED, orders=FETCHING, mail=VALID, search=HELPLESS))]
+    time = Time()
+    assert wait(operator.address, 0.25, clock=time, pause=time.pause) == [
+        'route "users": it is not there',
+        "  write it",
+        'route "orders": its token is still being fetched (metadata server)',
+        'route "search": it is not there',
+    ]
+    assert sum(time.paused) == pytest.approx(0.25)
+
+
+def test_one_that_ends_is_not_ready(operator: Operator) -> None:
+    for state in ("draining", "stopped"):
+        assert list(missing(json.loads(status(state=state, users=VALID)))) == [f"it is {state}"]
+
+
+@pytest.mark.parametrize("body", ["", "ok", "[]", "{}", '{"ready": false}', "null"])
+def test_somebody_else_answers(operator: Operator, body: str) -> None:
+    operator.answers = [(200, body)]
+    assert wait(operator.address, 0.01) == [f"{operator.address}: whoever answers there is no idtoken-proxy"]
+
+
+def test_nobody_answers(dead: TcpAddress) -> None:
+    assert wait(dead, 0.15) == [f"nobody answers at {dead}: Connection refused"]
+
+
+def test_it_refuses(operator: Operator) -> None:
+    operator.answers = [(403, "a page of another origin may not read this\n")]
+    assert wait(operator.address, 0.01) == [
+        f"{operator.address}: 403: a page of another origin may not read this"
+    ]

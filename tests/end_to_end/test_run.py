@@ -1,0 +1,570 @@
+"""`idtoken-proxy run` as a process: what the app sees, who dies with whom, and every exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import termios
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from proxy.emulator import Emulator
+from tests.end_to_end.conftest import PATIENCE, ROOT, Process, _environ, config_for
+from tests.engine.wire import Ended
+
+Run = Callable[..., Awaitable[Process]]
+
+PUBLIC = {
+    "log": {"level": "warning"},
+    "routes": [{"name": "it", "upstream": "http://127.0.0.1:1", "identity": "none"}],
+}
+needs_node = pytest.mark.skipif(
+    shutil.which("node") is None, reason="Node.js is not installed; .ci/run installs it"
+)
+needs_curl = pytest.mark.skipif(
+    shutil.which("curl") is None, reason="curl is not installed; .ci/run installs it"
+)
+
+
+@pytest.fixture
+async def run(tmp_path: Path) -> AsyncIterator[Run]:
+    """`run(config, *command)`; options of the wrapper's own, and of the subprocess, by name."""
+    started: list[Process] = []
+
+    async def begin(
+        config: dict[str, Any],
+        *command: str | Path,
+        options: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
+        before: tuple[str, ...] = (),
+        **how: Any,
+    ) -> Process:
+        file = tmp_path / f"run-{len(started)}.yaml"
+        await asyncio.to_thread(file.write_text, yaml.safe_dump(config))
+        how = {"stdin": asyncio.subprocess.DEVNULL, **how}
+        process = await asyncio.create_subprocess_exec(
+            *before,
+            *(
+                sys.executable,
+                "-W",
+                "error",
+                "-m",
+                "proxy",
+                "run",
+                "-c",
+                str(file),
+                *options,
+                "--",
+                *map(str, command),
+            ),
+            cwd=ROOT,
+            env={**_environ(), "PYTHONUNBUFFERED": "1", **(env or {})},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            **how,
+        )
+        started.append(Process(process))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        await process.end()
+
+
+async def printed(process: Process, text: str) -> str:
+    """The first line that holds it."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            for line in process.lines:
+                if text in line:
+                    return line
+            if process._readers.done():
+                raise Ended(process.output)
+            await asyncio.sleep(0.01)
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
+async def gone(pid: int) -> None:
+    """Dead, if not yet reaped by whoever has to."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                if Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z":
+                    return
+            except (FileNotFoundError, ProcessLookupError):
+                return
+            await asyncio.sleep(0.01)
+
+
+# -- what an app sees ----------------------------------------------------------------
+
+SHELL = """#!/bin/sh
+set -e
+curl -sS --fail "$USER_PROFILES_URL/from-sh"
+echo
+curl -sS --fail "$IDTOKEN_PROXY_URL/billing/from-sh"
+exit 3
+"""
+PYTHON = """
+import os, sys, urllib.request
+print(urllib.request.urlopen(os.environ["USER_PROFILES_URL"] + "/from-python").read().decode())
+print(urllib.request.urlopen(os.environ["IDTOKEN_PROXY_URL"] + "/billing/from-python").read().decode())
+sys.exit(3)
+"""
+NODE = """
+const {USER_PROFILES_URL, IDTOKEN_PROXY_URL} = process.env;
+const read = async url => (await fetch(url)).text();
+console.log(await read(`${USER_PROFILES_URL}/from-node`));
+console.log(await read(`${IDTOKEN_PROXY_URL}/billing/from-node`));
+process.exit(3);
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "program", "with_"),
+    [
+        pytest.param("app.sh", SHELL, ["/bin/sh"], marks=needs_curl),
+        ("app.py", PYTHON, [sys.executable]),
+        pytest.param("app.mjs", NODE, ["node"], marks=needs_node),
+    ],
+)
+async def test_an_app_calls_private_services_by_its_environment(
+    emulator: Emulator, run: Run, tmp_path: Path, name: str, program: str, with_: list[str]
+) -> None:
+    app = tmp_path / name
+    await asyncio.to_thread(app.write_text, program)
+    process = await run(config_for(emulator), *with_, app)
+    assert await process.ended() == 3
+    kind = {"sh": "sh", "py": "python", "mjs": "node"}[name.rpartition(".")[2]]
+    assert f"/from-{kind}" in process.output
+    assert process.output.count('"caller": "login@') == 2 or process.output.count('"caller":"login@') == 2
+
+
+@needs_curl
+async def test_http_proxy_is_all_that_an_app_needs(emulator: Emulator, run: Run) -> None:
+    urls = " ".join(f"{emulator.urls[name]}/x" for name in ("user-profiles", "billing"))
+    script = f'test "$HTTP_PROXY" = "$http_proxy" && curl -sS --fail {urls}; curl -s http://evil.example/; curl -s https://evil.example/'
+    process = await run(
+        config_for(emulator), "sh", "-c", script, options=("--http-proxy",), env={"no_proxy": "a.example"}
+    )
+    await process.ended()
+    answers = [line for line in process.lines if '"service"' in line]
+    assert '"service": "user-profiles"' in process.output
+    assert '"service": "billing"' in process.output
+    assert len(answers) == 2
+    assert "is no host that this proxy forwards to" in process.output
+
+
+async def test_the_variables(run: Run) -> None:
+    config = {
+        **PUBLIC,
+        "routes": [
+            {
+                "name": "user-profiles",
+                "match": {"path": "/p"},
+                "upstream": "http://127.0.0.1:1",
+                "identity": "none",
+            },
+            {
+                "name": "web",
+                "match": {"host": "web.localhost"},
+                "upstream": "http://127.0.0.1:1",
+                "identity": "none",
+            },
+        ],
+    }
+    process = await run(config, "env", env={"NOTIFY_SOCKET": "/nowhere", "NO_PROXY": "mine"})
+    assert await process.ended() == 0
+    told = dict(line.strip().split("=", 1) for line in process.lines if "=" in line)
+    own = told["IDTOKEN_PROXY_URL"]
+    assert own.startswith("http://localhost:")
+    assert told["USER_PROFILES_URL"] == f"{own}/p"
+    assert told["WEB_URL"] == own.replace("localhost", "web.localhost")
+    assert told["NO_PROXY"] == "mine"
+    assert {"HTTP_PROXY", "http_proxy", "NOTIFY_SOCKET"}.isdisjoint(told)
+
+
+async def test_what_the_file_says_of_its_listeners_counts(run: Run, client: aiohttp.ClientSession) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = {**PUBLIC, "listen": "127.0.0.1:0", "admin": f"127.0.0.1:{port}"}
+    process = await run(config, "sh", "-c", "echo at $IDTOKEN_PROXY_URL; exec sleep 60")
+    assert "http://127.0.0.1:" in await printed(process, "at http")
+    async with client.get(f"http://127.0.0.1:{port}/readiness") as answer:
+        assert answer.status == 200
+    # Whoever ends the proxy ends the app; and the exit code is the app's.
+    async with client.post(f"http://127.0.0.1:{port}/quitquitquit") as answer:
+        assert answer.status == 200
+    assert await process.ended() == 128 + signal.SIGTERM
+
+
+async def test_input_and_output_are_the_app_s(run: Run) -> None:
+    process = await run(PUBLIC, "cat", stdin=asyncio.subprocess.PIPE)
+    assert process.process.stdin is not None
+    process.process.stdin.write(b"one\ntwo\n")
+    process.process.stdin.close()
+    assert await process.ended() == 0
+    assert process.lines == ["one\n", "two\n"]
+
+
+def test_an_app_that_closes_its_output_has_closed_it(tmp_path: Path) -> None:
+    """Nobody else holds it open."""
+    file = tmp_path / "proxy.yaml"
+    file.write_text(yaml.safe_dump(PUBLIC))
+    wrapper = (sys.executable, "-m", "proxy", "run", "-c", str(file), "--")
+    with subprocess.Popen(
+        [*wrapper, "sh", "-c", "echo before; exec >&- <&- sleep 60"],
+        cwd=ROOT,
+        env=_environ(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.read() == b"before\n"
+        with pytest.raises(BrokenPipeError):
+            os.write(process.stdin.fileno(), b"anybody?")
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+
+
+DISPOSITIONS = """
+import signal
+ignored = [s.name for s in signal.Signals if s not in (signal.SIGKILL, signal.SIGSTOP)
+           and signal.getsignal(s) == signal.SIG_IGN]
+print("ignored", ignored, "blocked", list(signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+"""
+
+
+@pytest.mark.parametrize("nohup", [False, True])
+async def test_signals_are_as_they_would_be_without_a_wrapper(run: Run, *, nohup: bool) -> None:
+    """But for the two that Python itself ignores as it starts, in the wrapper as in the app that looks."""
+    before = ("sh", "-c", "trap '' HUP; exec \"$@\"", "sh") if nohup else ()
+    process = await run(PUBLIC, sys.executable, "-c", DISPOSITIONS, before=before)
+    assert await process.ended() == 0
+    ignored = ["SIGHUP"] * nohup + ["SIGPIPE", "SIGXFSZ"]
+    assert process.lines == [f"ignored {ignored} blocked []\n"]
+    process = await run(PUBLIC, "sh", "-c", "grep SigIgn /proc/self/status", before=before)
+    await process.ended()
+    assert int(process.lines[0].split()[1], 16) == (1 if nohup else 0)  # SIGPIPE is its default again
+
+
+# -- exit codes ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("exit 0", 0), ("exit 42", 42), ("kill -TERM $$", 143), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)],
+)
+async def test_the_app_s_exit_code_is_the_wrapper_s(run: Run, script: str, code: int) -> None:
+    process = await run(PUBLIC, "sh", "-c", script)
+    assert await process.ended() == code
+    assert process.output == ""
+
+
+async def test_127_and_126_as_in_a_shell(run: Run, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    await asyncio.to_thread(plain.write_text, "exit 5")
+    for command, code, said in (
+        ("no-such-command", 127, "idtoken-proxy: no-such-command: not found\n"),
+        (str(tmp_path / "missing"), 127, "missing: not found\n"),
+        (str(plain), 126, "plain: Permission denied\n"),
+        (str(tmp_path), 126, "Permission denied\n"),
+    ):
+        process = await run(PUBLIC, command)
+        assert await process.ended() == code
+        assert process.output.endswith(said)
+    plain.chmod(0o755)
+    process = await run(PUBLIC, plain)  # no #!: a shell's, as a shell would take it
+    assert await process.ended() == 5
+
+
+async def test_a_proxy_that_cannot_start_starts_no_app(run: Run, tmp_path: Path) -> None:
+    touch = ("touch", str(tmp_path / "started"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        process = await run({**PUBLIC, "listen": address}, *touch)
+        assert await process.ended() == 1
+        assert f"cannot listen on {address}" in process.output
+    process = await run({**PUBLIC, "lisen": address}, *touch)
+    assert await process.ended() == 2
+    assert 'did you mean "listen"' in process.output
+    process = await run({**PUBLIC, "listen": f"unix:{tmp_path}/s"}, *touch, options=("--http-proxy",))
+    assert await process.ended() == 2
+    assert "--http-proxy needs a TCP port" in process.output
+    assert not (tmp_path / "started").exists()
+    assert "Traceback" not in process.output
+
+
+def without_token(tmp_path: Path) -> dict[str, Any]:
+    route = {
+        "name": "it",
+        "upstream": "http://127.0.0.1:1",
+        "identity": {"type": "file", "path": str(tmp_path / "token")},
+    }
+    return {"routes": [route]}
+
+
+async def test_a_proxy_that_does_not_become_ready_says_why(run: Run, tmp_path: Path) -> None:
+    process = await run(without_token(tmp_path), "touch", tmp_path / "started", options=("--max", "300ms"))
+    assert await process.ended() == 1
+    assert "Not ready: after 0.3 s, so the app is not started\n" in process.output
+    assert 'route "it": ' in process.output
+    assert str(tmp_path / "token") in process.output
+    assert "--max gives it more time" in process.output
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_before_it_is_ready_ends_it(run: Run, tmp_path: Path, number: signal.Signals) -> None:
+    process = await run(without_token(tmp_path), "touch", tmp_path / "started")
+    await printed(process, "token_fetch_failed")
+    (proxy,) = children_of(process.process.pid)
+    process.signal(number)
+    assert await process.ended() == 128 + number
+    await gone(proxy)
+    assert not (tmp_path / "started").exists()
+
+
+# -- signals -------------------------------------------------------------------------------
+
+COUNTING = """
+import os, signal, sys, time
+def heard(number, frame):
+    os.write(1, f"heard {signal.Signals(number).name}\\n".encode())  # whole, whatever interrupts it
+    if number == signal.SIGTERM:
+        sys.exit(9)
+for name in ("TERM", "INT", "HUP", "USR1", "USR2", "QUIT"):
+    signal.signal(getattr(signal, "SIG" + name), heard)
+print("listening for signals", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+async def test_signals_are_passed_on(run: Run) -> None:
+    process = await run(PUBLIC, sys.executable, "-c", COUNTING)
+    await printed(process, "listening for signals")
+    for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"):
+        process.signal(signal.Signals[name])
+        await printed(process, f"heard {name}")
+    assert await process.ended() == 9
+    assert [line for line in process.lines if "heard" in line] == [
+        f"heard {name}\n" for name in ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM")
+    ]
+
+
+def on_a_terminal(*command: str) -> tuple[subprocess.Popen[bytes], int]:
+    """In the foreground of a terminal of its own, whose other side is returned."""
+    ours, its = pty.openpty()
+    modes = termios.tcgetattr(its)
+    modes[3] |= termios.NOFLSH  # or Ctrl-C throws away what the app has just said of it
+    termios.tcsetattr(its, termios.TCSANOW, modes)
+
+    def take() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        command,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        cwd=ROOT,
+        env=_environ(),
+        start_new_session=True,
+        preexec_fn=take,  # noqa: PLW1509 -- an ioctl alone
+    )
+    os.close(its)
+    return process, ours
+
+
+async def test_control_c_in_a_terminal_reaches_the_app_once(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    await asyncio.to_thread(file.write_text, yaml.safe_dump(PUBLIC))
+    process, terminal = await asyncio.to_thread(
+        on_a_terminal,
+        *(sys.executable, "-m", "proxy", "run", "-c", str(file), "--", sys.executable, "-c", COUNTING),
+    )
+    said = b""
+
+    def read_until(text: bytes, times: int = 1) -> None:
+        nonlocal said
+        while said.count(text) < times:
+            said += os.read(terminal, 4096)
+
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.to_thread(read_until, b"listening for signals")
+            os.write(terminal, b"\x03")
+            await asyncio.to_thread(read_until, b"heard SIGINT")
+            os.kill(process.pid, signal.SIGUSR1)  # behind it: had there been two, the second came before
+            await asyncio.to_thread(read_until, b"heard SIGUSR1")
+            assert said.count(b"heard SIGINT") == 1
+            os.kill(process.pid, signal.SIGINT)  # by hand, and to the wrapper alone
+            await asyncio.to_thread(read_until, b"heard SIGINT", 2)
+            os.kill(process.pid, signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait) == 9
+    finally:
+        process.kill()
+        os.close(terminal)
+
+
+# -- who dies with whom ----------------------------------------------------------------------
+
+
+async def test_the_proxy_ends_with_the_app_once_it_has_drained(emulator: Emulator, run: Run) -> None:
+    """What the app has left running still gets to the end of what it reads."""
+    script = 'curl -sN "$USER_PROFILES_URL/events?interval=0.1&count=5" & sleep 0.2; exit 4'
+    process = await run(config_for(emulator), "sh", "-c", script)
+    await printed(process, "id: 1")
+    proxy = min(children_of(process.process.pid))
+    assert await process.ended() == 4
+    assert "id: 5" in process.output
+    await gone(proxy)
+
+
+async def test_a_second_signal_cuts_the_drain_short(emulator: Emulator, run: Run) -> None:
+    script = 'curl -sN "$USER_PROFILES_URL/events?interval=0.1" & sleep 0.2; exit 4'
+    process = await run(config_for(emulator, timeouts={"drain": "60s"}), "sh", "-c", script)
+    await printed(process, "draining")
+    process.signal(signal.SIGTERM)
+    assert await process.ended() == 4
+
+
+def roles(process: Process) -> tuple[int, int]:
+    """(proxy, app): the proxy was there first."""
+    proxy, app = sorted(children_of(process.process.pid))
+    return proxy, app
+
+
+async def test_a_proxy_that_is_killed_takes_the_app_along(run: Run) -> None:
+    process = await run(PUBLIC, sys.executable, "-c", COUNTING)
+    await printed(process, "listening for signals")
+    proxy, app = roles(process)
+    os.kill(proxy, signal.SIGKILL)
+    assert await process.ended() == 1
+    assert "heard SIGTERM" in process.output  # it could say goodbye
+    assert "the proxy has ended, and takes the app along" in process.output
+    await gone(app)
+
+
+async def test_and_one_that_does_not_want_to_go_is_killed(run: Run) -> None:
+    config = {**PUBLIC, "timeouts": {"drain": "200ms"}}
+    process = await run(config, "sh", "-c", "trap '' TERM; echo here; while :; do sleep 1; done")
+    await printed(process, "here")
+    proxy, app = roles(process)
+    os.kill(proxy, signal.SIGKILL)
+    assert await process.ended() == 1
+    assert "killed, since it did not end" in process.output
+    await gone(app)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+async def test_a_wrapper_that_is_killed_takes_both_along(run: Run) -> None:
+    process = await run(PUBLIC, "sh", "-c", "trap '' TERM HUP INT; echo here; exec sleep 60")
+    await printed(process, "here")
+    proxy, app = roles(process)
+    process.signal(signal.SIGKILL)
+    await gone(app)
+    await gone(proxy)
+    assert await process.ended() == -signal.SIGKILL
+
+
+ORPHANS = """
+import os, subprocess, sys, time
+assert os.getppid() == 1
+for _ in range(5):
+    subprocess.run(["sh", "-c", "sleep 0.05 &"], check=True)  # left to PID 1
+def left():
+    states = []
+    for one in os.listdir("/proc"):
+        if one.isdigit():
+            try:
+                states.append(open(f"/proc/{one}/stat").read().rpartition(")")[2].split()[:2])
+            except OSError:
+                pass
+    return [state for state, parent in states if parent == "1"]
+deadline = time.monotonic() + 15
+while len(left()) > 2:  # the proxy and this
+    assert time.monotonic() < deadline, left()
+    time.sleep(0.02)
+print("all reaped")
+sys.exit(6)
+"""
+
+
+def _can_unshare() -> bool:
+    found = shutil.which("unshare")
+    return (
+        found is not None
+        and subprocess.run(
+            [found, "-pf", "--mount-proc", "true"], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+
+
+@pytest.mark.skipif(not _can_unshare(), reason="only root may make a PID namespace; CI is root")
+async def test_as_pid_1_it_reaps_what_is_left_to_it(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    await asyncio.to_thread(file.write_text, yaml.safe_dump(PUBLIC))
+    process = await asyncio.create_subprocess_exec(
+        *(
+            "unshare",
+            "-pf",
+            "--mount-proc",
+            "--kill-child",
+            sys.executable,
+            "-m",
+            "proxy",
+            "run",
+            "-c",
+            str(file),
+        ),
+        *("--", sys.executable, "-c", ORPHANS),
+        cwd=ROOT,
+        env=_environ(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            out, err = await process.communicate()
+        assert (process.returncode, out, err) == (6, b"all reaped\n", b"")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+
+
+# -- systemd -----------------------------------------------------------------------------------
+
+
+async def test_systemd_hears_of_the_app_and_of_its_end(run: Run, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "n"))
+        heard.setblocking(False)
+        loop = asyncio.get_running_loop()
+        process = await run(PUBLIC, "sleep", "60", env={"NOTIFY_SOCKET": str(tmp_path / "n")})
+        async with asyncio.timeout(PATIENCE):
+            assert await loop.sock_recv(heard, 4096) == b"READY=1\nSTATUS=serving"
+            process.signal(signal.SIGTERM)
+            assert await loop.sock_recv(heard, 4096) == b"STOPPING=1"
+        assert await process.ended() == 128 + signal.SIGTERM
