@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from proxy.engine.downstream import REQUESTS_A_TURN, WRITE_HIGH_WATER, Downstream
 from proxy.settings.model import Limits, Timeouts
 from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import Proxied
 from tests.engine.wire import (
     Ended,
     Message,
     Wire,
     answering,
     chunked,
+    eventually,
     get,
     ok,
     post,
@@ -525,3 +529,174 @@ async def test_an_app_that_half_closes_counts_as_gone(receive: Receive, start: S
     app.half_close()
     await wire.gone()
     await app.gone()
+
+
+# -- answers of the proxy's own, and apps that do not read ------------------------------------------------
+
+ORIGIN = get("/", "Origin: http://evil.example")
+HOST = get("/").replace(b"localhost", b"evil.example")
+
+
+async def narrow(proxied: Proxied) -> tuple[Wire, Downstream]:
+    """An app that reads nothing, and the proxy's side of it; little fits between them."""
+    near = socket.socket()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    near.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(near, ("127.0.0.1", proxied.port))
+    _, app = await loop.create_connection(Wire, sock=near)
+    proxied.clients.append(app)
+    app.stall()
+    await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
+    (connection,) = proxied.server.front.connections
+    kernel = connection.transport.get_extra_info("socket")
+    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return app, connection
+
+
+def widen(app: Wire, connection: Downstream) -> None:
+    """From here on it reads, and as fast as anybody."""
+    for wire, option in ((app, socket.SO_RCVBUF), (connection, socket.SO_SNDBUF)):
+        wire.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 1 << 20)
+    app.go_on()
+
+
+async def test_refusals_that_nobody_reads_do_not_pile_up_and_all_come_in_order(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    app, connection = await narrow(proxied)
+    pairs = 1000
+    app.send((ORIGIN + HOST) * pairs + get("/", "Connection: close"))
+    await eventually(lambda: connection.full, "the app reads")
+    await asyncio.sleep(0.2)
+    assert connection.transport.get_write_buffer_size() < 2 * WRITE_HIGH_WATER
+    assert not connection._reading
+    asked = len(connection._buffer)
+    await asyncio.sleep(0.1)
+    assert len(connection._buffer) == asked
+    widen(app, connection)
+    said = await app.to_end()
+    origins = [b"Origin" in answer or b"origin" in answer for answer in said.split(b"HTTP/1.1 ")[1:-1]]
+    assert origins == [True, False] * pairs
+    assert said.endswith(b"hello")
+
+
+async def test_one_connections_refusals_do_not_keep_the_others_waiting(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    app = await proxied.connect()
+    ended = 0
+
+    def count(_exchange: object) -> None:
+        nonlocal ended
+        ended += 1
+
+    proxied.server.front.access_log = count
+    app.send(ORIGIN * 3000 + get("/", "Connection: close"))
+    most = before = 0
+    while not app.ended:
+        await asyncio.sleep(0)
+        most, before = max(most, ended - before), ended
+    assert ended >= 3000
+    assert most <= 2 * REQUESTS_A_TURN
+
+
+async def test_a_connection_that_closes_does_not_wait_for_an_app_that_does_not_read(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=0.4))
+    app, connection = await narrow(proxied)
+    app.send(ORIGIN * 60 + get("/", "Origin: http://evil.example", "Connection: close"))
+    await eventually(connection.transport.is_closing, "it is not closed")
+    assert connection.transport.get_write_buffer_size()
+    await eventually(lambda: not proxied.server.front.busy, "it waits for good")
+
+
+async def test_who_goes_on_reading_a_closing_connection_gets_all_of_it(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=1.0))
+    app, _ = await narrow(proxied)
+    app.send(ORIGIN * 60 + get("/", "Origin: http://evil.example", "Connection: close"))
+    await asyncio.sleep(0.3)
+    app.go_on()
+    assert (await app.to_end()).count(b"HTTP/1.1 403 ") == 61
+    assert app.error is None
+
+
+async def test_octets_behind_the_last_request_are_not_looked_at(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())))
+    app, connection = await narrow(proxied)
+    app.send(ORIGIN * 60 + get("/", "Origin: http://evil.example", "Connection: close"))
+    await eventually(connection.transport.is_closing, "it is not closed")
+    connection.data_received(ORIGIN)  # as a loop may, which has read it before
+    assert connection._buffer == b""
+    app.go_on()
+    assert (await app.to_end()).count(b"HTTP/1.1 403 ") == 61
+
+
+async def test_a_closing_connection_has_no_further_turn(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())))
+    app = await proxied.connect()
+    app.send(ORIGIN * 200)
+    await eventually(lambda: bool(proxied.server.front.connections), "no connection")
+    (connection,) = proxied.server.front.connections
+    await eventually(lambda: not connection._reading, "all at once")  # its next turn is to come
+    connection.drain()
+    assert 0 < (await app.to_end()).count(b"HTTP/1.1 403 ") < 200
+
+
+# -- how an answer of unknown length ends in HTTP/1.0 ------------------------------------------------------
+
+UNBOUNDED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+
+
+@pytest.mark.parametrize("how", ["drain", "reset"])
+async def test_http_1_0_and_an_answer_that_is_cut(receive: Receive, start: Start, how: str) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(UNBOUNDED)
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(http10())
+    await app.until(b"hello")
+    if how == "drain":
+        await proxied.server.stop(drain=0.2)
+    else:
+        (await receiver.connection()).reset()
+    await app.wait(lambda: app.lost)
+    assert isinstance(app.error, ConnectionResetError)
+
+
+async def test_http_1_0_and_an_answer_that_nobody_reads_to_its_end(receive: Receive, start: Start) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(60_000))
+        wire.close()
+
+    proxied = await start(await receive(script), timeouts=Timeouts(idle=0.4))
+    app, connection = await narrow(proxied)
+    app.send(http10())
+    await eventually(connection.transport.is_closing, "the answer does not end")
+    await eventually(lambda: not proxied.server.front.busy, "it waits for good")
+    app.go_on()
+    await app.wait(lambda: app.lost)
+    assert isinstance(app.error, ConnectionResetError)
+
+
+async def test_http_1_0_keeps_its_connection_over_an_answer_of_the_proxys_own(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    app = await proxied.connect()
+    app.send(http10("Connection: keep-alive", "Origin: http://evil.example"))
+    answer = await app.response()
+    assert (answer.status, answer.one("connection")) == (403, "keep-alive")
+    app.send(http10("Origin: http://evil.example"))
+    answer = await app.response()
+    assert (answer.status, answer.one("connection")) == (403, "close")
+    assert await app.to_end() == b""

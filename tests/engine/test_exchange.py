@@ -10,7 +10,7 @@ import pytest
 
 from proxy.settings.model import FileIdentity, NoIdentity, Timeouts
 from tests.engine.conftest import Receive, Start
-from tests.engine.proxied import make_token
+from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_downstream import problem
 from tests.engine.wire import (
     Ended,
@@ -427,6 +427,35 @@ async def test_an_answer_that_has_begun_is_not_asked_for_again(receive: Receive,
     proxied = await start(receiver)
     assert (await proxied.ask(get("/"))).status == 502
     assert len(receiver.requests) == 1
+
+
+async def test_the_second_try_has_the_token_of_its_own_moment(
+    receive: Receive, start: Start, token_file: Path
+) -> None:
+    renewed = make_token(lifetime=3000)
+    proxied: Proxied
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(ok())
+        await wire.request()
+        await asyncio.to_thread(token_file.write_text, renewed)
+        slot = proxied.server.slots["receiver"]
+        before = slot.current()
+        assert before is not None
+        await slot.renewed(before)
+        wire.close()
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    for _ in range(2):
+        app.send(get("/"))
+        assert (await app.response()).status == 200
+    first, again, second = receiver.requests
+    assert first.one("authorization") == again.one("authorization") == f"Bearer {proxied.token}"
+    assert second.one("authorization") == f"Bearer {renewed}"
+    assert [len(wire.requests) for wire in receiver.connections] == [2, 1]
 
 
 async def test_the_keep_alive_race(receive: Receive, start: Start) -> None:
@@ -905,6 +934,45 @@ async def test_any_other_refusal_passes(receive: Receive, start: Start, request_
     answer = await proxied.ask(request_)
     assert (answer.status, answer.body) == (401 if b"401" in said else 403, b"no")
     assert len(receiver.requests) == 1
+
+
+async def test_an_apps_own_word_about_a_token_of_its_own_costs_ours_nothing(
+    receive: Receive, start: Start
+) -> None:
+    own = 'WWW-Authenticate: Bearer realm="app", error="invalid_token", error_description="The token expired"'
+    receiver = await receive(answering(ok(b"no", own).replace(b"200 OK", b"401 Unauthorized")))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    slot = proxied.server.slots["receiver"]
+    token = slot.current()
+    for number in range(3):
+        answer = await proxied.ask(get("/"))
+        assert (answer.status, answer.body, answer.one("www-authenticate")) == (
+            401,
+            b"no",
+            own.partition(": ")[2],
+        )
+        assert len(receiver.requests) == number + 1
+    assert token is not None
+    assert slot.current() is token
+    assert slot.refused(token)  # nobody has refused it within the minute
+
+
+async def test_a_refused_token_stays_where_there_is_no_other_and_the_401_passes(
+    receive: Receive, start: Start, token_file: Path
+) -> None:
+    receiver = await receive(answering(UNAUTHORIZED))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    slot = proxied.server.slots["receiver"]
+    token = slot.current()
+    await asyncio.to_thread(token_file.unlink)
+    for number in range(3):
+        answer = await proxied.ask(get("/"))
+        assert (answer.status, answer.body) == (401, b"no")
+        assert len(receiver.requests) == number + 2
+        assert slot.current() is token is not None
+    await proxied.settled(idle=1)
 
 
 # -- whatever else a client says about the token ----------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from proxy.engine.downstream import MAX_TURNED_AWAY
 from proxy.settings.model import Limits
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
@@ -13,6 +14,7 @@ from tests.engine.wire import (
     Wire,
     answering,
     connect,
+    eventually,
     get,
     ok,
     turns,
@@ -101,3 +103,45 @@ async def test_ten_thousand_requests_on_many_connections(receive: Receive, start
     await asyncio.gather(*(client(name) for name in range(50)))
     assert len(receiver.connections) <= 50
     await proxied.settled()
+
+
+async def test_a_flood_beyond_the_limit_costs_a_bounded_number_of_descriptors(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())), limits=Limits(connections=1))
+    front = proxied.server.front
+    await proxied.connect()
+    await eventually(lambda: front.busy == 1, "no connection")
+    flood = [
+        await proxied.connect() for _ in range(2 * MAX_TURNED_AWAY)
+    ]  # who send nothing, and do not close
+    for wire in flood:
+        await wire.gone()
+        assert len(front.turned_away) <= MAX_TURNED_AWAY
+    told = [wire for wire in flood if b"503" in wire.received]
+    assert MAX_TURNED_AWAY <= len(told) < len(flood)
+    assert all(wire.received == b"" for wire in flood if wire not in told)
+    await eventually(lambda: not front.turned_away, "they stay")
+
+
+async def test_who_is_being_turned_away_does_not_keep_the_proxy_from_ending(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())), limits=Limits(connections=1))
+    front = proxied.server.front
+    await proxied.connect()
+    await eventually(lambda: front.busy == 1, "no connection")
+    await (await proxied.connect()).response()
+    assert front.turned_away
+    await proxied.server.stop(drain=0)
+    await eventually(lambda: not front.turned_away, "it stays")
+
+
+async def test_who_comes_while_the_proxy_drains_is_told_so(receive: Receive, start: Start) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    proxied.server.front.draining = True  # what was in the listener's queue as it closed
+    answer = await proxied.ask(get("/"))
+    assert (answer.status, answer.one("connection"), answer.one("retry-after")) == (503, "close", "1")
+    assert "shutting down" in str(problem(answer)["detail"])
+    assert not receiver.connections

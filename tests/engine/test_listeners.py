@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from proxy.engine.listeners import Listeners, ListenFailed, peer_uid
 from proxy.settings.model import TcpAddress, UnixAddress
@@ -94,6 +95,59 @@ async def test_what_cannot_be_opened_leaves_all_as_it_was(listeners: Listeners, 
     assert listeners.bound == before
     assert not (short / "a.sock").exists()
     assert await greeting(before[0]) == "None"
+
+
+async def test_what_is_prepared_lets_nobody_in_before_it_is_adopted(
+    listeners: Listeners, short: Path
+) -> None:
+    path = UnixAddress(str(short / "proxy.sock"))
+    old = TcpAddress("127.0.0.1", 0)
+    await listeners.listen([old])
+    before = listeners.bound
+    prepared = await listeners.prepare([path, TcpAddress("127.0.0.2", 0)])
+    fresh = [address for one in prepared.fresh for address in one.bound]
+    assert len(fresh) == 2
+    assert listeners.bound == before
+    for address in fresh:
+        with pytest.raises(OSError, match=r"refused|Connect call failed"):
+            await greeting(address)
+    assert await greeting(before[0]) == "None"
+    await listeners.adopt(prepared)
+    assert list(listeners.bound) == fresh
+    assert [await greeting(address) for address in fresh] == [str(os.getuid()), "None"]
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await greeting(before[0])
+
+
+async def test_what_is_prepared_and_not_wanted_any_more_leaves_nothing(
+    listeners: Listeners, short: Path
+) -> None:
+    await listeners.listen([TcpAddress("127.0.0.1", 0)])
+    before = listeners.bound
+    prepared = await listeners.prepare([UnixAddress(str(short / "proxy.sock")), TcpAddress("127.0.0.2", 0)])
+    (_, port) = (address for one in prepared.fresh for address in one.bound)
+    await prepared.discard()
+    assert not (short / "proxy.sock").exists()
+    assert listeners.bound == before
+    assert await greeting(before[0]) == "None"
+    await listeners.listen([port])  # nobody has it
+
+
+async def test_a_socket_that_has_gone_or_is_anothers_keeps_its_mode_and_stops_nothing(
+    listeners: Listeners, short: Path
+) -> None:
+    gone, taken, ours = (short / name for name in ("gone", "taken", "ours"))
+    await listeners.listen([UnixAddress(str(path)) for path in (gone, taken, ours)])
+    gone.unlink()
+    taken.rename(short / "moved")
+    taken.write_text("another's")
+    taken.chmod(0o640)
+    with structlog.testing.capture_logs() as logged:
+        await listeners.share(shared=True)
+    (told,) = logged
+    assert (told["path"], told["reason"]) == (str(gone), "No such file or directory")
+    assert stat.S_IMODE(taken.stat().st_mode) == 0o640
+    assert stat.S_IMODE(ours.stat().st_mode) == 0o666
 
 
 async def test_a_unix_socket_is_its_users_alone_in_a_directory_of_its_own(

@@ -51,6 +51,25 @@ async def test_a_connection_without_work_ends_at_its_deadline(receive: Receive, 
     await proxied.settled(idle=0)
 
 
+async def test_a_connection_that_was_idle_through_a_freeze_is_not_used_again(
+    receive: Receive, start: Start
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver, timeouts=Timeouts(keepalive=60))
+    await proxied.ask(get("/"))
+    await proxied.settled(idle=1)
+    (connection,) = proxied.pool._idle
+    connection.idle_since -= 50
+    await proxied.ask(get("/"))
+    await proxied.settled(idle=1)
+    assert len(receiver.connections) == 1
+    connection.idle_since -= 61  # by the clock that runs on while the sweeper's stands still
+    assert (await proxied.ask(post(b"once"))).status == 200
+    assert connection.lost
+    assert [len(wire.requests) for wire in receiver.connections] == [2, 1]
+    await proxied.settled(idle=1)
+
+
 # -- receivers that are not there --------------------------------------------------
 
 

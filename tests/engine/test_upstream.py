@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
-from tests.engine.wire import Ended, Wire, chunked, get, ok, turns
+from tests.engine.wire import Ended, Wire, chunked, eventually, get, ok, post, turns
 
 
 async def test_a_receiver_that_closes_an_idle_connection(receive: Receive, start: Start) -> None:
@@ -80,6 +81,39 @@ async def test_what_comes_behind_an_answer_is_nobodys(
         await proxied.settled(idle=0)
     assert len(receiver.connections) == 3
     assert b"poison" not in app.received
+
+
+async def test_what_an_answered_request_still_has_to_send_is_for_nobody(
+    receive: Receive, start: Start
+) -> None:
+    answered = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.stall()
+        wire.send(ok(b"first"))
+        await answered.wait()
+        wire.send(ok(b"second"))
+
+    receiver = await receive(script)
+    for listener in receiver._server.sockets:  # what it accepts, has the same: little fits in between
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/"))
+    assert (await app.response()).body == b"first"
+    await proxied.settled(idle=1)
+    (upstream,) = proxied.pool._idle
+    kernel = upstream.transport.get_extra_info("socket")
+    kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    app.send(post(bytes(60_000)))
+    await eventually(lambda: bool(upstream.transport.get_write_buffer_size()), "it fits into the kernel")
+    await asyncio.sleep(0.1)
+    assert upstream.transport.get_write_buffer_size()
+    answered.set()
+    assert (await app.response()).body == b"second"
+    await eventually(lambda: upstream.lost, "it waits for a receiver that does not read")
+    await proxied.settled(idle=0)
 
 
 # -- what is no answer -----------------------------------------------------------

@@ -210,6 +210,7 @@ class Wire(asyncio.Protocol):
         """The next request, whole. Raises Ended."""
         message = parse_head(await self.until(b"\r\n\r\n"))
         self.requests.append(message)
+        self._news.set()  # who waits for it may have looked before
         await self.body_of(message)
         return message
 
