@@ -18,7 +18,6 @@ from proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOv
 from proxy.engine.exchange import Exchange
 from proxy.engine.listeners import peer_uid
 from proxy.engine.outgoing import unsent
-from proxy.engine.states import DONE
 from proxy.engine.sweeper import NEVER
 from proxy.engine.tally import NO_ROUTE
 from proxy.engine.tunnel import Tunnel
@@ -162,7 +161,7 @@ class Downstream(asyncio.Protocol):
         if exchange is not None:
             self._exchange = None
             exchange.abandon()
-            self._log(exchange)
+            self._count(exchange)
 
     def pause_writing(self) -> None:
         self.full = True
@@ -284,6 +283,7 @@ class Downstream(asyncio.Protocol):
     def _refuse(self, error: RequestError) -> None:
         self._exchange = exchange = Exchange(self, self._front.gateway)
         exchange.started = monotonic()
+        exchange.received = len(self._buffer)
         self.request_complete = False
         exchange.refuse(error)
 
@@ -293,11 +293,13 @@ class Downstream(asyncio.Protocol):
         self._exchange = None
         self._reader = None
         self.held = False
-        self._log(exchange)
-        if not self.keep or self._closing or self._dismissed or self._front.draining:
+        front = self._front
+        if front.tally.ended(exchange) or front.logs_all:
+            front.tell(exchange)
+        if not self.keep or self._closing or self._dismissed or front.draining:
             self._linger()
             return
-        self.deadline = self.now + self._front.keepalive
+        self.deadline = self._sweeper.now + front.keepalive
         if self._buffer:
             self._advance()
         if (
@@ -316,7 +318,7 @@ class Downstream(asyncio.Protocol):
         """The answer cannot be completed: end the connection so that it cannot be taken for complete."""
         self._exchange = None
         self._closing = True
-        self._log(exchange)
+        self._count(exchange)
         self.cut()
 
     def cut(self) -> None:
@@ -350,7 +352,7 @@ class Downstream(asyncio.Protocol):
             on_idle=lambda: front.tally.hit("tunnel_idle_timeout"),
         )
         front.tunnels.add(tunnel)
-        self._log(exchange)
+        self._count(exchange)
         self._resume()
         if self.full:
             upstream.transport.pause_reading()
@@ -434,10 +436,6 @@ class Downstream(asyncio.Protocol):
         self._front.hangups.unwatch(self)
         self._sweeper.unwatch(self)
 
-    def _log(self, exchange: Exchange) -> None:
-        front = self._front
-        front.tally.ended(exchange)
-        if exchange.state is DONE and exchange.status < 400 and not front.logs_all:
-            return
-        if front.access_log is not None:
-            front.access_log(exchange)
+    def _count(self, exchange: Exchange) -> None:
+        self._front.tally.ended(exchange)
+        self._front.tell(exchange)

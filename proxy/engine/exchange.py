@@ -117,8 +117,7 @@ class Exchange:
         self.request: Request | None = None
         self.lane: Lane | None = None
         self.status = 0
-        self.received = 0  # octets from the app, and to it
-        self.sent = 0
+        self.sent = 0  # octets to the app
         self.response: Response | None = None  # the receiver's last final head
         self.error: ProxyError | None = None
         self._upstream: UpstreamConnection | None = None
@@ -141,7 +140,7 @@ class Exchange:
         upstream. Raises RequestError; the caller goes on with `forward`.
         """
         self.started = monotonic()
-        self.received = len(block) + 4
+        self.received = len(block) + 4  # octets from the app
         self.request = request = parse_request(block)
         if request.method not in _USUAL and request.method.upper() in _NEVER_SERVED:
             raise MethodNotAllowed(

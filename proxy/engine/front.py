@@ -70,6 +70,10 @@ class Front:
         """Connections and tunnels that are still open."""
         return len(self.connections) + len(self.tunnels)
 
+    def tell(self, exchange: Exchange) -> None:
+        if self.access_log is not None:
+            self.access_log(exchange)
+
     def under_way(self) -> list[Exchange]:
         """All exchanges that have yet to end. For the admin listener: nothing of it is kept up on the way."""
         return [one.exchange for one in list(self.connections) if one.exchange is not None]

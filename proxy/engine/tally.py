@@ -178,22 +178,25 @@ class Tally:
 
     # -- the engine ------------------------------------------------------------
 
-    def ended(self, exchange: Exchange) -> None:
-        """Every exchange comes through here, once."""
+    def ended(self, exchange: Exchange) -> bool:
+        """Every exchange comes through here, once. False: it went well, and nobody has to hear of it."""
         lane = exchange.lane
         counts = self.unrouted if lane is None else lane.counts
         elapsed = monotonic() - exchange.started
-        counts.classes[exchange.status // 100] += 1
+        status = exchange.status
+        counts.classes[status // 100] += 1
         counts.buckets[bisect_left(BOUNDS, elapsed)] += 1
         counts.seconds += elapsed
         counts.received += exchange.received
         counts.sent += exchange.sent
-        if exchange.state is not DONE:
-            error = exchange.error
-            if error is not None:
-                self.trouble(NO_ROUTE if lane is None else lane.route.name, error)
-            elif exchange.state is BROKEN:
-                counts.abandoned += 1
+        if exchange.state is DONE:
+            return status >= 400
+        error = exchange.error
+        if error is not None:
+            self.trouble(NO_ROUTE if lane is None else lane.route.name, error)
+        elif exchange.state is BROKEN:
+            counts.abandoned += 1
+        return True
 
     def trouble(self, route: str, error: ProxyError) -> None:
         if error.limit is not None:
