@@ -125,7 +125,7 @@ async def test_it_has_started_with_the_first_token_and_stays_so(
     # A token that was lost makes it unready, and not unstarted.
     token = server.slots["receiver"].current()
     assert token is not None
-    assert server.slots["receiver"].refused(token)
+    server.slots["receiver"]._wall_end = 0.0
     assert (server.started, server.ready, server.status()["state"]) == (True, False, SERVING)
 
     server.quit()
