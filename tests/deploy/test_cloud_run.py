@@ -20,7 +20,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from proxy.settings.load import SEARCHED, load_settings
+from proxy.settings.environment import SEARCHED
+from proxy.settings.load import load_settings
 from proxy.settings.model import TcpAddress
 from tests.deploy.processes import PATIENCE, emulated, outside, serving
 

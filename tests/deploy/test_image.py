@@ -4,6 +4,7 @@ as a user who is nobody, on a file system that takes no write.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -12,12 +13,14 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from packaging.requirements import Requirement
@@ -196,21 +199,39 @@ def copy(what: Path, to: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first stage's file system, made once for all of xdist's workers."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The first stage's file system, made once for all of xdist's workers; the last of them takes it away."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    for directory in (shared, *shared.parents):  # pytest closes its own to others; nobody shall get through
-        if directory.stat().st_uid == os.getuid() and directory.is_relative_to("/tmp/"):
-            directory.chmod(directory.stat().st_mode | 0o011)
-    root = shared / "image"
-    with (shared / "image.lock").open("w") as lock:
+    users = shared / "image-users"
+    with locked_file(shared / "image.lock"):
+        users.mkdir(exist_ok=True)
+        place = shared / "image"
+        if not place.exists():
+            # Not in pytest's own directory, which is closed to others: nobody shall get through.
+            root = Path(mkdtemp(prefix="image-"))
+            root.chmod(0o755)
+            try:
+                run_steps(BUILD, root)
+            except BaseException:
+                shutil.rmtree(root)
+                raise
+            place.symlink_to(root)
+        root = place.readlink()
+        (users / str(os.getpid())).touch()
+    yield root / "opt" / "idtoken-proxy"
+    with locked_file(shared / "image.lock"):
+        (users / str(os.getpid())).unlink()
+        if not list(users.iterdir()):
+            place.unlink()
+            shutil.rmtree(root)
+
+
+@contextlib.contextmanager
+def locked_file(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (root / "done").exists():
-            shutil.rmtree(root, ignore_errors=True)
-            run_steps(BUILD, root)
-            (root / "done").touch()
-    return root / "opt" / "idtoken-proxy"
+        yield
 
 
 def packages_of(environment: Path) -> Path:
@@ -374,18 +395,44 @@ def test_could_not_write_if_it_wanted(runnable: Path) -> None:
 
 
 @pytest.mark.index
-def test_a_command_loads_no_more_than_it_needs(built: Path) -> None:
-    """A probe starts a process every few seconds."""
-    answer = subprocess.run(
-        [built / "bin" / "python", "-X", "importtime", built / "bin" / "idtoken-proxy", "--version"],
-        env=image_environment(built),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd="/",
-        timeout=PATIENCE,
-    )
-    assert not re.search(r"\b(aiohttp|google\.auth|pydantic|uvloop)$", answer.stderr, re.MULTILINE)
+def test_the_health_check_says_what_is_so(runnable: Path, tmp_path: Path) -> None:
+    """With the configuration of the container, whose admin listener it looks up there; and it loads little: it is a process
+    every few seconds.
+    """
+    _, _, check = FINAL.all("HEALTHCHECK")[0].partition("CMD ")
+    program, *arguments = json.loads(check)
+    health = [str(runnable / "bin" / program), *arguments]
+    config = Path(mkdtemp()) / "proxy.yaml"  # where nobody gets to
+    config.parent.chmod(0o755)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        admin = f"127.0.0.1:{free.getsockname()[1]}"
+    with emulated() as printed:
+        config.write_text(f"""
+admin: {admin}
+identity: metadata
+google: {{metadata_host: "{printed["GCE_METADATA_HOST"]}"}}
+routes: [{{name: it, upstream: "{printed["USER_PROFILES_URL"]}"}}]
+""")
+        environ = {**image_environment(runnable), "IDTOKEN_PROXY_CONFIG": str(config)}
+        ask = functools.partial(
+            subprocess.run,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            env=environ,
+            timeout=PATIENCE,
+        )
+        assert ask(as_the_image_would(*health)).returncode == 1  # there is none yet
+        serve = [str(runnable / "bin" / program), *FINAL.argv("CMD")]
+        with serving(as_the_image_would(*serve), environ):
+            healthy = ask(as_the_image_would(*health))
+            assert healthy.returncode == 0, healthy.stderr
+            loaded = ask([str(runnable / "bin" / "python"), "-X", "importtime", *health]).stderr
+            assert "proxy.cli" in loaded
+            assert not re.search(r"\b(aiohttp|google\.auth|pydantic|uvloop)$", loaded, re.MULTILINE)
+    shutil.rmtree(config.parent)
 
 
 def test_the_final_stage_compiles_what_the_base_left_out(tmp_path: Path) -> None:
