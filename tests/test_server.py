@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from proxy.errors import ConfigError
 from proxy.server import ListenFailed, Server
-from proxy.settings.model import FileIdentity, NoIdentity, Settings, TcpAddress, Timeouts, Upstream
-from tests.engine.proxied import make_token, route_to, settings_for
+from proxy.settings.model import (
+    FileIdentity,
+    GoogleEndpoints,
+    GuardSettings,
+    MetadataIdentity,
+    NoIdentity,
+    Settings,
+    TcpAddress,
+    Timeouts,
+    UnixAddress,
+    Upstream,
+)
+from tests.engine.proxied import LOCAL, make_token, route_to, settings_for
 from tests.engine.test_downstream import problem
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Receiver, Wire, answering, connect, eventually, get, ok, post
@@ -301,3 +315,92 @@ async def test_deadlines_of_a_route_are_its_own(serve: Serve, dial: Dial) -> Non
 async def test_a_file_identity_names_its_source(serve: Serve, tmp_path: Path) -> None:
     server = await serve(settings_for(route_to(1, None, identity=FileIdentity(str(tmp_path / "t")))))
     assert str(tmp_path / "t") in server.status()["routes"][0]["token"]["source"]
+
+
+# -- reloads -----------------------------------------------------------------------
+
+
+async def dialled(path: Path) -> Wire:
+    _, wire = await asyncio.get_running_loop().create_unix_connection(Wire, str(path))
+    return wire
+
+
+async def test_who_is_not_listed_any_more_has_the_last_answer_with_what_is_under_way(serve: Serve) -> None:
+    gate = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await gate.wait()
+        wire.send(ok())
+
+    def only(uid: int) -> GuardSettings:
+        return GuardSettings(allowed_uids=frozenset({uid}))
+
+    with TemporaryDirectory() as made:
+        path = Path(made) / "proxy.sock"
+        async with Receiver(script) as receiver:
+            settings = settings_for(
+                route_to(receiver, None, **PUBLIC),
+                listen=(UnixAddress(str(path)), *LOCAL),
+                guard=only(os.getuid()),
+            )
+            server = await serve(settings)
+            idle, busy = await dialled(path), await dialled(path)
+            by_port = await connect(port_of(server))
+            busy.send(get("/") + get("/2"))
+            by_port.send(get("/"))
+            await eventually(lambda: len(receiver.requests) == 2, "the requests")
+            await server.reload(replace(settings, guard=only(os.getuid())))
+            await asyncio.sleep(0.05)
+            assert not idle.ended
+            await server.reload(replace(settings, guard=only(os.getuid() + 1)))
+            assert await idle.to_end() == b""
+            assert not busy.ended
+            gate.set()
+            assert (await busy.response()).body == b"hello"
+            assert await busy.to_end() == b""
+            assert (await by_port.response()).body == b"hello"  # nobody knows whose it is
+            assert len(receiver.requests) == 2
+            refused = await dialled(path)
+            assert (await refused.response()).status == 403
+            assert not by_port.ended
+            for wire in (by_port, refused, idle, busy):
+                wire.transport.abort()
+
+
+async def test_a_refused_reload_leaves_tokens_and_their_sources_as_they_were(
+    serve: Serve, tmp_path: Path
+) -> None:
+    path = tmp_path / "token"
+    await asyncio.to_thread(path.write_text, make_token())
+    settings = settings_for(
+        route_to(1, path),
+        route_to(1, None, name="other", path="/other", identity=MetadataIdentity()),
+        google=GoogleEndpoints(metadata_host="127.0.0.1:1"),
+    )
+    server = await serve(settings)
+    sources = {name: slot._source for name, slot in server.slots.items()}
+    kept = list(server._cache._slots)
+    bound = server._listeners.bound
+    with socket.create_server(("127.0.0.1", 0)) as taken, TemporaryDirectory() as made:
+        busy = TcpAddress("127.0.0.1", taken.getsockname()[1])
+        door = UnixAddress(str(Path(made) / "proxy.sock"))
+        other = replace(
+            settings,
+            routes=(*settings.routes, route_to(1, path, name="new", path="/new", audience="https://new")),
+            google=GoogleEndpoints(metadata_host="127.0.0.1:2"),
+            listen=(door, *LOCAL),
+        )
+        for refused in (replace(other, listen=(door, busy)), replace(other, admin=busy)):
+            with pytest.raises(ListenFailed, match="in use"):
+                await server.reload(refused)
+            assert server.settings is settings
+            assert {name: slot._source for name, slot in server.slots.items()} == sources
+            assert list(server._cache._slots) == kept
+            assert server._listeners.bound == bound
+            assert not Path(door.path).exists()
+        await server.reload(other)
+        assert server.slots["other"]._source is not sources["other"]
+        assert Path(door.path).exists()
+        assert len(server._cache._slots) == len(kept) + 1
+        await server.stop(drain=0)

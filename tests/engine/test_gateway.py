@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
+from proxy.engine import http1
 from proxy.engine.gateway import Lane
 from proxy.engine.pool import Pool
 from proxy.engine.sweeper import Sweeper
@@ -344,3 +345,43 @@ async def test_it_is_not_told_where_the_configuration_asked_for_it() -> None:
     with structlog.testing.capture_logs() as logged:
         function_lane(TokenHeader.AUTHORIZATION).tell_of_replacement()
     assert logged == []
+
+
+# -- the callers' secret -------------------------------------------------------------
+
+
+async def test_the_callers_secret_is_asked_for_and_not_kept(
+    receive: Receive, routed: Routed, tmp_path: Path
+) -> None:
+    secret = "open-sesame-" * 4
+    path = tmp_path / "secret"
+    await asyncio.to_thread(path.write_text, secret)
+    receiver = await receive(told)
+    proxied = await routed(public("p", receiver), guard=GuardSettings(caller_token_file=str(path)))
+    assert (await proxied.ask(get("/"))).status in (401, 403)
+    assert not receiver.connections
+    for _ in range(2):
+        answer = await proxied.ask(get("/", f"{GuardSettings().caller_token_header}: {secret}"))
+        assert answer.status == 200
+    assert secret.encode() not in receiver.received
+    assert all(secret.encode() not in line for line in http1._request_lines._lines)
+
+
+# -- a browser's question before the request -----------------------------------------------
+
+
+async def test_a_preflight_is_answered_here_and_the_connection_goes_on(
+    receive: Receive, routed: Routed
+) -> None:
+    receiver = await receive(told)
+    origin = "https://app.example"
+    proxied = await routed(public("p", receiver), guard=GuardSettings(allowed_origins=(origin,)))
+    app = await proxied.connect()
+    asks = ("Origin: " + origin, "Access-Control-Request-Method: PUT")
+    for fields, connection in ((asks, None), ((*asks, "Connection: close"), "close")):
+        app.send(get("/a", *fields, method="OPTIONS"))
+        answer = await app.response()
+        assert (answer.status, answer.one("connection")) == (204, connection)
+        assert answer.one("access-control-allow-origin") == origin
+    assert await app.to_end() == b""
+    assert not receiver.connections

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from proxy.engine import http1
 from proxy.engine.http1 import (
     MAX_FIELDS,
+    never_remember,
     parse_request,
     parse_response,
     parse_trailers,
@@ -895,6 +898,25 @@ def test_a_credential_is_never_remembered(name: bytes) -> None:
     for table in (http1._request_lines, http1._response_lines):
         assert all(b"s3cr3t" not in line for line in table._lines)
         assert all(b"s3cr3t" not in each for each in table._names)
+
+
+@pytest.fixture
+def secret_fields() -> Iterator[None]:
+    before = set(http1._SECRET_FIELDS)
+    yield
+    http1._SECRET_FIELDS.clear()
+    http1._SECRET_FIELDS.update(before)
+
+
+def test_the_field_of_the_callers_secret_is_not_remembered_any_more(secret_fields: None) -> None:
+    forget()
+    block = b"GET / HTTP/1.1\r\nHost: a\r\nX-Door: s3cr3t"
+    before = parse_request(block)
+    assert any(b"s3cr3t" in line for line in http1._request_lines._lines)
+    never_remember("X-Door")
+    for _ in range(2):
+        assert parse_request(block).passing == before.passing
+        assert all(b"s3cr3t" not in line for line in http1._request_lines._lines)
 
 
 def test_what_is_remembered_is_bounded() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
+import random
 import ssl
 from pathlib import Path
 
 import pytest
 import trustme
 
+from proxy.engine.tls import TlsTransport, tls_context
 from proxy.errors import ConfigError
 from proxy.server import Server
 from proxy.settings.model import Settings, Timeouts, Upstream
@@ -334,6 +337,105 @@ async def test_everything_arrives_both_ways(
     app.send(get("/", f"Content-Length: {len(body)}", method="POST"))
     await app.pour(body)
     assert (await app.response()).body == body
+
+
+class Near(asyncio.Transport):
+    """The TCP transport of a connection whose other end is in the test's hands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return name
+
+
+class Far:
+    """The receiver's end of TLS, in memory."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def shake(self, outer: TlsTransport, near: Near) -> None:
+        for _ in range(4):
+            self._incoming.write(near.written)
+            near.written = b""
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+            outer.data_received(self._outgoing.read())
+
+    def sealed(self, plain: bytes) -> bytes:
+        self.tls.write(plain)
+        return self._outgoing.read()
+
+    def goodbye(self) -> bytes:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        return self._outgoing.read()
+
+
+class Inner(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.received.append(data)
+
+
+def established(ca: trustme.CA, ca_file: str) -> tuple[TlsTransport, Near, Far, Inner]:
+    inner, near = Inner(), Near()
+    outer = TlsTransport(tls_context(ca_file), "127.0.0.1", inner)
+    far = Far(certified(ca, "127.0.0.1"))
+    outer.connection_made(near)
+    far.shake(outer, near)
+    assert outer.ready.done()
+    return outer, near, far, inner
+
+
+@pytest.mark.parametrize("size", [1, 16 * 1024, 240 * 1024, 240 * 1024 + 1, 256 * 1024, 1_000_000])
+async def test_what_comes_at_once_is_delivered_at_once(ca: trustme.CA, ca_file: str, size: int) -> None:
+    """What stands behind the end of an answer would otherwise be a connection's that is in the pool again."""
+    outer, near, far, inner = established(ca, ca_file)
+    body = random.Random(1).randbytes(size)
+    outer.data_received(far.sealed(body))
+    assert inner.received == [body]
+    outer.data_received(far.sealed(body) + far.goodbye())
+    assert inner.received == [body, body]
+    assert near.closed
+    outer.connection_lost(None)
+    assert outer.get_extra_info("socket") == "socket"
+
+
+async def test_what_comes_behind_the_end_of_a_connection_is_not_delivered(
+    ca: trustme.CA, ca_file: str
+) -> None:
+    outer, _, far, inner = established(ca, ca_file)
+    outer.connection_lost(None)
+    outer.data_received(far.sealed(b"late"))
+    assert inner.received == []
+
+
+async def test_a_record_that_was_tampered_with_ends_the_connection(ca: trustme.CA, ca_file: str) -> None:
+    outer, near, far, inner = established(ca, ca_file)
+    sealed = bytearray(far.sealed(b"hello" * 100))
+    sealed[50] ^= 1
+    outer.data_received(bytes(sealed))
+    assert inner.received == []
+    assert near.closed
+    outer.write(b"x")  # as one that does not know it yet
+    outer.close()
+    outer.connection_lost(None)
 
 
 async def test_a_ca_file_that_cannot_be_read_is_a_mistake_in_the_settings(

@@ -121,7 +121,46 @@ async def test_a_hung_audience_delays_no_other_nor_the_loop(blockbuster: BlockBu
     assert caught.value.cause == "timeout"
     assert "fake source" in caught.value.detail
     assert "1 s" in caught.value.detail
+    assert hung.fetches == 1
     hung.hold.set()
+    await stage.cache.close()
+
+
+# -- a process that is frozen in mid-fetch ---------------------------------------
+
+
+async def test_a_fetch_that_was_frozen_is_made_again_at_once(blockbuster: BlockBuster) -> None:
+    stage = Stage(deadline=0.3)
+    source = stage.source()
+    source.hold.clear()
+    slot = slot_of(stage, source)
+    waiting = asyncio.create_task(slot.get())
+    await until(lambda: source.fetches == 1)
+    stage.clock.freeze(3600)  # the deadline passes in the moment of waking
+    await until(lambda: source.fetches == 2)
+    source.hold.set()
+    assert slot.current() is None
+    assert (await waiting) is slot.current()
+    assert [event.error for event in stage.events] == [None]
+    assert slot.status().error is None
+    await stage.cache.close()
+
+
+async def test_a_process_that_is_frozen_again_and_again_is_believed_so_often(
+    blockbuster: BlockBuster,
+) -> None:
+    stage = Stage(deadline=0.2)
+    source = stage.source()
+    source.hold.clear()
+    waiting = asyncio.create_task(slot_of(stage, source).get())
+    for fetch in range(3):
+        await until(lambda fetches=fetch + 1: source.fetches == fetches)  # type: ignore[misc]
+        stage.clock.freeze(3600)
+    with pytest.raises(TokenError) as caught:
+        await waiting
+    assert caught.value.cause == "timeout"
+    assert source.fetches == 3
+    source.hold.set()
     await stage.cache.close()
 
 
