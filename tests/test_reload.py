@@ -9,13 +9,14 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
 import structlog
 from aiohttp import web
 
-from proxy.errors import ConfigError
+from proxy.errors import ConfigError, ProxyError
 from proxy.reload import ConfigFile, keep_reloading
 from proxy.server import Server
 from proxy.settings.load import load_settings
@@ -153,6 +154,71 @@ async def test_listeners_follow_and_one_that_cannot_be_had_refuses_the_whole(tmp
                 await server.reload(taken)
             assert await (await app.get(url)).text() == "old/"
             assert len(server.addresses) == 2
+
+
+async def test_a_socket_file_that_is_gone_costs_neither_the_reload_nor_the_next(tmp_path: Path) -> None:
+    with TemporaryDirectory() as made:
+        door = Path(made) / "proxy.sock"
+        both = f"['127.0.0.1:0', 'unix:{door}']"
+        async with receiver("old") as old, receiver("new") as new:
+            path = written(tmp_path / "proxy.yaml", old, listen=both)
+            async with serving(path) as (server, url), aiohttp.ClientSession() as app:
+                await asyncio.to_thread(door.unlink)
+                written(path, new, listen=both)
+                with structlog.testing.capture_logs() as logged:
+                    os.kill(os.getpid(), signal.SIGHUP)
+                    await until(server, new)
+                    assert await (await app.get(url)).text() == "new/"
+                    written(path, old, listen=both)
+                    os.kill(os.getpid(), signal.SIGHUP)
+                    await until(server, old)
+                told = [line for line in logged if "mode cannot be set" in line["event"]]
+                assert [line["path"] for line in told[:1]] == [str(door)]
+                assert not [
+                    line for line in logged if "refused" in line["event"] or "failed" in line["event"]
+                ]
+                assert await (await app.get(url)).text() == "old/"
+
+
+class Failing:
+    """A server whose first reload runs into a bug."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[ProxyError | None] = []
+        self.attempts = 0
+
+    async def reload(self, settings: Settings) -> None:
+        if len(self.outcomes) == 0:
+            raise FileNotFoundError(2, "s3cr3t")
+
+    def reloading(self) -> None:
+        self.attempts += 1
+
+    def reloaded(self, error: ProxyError | None) -> None:
+        self.outcomes.append(error)
+
+
+async def test_a_reload_that_runs_into_a_bug_does_not_cost_the_next(tmp_path: Path) -> None:
+    server = Failing()
+    path = written(tmp_path / "proxy.yaml", 1)
+    reloading = asyncio.ensure_future(keep_reloading(server, source_of(path)))
+    await asyncio.sleep(0)
+    with structlog.testing.capture_logs() as logged:
+        for attempt in (1, 2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            async with asyncio.timeout(PATIENCE):
+                while len(server.outcomes) < attempt:
+                    await asyncio.sleep(0.01)
+    assert not reloading.done()
+    reloading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reloading
+    failed, fine = server.outcomes
+    assert failed is not None
+    assert fine is None
+    assert server.attempts == 2
+    (told,) = [line for line in logged if line["event"] == "reload failed"]
+    assert told["error"] == "FileNotFoundError"
 
 
 async def test_no_request_is_lost_over_fifty_reloads_under_load(tmp_path: Path) -> None:
