@@ -126,6 +126,20 @@ async def test_the_app_says_http_and_the_proxy_speaks_tls(secure: tuple[Receiver
     assert len(receiver.requests) == 2
 
 
+async def test_a_redirect_is_one_that_an_app_behind_the_proxy_can_follow(serve: Serve) -> None:
+    async with Receiver(answering(b"")) as receiver:
+        origin = f"http://127.0.0.1:{receiver.port}"
+        redirect = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+        places = (b"/base/login?a", origin.encode() + b"/base/x", b"https://elsewhere.example/")
+        receiver.script = answering(*(redirect % place for place in places))
+        upstream = Upstream("http", "127.0.0.1", receiver.port, "/base")
+        route = Route("it", upstream, None, NoIdentity(), path="/it", strip_prefix=True)
+        server = await serve(Settings((route,), listen=(TcpAddress("127.0.0.1", 0),), admin=None))
+        told = [(await ask(port_of(server), f"{origin}/base/")).one("location") for _ in places]
+    assert told[0] in ("/base/login?a", f"{origin}/base/login?a")
+    assert told[1:] == [f"{origin}/base/x", "https://elsewhere.example/"]
+
+
 # -- who is refused -----------------------------------------------------------------------
 
 

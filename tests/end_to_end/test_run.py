@@ -344,6 +344,17 @@ async def test_a_signal_before_it_is_ready_ends_it(run: Run, tmp_path: Path, num
     assert not (tmp_path / "started").exists()
 
 
+async def test_a_wrapper_that_is_killed_before_it_is_ready_leaves_nothing(run: Run, tmp_path: Path) -> None:
+    process = await run(without_token(tmp_path), "touch", tmp_path / "started")
+    await printed(process, "token_fetch_failed")
+    (proxy,) = children_of(process.process.pid)
+    process.signal(signal.SIGKILL)
+    await gone(proxy)
+    assert await process.ended() == -signal.SIGKILL
+    assert "the wrapper was killed" in process.output
+    assert not (tmp_path / "started").exists()
+
+
 # -- signals -------------------------------------------------------------------------------
 
 COUNTING = """

@@ -16,15 +16,27 @@ from proxy.wrapper import supervise
 signal.pthread_sigmask(signal.SIG_BLOCK, supervise.WATCHED)
 
 def child(script):
-    script = "import os, signal, time; signal.pthread_sigmask(signal.SIG_SETMASK, ());" + script
+    # Until it is ready to hear them, signals wait, as they do for this process.
+    script = "import os, signal, time; ready = lambda: signal.pthread_sigmask(signal.SIG_SETMASK, ());" + script
     return os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-S", "-c", script])
 told = []
 app, proxy = child(sys.argv[1]), child(sys.argv[2])
-code = supervise.supervise(app, proxy, drain=0.2, told=lambda: told.append(1))
+code = supervise.supervise(app, proxy, drain=float(sys.argv[3]), told=lambda: told.append(1))
 print(code, bool(told), list(supervise.ended()))
 """
-FOREVER = "time.sleep(60)"
-DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+FOREVER = "ready(); time.sleep(60)"
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); time.sleep(60)"
+TOLD = """
+signal.signal(15, lambda *_: os._exit(4))
+ready()
+os.kill(os.getppid(), 15)
+time.sleep(60)"""
+# Told to end, it has the one above told to hurry, as somebody impatient does, and goes then.
+IMPATIENT = """
+signal.signal(15, lambda *_: [os.kill(os.getppid(), number) for number in (1, 2)])
+signal.signal(2, lambda *_: os._exit(0))
+ready()
+while True: time.sleep(60)"""
 
 
 @pytest.mark.parametrize(
@@ -34,14 +46,14 @@ DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
         pytest.param("os.kill(os.getpid(), 9)", FOREVER, 137, id="the app is killed"),
         pytest.param(FOREVER, "os._exit(0)", 143, id="the proxy was told to quit"),
         pytest.param(FOREVER, "os._exit(5)", 1, id="the proxy fails"),
-        pytest.param(DEAF, "time.sleep(0.3)", 137, id="the app does not want to go"),
-        pytest.param("signal.signal(15, lambda *_: os._exit(4)); time.sleep(0.1); os.kill(os.getppid(), 15); time.sleep(60)", FOREVER, 4, id="a signal is passed on"),
-        pytest.param("time.sleep(0.1)", "signal.signal(15, lambda *_: os.kill(os.getppid(), 15)); signal.signal(2, lambda *_: None); time.sleep(0.6); os._exit(0)", 0, id="a signal in the drain"),
+        pytest.param(DEAF, "os._exit(0)", 137, id="the app does not want to go"),
+        pytest.param(TOLD, FOREVER, 4, id="a signal is passed on"),
+        pytest.param("os._exit(0)", IMPATIENT, 0, id="a signal in the drain"),
     ],
-)  # fmt: skip
+)
 def test_who_ends_with_whom(app: str, proxy: str, code: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SUPERVISE, app, proxy],
+        [sys.executable, "-W", "error", "-c", SUPERVISE, app, proxy, "0.1" if app == DEAF else "20"],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -52,13 +64,13 @@ def test_who_ends_with_whom(app: str, proxy: str, code: int) -> None:
     assert done.stdout.splitlines()[-1] == f"{code} True []"
 
 
-def test_a_proxy_that_does_not_end_is_killed(tmp_path: Path) -> None:
+def test_a_proxy_that_does_not_end_is_killed() -> None:
     script = SUPERVISE.replace(
         "from proxy.wrapper import supervise\n",
         "from proxy.wrapper import supervise\nsupervise.PATIENCE = 0.1\n",
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, "os._exit(0)", DEAF],
+        [sys.executable, "-c", script, "os._exit(0)", DEAF, "0.1"],
         cwd=ROOT,
         capture_output=True,
         text=True,
