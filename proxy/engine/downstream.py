@@ -380,7 +380,9 @@ class Downstream(asyncio.Protocol):
 
     def expire(self) -> None:
         if self._takes_what_is_unsent():
-            self.deadline = self.now + self._front.idle / 4
+            self.deadline = (
+                self.now + self._front.idle
+            )  # no less: the kernels move such a reader's octets in steps
         elif self._exchange is not None:
             self.deadline = NEVER
             self._exchange.on_deadline()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -1043,3 +1044,38 @@ async def test_the_proxys_own_answer_to_head_has_no_body(receive: Receive, start
     assert int(answer.one("content-length") or 0) > 0
     app.send(get("/"))
     assert (await app.response()).status == 200
+
+
+# -- apps that read slowly ---------------------------------------------------------------------------
+
+
+async def test_a_steady_reader_is_not_idle_however_much_the_kernels_hold(
+    receive: Receive, start: Start
+) -> None:
+    total = 16_000_000
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n".encode())
+        await wire.pour(bytes(total))
+
+    proxied = await start(await receive(script), timeouts=Timeouts(idle=0.8))
+    near = socket.socket()
+    near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)  # more makes its steps longer
+    near.setblocking(False)
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.sock_connect(near, ("127.0.0.1", proxied.port))
+        await loop.sock_sendall(near, get("/", "Connection: close"))
+        got = 0
+        for _ in range(30):  # 3 s at 640 KB/s
+            await asyncio.sleep(0.1)
+            got += len(await loop.sock_recv(near, 64 * 1024))
+        assert got < total / 2
+        last = b""
+        while piece := await loop.sock_recv(near, 1 << 20):
+            got += len(piece)
+            last = piece[-1:]
+        assert (got > total, last) == (True, b"\0")
+    finally:
+        near.close()
