@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from proxy.engine.downstream import MAX_TURNED_AWAY
-from proxy.settings.model import Limits
+from proxy.settings.model import GuardSettings, Limits, UnixAddress
 from tests.engine.conftest import Receive, Start
-from tests.engine.proxied import Proxied
+from tests.engine.proxied import LOCAL, Proxied
 from tests.engine.test_downstream import problem
 from tests.engine.wire import (
     Receiver,
@@ -145,3 +149,29 @@ async def test_who_comes_while_the_proxy_drains_is_told_so(receive: Receive, sta
     assert (answer.status, answer.one("connection"), answer.one("retry-after")) == (503, "close", "1")
     assert "shutting down" in str(problem(answer)["detail"])
     assert not receiver.connections
+
+
+async def test_a_user_who_is_not_listed_is_refused_and_one_who_was_is_dismissed(
+    receive: Receive, start: Start
+) -> None:
+    with TemporaryDirectory() as made:
+        door = UnixAddress(str(Path(made) / "proxy.sock"))
+        here, elsewhere = (
+            GuardSettings(allowed_uids=frozenset({uid})) for uid in (os.getuid(), os.getuid() + 1)
+        )
+        proxied = await start(await receive(answering(ok())), listen=(door, *LOCAL), guard=here)
+        server = proxied.server
+
+        async def dial() -> Wire:
+            _, wire = await asyncio.get_running_loop().create_unix_connection(Wire, door.path)
+            proxied.clients.append(wire)
+            return wire
+
+        listed = await dial()
+        listed.send(get("/"))
+        assert (await listed.response()).status == 200
+        await server.reload(replace(server.settings, guard=elsewhere))
+        assert await listed.to_end() == b""
+        answer = await (await dial()).response()
+        assert (answer.status, f"user {os.getuid()}" in str(problem(answer)["detail"])) == (403, True)
+        assert (await proxied.ask(get("/"))).status == 200  # a port does not tell who calls
