@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -184,7 +185,7 @@ class Exchange:
             return
         self._token = token = slot.current()
         if token is None:
-            self._forward_with(lane, request, slot, slot.get())
+            self._forward_with(lane, request, slot, slot.get)
         else:
             self._dispatch(lane, request, lane.token_lines(token))
 
@@ -201,18 +202,18 @@ class Exchange:
         downstream.on_exchange_end(self)
 
     def _forward_with(
-        self, lane: Lane, request: Request, slot: TokenSlot, fetched: Coroutine[Any, Any, IdToken]
+        self, lane: Lane, request: Request, slot: TokenSlot, fetch: Callable[[], Coroutine[Any, Any, IdToken]]
     ) -> None:
         self._await(
-            self._in_time(slot, fetched),
+            self._in_time(slot, fetch),
             lambda token: self._dispatch(lane, request, lane.token_lines(token)),
         )
 
-    async def _in_time(self, slot: TokenSlot, fetched: Coroutine[Any, Any, IdToken]) -> IdToken:
+    async def _in_time(self, slot: TokenSlot, fetch: Callable[[], Coroutine[Any, Any, IdToken]]) -> IdToken:
         limit = self.timeouts.connect + TOKEN_GRACE
         try:
             async with asyncio.timeout(limit):
-                return await fetched
+                return await fetch()
         except TimeoutError:
             error = TokenError(
                 f"no ID token within {limit:g} s",
@@ -238,7 +239,8 @@ class Exchange:
 
     def _await(self, awaited: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
         """The one place where a request costs a task: its token or its connection is not at hand."""
-        self._task = asyncio.ensure_future(self._go_on(awaited, then))
+        self._task = task = asyncio.ensure_future(self._go_on(awaited, then))
+        task.add_done_callback(lambda _: awaited.close())  # one that was cancelled before its first step
 
     async def _go_on(self, awaited: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
         try:
@@ -363,7 +365,7 @@ class Exchange:
         self.state = TRANSITIONS[self.state][RETRY]
         lane.counts.replays += 1
         self._attempts = 0
-        self._forward_with(lane, request, lane.slot, lane.slot.renewed(token))
+        self._forward_with(lane, request, lane.slot, functools.partial(lane.slot.renewed, token))
         return True
 
     def _on_interim(self, response: Response, rest: bytes) -> None:

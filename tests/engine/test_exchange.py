@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -1079,3 +1080,22 @@ async def test_a_steady_reader_is_not_idle_however_much_the_kernels_hold(
         assert (got > total, last) == (True, b"\0")
     finally:
         near.close()
+
+
+async def test_an_app_that_goes_before_the_first_step_towards_its_receiver_leaves_nothing(
+    receive: Receive, start: Start
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    for _ in range(2):
+        app = await proxied.connect()
+        await eventually(lambda: bool(proxied.server.front.connections), "no connection")
+        (connection,) = proxied.server.front.connections
+        connection.data_received(get("/"))
+        assert connection.exchange is not None
+        connection.exchange.abandon()  # a warning of a coroutine that nobody awaits would fail the test
+        app.close()
+        await eventually(lambda: not proxied.server.front.connections, "it stays")
+        gc.collect()
+    assert not receiver.connections
