@@ -428,8 +428,7 @@ class Downstream(asyncio.Protocol):
             return
         self.held = False
         self._resume()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
+        self.transport.write_eof()
         self.deadline = self.now + LINGER
 
     def _forget(self) -> None:

@@ -53,10 +53,6 @@ class Tunnel:
         self._on_idle()
         self.abort()
 
-    def close(self) -> None:
-        for transport in self._transports:
-            transport.close()
-
     def abort(self) -> None:
         for transport in self._transports:
             transport.abort()

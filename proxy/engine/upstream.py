@@ -70,7 +70,8 @@ class UpstreamConnection(asyncio.Protocol):
                 payload = reader.feed(data)
             except ValueError as error:
                 limit = "response_chunk_overhead" if isinstance(error, TooMuchOverhead) else None
-                self._fail(MalformedResponse(f"the receiver's body is malformed: {error}", limit=limit))
+                malformed = MalformedResponse(f"the receiver's body is malformed: {error}", limit=limit)
+                self._fail(listener, malformed)
                 return
             if payload:
                 listener.on_answer_data(payload)
@@ -84,11 +85,10 @@ class UpstreamConnection(asyncio.Protocol):
         while True:
             end = data.find(_HEAD_END)
             if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > MAX_RESPONSE_HEAD:
-                self._fail(
-                    MalformedResponse(
-                        "the receiver's response head is too large", limit="response_header_bytes"
-                    )
+                malformed = MalformedResponse(
+                    "the receiver's response head is too large", limit="response_header_bytes"
                 )
+                self._fail(listener, malformed)
                 return
             if end < 0:
                 self._partial = data
@@ -98,7 +98,7 @@ class UpstreamConnection(asyncio.Protocol):
                 data = data[end + 4 :]
                 reader = listener.on_answer(response, data)
             except MalformedResponse as error:
-                self._fail(error)
+                self._fail(listener, error)
                 return
             if reader is not None:
                 self._reader = reader
@@ -186,8 +186,6 @@ class UpstreamConnection(asyncio.Protocol):
         self._reader = None
         listener.on_answer_end(reader)
 
-    def _fail(self, error: UpstreamError) -> None:
-        listener = self.listener
+    def _fail(self, listener: Listener, error: UpstreamError) -> None:
         self.abort()
-        if listener is not None:
-            listener.on_upstream_lost(error)
+        listener.on_upstream_lost(error)
