@@ -142,7 +142,9 @@ class Listeners:
             except OSError as error:
                 # Only where there is no IPv6 at all. A port that someone else has there is an error: an app that says
                 # localhost would talk to that someone.
-                if one.bound and host == "::1" and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                if (  # pragma: no cover -- a machine without IPv6 alone comes to it
+                    one.bound and host == "::1" and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+                ):
                     log.debug("IPv6 loopback is not available", reason=error.strerror)
                     continue
                 raise ListenFailed(
@@ -226,7 +228,7 @@ def peer_uid(transport: asyncio.BaseTransport) -> int | None:
     connected = transport.get_extra_info("socket")
     if connected.family != socket.AF_UNIX:
         return None
-    if not hasattr(socket, "SO_PEERCRED"):
+    if not hasattr(socket, "SO_PEERCRED"):  # pragma: no cover -- Linux alone has it
         return -1
     _, uid, _ = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
     return int(uid)
