@@ -700,3 +700,49 @@ async def test_http_1_0_keeps_its_connection_over_an_answer_of_the_proxys_own(
     answer = await app.response()
     assert (answer.status, answer.one("connection")) == (403, "close")
     assert await app.to_end() == b""
+
+
+# -- calls that come out of turn ---------------------------------------------------------------------------
+
+
+async def test_an_upload_that_is_let_go_on_between_requests_lets_the_next_one_in(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    app = await proxied.connect()
+    app.send(get("/"))
+    await app.response()
+    (connection,) = proxied.server.front.connections
+    connection.hold(held=True)
+    while_held = connection._reading
+    connection.hold(held=False)
+    connection.pump()  # there is nothing to move
+    assert (while_held, connection._reading) == (False, True)
+    app.send(get("/"))
+    assert (await app.response()).status == 200
+
+
+async def test_an_upload_that_is_let_go_on_leaves_the_request_behind_it_where_it_is(
+    receive: Receive, start: Start
+) -> None:
+    go_on = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        for _ in range(2):
+            await wire.request()
+            await go_on.wait()
+            wire.send(ok())
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(post(b"hello") + get("/behind"))
+    await eventually(lambda: len(receiver.requests) == 1, "no request")
+    (connection,) = proxied.server.front.connections
+    connection.hold(held=True)
+    connection.hold(held=False)
+    assert connection._buffer == get("/behind")
+    assert not connection._reading
+    go_on.set()
+    for _ in range(2):
+        assert (await app.response()).status == 200

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from proxy.settings.model import FileIdentity, NoIdentity, Timeouts
+from proxy.engine.upstream import UpstreamConnection
+from proxy.settings.model import FileIdentity, NoIdentity, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_downstream import problem
@@ -1099,3 +1101,78 @@ async def test_an_app_that_goes_before_the_first_step_towards_its_receiver_leave
         await eventually(lambda: not proxied.server.front.connections, "it stays")
         gc.collect()
     assert not receiver.connections
+
+
+# -- what seldom happens -----------------------------------------------------------------------------
+
+
+async def test_a_forward_proxys_request_reaches_the_receiver_that_it_names(
+    receive: Receive, start: Start
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    authority = f"127.0.0.1:{receiver.port}"
+    answer = await proxied.ask(f"GET http://{authority}/a?b HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+    assert answer.status == 200
+    (request,) = receiver.requests
+    assert (request.target, request.one("host")) == ("/a?b", authority)
+    assert request.one("authorization") == f"Bearer {proxied.token}"
+
+
+async def test_an_authorization_that_gives_way_to_a_functions_token_is_told_of_once(
+    receive: Receive, start: Start
+) -> None:
+    receiver = await receive(answering(ok()))
+    function = Upstream("http", "us-central1-shop.cloudfunctions.net", 80)
+    proxied = await start(receiver, route={"upstream": function})
+    proxied.pool.upstream = Upstream("http", "127.0.0.1", receiver.port)
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert (await proxied.ask(get("/", "Authorization: Bearer theirs"))).status == 200
+    told = [line for line in logs if "Authorization is replaced" in line["event"]]
+    assert [(line["log_level"], line["route"]) for line in told] == [("warning", "receiver")]
+    assert "token_header" in told[0]["remedy"]
+    assert b"theirs" not in receiver.received
+
+
+async def test_a_bug_on_the_way_to_the_receiver_is_logged_and_answered(
+    receive: Receive, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+
+    async def fails(**_: object) -> UpstreamConnection:
+        raise RuntimeError("a bug")
+
+    app = await proxied.connect()
+    with monkeypatch.context() as broken, capture_logs() as logs:
+        broken.setattr(proxied.pool, "connect", fails)
+        app.send(get("/"))
+        answer = await app.response()
+    assert answer.status == 500
+    assert b"a bug" not in answer.raw + answer.body
+    problem(answer)
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["exchange failed"]
+    assert not receiver.connections
+    app.send(get("/"))
+    assert (await app.response()).status == 200
+
+
+async def test_an_app_that_is_full_before_its_receiver_is_reached_holds_the_answer(
+    receive: Receive, start: Start
+) -> None:
+    """As by interim answers that it did not read, before Google's 401 had the request said once more."""
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    app = await proxied.connect()
+    await eventually(lambda: bool(proxied.server.front.connections), "no connection")
+    (connection,) = proxied.server.front.connections
+    connection.data_received(get("/"))
+    connection.pause_writing()
+    await eventually(lambda: len(receiver.requests) == 1, "no request")
+    await asyncio.sleep(0.1)
+    assert app.received == b""
+    connection.resume_writing()
+    assert (await app.response()).body == b"hello"
+    await proxied.settled(idle=1)

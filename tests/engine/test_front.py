@@ -175,3 +175,30 @@ async def test_a_user_who_is_not_listed_is_refused_and_one_who_was_is_dismissed(
         answer = await (await dial()).response()
         assert (answer.status, f"user {os.getuid()}" in str(problem(answer)["detail"])) == (403, True)
         assert (await proxied.ask(get("/"))).status == 200  # a port does not tell who calls
+
+
+async def test_who_is_still_listed_is_not_dismissed_nor_who_comes_by_a_port(
+    receive: Receive, start: Start
+) -> None:
+    with TemporaryDirectory() as made:
+        door = UnixAddress(str(Path(made) / "proxy.sock"))
+        proxied = await start(await receive(answering(ok())), listen=(door, *LOCAL))
+        server = proxied.server
+        _, listed = await asyncio.get_running_loop().create_unix_connection(Wire, door.path)
+        proxied.clients.append(listed)
+        by_port = await proxied.connect()
+        here = GuardSettings(allowed_uids=frozenset({os.getuid()}))
+        for app in (listed, by_port):
+            app.send(get("/"))
+            assert (await app.response()).status == 200
+        await server.reload(replace(server.settings, guard=here))
+        for app in (listed, by_port):
+            app.send(get("/"))
+            assert (await app.response()).status == 200
+
+
+async def test_without_an_access_log_nobody_is_told(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())))
+    proxied.server.front.access_log = None
+    assert (await proxied.ask(get("/"))).status == 200
+    assert (await proxied.ask(get("/", "Origin: null"))).status == 403

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -103,3 +104,12 @@ async def test_a_blocking_call_on_the_loop_would_not_go_unseen(
     unhandled.clear()
     hangups.close()
     near.close()
+
+
+async def test_one_whose_descriptor_is_closed_already_is_not_watched() -> None:
+    closed = socket.socket()
+    closed.close()
+    hangups = Hangups()
+    hangups.watch(Held(asyncio.Transport({"socket": closed})))
+    assert (hangups._held, hangups._handle) == ({}, None)
+    hangups.close()

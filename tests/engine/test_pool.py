@@ -201,3 +201,38 @@ async def test_those_who_wait_for_their_turn_take_what_has_become_idle_meanwhile
         assert (await app.response()).status == 200
     assert len(receiver.requests) == 400
     assert len(receiver.connections) < 400
+
+
+# -- pools and connections at their end ----------------------------------------------
+
+
+async def test_what_is_in_use_as_its_pool_closes_ends_with_its_exchange(
+    receive: Receive, start: Start
+) -> None:
+    go_on = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await go_on.wait()
+        wire.send(ok())
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/"))
+    await eventually(lambda: len(receiver.requests) == 1, "no request")
+    proxied.pool.close()
+    assert proxied.pool.live == 1
+    go_on.set()
+    assert (await app.response()).body == b"hello"
+    await (await receiver.connection()).gone()
+    await proxied.settled(idle=0)
+
+
+async def test_a_socket_that_no_connection_comes_of_is_closed(receive: Receive, start: Start) -> None:
+    proxied = await start(await receive(answering(ok())))
+    sock = socket.socket(type=socket.SOCK_DGRAM)  # which no loop takes
+    with pytest.raises(ValueError, match=r"(?i)stream"):
+        await proxied.pool._wrap(sock)
+    assert sock.fileno() == -1
+    assert proxied.pool.live == 0

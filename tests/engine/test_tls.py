@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.engine.tls import TlsTransport, tls_context
+from proxy.engine.tls import TlsTransport, TruncatedError, tls_context
 from proxy.errors import ConfigError
 from proxy.server import Server
 from proxy.settings.model import Settings, Timeouts, Upstream
@@ -450,3 +450,63 @@ async def test_a_ca_file_that_cannot_be_read_is_a_mistake_in_the_settings(
         )
         with pytest.raises(ConfigError, match="ca_file"):
             await Server(settings, {}).start()
+
+
+# -- the ends of a stream, and its pauses ------------------------------------------------------------
+
+
+class Told(Inner):
+    def __init__(self) -> None:
+        super().__init__()
+        self.news: list[object] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.news.append("made")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.news.append(exc)
+
+    def pause_writing(self) -> None:
+        self.news.append("pause")
+
+    def resume_writing(self) -> None:
+        self.news.append("resume")
+
+
+async def test_pauses_are_passed_on_and_an_announced_end_is_no_truncation(
+    ca: trustme.CA, ca_file: str
+) -> None:
+    outer, near, far, _ = established(ca, ca_file)
+    told = Told()
+    outer.set_protocol(told)
+    outer.pause_writing()
+    outer.resume_writing()
+    outer.data_received(far.goodbye())
+    assert near.closed
+    assert not outer.eof_received()
+    outer.connection_lost(None)
+    assert told.news == ["pause", "resume", None]
+
+
+async def test_octets_that_were_not_read_before_the_end_are_a_truncation(
+    ca: trustme.CA, ca_file: str
+) -> None:
+    outer, _, far, _ = established(ca, ca_file)
+    told = Told()
+    outer.set_protocol(told)
+    outer._incoming.write(far.sealed(b"late"))
+    assert not outer.eof_received()
+    outer.connection_lost(None)
+    (error,) = told.news
+    assert isinstance(error, TruncatedError)
+    assert told.received == []
+
+
+async def test_a_handshake_that_nobody_waits_for_any_more_may_still_end(ca: trustme.CA, ca_file: str) -> None:
+    told, near = Told(), Near()
+    outer = TlsTransport(tls_context(ca_file), "127.0.0.1", told)
+    outer.ready.cancel()
+    outer.connection_made(near)
+    Far(certified(ca, "127.0.0.1")).shake(outer, near)
+    assert told.news == ["made"]
+    assert outer.ready.cancelled()

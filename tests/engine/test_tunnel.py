@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
 
+from proxy.engine.downstream import WRITE_HIGH_WATER
+from proxy.engine.sweeper import Sweeper
+from proxy.engine.tally import RouteCounts
+from proxy.engine.tunnel import Tunnel
 from proxy.settings.model import Timeouts
 from tests.engine.conftest import Receive, Start
-from tests.engine.test_downstream import problem
+from tests.engine.test_downstream import narrow, problem, widen
 from tests.engine.wire import Receiver, Wire, answering, chunked, eventually, get, ok, turns
 
 UPGRADE = (
@@ -279,3 +284,66 @@ async def test_a_receiver_that_never_answers_a_handshake(receive: Receive, start
     answer = await app.response()
     assert answer.status == 504
     problem(answer)
+
+
+async def test_a_tunnel_that_outlasts_the_drain_is_ended(receive: Receive, start: Start) -> None:
+    receiver = await receive(echo)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    await proxied.server.stop(drain=0.1)
+    await app.gone()
+    await far.gone()
+    assert proxied.server.front.busy == 0
+
+
+async def test_an_app_that_does_not_read_what_comes_with_the_switch_stalls_the_receiver(
+    receive: Receive, start: Start
+) -> None:
+    async def silent(wire: Wire) -> None:
+        await wire.request()
+
+    receiver = await receive(silent)
+    proxied = await start(receiver)
+    app, connection = await narrow(proxied)
+    app.send(HANDSHAKE)
+    await eventually(lambda: len(receiver.requests) == 1, "no request")
+    (upstream,) = proxied.pool._live
+    early = bytes(4 * WRITE_HIGH_WATER)
+    upstream.data_received(SWITCHING + early)
+    assert connection.full
+    (far,) = receiver.connections
+    far.send(b"later")
+    held = connection.transport.get_write_buffer_size()
+    await asyncio.sleep(0.1)
+    assert connection.transport.get_write_buffer_size() <= held
+    widen(app, connection)
+    assert (await app.response()).status == 101
+    assert await app.exactly(len(early) + 5) == early + b"later"
+
+
+class Side(asyncio.Transport):
+    """A side that is closing. Whatever else is asked of it raises, as the base class has it."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.end = cast("asyncio.Protocol", protocol)
+
+
+async def test_a_side_that_is_gone_is_neither_held_nor_let_go_on() -> None:
+    sweeper = Sweeper(0.1)
+    sides = Side(), Side()
+    Tunnel(
+        *sides,
+        sweeper=sweeper,
+        idle=60,
+        counts=RouteCounts(),
+        on_end=lambda: None,
+        on_idle=lambda: None,
+    )
+    for side in sides:
+        side.end.pause_writing()
+        side.end.resume_writing()
+    sweeper.close()

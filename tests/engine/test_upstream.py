@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
-from tests.engine.wire import Ended, Wire, chunked, eventually, get, ok, post, turns
+from tests.engine.wire import Ended, Wire, answering, chunked, eventually, get, ok, post, turns
 
 
 async def test_a_receiver_that_closes_an_idle_connection(receive: Receive, start: Start) -> None:
@@ -238,3 +238,45 @@ async def test_a_malformed_body_breaks_the_answer(
     await (await receiver.connection()).gone()
     await proxied.settled(idle=0)
     assert len(receiver.requests) == 1
+
+
+# -- calls that come out of turn ---------------------------------------------------
+
+
+async def test_an_idle_connection_that_fills_up_and_empties_tells_nobody(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    await proxied.ask(get("/"))
+    await proxied.settled(idle=1)
+    (upstream,) = proxied.pool._idle
+    upstream.pause_writing()
+    upstream.resume_writing()
+    upstream.hold(held=False)  # it is not held
+    assert (await proxied.ask(get("/"))).status == 200
+    await proxied.settled(idle=1)
+    assert proxied.pool._idle == [upstream]
+
+
+async def test_an_answer_that_ends_while_it_is_held_leaves_a_connection_that_reads(
+    receive: Receive, start: Start
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        await wire.request()
+        wire.send(ok(b"second"))
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    app.send(get("/"))
+    await eventually(lambda: len(receiver.requests) == 1, "no request")
+    (connection,) = proxied.server.front.connections
+    (upstream,) = proxied.pool._live
+    connection.pause_writing()
+    upstream.data_received(ok(b"first"))  # as a loop may, which has read it before
+    connection.resume_writing()
+    assert (await app.response()).body == b"first"
+    assert proxied.pool._idle == [upstream]
+    app.send(get("/"))
+    assert (await app.response()).body == b"second"
