@@ -616,3 +616,18 @@ async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Ran
     assert source.fetches <= 12 + elapsed / 22.5 + 12 * len(steps)
     await stage.cache.close()
     assert len(stage.cache._tasks) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_days_of_trouble(seed: int) -> None:
+    """The same, through 48 hours on end of failures, suspends and clock jumps."""
+    rng = random.Random(seed)
+    steps: list[tuple[str, float]] = []
+    hours = 0.0
+    while hours < 48:
+        what = rng.choice(["pass", "pass", "pass", "freeze", "jump", "fail", "mend", "ask"])
+        amount = rng.uniform(-9000, 9000) if what == "jump" else rng.uniform(0, 7200)
+        if what in ("pass", "freeze"):
+            hours += amount / 3600
+        steps.append((what, amount))
+    asyncio.run(_trouble(steps, rng.choice([210.0, 600.0]), rng))
