@@ -18,6 +18,8 @@ from proxy.settings.mistakes import Location
 _DEPTH: Final = 40  # the deepest key of the contract is at 6; impersonation may nest its sources
 _VALUES: Final = 200_000  # a thousand routes have 20,000; aliases of aliases multiply without end
 
+_TOO_DEEP: Final = "not valid here: nested too deeply"
+
 # YAML's own braces: `{upstream: ${URL}}` ends nowhere.
 _REFERENCE_HINT: Final = "; between { } and [ ], put ${NAME} in quotes"
 
@@ -67,6 +69,8 @@ def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
         said = error.problem or error.context or "unreadable"
         lines = text.splitlines() or [""]
         line = min(mark.line + 1, len(lines)) if mark else 0  # the end of the text may be a line of its own
+        if "nesting depth" in said:  # a newer PyYAML's scanner is ahead of _limit_depth, and has a limit of its own
+            raise YamlError(line, _TOO_DEEP) from None
         hint = _REFERENCE_HINT if "${" in lines[line - 1] else ""
         raise YamlError(line, f"not valid YAML: {said}{hint}") from None
     except yaml.YAMLError as error:
@@ -93,7 +97,7 @@ def _limit_depth(text: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH:
-            raise YamlError(_line(event), "not valid here: nested too deeply")
+            raise YamlError(_line(event), _TOO_DEEP)
 
 
 def _line(place: yaml.Node | yaml.Event) -> int:
