@@ -4,12 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint types unit fuzz bench lock clean
+# The tests start this program by the hundred, and each would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test lint types unit image coverage fuzz bench lock clean
 
 demo: $(STAMP)  ## the emulator, three private services and the proxy in one process
 	@$(BIN)/idtoken-proxy demo
 
-test: lint types unit  ## what CI runs
+test: lint types unit  ## what to run before a commit; CI runs `make image` and `make fuzz` too
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -19,7 +22,13 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term
+	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes
+	$(BIN)/python -m pytest -m index
+
+coverage: $(STAMP)  ## branch coverage of it all; slower by half
+	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term
 
 SECONDS ?= 30
 fuzz: $(STAMP)  ## two coverage-guided fuzzers side by side, for SECONDS; skipped where atheris has no wheel

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import structlog
 import uvloop
 
 HERE = Path(__file__).parent
@@ -20,3 +22,14 @@ def pytest_asyncio_loop_factories(
     if any(item.path.is_relative_to(place) for place in ON_UVLOOP):
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Whatever a test has set up for its logs, a command's own run included, the next one finds nothing of it."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = [handler for handler in root.handlers if type(handler).__module__ != "proxy.logs"]
+    root.setLevel(level)

@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
@@ -34,16 +33,6 @@ SECRETS = {
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    level = root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = [handler for handler in root.handlers if type(handler).__module__ != "proxy.logs"]
-    root.setLevel(level)
 
 
 def logs(

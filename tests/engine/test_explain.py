@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from proxy.engine.explain import explain_once
@@ -70,11 +69,6 @@ def refused(status: int = 403, at: Lane | None = None, *lines: bytes) -> Exchang
     return Exchange(
         status, at or lane(token=token()), response(status, *(lines or (FRONT_END, HTML, CHALLENGE)))
     )
-
-
-@pytest.fixture(autouse=True)
-def _loggers() -> None:
-    structlog.reset_defaults()
 
 
 def said(*exchanges: Exchange) -> list[Any]:
