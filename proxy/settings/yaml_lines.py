@@ -69,9 +69,8 @@ def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
         said = error.problem or error.context or "unreadable"
         lines = text.splitlines() or [""]
         line = min(mark.line + 1, len(lines)) if mark else 0  # the end of the text may be a line of its own
-        if (
-            "nesting depth" in said
-        ):  # a newer PyYAML's scanner is ahead of _limit_depth, and has a limit of its own
+        # A newer PyYAML's scanner is ahead of _limit_depth, and has a limit of its own.
+        if "nesting depth" in said:
             raise YamlError(line, _TOO_DEEP) from None
         hint = _REFERENCE_HINT if "${" in lines[line - 1] else ""
         raise YamlError(line, f"not valid YAML: {said}{hint}") from None
