@@ -74,6 +74,7 @@ class Downstream(asyncio.Protocol):
         self.held = False
         self.deadline = NEVER
         self.peer: Peer
+        self.port: int | None = None  # the proxy's own; None on a unix socket
         self.transport: asyncio.Transport
 
     @property
@@ -101,6 +102,8 @@ class Downstream(asyncio.Protocol):
             return
         peername = transport.get_extra_info("peername")
         self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None)
+        sockname = transport.get_extra_info("sockname")
+        self.port = sockname[1] if isinstance(sockname, tuple) else None
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         front.connections.add(self)
         self._sweeper.watch(self)

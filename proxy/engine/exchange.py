@@ -149,7 +149,7 @@ class Exchange:
                 allow=DEFAULT_ALLOW,
                 closes=True,
             )
-        self.caller = caller = self._gateway.guard.admit(request)
+        self.caller = caller = self._gateway.guard.admit(request, self._downstream.port)
         self.lane = lane = self._route(request, caller)
         self.timeouts = lane.route.timeouts
         return request

@@ -114,10 +114,11 @@ class Gateway:
             never_remember(guard.caller_token_header)
         forwarded = forward_routes(settings.routes)
         self.guard = Guard(
-            {*guard.allowed_hosts, *hosts},
+            guard.allowed_hosts,
             guard.allowed_origins,
             secret,
             {authority for authority, _ in forwarded},
+            hosts,
         )
         self.cross_origin = bool(guard.allowed_origins)
         self.directions = _directions(settings)

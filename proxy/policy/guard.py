@@ -36,7 +36,8 @@ class Caller:
 
 class Guard:
     """`secret`: (header name, value) that every request must carry; it goes no further than here. `upstreams`: the
-    authorities that a request's target may name, without port 80.
+    authorities that a request's target may name, without port 80. `routed`: the hosts that routes match, which it may
+    name with any port.
     """
 
     def __init__(
@@ -45,20 +46,24 @@ class Guard:
         allowed_origins: Iterable[str] = (),
         secret: tuple[str, bytes] | None = None,
         upstreams: Iterable[str] = (),
+        routed: Iterable[str] = (),
     ) -> None:
         self._secret = None if secret is None else (secret[0].lower().encode() + b":", secret[1])
         self._secret_header = None if secret is None else secret[0]
-        self._names = LOOPBACK_NAMES | {name.lower() for name in allowed_hosts}
+        self._routed = frozenset(name.lower() for name in routed)
+        self._names = LOOPBACK_NAMES | self._routed | {name.lower() for name in allowed_hosts}
         self._origins = frozenset(origin.lower().encode() for origin in allowed_origins)
         self._upstreams = frozenset(upstreams)
         self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
-        self._forwarded: dict[bytes, Caller] = {}  # likewise, of targets that are URLs
+        self._forwarded: dict[tuple[bytes, int | None], Caller] = {}  # likewise, of targets that are URLs
 
-    def admit(self, request: Request) -> Caller:
-        """Raises Refused (403), or MalformedRequest for a Host that is none."""
+    def admit(self, request: Request, port: int | None = None) -> Caller:
+        """`port`: the one that the app connected to, None on a unix socket. Raises Refused (403), or MalformedRequest for
+        a Host that is none.
+        """
         host = request.host
         if request.absolute and host is not None:
-            caller = self._forwarded.get(host) or self._judge_target(host)
+            caller = self._forwarded.get((host, port)) or self._judge_target(host, port)
         elif host is None:  # HTTP/1.0 alone may leave it out, and no browser speaks that
             caller = _UNNAMED
         else:
@@ -71,17 +76,29 @@ class Guard:
             self._judge_secret(request, *self._secret)
         return caller
 
-    def _judge_target(self, host: bytes) -> Caller:
-        """A forward proxy's request: to a receiver of ours, or to a name of the proxy's own as any other request."""
+    def _judge_target(self, host: bytes, connected: int | None) -> Caller:
+        """A forward proxy's request: to a receiver of ours, or to the proxy itself as any other request."""
         name, port = _split(host)
         authority = _authority(name, port)
-        mine = self._is_own(name)
-        if authority in self._upstreams and not (mine and authority == name):
+        own = self._is_own(name)
+        # `http://localhost:3000/` of an app with HTTP_PROXY means another server of this machine. Were it ours because
+        # the name is, a request for that server would go to a receiver that it was never meant for. Without a port it
+        # is ours: `docker run -p 80:8080`.
+        here = own and (
+            name in self._routed or authority == name or connected is None or port == str(connected)
+        )
+        if authority in self._upstreams and not (here and authority == name):
             caller = Caller(
                 name, b"http://" + authority.encode(), b"X-Forwarded-Host: " + host + b"\r\n", authority
             )
-        elif mine:
+        elif here:
             caller = self._judge_host(host)
+        elif own:
+            raise Refused(
+                f'"{authority}" is another port of this machine than the proxy\'s own, {connected}',
+                reason="host",
+                remedy=f"the app need not ask a proxy for it: NO_PROXY={name}",
+            )
         else:
             raise Refused(
                 f'"{authority}" is no host that this proxy forwards to',
@@ -90,7 +107,7 @@ class Guard:
             )
         if len(self._forwarded) >= _MEMO_LIMIT:
             self._forwarded.clear()
-        self._forwarded[host] = caller
+        self._forwarded[host, connected] = caller
         return caller
 
     def _known(self) -> str:

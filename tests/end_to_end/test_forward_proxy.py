@@ -159,6 +159,18 @@ async def test_any_other_host_is_told_the_known_ones(
     assert seen == []
 
 
+async def test_another_server_of_this_machine_is_not_mistaken_for_the_proxy(
+    emulator: Emulator, port: int, seen: list[Seen]
+) -> None:
+    assert (await ask(port, f"http://localhost:{port}/user-profiles/42")).status == 200
+    seen.clear()
+    for host in ("localhost:1", "127.0.0.1:1"):
+        answer = await ask(port, f"http://{host}/user-profiles/42")
+        assert answer.status == 403
+        assert f"NO_PROXY={host.removesuffix(':1')}" in problem(answer)["remedy"]
+    assert seen == []
+
+
 async def test_the_host_must_agree(emulator: Emulator, port: int, seen: list[Seen]) -> None:
     url = emulator.urls["user-profiles"]
     for host in ("localhost", "evil.example", emulator.urls["billing"].removeprefix("http://")):

@@ -621,9 +621,49 @@ def test_what_a_host_header_made_known_does_not_answer_for_a_target() -> None:
     ],
 )
 def test_a_name_of_the_proxy_s_own_comes_before_a_receiver_s(host: str) -> None:
+    """On a unix socket, which has no port, its port does not matter."""
     caller = forwarding("mine.example").admit(absolute(host))
     assert caller.upstream is None
     assert caller == forwarding("mine.example").admit(request(host))
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [
+        ("localhost:8080", 8080),
+        ("127.0.0.1:8080", 8080),
+        ("[::1]:8080", 8080),
+        ("x.localhost:8080", 8080),
+        ("mine.example:8080", 8080),
+        ("127.0.0.1", 80),
+        ("localhost", 80),  # before the receiver of that name
+        ("localhost:80", 80),
+    ],
+)
+def test_with_the_port_that_was_connected_to_a_target_is_the_proxy_itself(host: str, port: int) -> None:
+    caller = forwarding("mine.example").admit(absolute(host), port)
+    assert caller == forwarding("mine.example").admit(request(host))
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost:3000", "127.0.0.1:3000", "[::1]:3000", "x.localhost:3000", "mine.example:3000"]
+)
+def test_with_another_port_it_is_another_server_of_this_machine(host: str) -> None:
+    """An app with HTTP_PROXY and no NO_PROXY: not what it asks for, and not what a receiver was to see."""
+    guard = forwarding("mine.example")
+    guard.admit(absolute(host), 3000)
+    with pytest.raises(Refused, match="is another port of this machine than the proxy's own, 8080") as caught:
+        guard.admit(absolute(host), 8080)
+    assert str(caught.value.remedy).endswith(f"NO_PROXY={host.removesuffix(':3000')}")
+    assert guard.admit(request(host)).upstream is None  # in a Host header the port does not matter
+
+
+@pytest.mark.parametrize(
+    "host", ["named.localhost", "Named.Localhost:80", "named.localhost:9", "named.example"]
+)
+def test_a_host_that_a_route_matches_is_its_own_with_any_port(host: str) -> None:
+    guard = Guard(upstreams=UPSTREAMS, routed=["named.localhost", "named.example"])
+    assert guard.admit(absolute(host), 8080) == guard.admit(request(host))
 
 
 @pytest.mark.parametrize(
