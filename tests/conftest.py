@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 import structlog
 import uvloop
+from hypothesis import settings
 
 HERE = Path(__file__).parent
 # What runs on uvloop in production is tested on it; the emulator also lives without, and is tested so.
 ON_UVLOOP = tuple(
     HERE / name for name in ("engine", "admin", "browser", "end_to_end", "hostile", "test_server.py")
 )
+
+# No absolute time in a test: a busy machine is no failure.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_asyncio_loop_factories(

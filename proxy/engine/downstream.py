@@ -16,20 +16,12 @@ from typing import TYPE_CHECKING, Final, cast
 from proxy.engine import answers
 from proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from proxy.engine.exchange import Exchange
-from proxy.engine.listeners import peer_uid
 from proxy.engine.outgoing import unsent
 from proxy.engine.sweeper import NEVER
 from proxy.engine.tally import NO_ROUTE
 from proxy.engine.tunnel import Tunnel
-from proxy.errors import (
-    Draining,
-    HeadTooLarge,
-    MalformedRequest,
-    Overloaded,
-    ProxyError,
-    Refused,
-    RequestError,
-)
+from proxy.engine.welcome import unwelcome
+from proxy.errors import HeadTooLarge, MalformedRequest, ProxyError, RequestError
 from proxy.policy.headers import Peer
 
 if TYPE_CHECKING:
@@ -96,9 +88,9 @@ class Downstream(asyncio.Protocol):
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
         front = self._front
         front.tally.connections += 1
-        unwelcome = self._unwelcome(front)
-        if unwelcome is not None:
-            self._turn_away(unwelcome)
+        reason = unwelcome(front, transport)
+        if reason is not None:
+            self._turn_away(reason)
             return
         peername = transport.get_extra_info("peername")
         self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None)
@@ -109,38 +101,19 @@ class Downstream(asyncio.Protocol):
         self._sweeper.watch(self)
         self.deadline = self.now + front.keepalive
 
-    def _turn_away(self, unwelcome: ProxyError) -> None:
+    def _turn_away(self, reason: ProxyError) -> None:
         front = self._front
-        front.tally.trouble(NO_ROUTE, unwelcome)
-        front.log.warning("connection refused", reason=unwelcome.detail)
+        front.tally.trouble(NO_ROUTE, reason)
+        front.log.warning("connection refused", reason=reason.detail)
         self._closing = True
         if len(front.turned_away) >= MAX_TURNED_AWAY:
             self.transport.abort()  # a flood is not told why: each answer costs a descriptor for a while
             return
         front.turned_away.add(self)
-        self.transport.write(answers.problem(unwelcome, None, head_only=False, closes=True))
+        self.transport.write(answers.problem(reason, None, head_only=False, closes=True))
         self._sweeper.watch(self)
         self.request_complete = False  # whatever it was about to send is not waited for, and discarded
         self._linger()
-
-    def _unwelcome(self, front: Front) -> ProxyError | None:
-        if front.draining:
-            return Draining("the proxy is shutting down")
-        if front.busy >= front.max_connections:
-            return Overloaded(
-                f"{front.max_connections} connections are open",
-                remedy="raise limits: {connections: ...}, or let the app reuse its connections",
-                limit="connections",
-            )
-        if front.allowed_uids is not None:
-            uid = peer_uid(self.transport)
-            if uid is not None and uid not in front.allowed_uids:
-                return Refused(
-                    f"user {uid} may not use this proxy",
-                    reason="uid",
-                    remedy=f"add it: guard: {{allowed_uids: [{uid}]}}",
-                )
-        return None
 
     def data_received(self, data: bytes) -> None:
         if self._closing:
@@ -305,16 +278,12 @@ class Downstream(asyncio.Protocol):
         self.deadline = self._sweeper.now + front.keepalive
         if self._buffer:
             self._advance()
-        if (
-            not self._buffer or self._searched
-        ) and not self.full:  # searched: a head has begun, and has to go on
-            self._resume()
+        self._resume_between()
 
     def _resume_between(self) -> None:
         """Reads on, unless there are requests whose turn is to come, or answers that nobody reads."""
-        if not self.full and (
-            not self._buffer or self._searched
-        ):  # the latter: a head has begun, and has to go on
+        # Searched: a head has begun, and has to go on.
+        if not self.full and (not self._buffer or self._searched):
             self._resume()
 
     def on_exchange_broken(self, exchange: Exchange) -> None:

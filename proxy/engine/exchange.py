@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-import structlog
-
-from proxy.engine import answers
+from proxy.engine import answers, second_try
 from proxy.engine.body import LAST_CHUNK, BodyReader, ChunkedReader, LengthReader, UntilCloseReader, chunk
 from proxy.engine.framing import answer_framing
 from proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
 from proxy.engine.http1 import parse_request
+from proxy.engine.interim import check_interim
+from proxy.engine.overdue import TOKEN_GRACE, overdue
 from proxy.engine.states import (
     ANSWER,
     ANSWER_END,
@@ -26,25 +25,21 @@ from proxy.engine.states import (
     RELAYING,
     REQUEST_SENT,
     RETRY,
-    SENDING,
     SENT,
     SWITCH,
     TRANSITIONS,
     UNANSWERED,
     WAITING,
 )
+from proxy.engine.sweeper import NEVER
+from proxy.engine.waiting import await_for
 from proxy.errors import (
     BrokenOff,
-    Fault,
-    MalformedResponse,
     MethodNotAllowed,
     NoRoute,
     ProxyError,
-    TokenError,
     UpstreamError,
-    UpstreamTimeout,
 )
-from proxy.identity.causes import TRANSIENT
 from proxy.policy import cors
 from proxy.policy.guard import Caller
 from proxy.policy.headers import (
@@ -52,7 +47,6 @@ from proxy.policy.headers import (
     Peer,
     TokenLines,
     inbound_head,
-    is_googles_invalid_token,
     outbound_head,
     turn_back,
 )
@@ -61,19 +55,7 @@ from proxy.policy.request import Request, Response
 if TYPE_CHECKING:
     from proxy.engine.downstream import Downstream
     from proxy.engine.upstream import UpstreamConnection
-    from proxy.identity.cache import TokenSlot
     from proxy.identity.token import IdToken
-
-T = TypeVar("T")
-
-log = structlog.get_logger("proxy.engine")
-
-# A second try is only for requests that change nothing and can be said again word for word (RFC 9110 section 9.2.1).
-_REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
-# 103s of a chatty framework are a handful; a flood of them is a fault (RFC 9110 section 15.2).
-MAX_INTERIM: Final = 32
-# A request waits for its token's first fetch within timeouts.connect and this much more, seconds.
-TOKEN_GRACE: Final = 5.0
 
 _NEVER_SERVED: Final = frozenset({b"CONNECT", b"TRACE"})
 _USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
@@ -185,7 +167,7 @@ class Exchange:
             return
         self._token = token = slot.current()
         if token is None:
-            self._forward_with(lane, request, slot, slot.get)
+            self._await_token(slot.get())
         else:
             self._dispatch(lane, request, lane.token_lines(token))
 
@@ -201,29 +183,20 @@ class Exchange:
         downstream.transport.write(answer)
         downstream.on_exchange_end(self)
 
-    def _forward_with(
-        self, lane: Lane, request: Request, slot: TokenSlot, fetch: Callable[[], Coroutine[Any, Any, IdToken]]
-    ) -> None:
-        self._await(
-            self._in_time(slot, fetch),
-            lambda token: self._dispatch(lane, request, lane.token_lines(token)),
-        )
+    def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:
+        # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
+        self._downstream.deadline = self._downstream.now + self.timeouts.connect + TOKEN_GRACE
+        self._task = await_for(fetch, self._on_token, self._on_lack)
 
-    async def _in_time(self, slot: TokenSlot, fetch: Callable[[], Coroutine[Any, Any, IdToken]]) -> IdToken:
-        limit = self.timeouts.connect + TOKEN_GRACE
-        try:
-            async with asyncio.timeout(limit):
-                return await fetch()
-        except TimeoutError:
-            error = TokenError(
-                f"no ID token within {limit:g} s",
-                cause="timeout",
-                fault=Fault.GOOGLE,
-                remedy=TRANSIENT,
-                identity=slot.status().source,
-            )
-            error.limit = "token_wait"
-            raise error from None
+    def _on_token(self, token: IdToken) -> None:
+        lane, request = self.lane, self.request
+        assert lane is not None and request is not None
+        self._task = None
+        self._dispatch(lane, request, lane.token_lines(token))
+
+    def _on_lack(self, error: ProxyError) -> None:
+        self._task = None
+        self.fail(error)
 
     def _dispatch(self, lane: Lane, request: Request, token: TokenLines) -> None:
         if request.authorization and not token.keeps_authorization:
@@ -233,30 +206,13 @@ class Exchange:
         )
         connection = None if self._fresh else lane.pool.take()
         if connection is None:
-            self._await(lane.pool.connect(fresh=self._fresh), self._send)
+            self._downstream.deadline = NEVER  # the pool has one of its own
+            self._task = await_for(lane.pool.connect(fresh=self._fresh), self._send, self._on_lack)
         else:
             self._send(connection)
 
-    def _await(self, awaited: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
-        """The one place where a request costs a task: its token or its connection is not at hand."""
-        self._task = task = asyncio.ensure_future(self._go_on(awaited, then))
-        task.add_done_callback(lambda _: awaited.close())  # one that was cancelled before its first step
-
-    async def _go_on(self, awaited: Coroutine[Any, Any, T], then: Callable[[T], None]) -> None:
-        try:
-            result = await awaited
-            self._task = None
-            then(result)
-        except ProxyError as error:
-            self._task = None
-            self.fail(error)
-        except Exception:
-            # A bug of ours. The app must not wait for an answer that nobody is going to give.
-            log.exception("exchange failed", state=self.state)
-            self._task = None
-            self.fail(ProxyError("the proxy failed; its log says how"))
-
     def _send(self, connection: UpstreamConnection) -> None:
+        self._task = None
         self._upstream = connection
         self._attempts += 1
         downstream = self._downstream
@@ -303,7 +259,7 @@ class Exchange:
         if status < 200:
             self._on_interim(response, rest)
             return None
-        if status == 401 and self._replays(response):
+        if status == 401 and self._says_it_again(response):
             return None
         request, downstream, upstream = self.request, self._downstream, self._upstream
         assert request is not None and upstream is not None
@@ -341,48 +297,34 @@ class Exchange:
         assert lane is not None and request is not None
         turn_back(response, request, self.caller, lane.rewriter, cross_origin=self._gateway.cross_origin)
 
-    def _replays(self, response: Response) -> bool:
-        """Google's own 401 for a token out of the cache: fetch once and say it once more, without a body only, as
-        the first was not kept. The front end answers so before the receiver's code has seen anything.
-        """
+    def _says_it_again(self, response: Response) -> bool:
+        """Once, with another token than the one out of the cache that Google refuses."""
         token, lane, request, upstream = self._token, self.lane, self.request, self._upstream
         assert lane is not None and request is not None and upstream is not None
-        if (
-            token is None
-            or lane.slot is None
-            or self.state is not SENT
-            or request.has_body
-            or request.websocket
-        ):
+        slot = lane.slot
+        if token is None or slot is None or self.state is not SENT:
             return False
-        if not any(is_googles_invalid_token(challenge) for challenge in response.www_authenticate):
+        if not second_try.with_another_token(request, response):
             return False
         self._token = None
-        if not lane.slot.refused(token):
+        if not slot.refused(token):
             return False
         upstream.abort()
         self._upstream = None
         self.state = TRANSITIONS[self.state][RETRY]
         lane.counts.replays += 1
         self._attempts = 0
-        self._forward_with(lane, request, lane.slot, functools.partial(lane.slot.renewed, token))
+        self._await_token(slot.renewed(token))
         return True
 
     def _on_interim(self, response: Response, rest: bytes) -> None:
         request, downstream = self.request, self._downstream
         assert request is not None
         self._interim += 1
-        if self._interim > MAX_INTERIM:
-            raise MalformedResponse(
-                f"the receiver sent more than {MAX_INTERIM} interim answers", limit="interim_answers"
-            )
+        check_interim(response, request, self._interim)
         if response.status == 101:
-            if not (request.websocket and response.upgrade == b"websocket" and response.connection_upgrade):
-                raise MalformedResponse("the receiver switched to a protocol that was not asked for")
             self._switch(response, rest)
             return
-        if response.content_length is not None or response.chunked:
-            raise MalformedResponse("the receiver sent an interim answer with a body")  # RFC 9110 section 8.6
         if not request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
             head = inbound_head(response, b"", b"")
             self.sent += len(head)
@@ -438,11 +380,8 @@ class Exchange:
             and isinstance(error, BrokenOff)
             and not upstream.answered
             and self._attempts == 1
-            and request.method in _REPEATABLE
-            and not request.has_body
-            and not request.websocket
+            and second_try.after_no_answer(request)
         ):
-            # The receiver may have closed an idle connection just as it was used again (RFC 9112 section 9.3.1).
             self.state = TRANSITIONS[self.state][RETRY]
             lane.counts.retries += 1
             self._fresh = True
@@ -454,17 +393,8 @@ class Exchange:
         self._downstream.hold(held=full)
 
     def on_deadline(self) -> None:
-        if self.state in (WAITING, SENT):
-            late = f"the receiver did not answer within {self.timeouts.response:g} s"
-            self.fail(UpstreamTimeout(late, limit="response_timeout"))
-            return
-        moving = "request" if self.state is SENDING else "answer"
-        stalled = UpstreamTimeout(
-            f"the {moving}'s body stood still for {self.timeouts.idle:g} s", limit="idle_timeout"
-        )
-        if self.state is SENDING and not self._downstream.held:
-            stalled.fault = Fault.CALLER
-        self.fail(stalled)
+        slot = None if self.lane is None else self.lane.slot
+        self.fail(overdue(self.state, self.timeouts, slot, held=self._downstream.held))
 
     def fail(self, error: ProxyError) -> None:
         if self.state in UNANSWERED:

@@ -50,7 +50,7 @@ LIMITS: Final = {
     "header_fields": "http1.MAX_FIELDS",
     "header_timeout": "timeouts.header",
     "chunk_overhead": "body.MAX_CHUNK_LINE and MAX_TRAILER_OCTETS, of a request",
-    "token_wait": "timeouts.connect and exchange.TOKEN_GRACE",
+    "token_wait": "timeouts.connect and overdue.TOKEN_GRACE",
     "connect_timeout": "timeouts.connect",
     "response_timeout": "timeouts.response",
     "idle_timeout": "timeouts.idle, in a body",
@@ -58,7 +58,7 @@ LIMITS: Final = {
     "response_header_bytes": "upstream.MAX_RESPONSE_HEAD",
     "response_header_fields": "http1.MAX_FIELDS",
     "response_chunk_overhead": "body.MAX_CHUNK_LINE and MAX_TRAILER_OCTETS, of an answer",
-    "interim_answers": "exchange.MAX_INTERIM",
+    "interim_answers": "interim.MAX_INTERIM",
 }
 
 

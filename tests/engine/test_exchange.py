@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
+from proxy.engine.overdue import TOKEN_GRACE
+from proxy.engine.states import WAITING
 from proxy.engine.upstream import UpstreamConnection
 from proxy.settings.model import FileIdentity, NoIdentity, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
@@ -1176,3 +1180,23 @@ async def test_an_app_that_is_full_before_its_receiver_is_reached_holds_the_answ
     connection.resume_writing()
     assert (await app.response()).body == b"hello"
     await proxied.settled(idle=1)
+
+
+async def test_a_wait_for_the_token_outlasts_a_freeze(receive: Receive, start: Start, tmp_path: Path) -> None:
+    """Cloud Run takes the CPU away between requests, and in the middle of one that waits: what then passes is nobody's delay."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    proxied = await start(
+        await receive(answering(ok())),
+        timeouts=Timeouts(connect=0.6 - TOKEN_GRACE),
+        route={"identity": FileIdentity(str(fifo))},
+    )
+    app = await proxied.connect()
+    app.send(get("/"))
+    await eventually(lambda: bool(proxied.server.front.under_way()), "no request waits")
+    time.sleep(1.0)  # noqa: ASYNC251 -- all of this process stands still
+    await asyncio.sleep(0.1)  # five sweeps, which find it late by the world's time
+    (waiting,) = proxied.server.front.under_way()
+    assert waiting.state is WAITING
+    await asyncio.to_thread(fifo.write_text, proxied.token)
+    await app.response()

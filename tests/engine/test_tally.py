@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.engine.exchange import MAX_INTERIM, TOKEN_GRACE, Exchange
+from proxy.engine.exchange import Exchange
 from proxy.engine.http1 import MAX_FIELDS
+from proxy.engine.interim import MAX_INTERIM
+from proxy.engine.overdue import TOKEN_GRACE
 from proxy.engine.states import BROKEN, DONE
 from proxy.engine.tally import (
     BOUNDS,

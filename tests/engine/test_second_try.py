@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+
+from proxy.engine.http1 import parse_request, parse_response
+from proxy.engine.second_try import after_no_answer, can_be_said_again, with_another_token
+from proxy.policy.request import Request, Response
+
+GOOGLES = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
+
+
+def request(method: str = "GET", *fields: str) -> Request:
+    return parse_request("\r\n".join([f"{method} / HTTP/1.1", "Host: localhost", *fields]).encode())
+
+
+def answer(status: int = 401, *challenges: str) -> Response:
+    fields = [f"WWW-Authenticate: {challenge}" for challenge in challenges]
+    return parse_response("\r\n".join([f"HTTP/1.1 {status} X", *fields]).encode())
+
+
+WITH_BODY = (
+    ("Content-Length: 1",),
+    ("Transfer-Encoding: chunked",),
+    ("Connection: Upgrade", "Upgrade: websocket"),
+)
+
+
+@pytest.mark.parametrize("fields", WITH_BODY)
+def test_what_is_not_kept_cannot_be_said_again(fields: tuple[str, ...]) -> None:
+    asked = request("GET", *fields)
+    assert not can_be_said_again(asked)
+    assert not after_no_answer(asked)
+    assert not with_another_token(asked, answer(401, GOOGLES))
+
+
+def test_an_empty_body_is_none() -> None:
+    assert can_be_said_again(request("POST", "Content-Length: 0"))
+
+
+@pytest.mark.parametrize(
+    ("method", "again"),
+    [
+        *(("GET", True), ("HEAD", True), ("OPTIONS", True)),
+        *(
+            ("POST", False),
+            ("PUT", False),
+            ("PATCH", False),
+            ("DELETE", False),
+            ("get", False),
+            ("PURGE", False),
+        ),
+    ],
+)
+def test_without_an_answer_only_what_changes_nothing(method: str, again: bool) -> None:  # noqa: FBT001
+    """A receiver may have acted and died: a POST reaches it at most once."""
+    assert after_no_answer(request(method)) is again
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_after_google_s_401_any_method(method: str) -> None:
+    assert with_another_token(request(method), answer(401, GOOGLES))
+    assert with_another_token(request(method), answer(401, "Basic realm=x", GOOGLES))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        answer(401),
+        answer(401, "Bearer"),
+        answer(401, 'Bearer error="insufficient_scope"'),
+        answer(403, GOOGLES),
+        answer(200, GOOGLES),
+    ],
+)
+def test_any_other_refusal_is_the_app_s_affair(refusal: Response) -> None:
+    assert not with_another_token(request(), refusal)
