@@ -105,7 +105,8 @@ def test_imports_point_one_way(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((PACKAGE / "policy").rglob("*.py")), ids=name_of)
 def test_policy_neither_awaits_nor_asks_the_world(path: Path) -> None:
     for line, imported in imports_of(path):
-        assert imported.split(".")[0] not in PURE_MAY_NOT, f"{path.name}:{line}: {imported}"
+        pure = imported == "urllib.parse"  # of all urllib
+        assert pure or imported.split(".")[0] not in PURE_MAY_NOT, f"{path.name}:{line}: {imported}"
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         assert not isinstance(node, ast.AsyncFunctionDef | ast.Await | ast.AsyncFor | ast.AsyncWith)
         if isinstance(node, ast.Name):

@@ -35,6 +35,7 @@ from proxy.engine.sweeper import NEVER
 from proxy.engine.waiting import await_for
 from proxy.errors import (
     BrokenOff,
+    MalformedRequest,
     MethodNotAllowed,
     NoRoute,
     ProxyError,
@@ -140,13 +141,19 @@ class Exchange:
         target = request.target
         method = request.method
         path = target.partition(b"?")[0]
-        if caller.upstream is None:
-            lane = self._gateway.table.match(caller.name, path)
-        else:
-            lane = self._gateway.forward_table.match(caller.upstream, path)
+        table, host = self._gateway.table, caller.name
+        if caller.upstream is not None:
+            table, host = self._gateway.forward_table, caller.upstream
+        lane = table.match(host, path)
         if lane is None:
             raise NoRoute("no route matches this host and path", remedy=self._gateway.directions)
         self.lane = lane
+        if lane.shared and table.claimed_by_another(host, path, lane):
+            # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
+            raise MalformedRequest(
+                "the receiver may read this path as another route's",
+                remedy="send the path in its normal form",
+            )
         if not lane.allows(method) and not request.preflight:
             raise MethodNotAllowed(
                 f'route "{lane.route.name}" does not take {method.decode()}', allow=lane.allow

@@ -5,6 +5,7 @@ A Gateway is one generation of settings; it is never changed. An exchange keeps 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -43,6 +44,7 @@ class Lane:
         "pool",
         "rewriter",
         "route",
+        "shared",
         "slot",
     )
 
@@ -53,8 +55,11 @@ class Lane:
         pool: Pool,
         counts: RouteCounts | None = None,
         rewrite: Rewrite | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self.route = route
+        self.shared = shared  # its receiver is another route's too, whose paths are not for this one
         self.counts = counts or RouteCounts()
         self.slot = slot
         self.pool = pool
@@ -103,8 +108,13 @@ class Gateway:
         self.settings = settings
         counts = (tally or Tally()).route
 
+        receivers = Counter(route.upstream.origin for route in settings.routes)
+
         def lane_of(route: Route) -> Lane:
-            return Lane(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite)
+            return Lane(
+                *(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite),
+                shared=receivers[route.upstream.origin] > 1,
+            )
 
         self.lanes = tuple(map(lane_of, settings.routes))
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}

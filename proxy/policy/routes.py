@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Generic, TypeVar
 
+from proxy.policy.target import is_ambiguous, readings
 from proxy.settings.model import DEFAULT_PORTS, Route, Upstream
 
 T = TypeVar("T")
@@ -46,6 +47,12 @@ class RouteTable(Generic[T]):
                 if route is not None:
                     return route
         return _longest(self._any_host, path)
+
+    def claimed_by_another(self, host: str, path: bytes, route: T) -> bool:
+        """Whether `path`, which is `route`'s as it stands, is another's in some receiver's reading: `/%61dmin` and
+        `/x/../admin` beside a route for /admin.
+        """
+        return is_ambiguous(path) and any(self.match(host, one) is not route for one in readings(path))
 
 
 def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:

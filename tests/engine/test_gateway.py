@@ -171,6 +171,23 @@ async def test_no_way_out_of_a_prefix(
     assert not receiver.connections
 
 
+@pytest.mark.parametrize("target", ["/%61dmin/x", "/x/../admin", "/x/..;/admin", "//admin", "/admin;x"])
+async def test_what_a_route_forbids_no_other_spelling_of_its_path_gets_around(
+    receive: Receive, routed: Routed, target: str
+) -> None:
+    """Two routes of one receiver. Where the catch-all's is another one, whose paths are its own, nothing is refused."""
+    receiver, other = await receive(told), await receive(told)
+    reader = public("admin", receiver, path="/admin", methods=frozenset({"GET"}))
+    proxied = await routed(public("all", receiver), reader)
+    answer = await proxied.ask(get(target, method="DELETE"), to="DELETE")
+    assert answer.status == 400
+    assert "another route's" in str(problem(answer)["detail"])
+    assert not receiver.connections
+    assert (await proxied.ask(get("/a/../b%2fc"))).body == b"/a/../b%2fc"
+    apart = await routed(public("all", other), reader)
+    assert (await apart.ask(get(target))).body == target.encode()
+
+
 @pytest.mark.parametrize(
     ("line", "status"),
     [

@@ -217,3 +217,31 @@ def test_outside_of_every_base_path_there_is_nothing() -> None:
         None,
         None,
     ]
+
+
+# -- paths that receivers may read as another route's -----------------------------
+
+NESTED = RouteTable([(None, "/", "all"), (None, "/admin", "admin"), ("h.localhost", "/", "named")])
+
+
+@pytest.mark.parametrize(
+    "path", ["/%61dmin", "/x/../admin/1", "//admin", "/x/..;/admin", "/admin;x", "/x/..%2fadmin"]
+)
+def test_another_spelling_of_a_route_s_path_is_found_out(path: str) -> None:
+    route = NESTED.match("localhost", path.encode())
+    assert route == "all"
+    assert NESTED.claimed_by_another("localhost", path.encode(), route)
+
+
+@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x"])
+def test_and_so_is_the_way_out_of_one(path: str) -> None:
+    assert NESTED.claimed_by_another("localhost", path.encode(), "admin")
+
+
+@pytest.mark.parametrize("path", ["/", "/a/../b", "/a%2fb", "/a;x", "//b", "/adminx", "/%41dmin", "/x%20y"])
+def test_a_path_that_is_its_route_s_however_it_is_read(path: str) -> None:
+    assert not NESTED.claimed_by_another("localhost", path.encode(), "all")
+
+
+def test_where_a_host_has_one_route_every_path_is_its_own() -> None:
+    assert not NESTED.claimed_by_another("h.localhost", b"/x/../admin", "named")
