@@ -39,21 +39,24 @@ bench: $(STAMP)  ## this proxy beside Envoy, nginx and haproxy; missing peers ar
 	-@$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python -m bench $(ARGS)
 
-$(STAMP): pyproject.toml
+# What the tests ran with when they last passed: a library's release of last night is for `make lock` to find out about.
+$(STAMP): pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # For every Python from 3.11 on and every platform at once, whichever one runs this: what only some need has a marker.
-COMPILE := .lock-venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+COMPILE := .lock-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-lock:  ## requirements.lock: what the image holds, with hashes and without addresses; and what builds it
+lock:  ## requirements.lock: what the image holds, with hashes and without addresses; what builds it, what tests it
 	$(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet uv
 	$(COMPILE) --output-file requirements.lock pyproject.toml
 	.lock-venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
 	  | $(COMPILE) --output-file requirements-build.lock -
+	$(COMPILE) --output-file requirements-dev.lock --group dev --constraint requirements.lock pyproject.toml requirements-build.lock
 	rm -rf .lock-venv
 
 clean:

@@ -107,8 +107,20 @@ def test_no_tool_of_development_is_locked() -> None:
         assert tools.isdisjoint(locked("requirements.lock"))
 
 
-def test_locks_tell_no_address() -> None:
+def test_what_is_tested_is_what_the_image_holds() -> None:
+    tested = locked("requirements-dev.lock")
     for name in ("requirements.lock", "requirements-build.lock"):
+        for package, pinned in locked(name).items():
+            assert tested[package] == pinned
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    for requirement in map(Requirement, project["dependency-groups"]["dev"]):
+        entry, hashes = tested[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(next(iter(entry.specifier)).version), requirement
+        assert hashes
+
+
+def test_locks_tell_no_address() -> None:
+    for name in ("requirements.lock", "requirements-build.lock", "requirements-dev.lock"):
         text = (ROOT / name).read_text()
         assert "://" not in text
         assert "--index" not in text
