@@ -156,7 +156,13 @@ class Guard:
         if origin is not None:
             lower = origin.lower()
             listed = lower in self._origins
-            own = bool(origin) and lower == caller.origin  # no Host, no own origin
+            # No Host, no own origin. A form in a page with `Referrer-Policy: no-referrer` (Helmet's default) says `null`
+            # for whatever origin it has (https://fetch.spec.whatwg.org/#append-a-request-origin-header); that it is the
+            # proxy's own, Sec-Fetch-Site tells, which no page can set: `null` of a sandboxed frame, a file or a redirect
+            # by way of elsewhere is never same-origin (https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header).
+            own = bool(caller.origin) and (
+                lower == caller.origin or (origin == b"null" and request.fetch_site == b"same-origin")
+            )
             if listed and not own:
                 request.listed = True
                 request.preflight = is_preflight(request)

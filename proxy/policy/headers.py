@@ -111,7 +111,9 @@ def outbound_head(
         parts.append(b"Connection: TE\r\nTE: trailers\r\n")
     forwarded_host = caller.forwarded_host
     if request.origin is not None:
-        own = None if request.listed or rewriter is None else rewriter.origin_line
+        # `null` is what the app sees of its own form without a proxy, too.
+        passes = request.listed or request.origin == b"null"
+        own = None if passes or rewriter is None else rewriter.origin_line
         parts.append(own or b"Origin: " + request.origin + b"\r\n")
         if own is not None:
             # One story: many a CSRF check compares Origin with X-Forwarded-Host, and with Host where that is not there.

@@ -4,144 +4,51 @@ was said to the proxy becomes markup. With STATUS_PAGE_SHOTS=DIRECTORY it leaves
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import contextlib
-import itertools
-import json
 import os
-import shutil
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import pytest
 
 from proxy.errors import ConfigError, Problem, ProxyError
 from proxy.server import Server
 from proxy.settings.model import FileIdentity, NoIdentity, Route, TcpAddress
+from tests.browser.chromium import BROWSER, MISSING
+from tests.browser.devtools import Tab, new_tab, started
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import Receiver, answering, connect, get, ok
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium: apt-get install chromium")
-OPTIONS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server"),
-    *(
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--disable-extensions",
-    ),
-    *("--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0"),
-)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
 TIMES = "\N{MULTIPLICATION SIGN}"
-PATIENCE = 30.0
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
-class Tab:
-    """One page of the browser (https://chromedevtools.github.io/devtools-protocol/)."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self._numbers = itertools.count(1)
-        self.complaints: list[str] = []  # of the browser: errors, and what the policy forbade
-
-    async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        number = next(self._numbers)
-        await self._socket.send_json({"id": number, "method": method, "params": parameters})
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                message = await self._socket.receive_json()
-                self._note(message)
-                if message.get("id") == number:
-                    assert "error" not in message, message
-                    result: dict[str, Any] = message["result"]
-                    return result
-
-    def _note(self, message: dict[str, Any]) -> None:
-        if message.get("method") in ("Log.entryAdded", "Runtime.exceptionThrown"):
-            self.complaints.append(json.dumps(message["params"]))
-
-    async def evaluate(self, expression: str) -> Any:
-        result = await self.call(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    async def until(self, expression: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while not await self.evaluate(expression):
-                await asyncio.sleep(0.05)
-
-    async def look(self, url: str, *, width: int = 1280, dark: bool = False) -> None:
-        for domain in ("Log", "Runtime", "Page"):
-            await self.call(f"{domain}.enable")
-        await self.call(
-            "Emulation.setDeviceMetricsOverride",
-            width=width,
-            height=900,
-            deviceScaleFactor=1,
-            mobile=width < 500,
-        )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        await self.call("Emulation.setEmulatedMedia", features=[scheme])
-        await self.call("Page.navigate", url=url)
-        await self.until(
-            "document.querySelector('#version') && document.querySelector('#version').textContent !== ''"
-        )
-
-    async def text(self, selector: str = "main") -> str:
-        return str(await self.evaluate(f"document.querySelector({json.dumps(selector)}).innerText"))
-
-    async def shoot(self, name: str) -> None:
-        directory = os.environ.get("STATUS_PAGE_SHOTS")
-        if directory:
-            shot = await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-            await asyncio.to_thread(
-                Path(directory, f"{name}.png").write_bytes, base64.b64decode(shot["data"])
-            )
+async def look(tab: Tab, url: str, *, width: int = 1280, dark: bool = False) -> None:
+    await tab.call(
+        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
+    )
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    await tab.call("Emulation.setEmulatedMedia", features=[scheme])
+    await tab.open(url)
+    await tab.until("document.querySelector('#version').textContent !== ''")
 
 
-@contextlib.asynccontextmanager
-async def browser(directory: Path) -> AsyncIterator[Tab]:
-    assert BROWSER is not None
-    profile = directory / "profile"
-    with (directory / "chromium.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(BROWSER, *OPTIONS, f"--user-data-dir={profile}", "about:blank"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            env={**os.environ, "HOME": str(directory)},
-        )
-    try:
-        port = profile / "DevToolsActivePort"
-        async with asyncio.timeout(PATIENCE):
-            while not (port.exists() and port.read_text().count("\n")):
-                await asyncio.sleep(0.05)
-        address = f"http://127.0.0.1:{port.read_text().splitlines()[0]}"
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"{address}/json/list") as answer:
-                pages = [one for one in await answer.json(content_type=None) if one["type"] == "page"]
-            async with session.ws_connect(pages[0]["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                yield Tab(socket)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE):
-            await process.wait()
+async def shoot(tab: Tab, name: str) -> None:
+    if directory := os.environ.get("STATUS_PAGE_SHOTS"):
+        await tab.shoot(Path(directory, f"{name}.png"))
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with started(tmp_path_factory.mktemp("chromium")) as address:
+        yield address
 
 
 @pytest.fixture
-async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
-    async with browser(tmp_path) as one:
+async def tab(chromium: str) -> AsyncIterator[Tab]:
+    async with new_tab(chromium) as one:
         yield one
         assert one.complaints == []
 
@@ -173,7 +80,7 @@ def page_of(server: Server) -> str:
     return f"http://{server._admin.addresses[0]}/"
 
 
-def named(name: str, receiver: Receiver | int, directory: Path, lifetime: float = 3000.0) -> Route:
+def named(name: str, receiver: Receiver | int, directory: Path, lifetime: float = 2990.0) -> Route:
     audience = f"https://{name}-x7f3kq-uc.a.run.app"
     path = directory / name
     path.write_text(make_token(audience, lifetime))
@@ -210,8 +117,8 @@ async def ask(server: Server, request: bytes) -> None:
 
 async def test_routes_tokens_and_errors(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
     server = await world(serve, receiver, tmp_path)
-    await tab.look(page_of(server))
-    text = await tab.text()
+    await look(tab, page_of(server))
+    text = await tab.text("main")
     for said in (
         "user-profiles",
         "https://user-profiles-x7f3kq-uc.a.run.app",
@@ -234,12 +141,12 @@ async def test_routes_tokens_and_errors(tab: Tab, serve: Serve, receiver: Receiv
     first = await tab.evaluate("document.querySelector('#routes tr').innerText")
     assert first.startswith("reports")  # the one that needs someone
     assert "Starting" in await tab.text("#state")
-    await tab.shoot("errors-1280-light")
+    await shoot(tab, "errors-1280-light")
 
 
 async def test_it_keeps_up(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
     server = await serve(named("users", receiver, tmp_path))
-    await tab.look(page_of(server))
+    await look(tab, page_of(server))
     await tab.until("document.querySelector('#state').textContent === '● Serving'")
     for _ in range(20):
         await ask(server, get("/users"))
@@ -248,7 +155,7 @@ async def test_it_keeps_up(tab: Tab, serve: Serve, receiver: Receiver, tmp_path:
     await tab.until("document.querySelector('#routes .chart .first').getAttribute('d') !== ''")
     label = await tab.evaluate("document.querySelector('#routes svg').getAttribute('aria-label')")
     assert label.startswith("Requests per second on users, now ")
-    await tab.shoot("serving-1280-light")
+    await shoot(tab, "serving-1280-light")
 
 
 async def test_before_any_token(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
@@ -256,9 +163,9 @@ async def test_before_any_token(tab: Tab, serve: Serve, receiver: Receiver, tmp_
     os.mkfifo(fifo)
     server = await serve(replace(named("slow", receiver, tmp_path), identity=FileIdentity(str(fifo))))
     try:
-        await tab.look(page_of(server))
-        assert "No token yet: it is being fetched" in await tab.text()
-        assert "None since the proxy started." in await tab.text()
+        await look(tab, page_of(server))
+        assert "No token yet: it is being fetched" in await tab.text("main")
+        assert "None since the proxy started." in await tab.text("main")
         assert "waiting for tokens" in await tab.text("#state")
     finally:
         with fifo.open("w") as writer:
@@ -267,18 +174,18 @@ async def test_before_any_token(tab: Tab, serve: Serve, receiver: Receiver, tmp_
 
 async def test_a_proxy_that_has_gone(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
     server = await serve(named("users", receiver, tmp_path))
-    await tab.look(page_of(server))
+    await look(tab, page_of(server))
     await server.stop(0)
     await tab.until("!document.querySelector('#notice').hidden")
     assert "The proxy does not answer" in await tab.text("#notice")
     assert await tab.text("#state") == "✕ Unreachable"
-    assert "users" in await tab.text()
+    assert "users" in await tab.text("main")
     tab.complaints.clear()  # the browser says that, too
 
 
 async def test_many_routes_and_the_filter(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
     routes = [named(f"service-{number:03}", receiver, tmp_path) for number in range(150)]
-    await tab.look(page_of(await serve(*routes)))
+    await look(tab, page_of(await serve(*routes)))
     rows = "document.querySelectorAll('#routes tr').length"
     assert await tab.evaluate(rows) == 100
     assert "first 100 of 150" in await tab.text("#route-count")
@@ -287,7 +194,7 @@ async def test_many_routes_and_the_filter(tab: Tab, serve: Serve, receiver: Rece
     assert await tab.evaluate(rows) == 10
     await tab.evaluate(find % "nothing of it")
     assert await tab.evaluate(rows) == 0
-    assert "No route matches the filter." in await tab.text()
+    assert "No route matches the filter." in await tab.text("main")
     await tab.evaluate(find % "SERVICE-149")
     assert await tab.evaluate(rows) == 1
 
@@ -298,8 +205,8 @@ async def test_what_was_said_to_the_proxy_becomes_no_markup(
     server = await serve(named("users", receiver, tmp_path))
     server.front.tally.trouble("users", ProxyError(HOSTILE, remedy=HOSTILE))
     server.reloaded(ConfigError((Problem("proxy.yaml", 1, HOSTILE, HOSTILE),)))
-    await tab.look(page_of(server))
-    assert (await tab.text()).count(HOSTILE) == 4
+    await look(tab, page_of(server))
+    assert (await tab.text("main")).count(HOSTILE) == 4
     assert await tab.evaluate("document.querySelectorAll('main img, main script').length") == 0
 
 
@@ -328,25 +235,40 @@ NAMELESS = """[...document.querySelectorAll('svg[role=img], [role=meter]:not([hi
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 390, 768, 1280])
 async def test_it_fits_and_can_be_read(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path, width: int, *, dark: bool
 ) -> None:
     server = await world(serve, receiver, tmp_path)
-    await tab.look(page_of(server), width=width, dark=dark)
+    await look(tab, page_of(server), width=width, dark=dark)
     assert await tab.evaluate("document.documentElement.scrollWidth") <= width
     assert await tab.evaluate(WIDE) == []
     assert await tab.evaluate(CONTRAST) == []
     assert await tab.evaluate(NAMELESS) == 0
     background = await tab.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(16, 20, 26)") is dark
-    await tab.shoot(f"errors-{width}-{'dark' if dark else 'light'}")
+    await shoot(tab, f"errors-{width}-{'dark' if dark else 'light'}")
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_charts_side_by_side_stand_on_one_line(
+    tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path, width: int
+) -> None:
+    """However many lines the text above them takes."""
+    await look(tab, page_of(await serve(named("users", receiver, tmp_path))), width=width)
+    feet = await tab.evaluate(
+        "[...document.querySelectorAll('.tile svg')].map(chart => Math.round(chart.getBoundingClientRect().bottom))"
+    )
+    across = 4 if width > 820 else 2
+    rows = [feet[start : start + across] for start in range(0, 4, across)]
+    assert len(feet) == 4
+    assert [len(set(row)) for row in rows] == [1] * len(rows)
 
 
 async def test_a_meter_says_what_its_bar_shows(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
-    await tab.look(page_of(await serve(named("users", receiver, tmp_path, 1800))))
+    await look(tab, page_of(await serve(named("users", receiver, tmp_path, 1800))))
     await tab.until("!!document.querySelector('[role=meter]').getAttribute('aria-valuenow')")
     meter = await tab.evaluate(
         "(m => [m.getAttribute('aria-valuenow'), m.getAttribute('aria-valuetext'), m.getAttribute('aria-label'),"

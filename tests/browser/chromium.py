@@ -14,7 +14,7 @@ from typing import Final
 BROWSER: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 MISSING: Final = "needs Chromium: apt-get install chromium"
 
-_OPTIONS: Final = (
+OPTIONS: Final = (
     *(
         "--headless",
         "--no-sandbox",
@@ -42,7 +42,7 @@ async def opened(url: str, directory: Path) -> AsyncIterator[None]:
     with (directory / "chromium.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             BROWSER,
-            *_OPTIONS,
+            *OPTIONS,
             f"--user-data-dir={directory / 'profile'}",
             "--host-resolver-rules=MAP *.example 127.0.0.1",
             url,

@@ -243,8 +243,9 @@ def test_http_1_0_without_a_host_is_admitted_and_has_no_name() -> None:
 
 @pytest.mark.parametrize("origin", ["", "http://", "null", "http://localhost", "http://evil.com"])
 def test_without_a_host_no_origin_is_its_own(origin: str) -> None:
-    with pytest.raises(Refused):
-        usual().admit(request(None, origin=origin))
+    for site in (None, "same-origin"):
+        with pytest.raises(Refused):
+            usual().admit(request(None, origin=origin, site=site))
     assert usual().admit(request(None, origin=LISTED)).name == ""
 
 
@@ -306,7 +307,6 @@ def test_the_proxys_own_origin_and_the_listed_ones_are_admitted(host: str, origi
         "http://localhost:8080, http://evil.com",
         "localhost:8080",
         "//localhost:8080",
-        "null",
         "NULL",
         "",
         "*",
@@ -328,6 +328,26 @@ def test_any_other_origin_is_403_whatever_else_the_request_says(origin: str, met
         with pytest.raises(Refused, match="a page of origin") as caught:
             usual().admit(asked)
         assert caught.value.status == 403
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_null_is_the_proxys_own_where_the_browser_says_same_origin(method: str) -> None:
+    """A form in a page with `Referrer-Policy: no-referrer`."""
+    asked = request(origin="null", method=method, site="same-origin", mode="navigate", dest="document")
+    asked.passing = [PREFLIGHT]
+    usual().admit(asked)
+    assert (asked.listed, asked.preflight) == (False, False)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "site", [None, "none", "same-site", "cross-site", "", "Same-Origin", "same-origin, none"]
+)
+def test_any_other_null_is_403(site: str | None, method: str) -> None:
+    """Of a sandboxed frame, a file, a redirect from elsewhere; or of a browser too old to say whose page it is."""
+    asked = request(origin="null", method=method, site=site, mode="navigate", dest="document")
+    with pytest.raises(Refused, match='a page of origin "null"'):
+        usual().admit(asked)
 
 
 def test_an_origin_is_shown_within_reason() -> None:

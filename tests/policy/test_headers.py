@@ -578,10 +578,10 @@ def test_the_proxys_own_origin_becomes_the_receivers_and_nothing_contradicts_it(
 
 @pytest.mark.parametrize(
     ("origin", "rewriter"),
-    [(LISTED, PAGES), (OWN, None), (OWN, Rewriter(route(), Rewrite(origin=False)))],
+    [(LISTED, PAGES), ("null", PAGES), (OWN, None), (OWN, Rewriter(route(), Rewrite(origin=False)))],
 )
 def test_any_other_origin_passes_as_it_came(origin: str, rewriter: Rewriter | None) -> None:
-    got = of_a_page(f"Origin: {origin}", rewriter=rewriter)
+    got = of_a_page(f"Origin: {origin}", "Sec-Fetch-Site: same-origin", rewriter=rewriter)
     assert values(got, "origin") == [origin]
     assert values(got, "x-forwarded-host") == ["localhost:8080"]
 
