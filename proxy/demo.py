@@ -7,6 +7,8 @@ may call user-profiles, and may not call search.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -23,6 +25,7 @@ from proxy.emulator import BREAKS, DEMO, Emulator
 from proxy.emulator.command import stop_requested
 from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
+    Address,
     AutoIdentity,
     GoogleEndpoints,
     Identity,
@@ -36,6 +39,7 @@ from proxy.settings.model import (
 )
 
 PORT = 8080
+ADMIN = 9090
 DRAIN = 1.0  # seconds: an event stream left open in the other terminal does not hold up Ctrl-C
 END = "# Ctrl-C ends all of it."
 
@@ -65,7 +69,8 @@ async def _serve(break_kind: str | None) -> None:
                 emulator.break_with(break_kind)
             server = await _start(emulator, caller, _environ(caller, Path(directory)))
             try:
-                for line in lines_to_paste(emulator, server.addresses[0].port, break_kind):
+                ports = server.addresses[0].port, port_of(server.admin[0])
+                for line in lines_to_paste(emulator, *ports, break_kind):
                     click.echo(line)
                 await stop.wait()
             finally:
@@ -97,11 +102,17 @@ def _environ(caller: Caller, directory: Path) -> Mapping[str, str]:
 
 
 async def _start(emulator: Emulator, caller: Caller, environ: Mapping[str, str]) -> Server:
-    """On the port that everyone remembers, or, where that is taken, on any."""
-    try:
-        return await _started(settings_for(emulator, PORT, caller), environ)
-    except ListenFailed:
-        return await _started(settings_for(emulator, 0, caller), environ)
+    """On the ports that everyone remembers, or, where one is taken, on any."""
+    *remembered, (port, admin) = itertools.product((PORT, 0), (ADMIN, 0))
+    for ports in remembered:
+        with contextlib.suppress(ListenFailed):
+            return await _started(settings_for(emulator, *ports, caller), environ)
+    return await _started(settings_for(emulator, port, admin, caller), environ)
+
+
+def port_of(address: Address) -> int:
+    assert isinstance(address, TcpAddress)
+    return address.port
 
 
 async def _started(settings: Settings, environ: Mapping[str, str]) -> Server:
@@ -110,12 +121,12 @@ async def _started(settings: Settings, environ: Mapping[str, str]) -> Server:
     return server
 
 
-def settings_for(emulator: Emulator, port: int, caller: Caller) -> Settings:
+def settings_for(emulator: Emulator, port: int, admin: int, caller: Caller) -> Settings:
     """One route a service, its name as the path: /user-profiles/42 goes to user-profiles as /42."""
     return Settings(
         routes=tuple(_route(name, url, caller.identity) for name, url in emulator.urls.items()),
         listen=(TcpAddress("localhost", port),),
-        admin=None,
+        admin=TcpAddress("localhost", admin),
         google=GoogleEndpoints(
             metadata_host=emulator.metadata_host,
             iam_endpoint=emulator.iam_endpoint,
@@ -124,16 +135,18 @@ def settings_for(emulator: Emulator, port: int, caller: Caller) -> Settings:
     )
 
 
-def lines_to_paste(emulator: Emulator, port: int, break_kind: str | None = None) -> Iterator[str]:
+def lines_to_paste(emulator: Emulator, port: int, admin: int, break_kind: str | None = None) -> Iterator[str]:
     profiles = emulator.urls["user-profiles"]
     proxy = f"http://localhost:{port}"
     if port != PORT:
         yield f"# Port {PORT} is taken; the proxy listens on {port}."
+    page = f"# Routes, tokens, live charts and the last errors, in a browser: http://localhost:{admin}/"
     yield "# A proxy, a local Google and three private services are running. In a second terminal:"
     yield ""
     if break_kind:
         yield f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}. What an app sees of it:"
         yield f"curl -i {proxy}/user-profiles/42"
+        yield page
         yield ""
         yield END
         return
@@ -151,6 +164,7 @@ def lines_to_paste(emulator: Emulator, port: int, break_kind: str | None = None)
         f" -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='"
         f" {proxy}/user-profiles/ws"
     )
+    yield page
     yield ""
     yield END
 

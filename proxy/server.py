@@ -157,6 +157,11 @@ class Server:
         return self._listeners.bound
 
     @property
+    def admin(self) -> tuple[Address, ...]:
+        """What was bound for the operator."""
+        return () if self._admin is None else self._admin.addresses
+
+    @property
     def started(self) -> bool:
         """Listeners are open, and every route has had a token; true to the end."""
         return self.lifecycle.started

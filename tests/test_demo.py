@@ -65,6 +65,12 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
             await socket_.send_str("hello")
             assert await socket_.receive_str() == "hello"
 
+        page = next(line for line in said.splitlines() if "in a browser" in line).rpartition(" ")[2]
+        async with client.get(page) as response:
+            assert (response.status, response.content_type) == (200, "text/html")
+        async with client.get(f"{page}api/status") as response:
+            assert [route["name"] for route in (await response.json())["routes"]][:1] == ["user-profiles"]
+
         process.send_signal(number)
         _, errors = await process.communicate()
     assert process.returncode == 0
@@ -110,7 +116,7 @@ async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None) -
 async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None) -> None:
     async with Emulator() as emulator:
         caller = demo.caller_for(emulator, kind)
-        settings = demo.settings_for(emulator, 0, caller)
+        settings = demo.settings_for(emulator, 0, 0, caller)
     types = {None: "metadata", "api-disabled": "impersonated", "permission-denied": "impersonated"}
     files = {
         "clock-ahead": "service_account",
@@ -126,7 +132,7 @@ async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None) -> Non
 
 async def test_a_taken_port_is_said() -> None:
     async with Emulator() as emulator:
-        lines = list(demo.lines_to_paste(emulator, 1234))
+        lines = list(demo.lines_to_paste(emulator, 1234, 9090))
         assert lines[0] == "# Port 8080 is taken; the proxy listens on 1234."
         assert "curl -i http://localhost:1234/user-profiles/42" in lines
-        assert not any("taken" in line for line in demo.lines_to_paste(emulator, 8080))
+        assert not any("taken" in line for line in demo.lines_to_paste(emulator, 8080, 9090))
