@@ -68,6 +68,17 @@ async def test_the_first_event_comes_at_once_and_they_have_no_end(
         assert line == b"id: 1\n"
 
 
+async def test_a_caller_who_goes_from_a_stream_is_no_error(
+    public: str, client: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    for page in ("/events?interval=0", f"/bytes/{len(BLOCK) * 4096}"):
+        async with client.get(public + page) as response:
+            await response.content.readexactly(5)
+            response.close()
+        await asyncio.sleep(0.2)  # it finds out by writing
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
 async def test_an_echo_comes_back_while_the_body_still_comes(
     public: str, client: aiohttp.ClientSession
 ) -> None:
