@@ -52,7 +52,7 @@ async def answer(delivered: Delivered) -> web.StreamResponse:
         return await page(delivered, rest[0])
     except ValueError as mistake:
         return web.Response(status=400, text=f"{mistake}\n")
-    except ConnectionResetError:  # the caller has gone from a stream, as callers do; no error of anybody's
+    except ConnectionError:  # the caller has gone from a stream, as callers do; no error of anybody's
         return web.Response()
 
 
