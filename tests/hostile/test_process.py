@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import statistics
-import time
 from pathlib import Path
 
 from tests.engine.proxied import make_token
@@ -159,13 +158,14 @@ async def test_under_attack_others_are_served_and_memory_is_bounded(tmp_path: Pa
             await ask(process.port, get())
         before = process.memory()
         attackers = [await connect(process.port) for _ in range(200)]
-        attack = asyncio.ensure_future(_attack(attackers))
+        rounds: list[None] = []
+        attack = asyncio.ensure_future(_attack(attackers, rounds))
         try:
             took = []
             for _ in range(200):
-                begin = time.perf_counter()
+                begin = len(rounds)
                 answer, _ = await ask(process.port, get())
-                took.append(time.perf_counter() - begin)
+                took.append(len(rounds) - begin)
                 assert answer is not None
                 assert answer.status == 200
             answer, _ = await ask(process.port, get("/flood"))
@@ -177,14 +177,14 @@ async def test_under_attack_others_are_served_and_memory_is_bounded(tmp_path: Pa
             await asyncio.gather(attack, return_exceptions=True)
             for app in attackers:
                 app.transport.abort()
-        # A share of the clock on a busy machine, not a figure: bench/ has those.
-        assert statistics.quantiles(took, n=100)[98] < 0.5
+        # In rounds of the attack, whose pace a busy machine slows as it slows the answers; bench/ has figures.
+        assert statistics.quantiles(took, n=100)[98] < 20, took
         # 40 readers hold what their sockets and two buffers of 64 KiB take, and 40 heads 64 KiB each at the most.
         assert grown < 32 * MIB, grown
         await _quiet(process)
 
 
-async def _attack(apps: list[Wire]) -> None:
+async def _attack(apps: list[Wire], rounds: list[None]) -> None:
     for number, app in enumerate(apps):
         if number % 5 == 0:
             app.stall()
@@ -203,6 +203,7 @@ async def _attack(apps: list[Wire]) -> None:
                     b"POST / HTTP/1.1\r\nHost: evil\r\n\r\n",
                 )[kind]
             )
+        rounds.append(None)
         await asyncio.sleep(0.01)
 
 
