@@ -65,7 +65,7 @@ async def keep_reloading(server: Reloads, source: ConfigFile, asked: asyncio.Eve
 async def _reload(server: Reloads, source: ConfigFile) -> None:
     server.reloading()
     try:
-        settings = source.load()
+        settings = await asyncio.to_thread(source.load)  # a thousand routes take half a second
         await server.reload(settings)
     except ProxyError as error:
         server.reloaded(error)

@@ -17,7 +17,7 @@ import structlog
 from aiohttp import web
 
 from proxy.errors import ConfigError, ProxyError
-from proxy.reload import ConfigFile, keep_reloading
+from proxy.reload import ConfigFile, _reload, keep_reloading
 from proxy.server import Server
 from proxy.settings.load import load_settings
 from proxy.settings.model import Settings, TcpAddress
@@ -247,3 +247,31 @@ async def test_no_request_is_lost_over_fifty_reloads_under_load(tmp_path: Path) 
             await asyncio.gather(*clients)
             assert {status for status, _ in answers} == {200}
             assert {text for _, text in answers} == {"one/", "two/"}
+
+
+async def test_the_data_path_goes_on_while_a_file_is_read() -> None:
+    """A thousand routes take half a second, and the loop has other work."""
+    loop = asyncio.get_running_loop()
+    turned = asyncio.Event()
+
+    def load() -> Settings:
+        # Comes to its end only if the loop turns meanwhile.
+        loop.call_soon_threadsafe(turned.set)
+        asyncio.run_coroutine_threadsafe(turned.wait(), loop).result(PATIENCE)
+        raise ProxyError("read")
+
+    told: list[ProxyError | None] = []
+
+    class Told:
+        async def reload(self, settings: Settings) -> None:
+            raise AssertionError("there are no settings")
+
+        def reloading(self) -> None:
+            pass
+
+        def reloaded(self, error: ProxyError | None) -> None:
+            told.append(error)
+
+    async with asyncio.timeout(PATIENCE):
+        await _reload(Told(), ConfigFile(Path("none"), load))
+    assert [error and error.detail for error in told] == ["read"]

@@ -5,6 +5,7 @@ A Gateway is one generation of settings; it is never changed. An exchange keeps 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
 
@@ -110,6 +111,7 @@ class Gateway:
 
         receivers = Counter(route.upstream.origin for route in settings.routes)
 
+        @functools.cache
         def lane_of(route: Route) -> Lane:
             return Lane(
                 *(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite),

@@ -174,7 +174,7 @@ def turn_back(
     for each in response.addressed:
         at = lines.index(each.wire)
         if each.kind != ACCESS_CONTROL:
-            lines[at] = rewriter.back(each, caller)
+            lines[at] = rewriter.back(each, caller, request.target)
         elif request.listed:
             del lines[at]
     if response.status < 200:

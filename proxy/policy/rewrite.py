@@ -12,11 +12,12 @@ SameSite=None, Partitioned, `__Host-` and `__Secure-` are worth nothing without 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 from proxy.policy.fields import LOCATION, SET_COOKIE, Field
 from proxy.policy.guard import Caller
-from proxy.settings.model import DEFAULT_PORTS, Rewrite, Route, Upstream
+from proxy.settings.model import DEFAULT_PORTS, Rewrite, Route
 
 # [scheme:]//host[:port] and what follows. No user name, nothing encoded, no backslash (which browsers take for a slash).
 _URL: Final = re.compile(
@@ -37,7 +38,7 @@ class Rewriter:
         self._location = rewrite.location
         self._cookies = rewrite.cookies
         self._host = _spelled(upstream.host).encode("ascii")
-        self._authorities = _authorities(upstream)
+        self._authorities = _authorities(upstream.scheme, _spelled(upstream.host), upstream.port)
         self._base = upstream.base_path.encode()
         self._prefix = route.path.encode() if route.strip_prefix and route.path != "/" else b""
         self._same = not self._base and not self._prefix
@@ -45,13 +46,15 @@ class Rewriter:
 
     # -- the way back ----------------------------------------------------------
 
-    def back(self, field: Field, caller: Caller) -> bytes:
-        """The field line for the app: Location, Content-Location and Set-Cookie rewritten, any other as it came."""
+    def back(self, field: Field, caller: Caller, target: bytes = b"") -> bytes:
+        """The field line for the app: Location, Content-Location and Set-Cookie rewritten, any other as it came.
+        `target`: what the app asked for.
+        """
         value = field.value
         if field.kind == LOCATION:
             mine = self.location(value, caller) if self._location else value
         elif field.kind == SET_COOKIE:
-            mine = self.cookie(value, caller) if self._cookies else value
+            mine = self.cookie(value, caller, target) if self._cookies else value
         else:
             mine = value
         return field.wire if mine == value else field.wire[: -len(value) - 2] + mine + b"\r\n"
@@ -90,7 +93,7 @@ class Rewriter:
             return value
         return caller.origin + mapped
 
-    def cookie(self, value: bytes, caller: Caller) -> bytes:
+    def cookie(self, value: bytes, caller: Caller, target: bytes = b"") -> bytes:
         """RFC 6265 section 5.2: name=value, then attributes. A cookie that the receiver's own address would not get
         passes as it is, and so does a `__Host-` one, whose Path must be / and whose Domain must not be.
         """
@@ -98,6 +101,7 @@ class Rewriter:
             return value
         first, *attributes = value.split(b";")
         kept = [first]
+        anywhere = bool(self._prefix) and target.partition(b"?")[0] == self._prefix
         for attribute in attributes:
             name, _, given = attribute.partition(b"=")
             name, plain = name.strip(b" \t").lower(), given.strip(b" \t")
@@ -107,9 +111,15 @@ class Rewriter:
                     return value
                 if not _covers(domain, caller.name.encode("ascii")):
                     continue
-            elif name == b"path" and plain[:1] == b"/" and not self._same:
-                attribute = attribute[: -len(given)] + given.replace(plain, self._cookie_path(plain), 1)  # noqa: PLW2901
+            elif name == b"path" and plain[:1] == b"/":
+                anywhere = False
+                if not self._same:
+                    attribute = attribute[: -len(given)] + given.replace(plain, self._cookie_path(plain), 1)  # noqa: PLW2901
             kept.append(attribute)
+        if anywhere:
+            # RFC 6265 section 5.1.4: without a Path it is for what stands before the last slash, which of a bare /prefix is
+            # everything: the other routes' receivers would get it.
+            kept.append(b" Path=" + self._prefix)
         return b";".join(kept)
 
     def _path_back(self, rest: bytes) -> bytes | None:
@@ -152,12 +162,12 @@ class Rewriter:
         return b"Referer: " + self.origin_line[8:-2] + self._base + rest + b"\r\n"
 
 
-def _authorities(upstream: Upstream) -> frozenset[tuple[bytes, bytes]]:
+@lru_cache(maxsize=4096)  # a route has several Rewriters, and often its receiver with others
+def _authorities(own_scheme: str, host: str, own_port: int) -> frozenset[tuple[bytes, bytes]]:
     """(scheme, authority) as a receiver may say its own: by either scheme, with its default port or without."""
-    host = _spelled(upstream.host)
     own = set()
     for scheme, default in DEFAULT_PORTS.items():
-        port = default if upstream.port == DEFAULT_PORTS[upstream.scheme] else upstream.port
+        port = default if own_port == DEFAULT_PORTS[own_scheme] else own_port
         spelled = [f"{host}:{port}", host, f"{host}:"] if port == default else [f"{host}:{port}"]
         own |= {(said, one.encode("ascii")) for one in spelled for said in (scheme.encode(), b"")}
     return frozenset(own)

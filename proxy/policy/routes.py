@@ -65,9 +65,10 @@ def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
     for route in routes:
         base = route.upstream.base_path
         prefix = base if route.strip_prefix or route.path == "/" else base + route.path
+        by_base, by_prefix = _as_it_stands(route, base or "/"), _as_it_stands(route, prefix or "/")
         for authority in _authorities(route.upstream):
-            under_base.setdefault((authority, base or "/"), _as_it_stands(route, base or "/"))
-            under_prefix.setdefault((authority, prefix or "/"), _as_it_stands(route, prefix or "/"))
+            under_base.setdefault((authority, by_base.path), by_base)
+            under_prefix.setdefault((authority, by_prefix.path), by_prefix)
     return under_base | under_prefix
 
 

@@ -419,6 +419,23 @@ def test_a_cookie_without_a_path_takes_that_of_its_page(who: Rewriter) -> None:
     assert who.cookie(b"a=b; Path; Secure", APP) == b"a=b; Path; Secure"
 
 
+@pytest.mark.parametrize("who", [STRIPPED, BOTH])
+@pytest.mark.parametrize("target", [b"/p", b"/p?a=/p/"])
+def test_but_that_of_a_bare_prefix_would_be_everybodys(who: Rewriter, target: bytes) -> None:
+    """RFC 6265 section 5.1.4: of /p it is /, where the other routes' receivers are; to its own one the page was /."""
+    assert who.cookie(b"a=b; Secure", APP, target) == b"a=b; Secure; Path=/p"
+    assert who.cookie(b"a=b; Path", APP, target) == b"a=b; Path; Path=/p"
+    assert who.cookie(b"a=b; Path=/other", APP, target).count(b"Path") == 1
+    assert who.cookie(b"__Host-a=b; Secure; Path=/", APP, target) == b"__Host-a=b; Secure; Path=/"
+    for deeper in (b"/p/", b"/p/x", b"/p/x?a"):
+        assert who.cookie(b"a=b", APP, deeper) == b"a=b"
+
+
+def test_a_bare_prefix_that_stays_is_the_receivers_own() -> None:
+    assert KEPT.cookie(b"a=b", APP, b"/p") == b"a=b"
+    assert PLAIN.cookie(b"a=b", APP, b"/") == b"a=b"
+
+
 @given(st.text('ab=;/ \t"', max_size=30))
 def test_a_cookie_without_attributes_of_ours_passes_to_the_last_octet(text: str) -> None:
     value = text.encode()
