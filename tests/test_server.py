@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -14,9 +15,11 @@ from typing import Any
 
 import pytest
 
+import proxy.server
 from proxy.errors import ConfigError
 from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
+    AutoIdentity,
     FileIdentity,
     GoogleEndpoints,
     GuardSettings,
@@ -403,4 +406,65 @@ async def test_a_refused_reload_leaves_tokens_and_their_sources_as_they_were(
         assert server.slots["other"]._source is not sources["other"]
         assert Path(door.path).exists()
         assert len(server._cache._slots) == len(kept) + 1
+        await server.stop(drain=0)
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_reload_that_is_cancelled_halfway_leaves_nothing_half_done(
+    serve: Serve,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    settings = settings_for(route_to(1, None, **PUBLIC))
+    server = await serve(settings)
+    bound = server.bound
+    with socket.create_server(("127.0.0.1", 0)) as taken, TemporaryDirectory() as made:
+        door = UnixAddress(str(Path(made) / "proxy.sock"))
+        last = TcpAddress("127.0.0.1", taken.getsockname()[1] if refused else 0)
+        other = replace(settings, listen=(door, last))
+        reload = asyncio.ensure_future(server.reload(other))
+        async with asyncio.timeout(10):
+            while not Path(door.path).exists():
+                await asyncio.sleep(0)
+        reload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reload
+        if refused:
+            assert (server.settings, server.bound) == (settings, bound)
+        else:
+            assert server.settings is other
+            assert server.bound[0] == door
+        await server.stop(drain=0)
+        assert not Path(door.path).exists()
+
+
+@pytest.fixture
+async def hanging(tmp_path: Path) -> AsyncIterator[Path]:
+    """A file on a disk that hangs."""
+    path = tmp_path / "hanging.json"
+    os.mkfifo(path)
+    yield path
+    with contextlib.suppress(OSError):  # nobody reads any more
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+
+async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cancelled_reload(
+    hanging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(route_to(1, None, identity=AutoIdentity()))
+    server = Server(settings, {"GOOGLE_APPLICATION_CREDENTIALS": str(hanging)})
+    monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 0.05)
+    async with asyncio.timeout(10):
+        await server.start()
+        assert not server.ready
+        monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 3600)
+        kept = list(server._cache._slots)
+        reload = asyncio.ensure_future(
+            server.reload(replace(settings, routes=(replace(settings.routes[0], audience="https://new"),)))
+        )
+        await asyncio.sleep(0.05)
+        reload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reload
+        assert server.settings is settings
+        assert list(server._cache._slots) == kept
         await server.stop(drain=0)
