@@ -14,8 +14,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import structlog
 
 import proxy.server
+from proxy.admin.client import ask
 from proxy.errors import ConfigError
 from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
@@ -407,6 +409,47 @@ async def test_a_refused_reload_leaves_tokens_and_their_sources_as_they_were(
         assert Path(door.path).exists()
         assert len(server._cache._slots) == len(kept) + 1
         await server.stop(drain=0)
+
+
+async def test_the_admin_listener_stays_moves_and_goes_with_the_settings(serve: Serve) -> None:
+    async def answers(address: UnixAddress) -> bool:
+        try:
+            return (await asyncio.to_thread(ask, address, "/liveness")) == (200, "ok\n")
+        except FileNotFoundError:
+            return False
+
+    with TemporaryDirectory() as made:
+        first, second = (UnixAddress(str(Path(made) / name)) for name in ("first.sock", "second.sock"))
+        settings = settings_for(route_to(1, None, **PUBLIC), admin=first)
+        server = await serve(settings)
+        admin = server._admin
+        await server.reload(replace(settings))
+        assert server._admin is admin
+        assert await answers(first)
+        await server.reload(replace(settings, admin=second))
+        assert (await answers(first), await answers(second)) == (False, True)
+        await server.reload(replace(settings, admin=None))
+        assert not await answers(second)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_an_address_for_all_is_warned_of_unless_callers_are_asked_for_a_secret(
+    serve: Serve,
+    tmp_path: Path,
+    asks: bool,  # noqa: FBT001
+) -> None:
+    secret = tmp_path / "caller"
+    await asyncio.to_thread(secret.write_text, "a-secret-of-24-characters")
+    with structlog.testing.capture_logs() as logged:
+        server = await serve(
+            settings_for(
+                route_to(1, None, **PUBLIC),
+                listen=(TcpAddress("0.0.0.0", 0),),
+                guard=GuardSettings(caller_token_file=str(secret) if asks else None),
+            )
+        )
+    warned = [line["address"] for line in logged if line["log_level"] == "warning"]
+    assert warned == ([] if asks else [f"http://{server.addresses[0]}"])
 
 
 @pytest.mark.parametrize("refused", [False, True])
