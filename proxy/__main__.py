@@ -2,5 +2,4 @@
 
 from proxy.cli import main
 
-if __name__ == "__main__":
-    main()
+main()

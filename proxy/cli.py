@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from proxy import __version__
 from proxy.errors import ConfigError, ProxyError
-from proxy.settings.model import Address, Settings
-
-_CONFIG_HELP = (
-    "The configuration file. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, "
-    "then /etc/idtoken-proxy/proxy.yaml."
-)
+from proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
+from proxy.settings.model import Address
 
 
 def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -72,17 +65,11 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
-@click.option(
-    "--upstream", metavar="URL", help="One receiver and no file, such as https://SERVICE.a.run.app."
+@of_file_or_upstream(
+    upstream_help="such as https://SERVICE.a.run.app",
+    listen_help="default localhost:8080. Port 0 takes a free one",
 )
-@click.option(
-    "--audience", metavar="AUD", help="With --upstream, where the audience is not the receiver's URL."
-)
-@click.option(
-    "--listen", metavar="ADDR", help="With --upstream; default localhost:8080. Port 0 takes a free one."
-)
-def serve(file: str | None, upstream: str | None, audience: str | None, listen: str | None) -> int:
+def serve(configuration: Configuration) -> int:
     """Run the proxy.
 
     \b
@@ -92,30 +79,15 @@ def serve(file: str | None, upstream: str | None, audience: str | None, listen: 
     A change of the file, or SIGHUP, takes the new settings over without losing a request, or, where they hold a
     mistake, says so and stays with the old ones. SIGTERM and SIGINT let open requests finish and exit with 0; a second one ends at once.
     """
-    if upstream is None:
-        if audience is not None or listen is not None:
-            raise click.UsageError("--audience and --listen go with --upstream; with a file, say it there")
-        path = _config_path(file)
-        settings = _load(path)
-    elif file is not None:
-        raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
-    else:
-        from proxy.settings.load import settings_from_upstream  # noqa: PLC0415 -- pydantic: only what is needed
-
-        path = None
-        settings = settings_from_upstream(upstream, audience, listen, os.environ)
-
     from proxy import logs, server  # noqa: PLC0415 -- uvloop and ssl: not for `check`
-    from proxy.reload import ConfigFile  # noqa: PLC0415
 
-    logs.configure(settings.log)
-    source = None if path is None else ConfigFile(Path(path), functools.partial(_load, path))
-    return server.run(settings, source)
+    logs.configure(configuration.settings.log)
+    return server.run(configuration.settings, configuration.source)
 
 
 @commands.command()
-@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
-def check(file: str | None) -> int:
+@of_file()
+def check(configuration: Configuration) -> int:
     """Validate the configuration: every mistake at once, each with its file, line and key.
 
     \b
@@ -123,25 +95,20 @@ def check(file: str | None) -> int:
 
     Prints one line a route, or the mistakes, and exits with 0 or 2.
     """
-    settings = _load(_config_path(file))
-    for route in settings.routes:
+    routes = configuration.settings.routes
+    for route in routes:
         match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
         click.echo(
             f"{route.name}: {match} -> {route.upstream}, audience {audience}, identity {route.identity.type}"
         )
-    count = len(settings.routes)
-    click.echo(f"OK: {count} {'route' if count == 1 else 'routes'}")
+    click.echo(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
     return 0
 
 
 @commands.command()
-@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
-@click.option("--upstream", metavar="URL", help="One receiver and no file, as for serve.")
-@click.option(
-    "--audience", metavar="AUD", help="With --upstream, where the audience is not the receiver's URL."
-)
+@of_file_or_upstream()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def doctor(file: str | None, upstream: str | None, audience: str | None, as_json: bool) -> int:  # noqa: FBT001 -- click's
+def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 -- click's
     """Try every route: its identity, its token, its receiver; and say what mends what is wrong.
 
     \b
@@ -151,17 +118,6 @@ def doctor(file: str | None, upstream: str | None, audience: str | None, as_json
     Sends one GET of its first page, with the token, to each receiver. Exits with 0 when all is well, else 1; 2 for a
     mistaken configuration.
     """
-    if upstream is None:
-        if audience is not None:
-            raise click.UsageError("--audience goes with --upstream; with a file, say it there")
-        settings = _load(_config_path(file))
-    elif file is not None:
-        raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
-    else:
-        from proxy.settings.load import settings_from_upstream  # noqa: PLC0415
-
-        settings = settings_from_upstream(upstream, audience, None, os.environ)
-
     import uvloop  # noqa: PLC0415
 
     from proxy import logs  # noqa: PLC0415
@@ -170,7 +126,7 @@ def doctor(file: str | None, upstream: str | None, audience: str | None, as_json
     from proxy.settings.model import LogSettings  # noqa: PLC0415
 
     logs.configure(LogSettings(level="error"))  # the report tells what the log would
-    found = uvloop.run(examination.examine(settings, os.environ))
+    found = uvloop.run(examination.examine(configuration.settings, os.environ))
     if as_json:
         click.echo(report.as_json(found))
     else:
@@ -180,12 +136,9 @@ def doctor(file: str | None, upstream: str | None, audience: str | None, as_json
 
 
 @commands.command(context_settings={"allow_interspersed_args": False})
-@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
-@click.option("--upstream", metavar="URL", help="One receiver and no file, as for serve.")
-@click.option(
-    "--audience", metavar="AUD", help="With --upstream, where the audience is not the receiver's URL."
+@of_file_or_upstream(
+    listen_help="default a free port of localhost", defaults={"listen": "localhost:0", "admin": "off"}
 )
-@click.option("--listen", metavar="ADDR", help="With --upstream; default a free port of localhost.")
 @click.option(
     "--http-proxy", is_flag=True, help="Set HTTP_PROXY too: the app names its receivers as http://HOST/..."
 )
@@ -194,10 +147,7 @@ def doctor(file: str | None, upstream: str | None, audience: str | None, as_json
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
-    file: str | None,
-    upstream: str | None,
-    audience: str | None,
-    listen: str | None,
+    configuration: Configuration,
     http_proxy: bool,  # noqa: FBT001 -- click's
     limit: float,
     command: tuple[str, ...],
@@ -212,34 +162,18 @@ def run(
     and admin: the proxy takes a free port, and has no admin listener. Signals go to the app; when it ends, so does the
     proxy. 127 and 126 as in a shell: there is no such command, or it cannot be run. 1: the proxy did not become ready.
     """
-    defaults = {"listen": "localhost:0", "admin": "off"}
-    if upstream is None:
-        if audience is not None or listen is not None:
-            raise click.UsageError("--audience and --listen go with --upstream; with a file, say it there")
-        path = _config_path(file)
-        settings = _load(path, defaults)
-    elif file is not None:
-        raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
-    else:
-        from proxy.settings.load import settings_from_upstream  # noqa: PLC0415
-
-        path = None
-        settings = settings_from_upstream(upstream, audience, listen, os.environ, defaults)
-
     from proxy import logs  # noqa: PLC0415
-    from proxy.reload import ConfigFile  # noqa: PLC0415
     from proxy.wrapper import run as wrapper  # noqa: PLC0415
 
-    logs.configure(settings.log)
-    source = None if path is None else ConfigFile(Path(path), functools.partial(_load, path, defaults))
-    return wrapper.run(wrapper.Wrapped(settings, source, command, http_proxy, limit), os.environ)
+    logs.configure(configuration.settings.log)
+    wrapped = wrapper.Wrapped(configuration.settings, configuration.source, command, http_proxy, limit)
+    return wrapper.run(wrapped, os.environ)
 
 
 @commands.command()
-@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
-@click.option("--admin", metavar="ADDR", help="Where the proxy's admin listener is, in place of the file's.")
+@of_a_running_proxy
 @click.option("--max", "limit", callback=_duration, default="30s", show_default=True, help="How long.")
-def wait(file: str | None, admin: str | None, limit: float) -> int:
+def wait(admin: Address, limit: float) -> int:
     """Wait until a running proxy is ready: a valid token for every route.
 
     \b
@@ -250,7 +184,7 @@ def wait(file: str | None, admin: str | None, limit: float) -> int:
     """
     from proxy.admin import client  # noqa: PLC0415
 
-    lacking = client.wait(_admin(file, admin), limit)
+    lacking = client.wait(admin, limit)
     if lacking:
         click.echo(f"not ready within {limit:g} s", err=True)
     for line in lacking:
@@ -260,9 +194,8 @@ def wait(file: str | None, admin: str | None, limit: float) -> int:
 
 @commands.command()
 @click.argument("what", type=click.Choice(["startup", "readiness", "liveness"]))
-@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
-@click.option("--admin", metavar="ADDR", help="Where the proxy's admin listener is, in place of the file's.")
-def probe(what: str, file: str | None, admin: str | None) -> int:
+@of_a_running_proxy
+def probe(admin: Address, what: str) -> int:
     """Ask a running proxy's admin listener once, where an image has neither a shell nor curl.
 
     \b
@@ -273,7 +206,7 @@ def probe(what: str, file: str | None, admin: str | None) -> int:
     """
     from proxy.admin import client  # noqa: PLC0415
 
-    wrong = client.probe(_admin(file, admin), what)
+    wrong = client.probe(admin, what)
     if wrong is not None:
         click.echo(wrong, err=True)
     return 0 if wrong is None else 1
@@ -281,12 +214,12 @@ def probe(what: str, file: str | None, admin: str | None) -> int:
 
 @commands.command()
 @click.option("--audience", metavar="AUD", help="Whom the token is for, such as https://SERVICE.a.run.app.")
-@click.option("-c", "--config", "file", metavar="FILE", help=_CONFIG_HELP)
+@of_file(required=False)
 @click.option(
     "--route", metavar="NAME", help="The route whose identity, and, without --audience, audience to take."
 )
 @click.option("--claims", "claims_only", is_flag=True, help="Print what the token says, and not the token.")
-def token(audience: str | None, file: str | None, route: str | None, claims_only: bool) -> int:  # noqa: FBT001 -- click's
+def token(configuration: Configuration, audience: str | None, route: str | None, claims_only: bool) -> int:  # noqa: FBT001 -- click's
     """Print one ID token: whoever has it is you, for an hour. Nothing else ever prints one.
 
     \b
@@ -300,16 +233,14 @@ def token(audience: str | None, file: str | None, route: str | None, claims_only
 
     from proxy import logs  # noqa: PLC0415
     from proxy.admin.one_token import claims_of, identity_for, one_token  # noqa: PLC0415
-    from proxy.settings.model import LogSettings, Settings  # noqa: PLC0415
+    from proxy.settings.model import LogSettings  # noqa: PLC0415
 
-    path = _config_path_or_none(file)
-    settings = Settings(routes=()) if path is None else _load(path)
     try:
-        identity, wanted = identity_for(settings, audience, route)
+        identity, wanted = identity_for(configuration.settings, audience, route)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     logs.configure(LogSettings(level="error"))
-    minted = asyncio.run(one_token(identity, wanted, settings.google, os.environ))
+    minted = asyncio.run(one_token(identity, wanted, configuration.settings.google, os.environ))
     if minted.audience != wanted:
         click.echo(f"The token is for {minted.audience!a}, not for {wanted}", err=True)
     click.echo(json.dumps(claims_of(minted), indent=2) if claims_only else minted.value)
@@ -370,34 +301,6 @@ def demo(break_kind: str | None) -> int:
     from proxy import demo as demonstration  # noqa: PLC0415 -- as above
 
     return demonstration.run(break_kind)
-
-
-def _config_path(file: str | None) -> str:
-    from proxy.settings.load import default_config_path  # noqa: PLC0415
-
-    return file if file is not None else default_config_path(os.environ)
-
-
-def _config_path_or_none(file: str | None) -> str | None:
-    """None where none is named and none is found."""
-    try:
-        return _config_path(file)
-    except ConfigError:
-        return None
-
-
-def _load(path: str, defaults: Mapping[str, str] | None = None) -> Settings:
-    from proxy.settings.load import load_settings  # noqa: PLC0415
-
-    return load_settings(path, os.environ, defaults)
-
-
-def _admin(file: str | None, admin: str | None) -> Address:
-    """Without pydantic, which a probe has no time for."""
-    from proxy.settings.admin import running_admin  # noqa: PLC0415
-    from proxy.settings.environment import found_path  # noqa: PLC0415
-
-    return running_admin(admin, file or found_path(os.environ), os.environ)
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -16,7 +16,7 @@ from proxy.engine.pool import Pool
 from proxy.engine.sweeper import Sweeper
 from proxy.engine.tally import Tally
 from proxy.engine.tls import tls_context
-from proxy.errors import ConfigError, Problem, TokenError
+from proxy.errors import ConfigError, Problem
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.sources import Source, build
 from proxy.identity.sources.source import Particular
@@ -91,30 +91,15 @@ def object_to(generation: Generation) -> None:
         if isinstance(source, Particular) and route.audience is not None:
             objection = source.objection(route.audience, route.upstream.host)
             if objection is not None:
-                problems.append(_problem(route, objection))
+                remedy = "" if objection.remedy is None else f"; {objection.remedy}"
+                problems.append(Problem("settings", 0, f'route "{route.name}"', objection.detail + remedy))
     if problems:
         raise ConfigError(tuple(problems))
-
-
-def _problem(route: Route, error: TokenError) -> Problem:
-    message = error.detail if error.remedy is None else f"{error.detail}; {error.remedy}"
-    return Problem("settings", 0, f'route "{route.name}"', message)
 
 
 def _sources(settings: Settings, environ: Mapping[str, str]) -> dict[Identity, Source]:
-    sources: dict[Identity, Source] = {}
-    problems = []
-    for route in settings.routes:
-        identity = route.identity
-        if isinstance(identity, NoIdentity) or identity in sources:
-            continue
-        try:
-            sources[identity] = build(identity, settings.google, environ)
-        except TokenError as error:
-            problems.append(_problem(route, error))
-    if problems:
-        raise ConfigError(tuple(problems))
-    return sources
+    identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
+    return {identity: build(identity, settings.google, environ) for identity in identities}
 
 
 def _caller_token(settings: Settings) -> bytes | None:

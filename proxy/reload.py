@@ -46,7 +46,9 @@ class Reloads(Protocol):
 
 
 async def keep_reloading(server: Reloads, source: ConfigFile, asked: asyncio.Event | None = None) -> None:
-    """Until it is cancelled. `asked`: SIGHUP may have set it already."""
+    """Until it is cancelled; SIGHUP means nothing from then on, where its default would cut a drain short. `asked`:
+    SIGHUP may have set it already.
+    """
     asked = asked or asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, asked.set)
@@ -59,7 +61,6 @@ async def keep_reloading(server: Reloads, source: ConfigFile, asked: asyncio.Eve
             await _reload(server, source)
     finally:
         watcher.cancel()
-        loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _reload(server: Reloads, source: ConfigFile) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import importlib
 import ipaddress
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
@@ -24,6 +25,7 @@ from proxy.errors import ProxyError, TokenError
 from proxy.generation import Generation, compose, object_to
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.events import FetchEvent, log_event
+from proxy.identity.threads import Threads
 from proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
 from proxy.notify import notify, reloading
 from proxy.reload import ConfigFile, keep_reloading
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ListenFailed", "Server", "run"]
 
 _WARM_UP_AT_ONCE = 16  # fetches; a thousand routes must not start a thousand threads
+_CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
 
 log = structlog.get_logger("proxy.server")
 
@@ -48,6 +51,7 @@ class Server:
         self.lifecycle = Lifecycle(self._on_change)
         self._tally = Tally()
         self._cache = TokenCache(on_event=self._on_fetch)
+        self._threads = Threads("objections")
         self._warm_ups: set[asyncio.Task[None]] = set()
         self._opened = False
         self._admin: Admin | None = None
@@ -61,7 +65,7 @@ class Server:
         settings = self._first_settings
         self._sweeper = Sweeper(_sweep_interval(settings))
         self._generation = self._compose(settings)
-        await asyncio.to_thread(object_to, self._generation)
+        await self._object_to(self._generation)
         self._front = Front(
             self._generation.gateway,
             self._sweeper,
@@ -82,20 +86,26 @@ class Server:
         self._look()
 
     async def reload(self, settings: Settings) -> None:
-        """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all. Exchanges that are under way
-        end under the ones they began with.
+        """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all; so also where it is cancelled.
+        Exchanges that are under way end under the ones they began with.
         """
         generation = self._compose(settings)
+        try:
+            await self._object_to(generation)
+            await _to_its_end(self._exchange(generation))
+        finally:
+            self._cache.retain(self._generation.slots.values())
+
+    async def _exchange(self, generation: Generation) -> None:
+        settings = generation.settings
         admin, prepared = self._admin, None
         try:
-            await asyncio.to_thread(object_to, generation)
             prepared = await self._listeners.prepare(settings.listen)
             if admin is None or admin.address != settings.admin:
                 admin = await self._open_admin(settings.admin)
         except BaseException:
             if prepared is not None:
                 await prepared.discard()
-            self._cache.retain(self._generation.slots.values())
             raise
         # From here on nothing is refused any more. The guard changes before a listener does: a new one lets nobody in
         # whom the new settings would not, and a socket is open to others only while it is checked who they are.
@@ -122,7 +132,6 @@ class Server:
         self._front.adopt(generation.gateway)
         for name, slot in generation.slots.items():
             slot.use(generation.sources[name])
-        self._cache.retain(generation.slots.values())
         self._tally.retain(
             {route.name for route in settings.routes},
             {route.upstream.origin for route in settings.routes},
@@ -250,6 +259,10 @@ class Server:
             settings, cache=self._cache, sweeper=self._sweeper, environ=self._environ, tally=self._tally
         )
 
+    async def _object_to(self, generation: Generation) -> None:
+        with contextlib.suppress(TimeoutError):  # they lie on a disk that hangs; the fetch will say so
+            await self._threads.run(functools.partial(object_to, generation), _CREDENTIAL_FILES)
+
     def _on_fetch(self, event: FetchEvent) -> None:
         self._tally.fetched(event)
         log_event(event)
@@ -328,6 +341,16 @@ def is_remote(address: Address) -> bool:
 
 def _sweep_interval(settings: Settings) -> float:
     return Sweeper.interval_for([settings.timeouts, *(route.timeouts for route in settings.routes)])
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """For what is brief and must not stop halfway: whoever is cancelled meanwhile is so when it has ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise
 
 
 Attendant: TypeAlias = Callable[[Server], Awaitable[None]]

@@ -28,13 +28,13 @@ LAYERS = (
     ("admin", "emulator"),
     ("generation", "reload"),  # parts of the composition root
     ("server",),
-    ("demo", "doctor", "wrapper"),
+    ("demo", "options", "wrapper"),
     ("cli",),
     ("__main__",),
 )
 # logs.py stands at the bottom beside errors, but is told how to log by the settings' model.
 EXCEPTIONS = {("logs", "proxy.settings.model")}
-LOGS_ARE_FOR = {"logs", "reload", "server", "demo", "doctor", "wrapper", "cli"}
+LOGS_ARE_FOR = {"logs", "reload", "server", "demo", "wrapper", "cli"}
 
 PURE_MAY_NOT = {
     "asyncio", "concurrent", "contextvars", "datetime", "http", "io", "logging", "multiprocessing", "os", "pathlib",

@@ -275,6 +275,26 @@ def test_serve_runs_until_it_is_told_to_stop(signum: signal.Signals, tmp_path: P
         assert proxy.wait(20) == 0
 
 
+def test_serve_without_a_file_and_without_credentials_says_what_lacks_until_it_is_told_to_stop(
+    tmp_path: Path,
+) -> None:
+    nothing = {"HOME": str(tmp_path), "CLOUDSDK_CONFIG": "", "GOOGLE_APPLICATION_CREDENTIALS": ""}
+    own = {"IDTOKEN_PROXY_ADMIN": "off", "IDTOKEN_PROXY_LOG_FORMAT": "json"}
+    argv = ("serve", "--upstream", "http://localhost:1", "--listen", "127.0.0.1:0")
+    with process(*argv, **nothing, **own, GCE_METADATA_HOST="127.0.0.1:1") as proxy:
+        assert proxy.stderr is not None
+        said = map(json.loads, iter(proxy.stderr.readline, ""))
+        address = next(line["address"] for line in said if line["message"] == "listening")
+        with contextlib.closing(http.client.HTTPConnection(address[7:], timeout=20)) as client:
+            client.request("GET", "/")
+            answer = client.getresponse()
+            assert answer.status == 503
+            assert json.load(answer)["remedy"].startswith("gcloud auth application-default login; or ")
+        proxy.send_signal(signal.SIGTERM)
+        assert "Traceback" not in proxy.stderr.read()
+        assert proxy.wait(20) == 0
+
+
 def test_a_taken_port_is_exit_code_1_with_the_cause_and_no_traceback() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

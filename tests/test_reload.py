@@ -111,6 +111,24 @@ async def test_sighup_loads_again_what_has_not_changed(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
 
+async def test_a_file_that_cannot_be_watched_is_loaded_again_on_sighup_alone(tmp_path: Path) -> None:
+    path = written(tmp_path / "proxy.yaml", 1)
+    nowhere = ConfigFile(tmp_path / "gone" / "proxy.yaml", source_of(path).load)
+    server = Failing(times=0)
+    with structlog.testing.capture_logs() as logged:
+        reloading = asyncio.ensure_future(keep_reloading(server, nowhere))
+        async with asyncio.timeout(PATIENCE):
+            while not any(line["event"].startswith("the file is not watched any more") for line in logged):
+                await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGHUP)
+            while not server.outcomes:
+                await asyncio.sleep(0.01)
+    reloading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reloading
+    assert server.outcomes == [None]
+
+
 async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
     async with receiver("old") as old:
         path = written(tmp_path / "proxy.yaml", old)
@@ -181,14 +199,15 @@ async def test_a_socket_file_that_is_gone_costs_neither_the_reload_nor_the_next(
 
 
 class Failing:
-    """A server whose first reload runs into a bug."""
+    """A server whose first reload, or first `times`, run into a bug."""
 
-    def __init__(self) -> None:
+    def __init__(self, times: int = 1) -> None:
+        self.times = times
         self.outcomes: list[ProxyError | None] = []
         self.attempts = 0
 
     async def reload(self, settings: Settings) -> None:
-        if len(self.outcomes) == 0:
+        if len(self.outcomes) < self.times:
             raise FileNotFoundError(2, "s3cr3t")
 
     def reloading(self) -> None:

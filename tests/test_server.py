@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -13,10 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import structlog
 
+import proxy.server
+from proxy.admin.client import ask
 from proxy.errors import ConfigError
 from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
+    AutoIdentity,
     FileIdentity,
     GoogleEndpoints,
     GuardSettings,
@@ -403,4 +408,106 @@ async def test_a_refused_reload_leaves_tokens_and_their_sources_as_they_were(
         assert server.slots["other"]._source is not sources["other"]
         assert Path(door.path).exists()
         assert len(server._cache._slots) == len(kept) + 1
+        await server.stop(drain=0)
+
+
+async def test_the_admin_listener_stays_moves_and_goes_with_the_settings(serve: Serve) -> None:
+    async def answers(address: UnixAddress) -> bool:
+        try:
+            return (await asyncio.to_thread(ask, address, "/liveness")) == (200, "ok\n")
+        except FileNotFoundError:
+            return False
+
+    with TemporaryDirectory() as made:
+        first, second = (UnixAddress(str(Path(made) / name)) for name in ("first.sock", "second.sock"))
+        settings = settings_for(route_to(1, None, **PUBLIC), admin=first)
+        server = await serve(settings)
+        admin = server._admin
+        await server.reload(replace(settings))
+        assert server._admin is admin
+        assert await answers(first)
+        await server.reload(replace(settings, admin=second))
+        assert (await answers(first), await answers(second)) == (False, True)
+        await server.reload(replace(settings, admin=None))
+        assert not await answers(second)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_an_address_for_all_is_warned_of_unless_callers_are_asked_for_a_secret(
+    serve: Serve,
+    tmp_path: Path,
+    asks: bool,  # noqa: FBT001
+) -> None:
+    secret = tmp_path / "caller"
+    await asyncio.to_thread(secret.write_text, "a-secret-of-24-characters")
+    with structlog.testing.capture_logs() as logged:
+        server = await serve(
+            settings_for(
+                route_to(1, None, **PUBLIC),
+                listen=(TcpAddress("0.0.0.0", 0),),
+                guard=GuardSettings(caller_token_file=str(secret) if asks else None),
+            )
+        )
+    warned = [line["address"] for line in logged if line["log_level"] == "warning"]
+    assert warned == ([] if asks else [f"http://{server.addresses[0]}"])
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_reload_that_is_cancelled_halfway_leaves_nothing_half_done(
+    serve: Serve,
+    refused: bool,  # noqa: FBT001
+) -> None:
+    settings = settings_for(route_to(1, None, **PUBLIC))
+    server = await serve(settings)
+    bound = server.bound
+    with socket.create_server(("127.0.0.1", 0)) as taken, TemporaryDirectory() as made:
+        door = UnixAddress(str(Path(made) / "proxy.sock"))
+        last = TcpAddress("127.0.0.1", taken.getsockname()[1] if refused else 0)
+        other = replace(settings, listen=(door, last))
+        reload = asyncio.ensure_future(server.reload(other))
+        async with asyncio.timeout(10):
+            while not Path(door.path).exists():
+                await asyncio.sleep(0)
+        reload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reload
+        if refused:
+            assert (server.settings, server.bound) == (settings, bound)
+        else:
+            assert server.settings is other
+            assert server.bound[0] == door
+        await server.stop(drain=0)
+        assert not Path(door.path).exists()
+
+
+@pytest.fixture
+async def hanging(tmp_path: Path) -> AsyncIterator[Path]:
+    """A file on a disk that hangs."""
+    path = tmp_path / "hanging.json"
+    os.mkfifo(path)
+    yield path
+    with contextlib.suppress(OSError):  # nobody reads any more
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+
+async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cancelled_reload(
+    hanging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(route_to(1, None, identity=AutoIdentity()))
+    server = Server(settings, {"GOOGLE_APPLICATION_CREDENTIALS": str(hanging)})
+    monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 0.05)
+    async with asyncio.timeout(10):
+        await server.start()
+        assert not server.ready
+        monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 3600)
+        kept = list(server._cache._slots)
+        reload = asyncio.ensure_future(
+            server.reload(replace(settings, routes=(replace(settings.routes[0], audience="https://new"),)))
+        )
+        await asyncio.sleep(0.05)
+        reload.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reload
+        assert server.settings is settings
+        assert list(server._cache._slots) == kept
         await server.stop(drain=0)

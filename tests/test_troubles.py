@@ -322,9 +322,11 @@ def metadata_with(broken: str, identity: Identity | None = None) -> Arrange:
     return arrange
 
 
-def nowhere(town: Town) -> Scene:
+def nowhere(town: Town, identity: Identity | None = None) -> Scene:
     """A laptop, before anything is set up. Port 1 stands for the name that is not there."""
-    return Scene(to(RUN, AutoIdentity()), google=replace(town.google, metadata_host="127.0.0.1:1"))
+    return Scene(
+        to(RUN, identity or AutoIdentity()), google=replace(town.google, metadata_host="127.0.0.1:1")
+    )
 
 
 def impersonating(target: str, broken: str | None = None) -> Arrange:
@@ -382,7 +384,14 @@ WITHOUT_TOKEN = (
         nowhere,
         "metadata_unreachable",
         ("GOOGLE_APPLICATION_CREDENTIALS is not set", "metadata server"),
-        ("set GOOGLE_APPLICATION_CREDENTIALS", "idtoken-proxy emulate"),
+        (f"{LOGIN_AGAIN}; ", "set GOOGLE_APPLICATION_CREDENTIALS", "idtoken-proxy emulate"),
+    ),
+    Trouble(
+        "a laptop, where the identity is the metadata server's",
+        lambda town: nowhere(town, MetadataIdentity()),
+        "metadata_unreachable",
+        ("the metadata server at 127.0.0.1:1 cannot be reached",),
+        ("Only Google Cloud has one.", f"identity: auto, after {LOGIN_AGAIN}"),
     ),
     Trouble(
         "GOOGLE_APPLICATION_CREDENTIALS names a file that is not there",

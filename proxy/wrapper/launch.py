@@ -44,7 +44,7 @@ def die_with(parent: int) -> None:
     """On Linux: SIGKILL with the death of `parent`, which has one thread only. The kernel forgets it where the app is
     setuid or has file capabilities.
     """
-    if sys.platform == "linux":
+    if sys.platform == "linux":  # pragma: no branch -- the others have nothing like it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # too late: it has gone meanwhile
             os._exit(1)

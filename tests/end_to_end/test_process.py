@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import os
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from proxy.emulator import Emulator
 from tests.end_to_end.conftest import CALLER, PATIENCE, ServeProcess, config_for
@@ -78,6 +83,84 @@ async def test_a_second_signal_ends_it_at_once(
         await process.said("draining")
         process.signal(signal.SIGTERM)
         assert await process.ended() == 128 + signal.SIGTERM
+
+
+@pytest.fixture
+async def slow_login(tmp_path: Path) -> AsyncIterator[Path]:
+    """A credential file whose reading goes on until somebody writes to it."""
+    path = tmp_path / "slow.json"
+    os.mkfifo(path)
+    yield path
+    with contextlib.suppress(OSError):  # nobody reads any more
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+
+async def test_a_signal_in_the_middle_of_a_reload_ends_it_with_0_and_loses_no_request(
+    emulator: Emulator,
+    serve_process: ServeProcess,
+    client: aiohttp.ClientSession,
+    slow_login: Path,
+    tmp_path: Path,
+) -> None:
+    config = config_for(emulator)
+    process = await serve_process(config, GOOGLE_APPLICATION_CREDENTIALS=str(slow_login))
+    url = await process.url()
+    async with client.get(f"{url}/user-profiles/events?interval=0.1&count=5") as answer:
+        await answer.content.readline()
+        rewrite(tmp_path, {**config, "identity": "auto"})
+        process.signal(signal.SIGHUP)
+        async with asyncio.timeout(PATIENCE):
+            login = await asyncio.to_thread(os.open, slow_login, os.O_WRONLY)  # when the reload reads it
+        process.signal(signal.SIGTERM)
+        await process.said("draining")
+        os.close(login)
+        rest = await answer.content.read()
+    assert rest.count(b"\n\n") == 5
+    assert await process.ended() == 0
+    await process.said("stopped")
+    assert "reloaded" not in process.output
+    assert "Traceback" not in process.output
+
+
+async def test_a_reload_and_the_end_asked_for_at_once(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    config = config_for(emulator)
+    process = await serve_process(config)
+    async with client.get(f"{await process.url()}/user-profiles/events?interval=0.1&count=3") as answer:
+        await answer.content.readline()
+        rewrite(tmp_path, {**config, "listen": ["127.0.0.1:0", f"unix:{tmp_path}/proxy.sock"]})
+        process.signal(signal.SIGHUP)
+        process.signal(signal.SIGTERM)
+        assert (await answer.content.read()).count(b"\n\n") == 3
+    assert await process.ended() == 0
+    await process.said("stopped")
+    assert "Traceback" not in process.output
+    assert not (tmp_path / "proxy.sock").exists()
+
+
+async def test_a_reload_is_no_matter_any_more_while_it_drains(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    config = config_for(emulator)
+    process = await serve_process(config)
+    async with client.get(f"{await process.url()}/user-profiles/events?interval=0.1&count=5") as answer:
+        await answer.content.readline()
+        process.signal(signal.SIGTERM)
+        await process.said("draining")
+        rewrite(tmp_path, {**config, "listen": "127.0.0.1:0", "log": {"level": "debug"}})
+        process.signal(signal.SIGHUP)
+        assert (await answer.content.read()).count(b"\n\n") == 5
+    assert await process.ended() == 0
+    await process.said("stopped")
+    assert "reload" not in process.output
+
+
+def rewrite(directory: Path, config: Mapping[str, Any]) -> None:
+    """The file of the first process."""
+    fresh = directory / "fresh.yaml"
+    fresh.write_text(yaml.safe_dump(dict(config)))
+    fresh.replace(directory / "proxy-0.yaml")
 
 
 async def test_proxy_variables_do_not_concern_it(

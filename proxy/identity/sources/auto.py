@@ -15,12 +15,16 @@ import structlog
 
 from proxy.errors import TokenError
 from proxy.identity.sources.application_default import VARIABLE, gcloud_file, named_file, source_of
+from proxy.identity.sources.credential_file import LOGIN
 from proxy.identity.sources.metadata import MetadataSource, metadata_host
 from proxy.identity.sources.source import REFRESH_AHEAD, AccessToken, Credential, Particular
+from proxy.identity.sources.user import audience_host, who_refuses
 from proxy.identity.token import IdToken
 from proxy.settings.model import GoogleEndpoints
 
 _log = structlog.get_logger("proxy.identity")
+
+_NO_METADATA_SERVER = ("metadata_unreachable", "metadata_foreign")
 
 T = TypeVar("T")
 
@@ -59,7 +63,7 @@ class AutoSource:
         return found.objection(audience, host) if isinstance(found, Particular) else None
 
     def fetch(self, audience: str) -> IdToken:
-        return self._by(lambda found: found.fetch(audience))
+        return self._by(lambda found: found.fetch(audience), audience)
 
     def access_token(self) -> AccessToken:
         return self._by(lambda found: found.access_token())
@@ -67,12 +71,12 @@ class AutoSource:
     def member(self) -> str | None:
         return self._chosen.member() if self._chosen else None
 
-    def _by(self, ask: Callable[[Credential], T]) -> T:
+    def _by(self, ask: Callable[[Credential], T], audience: str | None = None) -> T:
         try:
             answer = ask(self._found())
         except TokenError as error:
-            if error.cause == "metadata_unreachable":
-                raise self._nothing(error) from None
+            if error.cause in _NO_METADATA_SERVER:
+                raise self._nothing(error, audience) from None
             if error.cause == "credential_file_invalid":
                 self._works = False  # it may hold another type of credential by now, after a new login
             raise
@@ -96,12 +100,16 @@ class AutoSource:
         self._chosen, self._where = found, (found.name, where)
         return found
 
-    def _nothing(self, error: TokenError) -> TokenError:
+    def _nothing(self, error: TokenError, audience: str | None) -> TokenError:
+        """Told to whoever has just installed this on a laptop: what they lack is a login."""
+        login = LOGIN
+        if audience is not None and who_refuses(audience, audience_host(audience)) is not None:
+            login += " --impersonate-service-account=EMAIL"
         return TokenError(
             f"no credentials found: {VARIABLE} is not set, {self._gcloud.path} does not exist, and {error.detail}",
             cause=error.cause,
             fault=error.fault,
-            remedy=error.remedy,
+            remedy=f"{login}; or set {VARIABLE} to a credential file; or, without Google: idtoken-proxy emulate",
             log_detail=error.log_detail,
         )
 

@@ -25,8 +25,9 @@ _TIMEOUT = 4.0  # seconds, for connecting and again for each read; the cache's d
 _MAX_BODY = 64 * 1024
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _ELSEWHERE = (
-    "Away from Google Cloud, set GOOGLE_APPLICATION_CREDENTIALS, use another identity (a key file, "
-    "a token file), or run `idtoken-proxy emulate` and set google.metadata_host"
+    "Only Google Cloud has one. Elsewhere: identity: auto, after gcloud auth application-default login; or "
+    "{type: service_account, key_file: FILE}, or {type: external_account, config_file: FILE}; without Google: "
+    "idtoken-proxy emulate"
 )
 
 

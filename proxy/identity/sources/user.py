@@ -119,18 +119,10 @@ class UserSource:
 
 
 def objection(login: str, email: str | None, audience: str, host: str) -> TokenError | None:
-    """Why the receiver at `host` does not take a user's token for a route of `audience`, None where it does or may:
-    Cloud Run takes gcloud's client IDs besides its own URL and custom audiences; IAP, functions' front end and
-    whatever else looks at `aud` do not.
-    """
-    if audience.endswith(".apps.googleusercontent.com"):
-        who = "IAP takes its own client ID alone"
-    elif host.endswith(".cloudfunctions.net"):
-        who = "a 1st-generation function takes its own URL alone (a 2nd-generation one: use its run.app URL)"
-    elif host.endswith(".run.app") or audience_host(audience).endswith(".run.app") or _is_loopback(host):
+    """Why a route of `audience` to `host` cannot do with a user's token, None where it can or may."""
+    who = who_refuses(audience, host)
+    if who is None:
         return None
-    else:
-        who = f"a receiver that checks for {audience} does not take it"
     yourself = shlex.quote(f"user:{email or 'YOU'}")
     return TokenError(
         f"the {login} gives a token for its own client ID, whatever the audience: {who}",
@@ -140,6 +132,20 @@ def objection(login: str, email: str | None, audience: str, host: str) -> TokenE
         "grant it to yourself: gcloud iam service-accounts add-iam-policy-binding EMAIL "
         f"--member={yourself} --role=roles/iam.serviceAccountOpenIdTokenCreator",
     )
+
+
+def who_refuses(audience: str, host: str) -> str | None:
+    """The receiver that does not take a user's token, in a sentence; None where it does or may: Cloud Run takes
+    gcloud's client IDs besides its own URL and custom audiences; IAP, functions' front end and whatever else looks at
+    `aud` do not.
+    """
+    if audience.endswith(".apps.googleusercontent.com"):
+        return "IAP takes its own client ID alone"
+    if host.endswith(".cloudfunctions.net"):
+        return "a 1st-generation function takes its own URL alone (a 2nd-generation one: use its run.app URL)"
+    if host.endswith(".run.app") or audience_host(audience).endswith(".run.app") or _is_loopback(host):
+        return None
+    return f"a receiver that checks for {audience} does not take it"
 
 
 def audience_host(audience: str) -> str:

@@ -93,6 +93,37 @@ def test_nothing_at_all_tells_what_was_looked_at() -> None:
         assert part in error.detail
 
 
+LOGIN = "gcloud auth application-default login"
+AS_AN_ACCOUNT = f"{LOGIN} --impersonate-service-account=EMAIL"
+
+
+@pytest.mark.parametrize(
+    ("audience", "command"),
+    [
+        ("https://profiles-123456789012.europe-west1.run.app", LOGIN),
+        ("http://127.0.0.1:8081", LOGIN),
+        ("1-a.apps.googleusercontent.com", AS_AN_ACCOUNT),
+        ("https://europe-west1-shop.cloudfunctions.net/resize", AS_AN_ACCOUNT),
+        ("https://api.example.com", AS_AN_ACCOUNT),
+    ],
+)
+def test_nothing_at_all_is_mended_by_a_login_that_the_receiver_takes(audience: str, command: str) -> None:
+    with pytest.raises(TokenError) as caught:
+        auto().fetch(audience)
+    assert (caught.value.remedy or "").split("; ") == [
+        command,
+        "or set GOOGLE_APPLICATION_CREDENTIALS to a credential file",
+        "or, without Google: idtoken-proxy emulate",
+    ]
+
+
+def test_a_sign_in_page_in_its_place_is_no_metadata_server_either(http_endpoint: Serve) -> None:
+    error = fails(auto(http_endpoint(lambda _: Answer(200, b"<html>"))))
+    assert error.cause == "metadata_foreign"
+    assert error.detail.startswith("no credentials found: ")
+    assert (error.remedy or "").startswith(LOGIN)
+
+
 def test_a_metadata_server_that_refuses_speaks_for_itself(http_endpoint: Serve) -> None:
     assert fails(auto(http_endpoint(lambda _: Answer(404)))).cause == "no_service_account"
 
@@ -181,8 +212,11 @@ async def test_who_it_is_that_impersonates(google: Google, tmp_path: Path) -> No
 
 
 def test_nothing_at_all_to_impersonate_with() -> None:
-    with pytest.raises(TokenError, match="no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set"):
+    with pytest.raises(
+        TokenError, match="no credentials found: GOOGLE_APPLICATION_CREDENTIALS is not set"
+    ) as caught:
         auto().access_token()
+    assert (caught.value.remedy or "").startswith(f"{LOGIN}; ")
 
 
 def test_which_receivers_take_it(tmp_path: Path) -> None:

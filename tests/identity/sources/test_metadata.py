@@ -71,7 +71,7 @@ def test_unreachable() -> None:
     assert (error.cause, error.fault) == ("metadata_unreachable", Fault.OPERATOR)
     assert "127.0.0.1" in error.detail
     assert error.remedy is not None
-    assert "GOOGLE_APPLICATION_CREDENTIALS" in error.remedy
+    assert error.remedy.startswith("Only Google Cloud has one. Elsewhere: identity: auto, after gcloud auth")
     assert "ConnectionRefusedError" in (error.log_detail or "")
 
 

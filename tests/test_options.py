@@ -1,0 +1,183 @@
+"""Which configuration a command means, by its options, the environment, and what is found."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from proxy.errors import ConfigError
+from proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
+from proxy.settings.model import Address, TcpAddress
+
+HERE = TcpAddress("localhost", 1)
+Means = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in os.environ:
+        if name.startswith("IDTOKEN_PROXY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return written(tmp_path / "some.yaml", "shop")
+
+
+def written(path: Path, route: str, *lines: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join((f"routes: [{{name: {route}, upstream: 'http://localhost:1'}}]", *lines)))
+    return path
+
+
+def meant(decorator: Callable[[Callable[..., int]], Callable[..., int]], *argv: str) -> Any:
+    """What a command under `decorator` is given. Raises what it would not get past."""
+    given: list[object] = []
+
+    @click.command()
+    @decorator
+    def command(**values: object) -> int:
+        given.extend(values.values())
+        return 0
+
+    assert command.main(list(argv), standalone_mode=False) == 0
+    [value] = given
+    return value
+
+
+def name_of(configuration: Configuration) -> list[str]:
+    return [route.name for route in configuration.settings.routes]
+
+
+# -- -c --------------------------------------------------------------------------
+
+
+def test_a_named_file_counts_before_the_variable_and_the_variable_before_what_is_found(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path / "config" / "proxy.yaml", "found")
+    assert name_of(meant(of_file())) == ["found"]
+    monkeypatch.setenv("IDTOKEN_PROXY_CONFIG", str(written(tmp_path / "other.yaml", "variable")))
+    assert name_of(meant(of_file())) == ["variable"]
+    assert name_of(meant(of_file(), "-c", str(file))) == ["shop"]
+    assert name_of(meant(of_file(), "--config", str(file))) == ["shop"]
+
+
+def test_none_is_a_mistake_unless_there_need_not_be_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="no configuration found"):
+        meant(of_file())
+    assert meant(of_file(required=False)).settings.routes == ()
+    assert meant(of_file(required=False)).source is None
+    monkeypatch.setenv("IDTOKEN_PROXY_CONFIG", str(file))
+    assert name_of(meant(of_file(required=False))) == ["shop"]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_named_file_that_is_not_there_is_a_mistake(required: bool) -> None:  # noqa: FBT001
+    with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
+        meant(of_file(required=required), "-c", "gone.yaml")
+
+
+# -- or --upstream -----------------------------------------------------------------
+
+
+def test_an_upstream_is_a_configuration_without_a_file() -> None:
+    made = meant(
+        of_file_or_upstream(listen_help="default any"),
+        *("--upstream", "http://localhost:2", "--audience", "a", "--listen", str(HERE)),
+    )
+    [route] = made.settings.routes
+    assert (str(route.upstream), route.audience) == ("http://localhost:2", "a")
+    assert made.settings.listen == (HERE,)
+    assert made.source is None
+
+
+def test_defaults_hold_where_neither_file_nor_option_says_otherwise(file: Path, tmp_path: Path) -> None:
+    options = of_file_or_upstream(
+        listen_help="default another", defaults={"listen": "localhost:0", "admin": "off"}
+    )
+    receiver = ("--upstream", "http://localhost:2")
+    for argv in (receiver, ("-c", str(file))):
+        settings = meant(options, *argv).settings
+        assert (settings.listen, settings.admin) == ((TcpAddress("localhost", 0),), None)
+    assert meant(options, *receiver, "--listen", str(HERE)).settings.listen == (HERE,)
+    said = written(tmp_path / "said.yaml", "shop", f"listen: {HERE}")
+    assert meant(options, "-c", str(said)).settings.listen == (HERE,)
+
+
+def test_a_reload_reads_the_same_file_in_the_same_way(file: Path) -> None:
+    source = meant(of_file_or_upstream(defaults={"admin": "off"}), "-c", str(file)).source
+    assert source.path == file
+    written(file, "renamed")
+    again = source.load()
+    assert ([route.name for route in again.routes], again.admin) == (["renamed"], None)
+
+
+@pytest.mark.parametrize(
+    ("listen_help", "argv", "said"),
+    [
+        (None, ["--audience", "a"], "--audience goes with --upstream; with a file, say it there"),
+        (
+            "default any",
+            ["--audience", "a"],
+            "--audience and --listen go with --upstream; with a file, say it there",
+        ),
+        ("default any", ["--listen", "localhost:1", "-c", "some.yaml"], "--audience and --listen go with"),
+        (None, ["--upstream", "http://localhost:2", "--listen", "localhost:1"], "No such option"),
+        (
+            None,
+            ["--upstream", "http://localhost:2", "-c", "some.yaml"],
+            "--upstream makes a configuration of its own; leave out -c",
+        ),
+    ],
+)
+def test_what_does_not_go_together(listen_help: str | None, argv: list[str], said: str) -> None:
+    with pytest.raises(click.UsageError) as refused:
+        meant(of_file_or_upstream(listen_help=listen_help), *argv)
+    assert refused.value.message.startswith(said)
+
+
+# -- a running one -----------------------------------------------------------------
+
+
+def test_a_running_proxy_is_where_what_is_said_nearest_has_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def admin(*argv: str) -> Address:
+        address = meant(of_a_running_proxy, *argv)
+        assert isinstance(address, TcpAddress)
+        return address
+
+    assert admin() == TcpAddress("localhost", 9090)
+    written(tmp_path / "config" / "proxy.yaml", "found", "admin: localhost:3")
+    assert admin() == TcpAddress("localhost", 3)
+    assert admin("-c", str(file)) == TcpAddress("localhost", 9090)
+    monkeypatch.setenv("IDTOKEN_PROXY_ADMIN", "localhost:2")
+    assert admin("-c", str(file)) == TcpAddress("localhost", 2)
+    assert admin("--admin", "localhost:1") == HERE
+
+
+# -- as a command's help has them -----------------------------------------------
+
+
+def test_the_options_stand_where_their_decorator_does_and_the_command_keeps_its_words() -> None:
+    @click.command()
+    @click.option("--before")
+    @of_file_or_upstream(upstream_help="such as X", listen_help="default Y")
+    @click.option("--after")
+    def command(configuration: Configuration, before: str, after: str) -> int:
+        """What it does."""
+        raise NotImplementedError
+
+    shown = CliRunner().invoke(command, ["--help"]).output
+    told = ("What it does.", "--before", "-c,", "no file, such as X.", "--audience", "default Y.", "--after")
+    places = [shown.index(words) for words in told]
+    assert places == sorted(places)
