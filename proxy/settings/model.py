@@ -267,5 +267,4 @@ class Settings:
     ca_file: str | None = None
     rewrite: Rewrite = Rewrite()
     google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
-    egress_proxy: str | None = None
     log: LogSettings = LogSettings()
