@@ -242,7 +242,7 @@ async def test_an_egress_proxy_that_says_no(sweeper: Sweeper, ours: ssl.SSLConte
 
 async def test_an_egress_proxy_that_hangs(sweeper: Sweeper, ours: ssl.SSLContext) -> None:
     async with Receiver(saying(b"")) as egress:
-        one = replace(through(egress.port), timeouts=Timeouts(connect=0.2))
+        one = replace(through(egress.port), timeouts=Timeouts(connect=0.5))
         found = await probe(one, TOKEN, sweeper, ours)
     assert isinstance(found.error, UpstreamTimeout)
     assert names(found) == [("dns", True), ("tcp", True), ("connect", False)]
