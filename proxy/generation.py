@@ -60,11 +60,11 @@ def compose(
         for route in settings.routes
         if route.identity in sources and route.audience is not None
     }
-    pools: dict[tuple[str, float, float], Pool] = {}
+    pools: dict[tuple[object, ...], Pool] = {}
 
     def pool_of(route: Route) -> Pool:
         upstream, timeouts = route.upstream, route.timeouts
-        key = (upstream.origin, timeouts.connect, timeouts.keepalive)
+        key = (upstream.origin, timeouts.connect, timeouts.keepalive, route.egress_proxy)
         if key not in pools:
             pools[key] = Pool(
                 upstream,
@@ -72,6 +72,7 @@ def compose(
                 tls=tls if upstream.scheme == "https" else None,
                 connect=timeouts.connect,
                 keepalive=timeouts.keepalive,
+                egress=route.egress_proxy,
                 counts=tally.upstream(upstream.origin),
             )
         return pools[key]

@@ -13,6 +13,7 @@ from proxy.errors import ConfigError
 from proxy.generation import Generation, compose, object_to
 from proxy.identity.cache import TokenCache
 from proxy.settings.model import (
+    EgressProxy,
     FileIdentity,
     GuardSettings,
     Identity,
@@ -73,6 +74,20 @@ async def test_routes_of_one_origin_share_its_pool_unless_their_timeouts_differ(
     assert a is b
     assert a is not patient
     assert len(made.pools) == 2
+
+
+async def test_a_pool_leads_through_its_routes_egress_proxy(cache: TokenCache) -> None:
+    """As resolved: a receiver on loopback has none."""
+    egress = EgressProxy("proxy", 3128)
+    made = composed(
+        cache,
+        route("out", NoIdentity(), egress_proxy=egress),
+        route("same", NoIdentity(), path="/b", egress_proxy=egress),
+        route("here", NoIdentity(), "localhost", path="/c"),
+    )
+    out, same, here = (lane.pool for lane in made.gateway.lanes)
+    assert out is same
+    assert (out._egress, here._egress) == (egress, None)
 
 
 async def test_the_next_generation_keeps_the_tokens_of_what_has_not_changed(

@@ -39,8 +39,8 @@ _RECEIVER_REMEDIES: Final = {
     "getent hosts {host}",
     "connection_refused": "See that the receiver runs, and listens on that port: {host}:{port}",
     "connection_timeout": "Check the way there (firewall, VPN, VPC egress), or allow more: timeouts: {{connect: 15s}}",
-    "destination_unavailable": "Check the way there (network, firewall, VPN): curl -sv {origin}/ -o /dev/null",
-    "tls_protocol_error": "See what speaks there: openssl s_client -connect {host}:{port} -servername {host}",
+    "destination_unavailable": "Check the way there (network, firewall, VPN): curl -sv{curl} {origin}/ -o /dev/null",
+    "tls_protocol_error": "See what speaks there: openssl s_client{openssl} -connect {host}:{port} -servername {host}",
     "http_response_timeout": "See the receiver's log; a cold start may take long: "
     "gcloud run services update SERVICE --min-instances=1",
 }
@@ -137,6 +137,7 @@ class _Case:
             status=answer.status if answer else None,
             by_app=answer is not None and answer.speaker is Speaker.APP,
             findings=tuple(self.findings),
+            egress_proxy=None if route.egress_proxy is None else str(route.egress_proxy),
         )
 
 
@@ -241,6 +242,12 @@ def _of_answer(case: _Case, probed: Probe) -> Iterator[Finding]:
 def _way_there(error: UpstreamError, route: Route) -> str:
     if error.remedy is not None:
         return error.remedy
-    upstream = route.upstream
+    upstream, egress = route.upstream, route.egress_proxy
     remedy = _RECEIVER_REMEDIES.get(error.proxy_status, _BROKEN)
-    return remedy.format(host=upstream.host, port=upstream.port, origin=upstream.origin)
+    return remedy.format(
+        host=upstream.host,
+        port=upstream.port,
+        origin=upstream.origin,
+        curl="" if egress is None else f" -x http://{egress}",
+        openssl="" if egress is None else f" -proxy {egress}",
+    )

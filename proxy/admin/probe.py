@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import Final, Literal, TypeAlias
 
@@ -20,16 +20,18 @@ from proxy.identity.answer import BODY, Answer
 from proxy.identity.token import IdToken
 from proxy.policy.headers import TokenPlace
 from proxy.policy.request import Response
-from proxy.settings.model import Route
+from proxy.settings.model import EgressProxy, Route
 
-StepName: TypeAlias = Literal["dns", "tcp", "tls", "answer"]
+StepName: TypeAlias = Literal["dns", "tcp", "connect", "tls", "answer"]
 
 PATIENCE: Final = 10.0  # seconds for an answer's head, a cold start included
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`error`: this one failed, and so there is none behind it."""
+    """`error`: this one failed, and so there is none behind it. `connect`: an egress proxy's way to the receiver, which
+    `dns` and `tcp` then lead to; without one there is no such step.
+    """
 
     name: StepName
     seconds: float
@@ -62,10 +64,11 @@ async def probe(
         tls=tls if route.upstream.scheme == "https" else None,
         keepalive=route.timeouts.keepalive,
         connect=route.timeouts.connect,
+        egress=route.egress_proxy,
     )
     steps: list[Step] = []
     try:
-        connection = await _connected(pool, steps)
+        connection = await _connected(pool, route, steps)
     except UpstreamError as error:
         return Probe(tuple(steps), error=error)
     try:
@@ -84,41 +87,51 @@ async def probe(
 
 
 class _TimedPool(Pool):
-    """`reached`: when the TCP connection was there."""
+    """`ended`: the steps that are behind it, and when each was; the next one is under way."""
 
-    reached: float | None = None
+    ended: tuple[float, ...] = ()
+
+    @property
+    def order(self) -> tuple[StepName, ...]:
+        return ("dns", "tcp", "tls") if self._egress is None else ("dns", "tcp", "connect", "tls")
+
+    def end(self) -> None:
+        self.ended = (*self.ended, monotonic())
+
+    async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
+        self.end()
+        await super()._tunnel(sock, egress)
 
     async def _wrap(self, sock: socket.socket) -> UpstreamConnection:
-        self.reached = monotonic()
+        self.end()
         return await super()._wrap(sock)
 
 
-async def _connected(pool: _TimedPool, steps: list[Step]) -> UpstreamConnection:
-    """A name is looked up twice, as the pool does not tell how long that took: the second time it is known."""
-    upstream = pool.upstream
+async def _connected(pool: _TimedPool, route: Route, steps: list[Step]) -> UpstreamConnection:
+    """A name is looked up twice, as the pool does not tell how long that took: the second time it is known. With an
+    egress proxy it is that one's; the receiver's it looks up itself.
+    """
+    first = route.egress_proxy or route.upstream
     started = monotonic()
     with contextlib.suppress(OSError):  # the pool will say so, better
-        await asyncio.get_running_loop().getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
-    looked_up = monotonic()
+        await asyncio.get_running_loop().getaddrinfo(first.host, first.port, type=socket.SOCK_STREAM)
+    pool.end()
+    error = None
     try:
         connection = await pool.connect()
-    except UpstreamError as error:
-        ended = monotonic()
-        if isinstance(error, ConnectFailed) and error.proxy_status == "dns_error":
-            steps.append(Step("dns", looked_up - started, error.detail))
-            raise
-        steps.append(Step("dns", looked_up - started))
-        if pool.reached is None:
-            steps.append(Step("tcp", ended - looked_up, error.detail))
-        else:
-            steps.append(Step("tcp", pool.reached - looked_up))
-            steps.append(Step("tls", ended - pool.reached, error.detail))
+    except UpstreamError as failed:
+        error = failed.detail
+        if isinstance(failed, ConnectFailed) and failed.proxy_status == "dns_error":
+            pool.ended = ()
         raise
-    assert pool.reached is not None
-    steps.append(Step("dns", looked_up - started))
-    steps.append(Step("tcp", pool.reached - looked_up))
-    if upstream.scheme == "https":
-        steps.append(Step("tls", monotonic() - pool.reached))
+    finally:
+        if error is not None or route.upstream.scheme == "https":
+            pool.end()
+        for name, ended in zip(pool.order, pool.ended, strict=False):
+            steps.append(Step(name, ended - started))
+            started = ended
+        if error is not None:
+            steps[-1] = replace(steps[-1], error=error)
     return connection
 
 

@@ -22,7 +22,8 @@ class Verdict(enum.Enum):
 
 _BY_WEIGHT: Final = (Verdict.FAIL, Verdict.WARN)
 _COLORS: Final = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
-_STEPS: Final[tuple[StepName, ...]] = ("dns", "tcp", "tls")
+_DIRECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "tls")
+_BY_CONNECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "connect", "tls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class RouteReport:
     """`identity`: what was found, and where. `expires_in`: seconds. `status`: the answer's; `by_app`: the app gave
-    it, not what stands before it.
+    it, not what stands before it. `egress_proxy`: HOST:PORT of the one on the way.
     """
 
     name: str
@@ -53,6 +54,7 @@ class RouteReport:
     status: int | None = None
     by_app: bool = False
     findings: tuple[Finding, ...] = ()
+    egress_proxy: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -93,6 +95,7 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
                 {"name": step.name, "ms": round(step.seconds * 1000, 1), "error": step.error}
                 for step in route.steps
             ],
+            "egress_proxy": route.egress_proxy,
             "status": route.status,
             "by_app": route.by_app,
         },
@@ -110,8 +113,10 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
 
 def as_text(report: Report, *, colors: bool) -> Iterator[str]:
     """Lines: a table of all routes, under the identities that they use; what is wrong; a count."""
-    rows = [_HEADINGS, *(_cells(route) for route in report.routes)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    steps = _BY_CONNECT if any(route.egress_proxy for route in report.routes) else _DIRECT
+    headings = ("  ROUTE", "VERDICT", "TOKEN", *map(str.upper, steps), "ANSWER", "AUDIENCE")
+    rows = [headings, *(_cells(route, steps) for route in report.routes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
 
     def line(cells: tuple[str, ...], verdict: Verdict | None = None) -> str:
         padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
@@ -119,14 +124,14 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
             padded[1] = _styled(padded[1], verdict, colors=colors)
         return "  ".join(padded).rstrip()
 
-    yield line(_HEADINGS)
+    yield line(headings)
     by_bearer: dict[str, list[RouteReport]] = {}
     for route in report.routes:
         by_bearer.setdefault(_bearer(route), []).append(route)
     for bearer, routes in by_bearer.items():
         yield bearer
         for route in routes:
-            yield line(_cells(route), route.verdict)
+            yield line(_cells(route, steps), route.verdict)
     for route in report.routes:
         for finding in route.findings:
             yield ""
@@ -135,21 +140,18 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
     yield _count(report)
 
 
-_HEADINGS: Final = ("  ROUTE", "VERDICT", "TOKEN", "DNS", "TCP", "TLS", "ANSWER", "AUDIENCE")
-
-
 def _bearer(route: RouteReport) -> str:
     return f"{route.identity} ({route.email})" if route.email else route.identity
 
 
-def _cells(route: RouteReport) -> tuple[str, ...]:
+def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:
     taken = {step.name: step for step in route.steps}
     left = "-" if route.expires_in is None else _left(route.expires_in)
     answer = _step(taken.get("answer"))
     if route.status is not None:
         answer = f"{route.status}{' of the app' if route.by_app and route.status >= 400 else ''}, {answer}"
-    steps = (_step(taken.get(name)) for name in _STEPS)
-    return (f"  {route.name}", route.verdict.value, left, *steps, answer, route.audience or "-")
+    reached = (_step(taken.get(name)) for name in steps)
+    return (f"  {route.name}", route.verdict.value, left, *reached, answer, route.audience or "-")
 
 
 def _step(step: Step | None) -> str:
@@ -167,7 +169,8 @@ def _told(route: RouteReport, finding: Finding, *, colors: bool) -> Iterator[str
     yield f"  {finding.detail}"
     yield f"  identity: {_bearer(route)}"
     yield f"  audience: {route.audience or 'none'}"
-    yield f"  receiver: {route.upstream}"
+    through = f", through the egress proxy {route.egress_proxy}" if route.egress_proxy else ""
+    yield f"  receiver: {route.upstream}{through}"
     yield f"  to mend:  {finding.remedy}"
 
 

@@ -359,6 +359,18 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
             response.addressed = tuple(field for field in response.addressed if field.name not in nominated)
 
 
+def parse_status(block: bytes) -> int:
+    """The status of an answer to CONNECT, from a head without the empty line that ends it. Nothing else in it counts:
+    "A client MUST ignore any Content-Length or Transfer-Encoding header fields received in a successful response to
+    CONNECT" (RFC 9110 section 9.3.6). Raises ValueError.
+    """
+    first, *lines = block.split(b"\r\n")
+    match = _STATUS_LINE(first)
+    if match is None or any(_response_lines.parse(line) is None for line in lines):
+        raise ValueError("a line of the head is malformed")
+    return int(match[2])
+
+
 def parse_trailers(lines: Iterable[bytes]) -> list[bytes]:
     """Trailer field lines that may be passed on, written afresh. Raises ValueError for a malformed one."""
     passing = []

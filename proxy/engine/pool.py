@@ -14,13 +14,14 @@ from typing import Final
 
 import aiohappyeyeballs
 
+from proxy.engine.connect import open_tunnel
+from proxy.engine.hop import beyond, receiver, way_out
 from proxy.engine.sweeper import NEVER, Sweeper
 from proxy.engine.tally import UpstreamCounts
 from proxy.engine.tls import TlsTransport
 from proxy.engine.upstream import UpstreamConnection
-from proxy.errors import ConnectFailed, TlsFailed, UpstreamTimeout
 from proxy.identity.clock import SystemClock
-from proxy.settings.model import Upstream
+from proxy.settings.model import EgressProxy, Upstream
 
 _boot = SystemClock.boot
 # Connections that are coming about at one time. Many receivers' accept queues hold 100 or 128: what a burst sends
@@ -30,7 +31,7 @@ _NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
 
 
 class Pool:
-    """The connections to one origin. `tls`: None for http."""
+    """The connections to one origin. `tls`: None for http. `egress`: what they lead through, always with TLS inside."""
 
     def __init__(
         self,
@@ -40,12 +41,17 @@ class Pool:
         tls: ssl.SSLContext | None,
         keepalive: float,
         connect: float,
+        egress: EgressProxy | None = None,
         counts: UpstreamCounts | None = None,
     ) -> None:
+        if egress is not None and tls is None:
+            raise ValueError("without TLS the egress proxy would see the ID tokens")
         self.upstream = upstream
         self.counts = counts or UpstreamCounts()
         self._sweeper = sweeper
         self._tls = tls
+        self._egress = egress
+        self._first = receiver(upstream) if egress is None else way_out(egress, upstream)
         self._keepalive = keepalive
         self._connect_timeout = connect
         self._idle: list[UpstreamConnection] = []
@@ -106,47 +112,40 @@ class Pool:
         """A connection, TLS included; a fresh one, or one that has become idle while this one waited for its turn.
         Raises ConnectFailed, TlsFailed, UpstreamTimeout.
         """
-        name = self.upstream.authority
+        hop = self._first
         self.counts.connecting += 1
         try:
             async with asyncio.timeout(self._connect_timeout), self._gate:
                 idle = None if fresh else self.take()
-                return idle or await self._wrap(await self._connected_socket())
+                if idle is not None:
+                    return idle
+                sock = await self._connected_socket()
+                if self._egress is not None:
+                    await self._tunnel(sock, self._egress)
+                    hop = beyond(self._egress, self.upstream)
+                return await self._wrap(sock)
         except TimeoutError:
-            error = UpstreamTimeout(f"{name} did not accept a connection within {self._connect_timeout:g} s")
-            error.limit = "connect_timeout"
-            error.proxy_status = "connection_timeout"
-            raise error from None
-        except ssl.SSLCertVerificationError as error:
-            raise TlsFailed(
-                f"the certificate of {name} was not accepted: {error.verify_message}",
-                remedy="if the receiver's certificate comes from a CA of your own, name it: tls: {ca_file: ...}",
-            ) from None
-        except ssl.SSLError as error:
-            failed = TlsFailed(f"TLS with {name} failed: {error.reason or 'handshake broken off'}")
-            failed.proxy_status = "tls_protocol_error"
-            raise failed from None
-        except ConnectionRefusedError:
-            raise ConnectFailed(f"{name} refuses connections", proxy_status="connection_refused") from None
+            raise hop.late(self._connect_timeout) from None
         except OSError as error:
-            raise ConnectFailed(
-                f"{name} cannot be reached: {error.strerror or type(error).__name__}"
-            ) from None
+            raise hop.failed(error) from None
         finally:
             self.counts.connecting -= 1
 
     async def _connected_socket(self) -> socket.socket:
         loop = asyncio.get_running_loop()
-        upstream = self.upstream
-        try:
-            found = await loop.getaddrinfo(upstream.host, upstream.port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise ConnectFailed(
-                f"the name {upstream.host} cannot be resolved: {error.strerror}", proxy_status="dns_error"
-            ) from None
+        # The egress proxy's is the one name to be resolved here: a network that demands it may know no other.
+        at = self._egress or self.upstream
+        found = await loop.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
         return await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=loop
         )
+
+    async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
+        try:
+            await open_tunnel(sock, egress, self.upstream)
+        except BaseException:
+            sock.close()
+            raise
 
     async def _wrap(self, sock: socket.socket) -> UpstreamConnection:
         loop = asyncio.get_running_loop()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from proxy.settings import addresses, model, names, urls, values
+from proxy.settings import addresses, egress, model, names, urls, values
 from proxy.settings.entry import Entry
 from proxy.settings.identities import BY_TYPE, Identity, Path
 
@@ -68,7 +68,11 @@ UrlPath: TypeAlias = Annotated[str, PlainValidator(urls.path), _pattern(r"/[^?#%
 Endpoint: TypeAlias = Annotated[
     str, PlainValidator(urls.endpoint), _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+")
 ]
-ProxyUrl: TypeAlias = Annotated[str, PlainValidator(urls.proxy_url), _pattern("http://[^?#@]+")]
+EgressProxy: TypeAlias = Annotated[
+    model.EgressProxy,
+    PlainValidator(egress.egress_proxy),
+    _pattern(r"[Hh][Tt][Tt][Pp]://([^/?#@\\]*:[^/?#@\\]*@)?[^/?#@\\]+:[0-9]{1,5}/?"),
+]
 PageOrigin: TypeAlias = Annotated[str, PlainValidator(urls.origin), _pattern("[a-z][a-z0-9+.-]*://[^/?#@]+")]
 HostName: TypeAlias = Annotated[str, PlainValidator(addresses.host_only), WithJsonSchema(_STRING)]
 HostPort: TypeAlias = Annotated[str, PlainValidator(addresses.host_and_port), WithJsonSchema(_STRING)]
@@ -250,8 +254,9 @@ class Document(Entry):
     tls: Tls = Field(default=Tls(), description="The way receivers are trusted.")
     rewrite: Rewrite = Field(default=Rewrite(), description="So that web apps keep working behind localhost.")
     google: Google = Field(default=Google(), description="Other endpoints than Google's public ones.")
-    egress_proxy: ProxyUrl | None = Field(
-        default=None, description="http://HOST:PORT of the way out, by CONNECT."
+    egress_proxy: EgressProxy | None = Field(
+        default=None,
+        description="http://[USER:PASSWORD@]HOST:PORT of the way out by CONNECT. Loopback is reached directly.",
     )
     log: Log = Field(default=Log(), description="What is written to standard error.")
 

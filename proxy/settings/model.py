@@ -62,6 +62,22 @@ class Upstream:
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+
+@dataclass(frozen=True, slots=True)
+class EgressProxy:
+    """The way out of a network: a proxy that is reached by plain HTTP and takes CONNECT. `host` as an Upstream's;
+    `credentials`: the octets `user:password`, which no repr and no message shows.
+    """
+
+    host: str
+    port: int
+    credentials: bytes | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        """HOST:PORT"""
+        return str(TcpAddress(self.host, self.port))
+
+
 # -- identities; `type` is the word for each in a configuration ----------------
 
 
@@ -223,7 +239,7 @@ class LogSettings:
 class Route:
     """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end); `host` is lower case or None for
     every host; `audience` is None only where `identity` is NoIdentity; `methods` None means all but CONNECT
-    and TRACE.
+    and TRACE; `egress_proxy` is what the receiver is reached through, None for one on loopback.
     """
 
     name: str
@@ -236,6 +252,7 @@ class Route:
     token_header: TokenHeader = TokenHeader.AUTO
     methods: frozenset[str] | None = None
     timeouts: Timeouts = Timeouts()
+    egress_proxy: EgressProxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,5 +267,4 @@ class Settings:
     ca_file: str | None = None
     rewrite: Rewrite = Rewrite()
     google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
-    egress_proxy: str | None = None
     log: LogSettings = LogSettings()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from proxy.settings import identities, model
+from proxy.settings.addresses import is_loopback
 from proxy.settings.audience import derived_audience, signed_jwt_audience
 from proxy.settings.document import Document, Google, Guard, RouteEntry
 
@@ -17,7 +18,9 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
     identity = document.identity or identities.Auto(type="auto")
     ca_file = document.tls.ca_file
     return model.Settings(
-        routes=tuple(_route(route, timeouts, identity, file_path) for route in document.routes),
+        routes=tuple(
+            _route(route, timeouts, identity, file_path, document.egress_proxy) for route in document.routes
+        ),
         listen=tuple(_address(address, file_path) for address in document.listen),
         admin=None if document.admin is None else _address(document.admin, file_path),
         allow_remote=document.allow_remote,
@@ -27,13 +30,16 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
         ca_file=None if ca_file is None else file_path(ca_file),
         rewrite=model.Rewrite(**document.rewrite.model_dump()),
         google=_google(document.google),
-        egress_proxy=document.egress_proxy,
         log=model.LogSettings(**document.log.model_dump()),
     )
 
 
 def _route(
-    route: RouteEntry, timeouts: model.Timeouts, default: identities.Identity, file_path: Callable[[str], str]
+    route: RouteEntry,
+    timeouts: model.Timeouts,
+    default: identities.Identity,
+    file_path: Callable[[str], str],
+    egress_proxy: model.EgressProxy | None,
 ) -> model.Route:
     identity = route.identity or default
     return model.Route(
@@ -47,6 +53,8 @@ def _route(
         token_header=model.TokenHeader(route.token_header),
         methods=None if route.methods is None else frozenset(route.methods),
         timeouts=dataclasses.replace(timeouts, **route.timeouts.model_dump(exclude_unset=True)),
+        # From elsewhere, this machine's loopback is another one.
+        egress_proxy=None if is_loopback(route.upstream.host) else egress_proxy,
     )
 
 

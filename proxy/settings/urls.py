@@ -85,21 +85,6 @@ def endpoint(value: object) -> str:
     return str(url)
 
 
-def proxy_url(value: object) -> str:
-    """`http://host:port`, on any host: the CONNECT tunnel through it is encrypted end to end."""
-    match = re.fullmatch(r"http://([^/?#@\\]+)/?", text(value), re.ASCII)
-    if match is None:
-        raise ValueError(
-            f"must be http://HOST:PORT, not {shown(value)}"
-            if "@" not in str(value)
-            else "must be http://HOST:PORT, without a user name or password"
-        )
-    host, number = split_authority(match[1])
-    if not number:
-        raise ValueError(f"says no port; write http://{match[1].removesuffix(':')}:3128")
-    return str(Upstream("http", host, port(number, lowest=1)))
-
-
 def origin(value: object) -> str:
     """As a browser says it (RFC 6454 section 6.2): scheme, host, port; an extension's too."""
     match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^/?#@\\]+)", text(value))

@@ -22,10 +22,18 @@ from proxy.admin import doctor
 from proxy.admin.doctor import AT_ONCE, examine
 from proxy.admin.probe import Probe
 from proxy.admin.report import Verdict
-from proxy.errors import ConfigError, ConnectFailed, MalformedResponse, UpstreamError, UpstreamTimeout
+from proxy.errors import (
+    ConfigError,
+    ConnectFailed,
+    MalformedResponse,
+    TlsFailed,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from proxy.identity.causes import REMEDIES
 from proxy.settings.model import (
     CommandIdentity,
+    EgressProxy,
     FileIdentity,
     GcloudIdentity,
     ImpersonatedIdentity,
@@ -287,6 +295,34 @@ async def test_a_bug_in_it_is_not_passed_off_as_a_finding(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "probe", broken)
     with pytest.raises(ZeroDivisionError):
         await examine(Settings((route(1, identity=NoIdentity(), audience=None),)), {})
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ConnectFailed("x"), "curl -sv -x http://proxy:3128 https://a.run.app/"),
+        (TlsFailed("x", remedy="its own"), "its own"),
+        (TlsFailed("x"), "openssl s_client -proxy proxy:3128 -connect a.run.app:443"),
+    ],
+)
+async def test_commands_go_the_same_way(
+    monkeypatch: pytest.MonkeyPatch, error: UpstreamError, remedy: str
+) -> None:
+    if isinstance(error, TlsFailed):
+        error.proxy_status = "tls_protocol_error"
+
+    async def probe(*_: Any, **__: Any) -> Probe:
+        return Probe((), error=error)
+
+    monkeypatch.setattr(doctor, "probe", probe)
+    egress = EgressProxy("proxy", 3128, b"me:hunter2")
+    upstream = Upstream("https", "a.run.app", 443)
+    one = route(1, upstream=upstream, identity=NoIdentity(), audience=None, egress_proxy=egress)
+    report = await examine(Settings((one,)), {})
+    [found] = report.routes
+    assert remedy in found.findings[0].remedy
+    assert found.egress_proxy == "proxy:3128"
+    assert "hunter2" not in repr(report)
 
 
 async def test_a_login_that_the_receiver_may_take(tmp_path: Path) -> None:

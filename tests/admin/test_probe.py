@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ from proxy.engine.sweeper import Sweeper
 from proxy.errors import BrokenOff, ConnectFailed, MalformedResponse, TlsFailed, UpstreamTimeout
 from proxy.identity.answer import BODY
 from proxy.identity.token import IdToken
-from proxy.settings.model import Route, Timeouts, TokenHeader, Upstream
+from proxy.settings.model import EgressProxy, Route, Timeouts, TokenHeader, Upstream
+from tests.engine.egress import relaying, saying
+from tests.engine.test_tls import certified
 from tests.engine.wire import Receiver, Script, Wire, answering, chunked, ok
 
 TOKEN = IdToken("head.claims.signature", audience="aud", expires_at=0)
@@ -191,6 +194,78 @@ async def test_tls(sweeper: Sweeper) -> None:
         ]
     assert isinstance(suspicious.error, TlsFailed)
     assert names(suspicious) == [("dns", True), ("tcp", True), ("tls", False)]
+
+
+PASSWORD = "sentinel-of-the-egress-proxy"
+UNKNOWN = Upstream("https", "receiver.invalid", 443)
+
+
+@pytest.fixture
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def ours(ca: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    ca.configure_trust(context)
+    return context
+
+
+def through(port: int, host: str = "127.0.0.1") -> Route:
+    return route(1, upstream=UNKNOWN, egress_proxy=EgressProxy(host, port, f"me:{PASSWORD}".encode()))
+
+
+async def test_through_an_egress_proxy(sweeper: Sweeper, ca: trustme.CA, ours: ssl.SSLContext) -> None:
+    """As the data path goes: the receiver's name is not known here."""
+    theirs = certified(ca, "receiver.invalid")
+    async with Receiver(answering(ok()), tls=theirs) as receiver, Receiver(relaying(receiver)) as egress:
+        found = await probe(through(egress.port), TOKEN, sweeper, ours)
+        [request] = receiver.requests
+        assert b"head.claims.signature" not in egress.received
+    assert request.one("authorization") == "Bearer head.claims.signature"
+    assert request.one("host") == "receiver.invalid"
+    assert found.answer is not None
+    assert names(found) == [("dns", True), ("tcp", True), ("connect", True), ("tls", True), ("answer", True)]
+
+
+async def test_an_egress_proxy_that_says_no(sweeper: Sweeper, ours: ssl.SSLContext) -> None:
+    async with Receiver(saying(b"HTTP/1.1 407 No\r\n\r\n")) as egress:
+        found = await probe(through(egress.port), TOKEN, sweeper, ours)
+        await (await egress.connection()).gone()
+    assert isinstance(found.error, ConnectFailed)
+    assert names(found) == [("dns", True), ("tcp", True), ("connect", False)]
+    assert found.steps[-1].error == found.error.detail
+    assert "answered 407" in found.error.detail
+    assert PASSWORD not in repr(found)
+
+
+async def test_an_egress_proxy_that_hangs(sweeper: Sweeper, ours: ssl.SSLContext) -> None:
+    async with Receiver(saying(b"")) as egress:
+        one = replace(through(egress.port), timeouts=Timeouts(connect=0.5))
+        found = await probe(one, TOKEN, sweeper, ours)
+    assert isinstance(found.error, UpstreamTimeout)
+    assert names(found) == [("dns", True), ("tcp", True), ("connect", False)]
+
+
+async def test_an_egress_proxy_that_is_not_there(sweeper: Sweeper, ours: ssl.SSLContext) -> None:
+    found = await probe(through(1), TOKEN, sweeper, ours)
+    assert isinstance(found.error, ConnectFailed)
+    assert found.error.detail == "the egress proxy 127.0.0.1:1 refuses connections"
+    assert names(found) == [("dns", True), ("tcp", False)]
+    found = await probe(through(1, "egress.invalid"), TOKEN, sweeper, ours)
+    assert isinstance(found.error, ConnectFailed)
+    assert "the name egress.invalid of the egress proxy" in found.error.detail
+    assert names(found) == [("dns", False)]
+
+
+async def test_an_egress_proxy_that_opens_tls(sweeper: Sweeper, ca: trustme.CA, ours: ssl.SSLContext) -> None:
+    theirs = certified(trustme.CA(), "receiver.invalid")
+    async with Receiver(answering(ok()), tls=theirs) as opener, Receiver(relaying(opener)) as egress:
+        found = await probe(through(egress.port), TOKEN, sweeper, ours)
+        assert opener.requests == []
+    assert isinstance(found.error, TlsFailed)
+    assert names(found) == [("dns", True), ("tcp", True), ("connect", True), ("tls", False)]
 
 
 async def test_a_probe_that_is_given_up_leaves_nothing(sweeper: Sweeper) -> None:

@@ -119,6 +119,33 @@ def test_colors_mark_the_verdicts_and_nothing_else() -> None:
     assert "\x1b[31m\x1b[1mfail" in marked[1]
 
 
+OUT = RouteReport(
+    "out",
+    URL,
+    URL,
+    "none",
+    "none, a public route",
+    steps=(Step("dns", 0.001), Step("tcp", 0.002), Step("connect", 0.03, "answered 407")),
+    findings=(NO_INVOKER,),
+    egress_proxy="proxy.corp:3128",
+)
+
+
+def test_a_way_through_an_egress_proxy_has_a_step_and_a_column_of_its_own() -> None:
+    lines = list(as_text(Report((PROFILES, OUT)), colors=False))
+    assert lines[:5] == [
+        "  ROUTE     VERDICT  TOKEN        DNS   TCP    CONNECT  TLS    ANSWER       AUDIENCE",
+        "metadata server, account default (login@shop)",
+        f"  profiles  ok       59 min left  1 ms  20 ms  -        31 ms  200, 100 ms  {URL}",
+        "none, a public route",
+        f"  out       fail     -            1 ms  2 ms   failed   -      -            {URL}",
+    ]
+    assert f"  receiver: {URL}, through the egress proxy proxy.corp:3128" in lines
+    (told,) = json.loads(as_json(Report((OUT,))))["routes"]
+    assert told["receiver"]["egress_proxy"] == "proxy.corp:3128"
+    assert told["receiver"]["steps"][2] == {"name": "connect", "ms": 30.0, "error": "answered 407"}
+
+
 def test_json_tells_everything() -> None:
     told = json.loads(as_json(Report((SEARCH, WEATHER))))
     assert told["version"] == __version__
@@ -138,6 +165,7 @@ def test_json_tells_everything() -> None:
                 {"name": "tls", "ms": 31.0, "error": None},
                 {"name": "answer", "ms": 100.0, "error": None},
             ],
+            "egress_proxy": None,
             "status": 403,
             "by_app": False,
         },

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.engine.pool import MAX_CONNECTING
-from proxy.settings.model import Timeouts, Upstream
+from proxy.engine.pool import MAX_CONNECTING, Pool
+from proxy.engine.sweeper import Sweeper
+from proxy.settings.model import EgressProxy, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
 from tests.engine.wire import Receiver, Wire, answering, eventually, get, ok, post, turns
@@ -227,6 +228,12 @@ async def test_what_is_in_use_as_its_pool_closes_ends_with_its_exchange(
     assert (await app.response()).body == b"hello"
     await (await receiver.connection()).gone()
     await proxied.settled(idle=0)
+
+
+async def test_no_egress_proxy_without_tls_inside() -> None:
+    upstream, egress = Upstream("http", "127.0.0.1", 80), EgressProxy("proxy", 3128)
+    with pytest.raises(ValueError, match="would see the ID tokens"):
+        Pool(upstream, Sweeper(1.0), tls=None, keepalive=1, connect=1, egress=egress)
 
 
 async def test_a_socket_that_no_connection_comes_of_is_closed(receive: Receive, start: Start) -> None:

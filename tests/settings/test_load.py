@@ -68,7 +68,7 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
         limits:
           connections: 0
           header_bytes: ${HEADER_BYTES}
-        egress_proxy: http://proxy:3128
+        egress_proxy: https://proxy:3128
         """
     ) == [
         (
@@ -110,7 +110,10 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
             "proxy.yaml:26: limits.header_bytes: environment variable HEADER_BYTES is not set; set it, or write"
             " ${HEADER_BYTES:-default}"
         ),
-        "proxy.yaml:27: egress_proxy: not in this version yet (0.1); remove the key",
+        (
+            "proxy.yaml:27: egress_proxy: must be an HTTP proxy that takes CONNECT and is reached by http; write"
+            " http://HOST:PORT"
+        ),
     ]
 
 

@@ -7,7 +7,6 @@ from tests.settings.told import ROUTE, told
 
 # The line of a configuration -> the key that it is told of.
 CASES = [
-    ("egress_proxy: http://proxy:3128", "egress_proxy"),
     ("google: {universe_domain: a.com}", "google.universe_domain"),
 ]
 
@@ -24,7 +23,6 @@ def test_every_row_is_tested() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "egress_proxy: null",
         "google: {}",
         "google: {iam_endpoint: null, universe_domain: null, token_endpoint: 'http://localhost:8090/token'}",
     ],
@@ -34,19 +32,21 @@ def test_what_says_no_more_than_the_default_passes(line: str) -> None:
 
 
 def test_it_is_told_of_even_where_something_else_is_wrong() -> None:
-    assert told("routes:\n- name: a\n  upstream: x\negress_proxy: http://a:1\n") == [
+    assert told("routes:\n- name: a\n  upstream: x\ngoogle: {universe_domain: a.com}\n") == [
         'proxy.yaml:3: routes[0].upstream: must be a URL that begins with https://, not "x"',
-        "proxy.yaml:4: egress_proxy: not in this version yet (0.1); remove the key",
+        "proxy.yaml:4: google.universe_domain: not in this version yet (0.1); remove the key",
     ]
 
 
 def test_what_is_to_come_is_validated_all_the_same_and_told_once() -> None:
-    assert told(ROUTE + "egress_proxy: ftp://a\n") == [
-        'proxy.yaml:2: egress_proxy: must be http://HOST:PORT, not "ftp://a"'
+    assert told(ROUTE + "google: {universe_domain: 'a:1'}\n") == [
+        (
+            "proxy.yaml:2: google.universe_domain: is a name without a port (the port in Host does not matter); "
+            'write "a"'
+        )
     ]
 
 
 def test_other_keys_of_the_same_names_are_none_of_its_business() -> None:
-    assert (
-        list(pending({"log": {"egress_proxy": 1}, "routes": [{"egress_proxy": 1}], "x": [[1]], "y": 5})) == []
-    )
+    elsewhere = {"universe_domain": 1}
+    assert list(pending({"log": elsewhere, "routes": [elsewhere], "x": [[1]], "y": 5})) == []

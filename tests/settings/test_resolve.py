@@ -124,6 +124,30 @@ def test_an_audience_is_derived(upstream: str, audience: str) -> None:
     assert route(f"upstream: '{upstream}'").audience == audience
 
 
+EGRESS = model.EgressProxy("proxy", 3128)
+
+
+@pytest.mark.parametrize(
+    ("upstream", "egress"),
+    [
+        ("https://a.a.run.app", EGRESS),
+        ("https://10.1.2.3", EGRESS),
+        ("https://localhost.example.com", EGRESS),
+        ("https://localhost:8443", None),
+        ("https://a.localhost", None),
+        ("http://127.0.0.1:8101", None),
+        ("https://127.9.9.9:8443", None),
+        ("https://[::1]:8443", None),
+        ("https://[::ffff:127.0.0.1]:8443", None),
+    ],
+)
+def test_what_is_on_loopback_is_reached_directly(upstream: str, egress: model.EgressProxy | None) -> None:
+    found = settings(
+        f"routes: [{{name: a, upstream: '{upstream}', audience: a}}]\negress_proxy: http://proxy:3128\n"
+    )
+    assert found.routes[0].egress_proxy == egress
+
+
 EMAIL = "a@b.iam.gserviceaccount.com"
 
 

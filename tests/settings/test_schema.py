@@ -76,6 +76,8 @@ GOOD = [
         "'${N:-5}'", "5"
     ),
     f"routes: [{ROUTE}]\ntls: {{ca_file: null}}\negress_proxy: null\n",
+    f"routes: [{ROUTE}]\negress_proxy: http://proxy:3128\n",
+    f"routes: [{ROUTE}]\negress_proxy: HTTP://me:hunter2@[fd00::1]:3128/\n",
     "routes: [{name: a, upstream: 'http://localhost:1/b', match: {host: a.localhost, path: /x}, methods: [GET]}]",
     "routes: [{name: a, upstream: '${A:-https://a.a.run.app}', timeouts: {response: 1}, strip_prefix: true}]",
 ]
@@ -106,6 +108,10 @@ BAD = [
     f"routes: [{ROUTE}]\ntimeouts: {{connect: 0}}\n",
     f"routes: [{ROUTE}]\nlimits: {{header_bytes: 64K}}\n",
     f"routes: [{ROUTE}]\nlimits: {{connections: 0}}\n",
+    f"routes: [{ROUTE}]\negress_proxy: https://proxy:3128\n",
+    f"routes: [{ROUTE}]\negress_proxy: http://proxy\n",
+    f"routes: [{ROUTE}]\negress_proxy: http://me@proxy:3128\n",
+    f"routes: [{ROUTE}]\negress_proxy: http://proxy:3128/x\n",
     f"routes: [{ROUTE}]\nlisten: []\n",
     f"routes: [{ROUTE}]\nlog: {{level: loud}}\n",
 ]
@@ -144,5 +150,5 @@ def test_every_key_is_described() -> None:
 
 
 def test_what_this_version_has_not_yet_is_in_it() -> None:
-    assert {"rewrite", "egress_proxy"} <= set(SCHEMA["properties"])
+    assert "universe_domain" in SCHEMA["$defs"]["Google"]["properties"]
     assert set(SCHEMA["properties"]) == set(SECTIONS[""].model_fields)

@@ -126,34 +126,6 @@ def test_an_endpoint_is_an_upstream_written_out() -> None:
 @pytest.mark.parametrize(
     ("written", "normal"),
     [
-        ("http://proxy:3128", "http://proxy:3128"),
-        ("http://10.0.0.1:80/", "http://10.0.0.1"),
-        ("http://[fd00::1]:3128", "http://[fd00::1]:3128"),
-    ],
-)
-def test_proxies(written: str, normal: str) -> None:
-    assert urls.proxy_url(written) == normal
-
-
-@pytest.mark.parametrize(
-    ("written", "message"),
-    [
-        ("http://user:hunter2@proxy:3128", "must be http://HOST:PORT, without a user name or password"),
-        ("https://proxy:3128", 'must be http://HOST:PORT, not "https://proxy:3128"'),
-        ("http://proxy", "says no port; write http://proxy:3128"),
-        ("http://proxy:", "says no port; write http://proxy:3128"),
-        ("http://proxy:99999", '"99999" is no port; write a number from 1 to 65535'),
-    ],
-)
-def test_what_is_no_proxy(written: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is asserted
-        urls.proxy_url(written)
-    assert str(caught.value) == message
-
-
-@pytest.mark.parametrize(
-    ("written", "normal"),
-    [
         ("https://App.example.com", "https://app.example.com"),
         ("https://app.example.com:443", "https://app.example.com"),
         ("http://localhost:3000", "http://localhost:3000"),

@@ -53,7 +53,7 @@ def keys(text: str, environ: dict[str, str] | None = None) -> list[str]:
         ),
         ("routes: 5\nlisten: 0.0.0.0:1\n", ["routes", "listen"]),
         ("listen: 0.0.0.0:1\nroutes: [5]\n", ["listen", "routes[0]"]),
-        ("egress_proxy: http://a:1\nroutes: [{}]", ["egress_proxy", "routes[0].name", "routes[0].upstream"]),
+        ("egress_proxy: a\nroutes: [{}]", ["egress_proxy", "routes[0].name", "routes[0].upstream"]),
         # what is wrong with a listener is not told of the others
         ("listen: x\nadmin: x\nroutes: [{name: a, upstream: 'https://a.a.run.app'}]", ["listen", "admin"]),
         (
