@@ -34,7 +34,7 @@ LINGER: Final = 2.0
 # Connections that are being told why they are not taken; and how many requests that the proxy answers by itself one
 # connection gets answered before the others have their turn.
 MAX_TURNED_AWAY: Final = 64
-REQUESTS_A_TURN: Final = 64
+REQUESTS_A_TURN: Final = 16
 _HEAD_END: Final = b"\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds

@@ -537,6 +537,10 @@ ORIGIN = get("/", "Origin: http://evil.example")
 HOST = get("/").replace(b"localhost", b"evil.example")
 
 
+# All in one turn, so that they are answered whether or not they are read, and more than the kernels keep.
+ONE_TURN = ORIGIN * (REQUESTS_A_TURN - 1) + get("/", "Origin: http://evil.example", "Connection: close")
+
+
 async def narrow(proxied: Proxied) -> tuple[Wire, Downstream]:
     """An app that reads nothing, and the proxy's side of it; little fits between them."""
     near = socket.socket()
@@ -608,7 +612,7 @@ async def test_a_connection_that_closes_does_not_wait_for_an_app_that_does_not_r
 ) -> None:
     proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=0.4))
     app, connection = await narrow(proxied)
-    app.send(ORIGIN * 60 + get("/", "Origin: http://evil.example", "Connection: close"))
+    app.send(ONE_TURN)
     await eventually(connection.transport.is_closing, "it is not closed")
     assert connection.transport.get_write_buffer_size()
     await eventually(lambda: not proxied.server.front.busy, "it waits for good")
@@ -619,22 +623,22 @@ async def test_who_goes_on_reading_a_closing_connection_gets_all_of_it(
 ) -> None:
     proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=1.0))
     app, _ = await narrow(proxied)
-    app.send(ORIGIN * 60 + get("/", "Origin: http://evil.example", "Connection: close"))
+    app.send(ONE_TURN)
     await asyncio.sleep(0.3)
     app.go_on()
-    assert (await app.to_end()).count(b"HTTP/1.1 403 ") == 61
+    assert (await app.to_end()).count(b"HTTP/1.1 403 ") == REQUESTS_A_TURN
     assert app.error is None
 
 
 async def test_octets_behind_the_last_request_are_not_looked_at(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())))
     app, connection = await narrow(proxied)
-    app.send(ORIGIN * 60 + get("/", "Origin: http://evil.example", "Connection: close"))
+    app.send(ONE_TURN)
     await eventually(connection.transport.is_closing, "it is not closed")
     connection.data_received(ORIGIN)  # as a loop may, which has read it before
     assert connection._buffer == b""
     app.go_on()
-    assert (await app.to_end()).count(b"HTTP/1.1 403 ") == 61
+    assert (await app.to_end()).count(b"HTTP/1.1 403 ") == REQUESTS_A_TURN
 
 
 async def test_a_closing_connection_has_no_further_turn(receive: Receive, start: Start) -> None:
