@@ -338,7 +338,7 @@ def run(settings: Settings, source: ConfigFile | None = None, attendant: Attenda
     exit code.
 
     `source`: where the settings came from; SIGHUP and a change of the file load them again. `attendant` is awaited
-    when the listeners are open; what it raises ends the proxy.
+    when the listeners are open; what it raises ends the proxy. Then SIGTERM and SIGINT are its affair.
     """
     import uvloop  # noqa: PLC0415
 
@@ -349,7 +349,7 @@ async def _serve(settings: Settings, source: ConfigFile | None, attendant: Atten
     loop = asyncio.get_running_loop()
     server = Server(settings)
     told: set[int] = set()
-    for signum in (signal.SIGTERM, signal.SIGINT):
+    for signum in (signal.SIGTERM, signal.SIGINT) if attendant is None else ():
         loop.add_signal_handler(signum, _on_signal, signum, server, told)
     asked = asyncio.Event()
     if source is not None:  # before anybody is told that it is there
