@@ -1,8 +1,9 @@
 """Signals and children while a wrapped app runs. One thread, asleep in sigwaitinfo(2); no handler runs, so none races.
 
-The app gets each signal once. One that the terminal sent (Ctrl-C, its hang-up) has reached it already, since it is in
-the same process group; the kernel says so (`si_code`). So has one that was sent to the group or to the control group,
-which the witness tells. Whatever somebody sent to this process alone is passed on. What is left of doubt:
+The app gets each signal once. A key of the terminal (Ctrl-C and the like) has reached it already, since it is in the same
+process group; the kernel says so (`si_code`). So has one that was sent to the group or to the control group, which the
+witness tells. The hang-up of a terminal is sent to the session's leader alone, be it a shell, which tells its groups, or
+this process (ssh -t, tmux, xterm -e). Whatever somebody sent to this process alone is passed on. What is left of doubt:
 
     an app that has left the process group     gets what is sent to its control group twice; nothing tells, and a TERM too
                                                many is better than none. KillMode=mixed asks systemd for one
@@ -38,6 +39,7 @@ PATIENCE: Final = 5.0
 # Within which a signal to all is the one that ended the app, and does not mean the drain that follows.
 _SAME: Final = 1.0
 _SI_KERNEL: Final = 0x80  # sigaction(2)
+_KEYS: Final = frozenset({signal.SIGINT, signal.SIGQUIT})
 
 Heard = tuple[int, bool]
 
@@ -48,9 +50,9 @@ def next_signal() -> Heard:
     """(signal, whether the app has it already)."""
     if sys.platform == "darwin":  # pragma: no cover -- which has no sigwaitinfo(2)
         number = signal.sigwait(WATCHED)
-        return number, number in (signal.SIGINT, signal.SIGQUIT) and _in_foreground()
+        return number, number in _KEYS and _in_foreground()
     info = signal.sigwaitinfo(WATCHED)
-    return info.si_signo, info.si_code == _SI_KERNEL
+    return info.si_signo, info.si_code == _SI_KERNEL and info.si_signo in _KEYS
 
 
 def _in_foreground() -> bool:  # pragma: no cover

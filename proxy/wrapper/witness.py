@@ -76,7 +76,8 @@ def _hear(
         os.closerange(0, os.sysconf("SC_OPEN_MAX"))  # nobody shall wait for its end of a pipe
         while True:
             info = signal.sigwaitinfo(hears)
-            if info.si_code != _SI_KERNEL:  # the terminal's keys: there is no doubt about them
+            # Not the terminal's keys, of which there is no doubt; its hang-up is another matter.
+            if info.si_code != _SI_KERNEL or info.si_signo == signal.SIGHUP:
                 _TIME.pack_into(heard, _TIME.size * info.si_signo, time.monotonic())
     finally:
         os._exit(1)  # such as without /proc

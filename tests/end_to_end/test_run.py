@@ -441,6 +441,22 @@ async def test_control_c_in_a_terminal_reaches_the_app_once(tmp_path: Path) -> N
         os.close(terminal)
 
 
+async def test_the_terminal_s_hang_up_reaches_the_app(tmp_path: Path) -> None:
+    """The kernel tells the session's leader alone, which is the wrapper here."""
+    file = tmp_path / "proxy.yaml"
+    await asyncio.to_thread(file.write_text, yaml.safe_dump(PUBLIC))
+    app = ("sh", "-c", "trap 'exit 5' HUP; echo here; while :; do sleep 0.05; done")
+    process, terminal = await asyncio.to_thread(
+        on_a_terminal, *(sys.executable, "-m", "proxy", "run", "-c", str(file), "--", *app)
+    )
+    try:
+        assert await asyncio.to_thread(os.read, terminal, 4096) == b"here\r\n"
+        os.close(terminal)
+        assert await asyncio.to_thread(process.wait, PATIENCE) == 5
+    finally:
+        process.kill()
+
+
 STOPPING = """
 import os, signal, sys, time, urllib.error, urllib.request
 def heard(number, frame):
