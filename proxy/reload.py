@@ -46,12 +46,12 @@ class Reloads(Protocol):
 
 
 async def keep_reloading(server: Reloads, source: ConfigFile, asked: asyncio.Event | None = None) -> None:
-    """Until it is cancelled; SIGHUP means nothing from then on, where its default would cut a drain short. `asked`:
-    SIGHUP may have set it already.
-    """
-    asked = asked or asyncio.Event()
+    """Until it is cancelled. `asked` is set by whoever gives it when SIGHUP comes, which otherwise is heard here."""
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, asked.set)
+    own = asked is None
+    asked = asked or asyncio.Event()
+    if own:
+        loop.add_signal_handler(signal.SIGHUP, asked.set)
     watcher = asyncio.ensure_future(_watch(source, asked))
     watcher.add_done_callback(_tell_of_its_end)
     try:
@@ -61,6 +61,8 @@ async def keep_reloading(server: Reloads, source: ConfigFile, asked: asyncio.Eve
             await _reload(server, source)
     finally:
         watcher.cancel()
+        if own:
+            loop.remove_signal_handler(signal.SIGHUP)
 
 
 async def _reload(server: Reloads, source: ConfigFile) -> None:

@@ -11,6 +11,7 @@ import ipaddress
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
@@ -360,8 +361,9 @@ def run(settings: Settings, source: ConfigFile | None = None, attendant: Attenda
     """`idtoken-proxy serve`: until SIGTERM, SIGINT or POST /quitquitquit, which drain; a second signal ends at once. The
     exit code.
 
-    `source`: where the settings came from; SIGHUP and a change of the file load them again. `attendant` is awaited
-    when the listeners are open; what it raises ends the proxy.
+    `source`: where the settings came from; SIGHUP and a change of the file load them again. Without it SIGHUP is as SIGTERM,
+    unless it is ignored already (nohup). `attendant` is awaited
+    when the listeners are open; what it raises ends the proxy. Then the signals that end it are its affair.
     """
     import uvloop  # noqa: PLC0415
 
@@ -369,14 +371,9 @@ def run(settings: Settings, source: ConfigFile | None = None, attendant: Attenda
 
 
 async def _serve(settings: Settings, source: ConfigFile | None, attendant: Attendant | None) -> int:
-    loop = asyncio.get_running_loop()
     server = Server(settings)
-    told: set[int] = set()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, _on_signal, signum, server, told)
     asked = asyncio.Event()
-    if source is not None:  # before anybody is told that it is there
-        loop.add_signal_handler(signal.SIGHUP, asked.set)
+    _hear(server, asked, reloads=source is not None, ends=attendant is None)
     await server.start()
     if attendant is not None:
         try:
@@ -394,13 +391,36 @@ async def _serve(settings: Settings, source: ConfigFile | None, attendant: Atten
         with contextlib.suppress(asyncio.CancelledError):
             await reloads  # which ends in no other way: _reload takes whatever goes wrong
     await server.stop()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python's own end gives up all handlers, but not this
     log.info("stopped")
     return 0
 
 
-def _on_signal(signum: int, server: Server, told: set[int]) -> None:
-    """The first one drains, and leaves a drain that was begun otherwise alone."""
-    if told:
-        os._exit(128 + signum)
-    told.add(signum)
-    server.quit(signal=signal.Signals(signum).name)
+def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) -> None:
+    """From before anybody is told that it is there, to the end of the loop, which gives up its own handlers sooner than Python does these:
+    a signal after that would kill a proxy that has drained.
+    """
+    loop = asyncio.get_running_loop()
+    told: set[int] = set()
+
+    def soon(call: Callable[[], object]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(call)
+
+    def reload(_signum: int, _frame: FrameType | None) -> None:
+        soon(asked.set)
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        """The first one drains, and leaves a drain that was begun otherwise alone."""
+        if told:
+            os._exit(128 + signum)
+        told.add(signum)
+        soon(functools.partial(server.quit, signal=signal.Signals(signum).name))
+
+    if ends:
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+    if reloads:
+        signal.signal(signal.SIGHUP, reload)
+    elif ends and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, end)

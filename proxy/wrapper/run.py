@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from proxy.settings.addresses import listen_address
 from proxy.settings.model import Settings
 from proxy.wrapper import supervise, variables
 from proxy.wrapper.launch import become
+from proxy.wrapper.witness import Witness
 
 if TYPE_CHECKING:
     from proxy.server import Server
@@ -92,10 +94,23 @@ def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
     if app == 0:
         become(wrapped.command, for_app, handled=supervise.WATCHED - ignored, mask=before, parent=wrapper)
     _let_go_of_the_terminal()
+    witness = Witness(supervise.FORWARDED)
     notify(told_manager, "READY=1", "STATUS=serving")
     return supervise.supervise(
-        app, proxy, drain=wrapped.settings.timeouts.drain, told=lambda: notify(told_manager, "STOPPING=1")
+        app,
+        proxy,
+        drain=wrapped.settings.timeouts.drain,
+        end_proxy=lambda: _end(keep_alive),
+        sent_to_all=witness.saw,
+        told=lambda: notify(told_manager, "STOPPING=1"),
     )
+
+
+def _end(keep_alive: int) -> None:
+    """The proxy drains when the pipe ends; a last word tells it that the wrapper is still there."""
+    with contextlib.suppress(BrokenPipeError):  # it has gone meanwhile
+        os.write(keep_alive, b".")
+    os.close(keep_alive)
 
 
 def _raise(signum: int, _frame: FrameType | None) -> None:
@@ -120,6 +135,10 @@ def _let_go_of_the_terminal() -> None:
 
 def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int, alive: int) -> int:
     os.setpgid(0, 0)  # the terminal's keys are the app's
+    # What is sent to the whole control group does not mean it, since it ends after the app. Not SIG_IGN, which the
+    # programs that print tokens would inherit.
+    for signum in supervise.FORWARDED:
+        signal.signal(signum, _leave_alone)
     signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # to tell something there is not
     _let_go_of_the_terminal()
     environ.pop(_NOTIFY, None)
@@ -128,7 +147,7 @@ def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int,
     from proxy.admin.client import missing  # noqa: PLC0415
 
     async def attend(running: Server) -> None:
-        asyncio.get_running_loop().add_reader(alive, _orphaned, running, alive)
+        asyncio.get_running_loop().add_reader(alive, _released, running, alive)
         try:
             async with asyncio.timeout(wrapped.limit):
                 await running.lifecycle.settled.wait()
@@ -145,6 +164,10 @@ def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int,
     return server.run(wrapped.settings, wrapped.source, attend)
 
 
-def _orphaned(running: Server, alive: int) -> None:
+def _leave_alone(_signum: int, _frame: FrameType | None) -> None:
+    pass
+
+
+def _released(running: Server, alive: int) -> None:
     asyncio.get_running_loop().remove_reader(alive)
-    running.quit(reason="the wrapper was killed")
+    running.quit(reason="the app has ended" if os.read(alive, 1) else "the wrapper was killed")

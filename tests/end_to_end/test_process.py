@@ -8,6 +8,7 @@ import hashlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 import yaml
 
 from proxy.emulator import Emulator
-from tests.end_to_end.conftest import CALLER, PATIENCE, ServeProcess, config_for
+from tests.end_to_end.conftest import CALLER, PATIENCE, ROOT, Process, ServeProcess, _environ, config_for
 
 MIB = 1024 * 1024
 
@@ -161,6 +162,56 @@ def rewrite(directory: Path, config: Mapping[str, Any]) -> None:
     fresh = directory / "fresh.yaml"
     fresh.write_text(yaml.safe_dump(dict(config)))
     fresh.replace(directory / "proxy-0.yaml")
+
+
+async def test_a_hang_up_leaves_a_drain_alone(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession
+) -> None:
+    process = await serve_process(config_for(emulator))
+    async with client.get(f"{await process.url()}/user-profiles/events?interval=0.1&count=5") as answer:
+        await answer.content.readline()
+        process.signal(signal.SIGTERM)
+        await process.said("draining")
+        for _ in range(2):
+            process.signal(signal.SIGHUP)
+            await answer.content.readline()
+        assert b"id: 5" in await answer.content.read()
+        while process.process.returncode is None:  # to the very end
+            with contextlib.suppress(ProcessLookupError):
+                process.signal(signal.SIGHUP)
+            await asyncio.sleep(0.001)
+    assert await process.ended() == 0
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+async def test_a_hang_up_without_a_file_ends_it_with_0(*, ignored: bool) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", ("trap '' HUP; " if ignored else "") + 'exec "$@"', "sh"),
+        *(
+            sys.executable,
+            "-m",
+            "proxy",
+            "serve",
+            "--upstream",
+            "http://localhost:1",
+            "--listen",
+            "127.0.0.1:0",
+        ),
+        cwd=ROOT,
+        env={**_environ(), "IDTOKEN_PROXY_ADMIN": "off", "IDTOKEN_PROXY_LOG_FORMAT": "json"},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    serving = Process(process)
+    try:
+        await serving.url()
+        serving.signal(signal.SIGHUP)
+        if ignored:
+            serving.signal(signal.SIGTERM)
+        assert (await serving.said("draining"))["signal"] == ("SIGTERM" if ignored else "SIGHUP")
+        assert await serving.ended() == 0
+    finally:
+        await serving.end()
 
 
 async def test_proxy_variables_do_not_concern_it(

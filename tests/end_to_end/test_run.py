@@ -441,6 +441,58 @@ async def test_control_c_in_a_terminal_reaches_the_app_once(tmp_path: Path) -> N
         os.close(terminal)
 
 
+async def test_the_terminal_s_hang_up_reaches_the_app(tmp_path: Path) -> None:
+    """The kernel tells the session's leader alone, which is the wrapper here."""
+    file = tmp_path / "proxy.yaml"
+    await asyncio.to_thread(file.write_text, yaml.safe_dump(PUBLIC))
+    app = ("sh", "-c", "trap 'exit 5' HUP; echo here; while :; do sleep 0.05; done")
+    process, terminal = await asyncio.to_thread(
+        on_a_terminal, *(sys.executable, "-m", "proxy", "run", "-c", str(file), "--", *app)
+    )
+    try:
+        assert await asyncio.to_thread(os.read, terminal, 4096) == b"here\r\n"
+        os.close(terminal)
+        assert await asyncio.to_thread(process.wait, PATIENCE) == 5
+    finally:
+        process.kill()
+
+
+STOPPING = """
+import os, signal, sys, time, urllib.error, urllib.request
+def heard(number, frame):
+    os.write(1, b"heard\\n")
+signal.signal(signal.SIGTERM, heard)
+print("listening for signals", flush=True)
+signal.pause()
+time.sleep(0.7)
+try:
+    urllib.request.urlopen(os.environ["IT_URL"])
+except urllib.error.HTTPError as error:  # the proxy's own answer: there is no such receiver
+    sys.exit(error.code - 500)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the witness is for Linux")
+@pytest.mark.parametrize("whom", ["the control group", "the process group", "its like by name"])
+async def test_a_stop_that_reaches_more_than_the_wrapper_is_one(run: Run, whom: str) -> None:
+    """The app hears it once, still makes its last calls, and takes longer than a drain."""
+    config = {**PUBLIC, "timeouts": {"drain": "200ms"}}
+    process = await run(config, sys.executable, "-c", STOPPING, start_new_session=True)
+    await printed(process, "listening for signals")
+    wrapper = process.process.pid
+    if whom == "the process group":
+        os.killpg(wrapper, signal.SIGTERM)
+    else:
+        for pid in (wrapper, *children_of(wrapper)):
+            command = await asyncio.to_thread(Path(f"/proc/{pid}/cmdline").read_bytes)
+            like_it = b"\0proxy\0run\0" in command  # not the app, and not the witness
+            if like_it or whom == "the control group":
+                os.kill(pid, signal.SIGTERM)
+    assert await process.ended() == 2
+    assert process.output.count("heard") == 1
+    assert "the proxy has ended" not in process.output
+
+
 # -- who dies with whom ----------------------------------------------------------------------
 
 
@@ -464,8 +516,8 @@ async def test_a_second_signal_cuts_the_drain_short(emulator: Emulator, run: Run
 
 
 def roles(process: Process) -> tuple[int, int]:
-    """(proxy, app): the proxy was there first."""
-    proxy, app = sorted(children_of(process.process.pid))
+    """(proxy, app): in the order in which they were started, and the witness behind them."""
+    proxy, app, *_ = sorted(children_of(process.process.pid))
     return proxy, app
 
 
@@ -517,7 +569,7 @@ def left():
                 pass
     return [state for state, parent in states if parent == "1"]
 deadline = time.monotonic() + 15
-while len(left()) > 2:  # the proxy and this
+while len(left()) > 3:  # the proxy, the witness and this
     assert time.monotonic() < deadline, left()
     time.sleep(0.02)
 print("all reaped")

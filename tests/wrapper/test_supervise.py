@@ -21,7 +21,8 @@ def child(script):
     return os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-S", "-c", script])
 told = []
 app, proxy = child(sys.argv[1]), child(sys.argv[2])
-code = supervise.supervise(app, proxy, drain=float(sys.argv[3]), told=lambda: told.append(1))
+code = supervise.supervise(app, proxy, drain=float(sys.argv[3]), told=lambda: told.append(1),
+                           end_proxy=lambda: os.kill(proxy, 15))
 print(code, bool(told), list(supervise.ended()))
 """
 FOREVER = "ready(); time.sleep(60)"
