@@ -1,7 +1,8 @@
 """Structured logs, one line each: text on a terminal, JSON elsewhere; nothing secret, ever; no flood of one warning.
 
 A token's repr hides it (identity/token.py), and no code of ours logs a header's value. `mask` is the last line of
-defence behind that: it runs over every line as it is written, ours and the libraries', tracebacks included.
+defence behind that: it runs over every value that is written, ours and the libraries', names and tracebacks included.
+Over the values and not over the finished line: what it takes out of a line of JSON may be the end of a string.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -35,11 +37,15 @@ _ANSWERS: Final = frozenset({"proxy.reload", "proxy.server"})  # to what someone
 _SECRET: Final = re.compile(
     r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_=-]*){0,4}"
     r"|\b(bearer(?:\s|\\[nrt]|%20)+)[^\s\"',\\]+"
-    r"|\bya29\.[A-Za-z0-9._-]+"
-    r"|\b1//[A-Za-z0-9_-]{10,}"
+    r"|(?:\b|(?<=\\[nrt]))ya29\.[A-Za-z0-9._-]+"
+    r"|(?:\b|(?<=\\[nrt]))1//[A-Za-z0-9_-]{10,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
+_HALF_A_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?!.*-----END )", re.IGNORECASE | re.DOTALL
+)
+_DEEPEST: Final = 16  # containers within containers; beyond, and in a circle, a value is its description
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -76,7 +82,6 @@ def configure(
         _identify,
         structlog.processors.format_exc_info,
         *(_text(colors=out.isatty()) if as_text else [_Json(project)]),
-        _mask_line,
     ]
     structlog.configure(
         processors=processors,
@@ -184,7 +189,7 @@ class _Json:
         named["message"] = event.pop("event", "")
         if "exception" in event:
             named["stack_trace"] = event.pop("exception")  # where Error Reporting looks for it
-        return json.dumps({**named, **event}, default=_described, skipkeys=True)
+        return json.dumps(_masked({**named, **event}), skipkeys=True, allow_nan=False)
 
     def _take_request(self, event: EventDict, named: dict[str, object]) -> None:
         """https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest"""
@@ -230,13 +235,36 @@ def _described(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
+def _masked(value: object, depth: int = 0) -> Any:
+    """`value` as JSON can tell it, with `mask` over each string in it, names and descriptions of other things too."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, bool | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if depth < _DEEPEST and isinstance(value, dict):
+        return {
+            mask(key) if isinstance(key, str) else key: _masked(inner, depth + 1)
+            for key, inner in value.items()
+        }
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        masked: list[Any] = []
+        for inner in value:
+            masked.append(_masked(inner, depth + 1))
+            if isinstance(inner, str) and _HALF_A_KEY.search(inner):
+                break  # a key in its lines: the rest of them is the rest of it
+        return masked
+    return mask(_described(value))
+
+
 def _text(*, colors: bool) -> list[Processor]:
     return [
         _shorten,
+        _mask_values,
         _escape_controls,
         structlog.dev.ConsoleRenderer(
             colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         ),
+        _mask_line,
     ]
 
 
@@ -265,5 +293,11 @@ def _escaped(text: str) -> str:
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def _mask_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Before control characters are escaped, in front of which a secret would not look like one."""
+    return cast("EventDict", _masked(event))
+
+
 def _mask_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    """Once more, for what became a secret only by standing together; text has no syntax that this could break."""
     return mask(line)

@@ -222,6 +222,89 @@ def test_whatever_is_logged_is_one_line_of_json(values: dict[str, str]) -> None:
     assert json.loads(out.getvalue())["message"] == "said" or "message" in values
 
 
+NASTY = st.one_of(
+    st.text(),
+    st.builds(
+        "{}{}{}".format, st.text(max_size=3), st.sampled_from(list(SECRETS.values())), st.text(max_size=3)
+    ),
+    st.sampled_from(
+        ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", 'bearer "', "\\", "\u2028", "\ud800"]
+    ),
+)
+ANYTHING = st.recursive(
+    st.one_of(NASTY, st.none(), st.booleans(), st.integers(), st.floats(), st.binary()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.tuples(inner, inner),
+        st.dictionaries(st.one_of(NASTY, st.integers(), st.none(), st.tuples(NASTY)), inner, max_size=4),
+    ),
+    max_leaves=8,
+)
+
+
+def strictly(line: str) -> Any:
+    """Python's own reader takes NaN; Cloud Logging's does not."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    return json.loads(line, parse_constant=refuse)
+
+
+@given(ANYTHING, NASTY)
+def test_whatever_is_in_a_value_it_is_one_line_of_json(value: object, said: str) -> None:
+    out = io.StringIO()
+    configure(LogSettings("json"), out)
+    try:
+        raise ValueError(said)  # noqa: TRY301 - for its traceback
+    except ValueError:
+        get_logger("x").exception(said, value=value, last="still here")
+    (line,) = out.getvalue().splitlines()
+    assert strictly(line)["last"] == "still here"
+    assert "MIIEvQIBADAN" not in line
+    assert JWT not in line
+
+
+def test_a_caller_who_names_half_a_key_spoils_no_line() -> None:
+    reason = 'a page of origin "-----BEGIN PRIVATE KEY-----"'
+    line = access_line(**REQUEST, reason=reason, kind="forbidden")
+    assert strictly(line)["reason"] == f'a page of origin "{MASKED}'
+    assert strictly(line)["kind"] == "forbidden"
+
+
+def test_what_is_no_secret_alone_but_is_beside_another_value() -> None:
+    fields = {**REQUEST, "method": "BEARER", "path": "abcdef"}
+    assert strictly(access_line(**fields))["message"] == f"BEARER {MASKED} 200"
+    assert "abcdef" not in access_line(form="text", **fields)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_key_in_its_lines_is_a_key(form: Any) -> None:
+    out = logs(form)
+    get_logger("x").info("got", lines=SECRETS["a private key"].splitlines(), last="still here")
+    assert "MIIEvQIBADAN" not in out.getvalue()
+    assert "still here" in out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("space", ["\n", "\r", "\t", "\x0b", "\x85", "\u2028"])
+def test_no_control_character_hides_a_secret(form: Any, space: str) -> None:
+    out = logs(form)
+    for secret in (f"bearer{space}s3cr3ts3cr3t", f"{space}ya29.s3cr3ts3cr3t", f"{space}1//s3cr3ts3cr3t"):
+        get_logger("x").info(secret, nested=[{secret: secret}])
+    get_logger("x").info("described", many={"\nya29.s3cr3ts3cr3t"})
+    assert "s3cr3t" not in out.getvalue()
+
+
+def test_a_circle_is_a_line_too() -> None:
+    out = logs()
+    circle: list[Any] = [JWT]
+    circle.append(circle)
+    get_logger("x").info("round", circle=circle)
+    assert told(out)[0]["message"] == "round"
+    assert JWT not in out.getvalue()
+
+
 @pytest.mark.parametrize("method", ["debug", "info", "warning", "error", "critical"])
 def test_severities_are_cloud_loggings(method: str) -> None:
     out = logs()
