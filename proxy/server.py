@@ -25,7 +25,7 @@ from proxy.generation import Generation, compose, object_to
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.events import FetchEvent, log_event
 from proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
-from proxy.notify import notify, reloading
+from proxy.notify import notify, reloading, waiting
 from proxy.reload import ConfigFile, keep_reloading
 from proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
 
@@ -50,6 +50,7 @@ class Server:
         self._cache = TokenCache(on_event=self._on_fetch)
         self._warm_ups: set[asyncio.Task[None]] = set()
         self._opened = False
+        self._waiting = ""  # what the service manager was last told that the start waits for
         self._admin: Admin | None = None
         self._generation: Generation
         self._listeners: Listeners
@@ -256,9 +257,19 @@ class Server:
         self._look()
 
     def _look(self) -> None:
-        if self._opened and self.lifecycle.state is STARTING and self._has_tokens:
+        if not self._opened or self.lifecycle.state is not STARTING:
+            return
+        if self._has_tokens:
             self.lifecycle.on(STARTED)
             log.info("ready", routes=len(self.settings.routes))
+            return
+        slots = [(name, slot.status()) for name, slot in self._generation.slots.items()]
+        told = waiting(
+            (name, None if one.error is None else one.error.cause) for name, one in slots if not one.valid
+        )
+        if told != self._waiting:
+            self._waiting = told
+            notify(self._environ, told)
 
     def _on_change(self, state: str) -> None:
         if state is SERVING:
