@@ -295,6 +295,14 @@ class Server:
         app = await asyncio.to_thread(importlib.import_module, "proxy.admin.app")
         admin: Admin = app.Admin(self, address)
         await admin.start()
+        for bound in admin.addresses:
+            log.info("admin listening", address=shown(bound))
+            if is_remote(bound):
+                log.warning(
+                    "whoever reaches this address reads the routes, their audiences and the identity's email",
+                    address=shown(bound),
+                    remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
+                )
         return admin
 
     def _warm_up(self) -> None:
