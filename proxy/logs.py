@@ -125,13 +125,28 @@ class _Bridge(logging.Handler):
         except Exception:  # noqa: BLE001 - a library's arguments do not fit its message; neither is lost, nor we
             message = str(record.msg)
         event: Any = {"event": message}
-        if record.exc_info:
+        method = record.levelname.lower()
+        if _is_callers_mistake(record):
+            if not logging.getLogger().isEnabledFor(logging.DEBUG):
+                return
+            method = "debug"
+        elif record.exc_info:
             event["exc_info"] = record.exc_info
         line = _Line(record.name, self._stream)
         with contextlib.suppress(structlog.DropEvent):
             for processor in self._processors:
-                event = processor(line, record.levelname.lower(), event)
+                event = processor(line, method, event)
             line.msg(event)
+
+
+def _is_callers_mistake(record: logging.LogRecord) -> bool:
+    """A request that aiohttp, behind the admin listener, could not read. It calls that an error and quotes the request,
+    whose header values are in no log; who sent it has the 400.
+    """
+    if record.name != "aiohttp.server" or not record.exc_info or record.exc_info[0] is None:
+        return False
+    # By name: importing it takes longer than the proxy's start may.
+    return any(kind.__module__ == "aiohttp.http_exceptions" for kind in record.exc_info[0].__mro__)
 
 
 def _identify(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

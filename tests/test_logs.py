@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -319,6 +320,24 @@ def test_masking_leaves_everything_else() -> None:
 
 def test_the_word_bearer_stays_to_tell_what_was_there() -> None:
     assert mask("authorization: bearer  abc, x") == f"authorization: bearer  {MASKED}, x"
+
+
+@pytest.mark.parametrize(("level", "severities"), [("info", []), ("debug", ["DEBUG"])])
+def test_a_request_that_aiohttp_cannot_read_is_not_quoted(level: Any, severities: list[str]) -> None:
+    out = logs(level=level)
+    for error in (BadHttpMessage("b'X-Secret-Key: hunter2'"), LineTooLong("hunter2")):
+        logging.getLogger("aiohttp.server").error("Error handling request from %s", "::1", exc_info=error)
+    assert [line["severity"] for line in told(out)] == severities * 2
+    assert "hunter2" not in out.getvalue()
+
+
+def test_what_goes_wrong_in_our_own_handlers_is_an_error_with_its_traceback() -> None:
+    out = logs(level="info")
+    logging.getLogger("aiohttp.server").error("Error handling request", exc_info=ValueError("ours"))
+    logging.getLogger("aiohttp.server").error("Unhandled")
+    first, second = told(out)
+    assert (first["severity"], second["severity"]) == ("ERROR", "ERROR")
+    assert "ValueError: ours" in first["stack_trace"]
 
 
 # -- robust -------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,7 +21,8 @@ from proxy.engine.listeners import ListenFailed
 from proxy.engine.pool import Pool
 from proxy.engine.sweeper import Sweeper
 from proxy.identity.cache import TokenSlot
-from proxy.settings.model import GuardSettings, Route, Settings, TcpAddress, UnixAddress
+from proxy.logs import configure
+from proxy.settings.model import GuardSettings, LogSettings, Route, Settings, TcpAddress, UnixAddress
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +226,26 @@ async def test_a_name_that_is_not_its_own_is_told_what_makes_it_so(
         assert await answer.text() == (
             'host "idtoken-proxy" is not a name of this proxy: add it to guard.allowed_hosts, or ask by an address\n'
         )
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Secret-Key: hunter2\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Secret-Key hunter2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Secret-Key: " + b"hunter2" * 9999 + b"\r\n\r\n",
+    ],
+    ids=["control character", "no colon", "too long"],
+)
+async def test_a_request_that_cannot_be_read_is_its_senders_affair(url: str, request_: bytes) -> None:
+    out = io.StringIO()
+    configure(LogSettings("json", "info"), out)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(request_)
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    assert out.getvalue() == ""
 
 
 async def test_an_unknown_path(client: aiohttp.ClientSession, url: str) -> None:
