@@ -67,7 +67,7 @@ def configure(
     clock: Callable[[], float] = monotonic,
 ) -> None:
     """Sets up structlog, and the standard library's logging behind it: what google-auth, urllib3, aiohttp and asyncio
-    have to say from WARNING up, and everything where `level` is debug. `stream` None is standard error. Calling it
+    have to say from WARNING up, and everything (but watchfiles') where `level` is debug. `stream` None is standard error. Calling it
     again replaces what was before.
 
     `project`: whose traces the requests' are; None is $GOOGLE_CLOUD_PROJECT.
@@ -94,6 +94,8 @@ def configure(
         root.removeHandler(handler)
     root.addHandler(_Bridge(processors, out))
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+    # It says at debug which files changed: a log in the configuration's directory would be the next change, for ever.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 class _Line:

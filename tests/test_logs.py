@@ -177,6 +177,15 @@ def test_libraries_are_heard_from_warning_up_or_from_debug_at_debug(level: Any, 
     assert {line["logger"] for line in told(out)} == {"urllib3.connectionpool"}
 
 
+def test_a_log_beside_the_configuration_does_not_feed_itself() -> None:
+    out = logs(level="debug")
+    log = logging.getLogger("watchfiles.main")
+    log.debug("%d changes detected: %s", 1, "proxy.log")
+    assert told(out) == []
+    log.warning("gone")
+    assert [line["message"] for line in told(out)] == ["gone"]
+
+
 # -- nothing secret -----------------------------------------------------------
 
 
