@@ -33,7 +33,9 @@ ENV PATH=/opt/idtoken-proxy/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED
 # A number, so that Kubernetes' runAsNonRoot can check it.
 USER 65532:65532
 EXPOSE 8080
-# Asks the admin listener where the configuration has it; no shell and no curl.
+# Asks the admin listener where the configuration has it; no shell and no curl. `run`, in an image made from this one, has no
+# admin listener of its own accord and would never be healthy: there `ENV IDTOKEN_PROXY_ADMIN=localhost:9090`, which both
+# obey, or `HEALTHCHECK NONE`.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=1s CMD ["idtoken-proxy", "probe", "readiness"]
 ENTRYPOINT ["idtoken-proxy"]
 CMD ["serve"]

@@ -1,7 +1,8 @@
 """Structured logs, one line each: text on a terminal, JSON elsewhere; nothing secret, ever; no flood of one warning.
 
 A token's repr hides it (identity/token.py), and no code of ours logs a header's value. `mask` is the last line of
-defence behind that: it runs over every line as it is written, ours and the libraries', tracebacks included.
+defence behind that: it runs over every value that is written, ours and the libraries', names and tracebacks included.
+Over the values and not over the finished line: what it takes out of a line of JSON may be the end of a string.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import re
 import sys
@@ -35,11 +37,15 @@ _ANSWERS: Final = frozenset({"proxy.reload", "proxy.server"})  # to what someone
 _SECRET: Final = re.compile(
     r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_=-]*){0,4}"
     r"|\b(bearer(?:\s|\\[nrt]|%20)+)[^\s\"',\\]+"
-    r"|\bya29\.[A-Za-z0-9._-]+"
-    r"|\b1//[A-Za-z0-9_-]{10,}"
+    r"|(?:\b|(?<=\\[nrt]))ya29\.[A-Za-z0-9._-]+"
+    r"|(?:\b|(?<=\\[nrt]))1//[A-Za-z0-9_-]{10,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
     re.IGNORECASE | re.DOTALL,
 )
+_HALF_A_KEY: Final = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?!.*-----END )", re.IGNORECASE | re.DOTALL
+)
+_DEEPEST: Final = 16  # containers within containers; beyond, and in a circle, a value is its description
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -61,7 +67,7 @@ def configure(
     clock: Callable[[], float] = monotonic,
 ) -> None:
     """Sets up structlog, and the standard library's logging behind it: what google-auth, urllib3, aiohttp and asyncio
-    have to say from WARNING up, and everything where `level` is debug. `stream` None is standard error. Calling it
+    have to say from WARNING up, and everything (but watchfiles') where `level` is debug. `stream` None is standard error. Calling it
     again replaces what was before.
 
     `project`: whose traces the requests' are; None is $GOOGLE_CLOUD_PROJECT.
@@ -76,7 +82,6 @@ def configure(
         _identify,
         structlog.processors.format_exc_info,
         *(_text(colors=out.isatty()) if as_text else [_Json(project)]),
-        _mask_line,
     ]
     structlog.configure(
         processors=processors,
@@ -89,6 +94,8 @@ def configure(
         root.removeHandler(handler)
     root.addHandler(_Bridge(processors, out))
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
+    # It says at debug which files changed: a log in the configuration's directory would be the next change, for ever.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 class _Line:
@@ -120,13 +127,28 @@ class _Bridge(logging.Handler):
         except Exception:  # noqa: BLE001 - a library's arguments do not fit its message; neither is lost, nor we
             message = str(record.msg)
         event: Any = {"event": message}
-        if record.exc_info:
+        method = record.levelname.lower()
+        if _is_callers_mistake(record):
+            if not logging.getLogger().isEnabledFor(logging.DEBUG):
+                return
+            method = "debug"
+        elif record.exc_info:
             event["exc_info"] = record.exc_info
         line = _Line(record.name, self._stream)
         with contextlib.suppress(structlog.DropEvent):
             for processor in self._processors:
-                event = processor(line, record.levelname.lower(), event)
+                event = processor(line, method, event)
             line.msg(event)
+
+
+def _is_callers_mistake(record: logging.LogRecord) -> bool:
+    """A request that aiohttp, behind the admin listener, could not read. It calls that an error and quotes the request,
+    whose header values are in no log; who sent it has the 400.
+    """
+    if record.name != "aiohttp.server" or not record.exc_info or record.exc_info[0] is None:
+        return False
+    # By name: importing it takes longer than the proxy's start may.
+    return any(kind.__module__ == "aiohttp.http_exceptions" for kind in record.exc_info[0].__mro__)
 
 
 def _identify(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -184,7 +206,7 @@ class _Json:
         named["message"] = event.pop("event", "")
         if "exception" in event:
             named["stack_trace"] = event.pop("exception")  # where Error Reporting looks for it
-        return json.dumps({**named, **event}, default=_described, skipkeys=True)
+        return json.dumps(_masked({**named, **event}), skipkeys=True, allow_nan=False)
 
     def _take_request(self, event: EventDict, named: dict[str, object]) -> None:
         """https://cloud.google.com/logging/docs/reference/v2/rest/v2/LogEntry#HttpRequest"""
@@ -230,13 +252,36 @@ def _described(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
+def _masked(value: object, depth: int = 0) -> Any:
+    """`value` as JSON can tell it, with `mask` over each string in it, names and descriptions of other things too."""
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, bool | int | None) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if depth < _DEEPEST and isinstance(value, dict):
+        return {
+            mask(key) if isinstance(key, str) else key: _masked(inner, depth + 1)
+            for key, inner in value.items()
+        }
+    if depth < _DEEPEST and isinstance(value, list | tuple):
+        masked: list[Any] = []
+        for inner in value:
+            masked.append(_masked(inner, depth + 1))
+            if isinstance(inner, str) and _HALF_A_KEY.search(inner):
+                break  # a key in its lines: the rest of them is the rest of it
+        return masked
+    return mask(_described(value))
+
+
 def _text(*, colors: bool) -> list[Processor]:
     return [
         _shorten,
+        _mask_values,
         _escape_controls,
         structlog.dev.ConsoleRenderer(
             colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
         ),
+        _mask_line,
     ]
 
 
@@ -265,5 +310,11 @@ def _escaped(text: str) -> str:
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
+def _mask_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Before control characters are escaped, in front of which a secret would not look like one."""
+    return cast("EventDict", _masked(event))
+
+
 def _mask_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
+    """Once more, for what became a secret only by standing together; text has no syntax that this could break."""
     return mask(line)

@@ -28,7 +28,7 @@ from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.events import FetchEvent, log_event
 from proxy.identity.threads import Threads
 from proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
-from proxy.notify import notify, reloading
+from proxy.notify import notify, reloading, waiting
 from proxy.reload import ConfigFile, keep_reloading
 from proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
 
@@ -55,6 +55,7 @@ class Server:
         self._threads = Threads("objections")
         self._warm_ups: set[asyncio.Task[None]] = set()
         self._opened = False
+        self._waiting = ""  # what the service manager was last told that the start waits for
         self._admin: Admin | None = None
         self._generation: Generation
         self._listeners: Listeners
@@ -270,9 +271,19 @@ class Server:
         self._look()
 
     def _look(self) -> None:
-        if self._opened and self.lifecycle.state is STARTING and self._has_tokens:
+        if not self._opened or self.lifecycle.state is not STARTING:
+            return
+        if self._has_tokens:
             self.lifecycle.on(STARTED)
             log.info("ready", routes=len(self.settings.routes))
+            return
+        slots = [(name, slot.status()) for name, slot in self._generation.slots.items()]
+        told = waiting(
+            (name, None if one.error is None else one.error.cause) for name, one in slots if not one.valid
+        )
+        if told != self._waiting:
+            self._waiting = told
+            notify(self._environ, told)
 
     def _on_change(self, state: str) -> None:
         if state is SERVING:
@@ -298,6 +309,14 @@ class Server:
         app = await asyncio.to_thread(importlib.import_module, "proxy.admin.app")
         admin: Admin = app.Admin(self, address)
         await admin.start()
+        for bound in admin.addresses:
+            log.info("admin listening", address=shown(bound))
+            if is_remote(bound):
+                log.warning(
+                    "whoever reaches this address reads the routes, their audiences and the identity's email",
+                    address=shown(bound),
+                    remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
+                )
         return admin
 
     def _warm_up(self) -> None:

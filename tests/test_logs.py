@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,6 +177,15 @@ def test_libraries_are_heard_from_warning_up_or_from_debug_at_debug(level: Any, 
     assert {line["logger"] for line in told(out)} == {"urllib3.connectionpool"}
 
 
+def test_a_log_beside_the_configuration_does_not_feed_itself() -> None:
+    out = logs(level="debug")
+    log = logging.getLogger("watchfiles.main")
+    log.debug("%d changes detected: %s", 1, "proxy.log")
+    assert told(out) == []
+    log.warning("gone")
+    assert [line["message"] for line in told(out)] == ["gone"]
+
+
 # -- nothing secret -----------------------------------------------------------
 
 
@@ -222,6 +232,89 @@ def test_whatever_is_logged_is_one_line_of_json(values: dict[str, str]) -> None:
     assert json.loads(out.getvalue())["message"] == "said" or "message" in values
 
 
+NASTY = st.one_of(
+    st.text(),
+    st.builds(
+        "{}{}{}".format, st.text(max_size=3), st.sampled_from(list(SECRETS.values())), st.text(max_size=3)
+    ),
+    st.sampled_from(
+        ["-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----", 'bearer "', "\\", "\u2028", "\ud800"]
+    ),
+)
+ANYTHING = st.recursive(
+    st.one_of(NASTY, st.none(), st.booleans(), st.integers(), st.floats(), st.binary()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.tuples(inner, inner),
+        st.dictionaries(st.one_of(NASTY, st.integers(), st.none(), st.tuples(NASTY)), inner, max_size=4),
+    ),
+    max_leaves=8,
+)
+
+
+def strictly(line: str) -> Any:
+    """Python's own reader takes NaN; Cloud Logging's does not."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    return json.loads(line, parse_constant=refuse)
+
+
+@given(ANYTHING, NASTY)
+def test_whatever_is_in_a_value_it_is_one_line_of_json(value: object, said: str) -> None:
+    out = io.StringIO()
+    configure(LogSettings("json"), out)
+    try:
+        raise ValueError(said)  # noqa: TRY301 - for its traceback
+    except ValueError:
+        get_logger("x").exception(said, value=value, last="still here")
+    (line,) = out.getvalue().splitlines()
+    assert strictly(line)["last"] == "still here"
+    assert "MIIEvQIBADAN" not in line
+    assert JWT not in line
+
+
+def test_a_caller_who_names_half_a_key_spoils_no_line() -> None:
+    reason = 'a page of origin "-----BEGIN PRIVATE KEY-----"'
+    line = access_line(**REQUEST, reason=reason, kind="forbidden")
+    assert strictly(line)["reason"] == f'a page of origin "{MASKED}'
+    assert strictly(line)["kind"] == "forbidden"
+
+
+def test_what_is_no_secret_alone_but_is_beside_another_value() -> None:
+    fields = {**REQUEST, "method": "BEARER", "path": "abcdef"}
+    assert strictly(access_line(**fields))["message"] == f"BEARER {MASKED} 200"
+    assert "abcdef" not in access_line(form="text", **fields)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_key_in_its_lines_is_a_key(form: Any) -> None:
+    out = logs(form)
+    get_logger("x").info("got", lines=SECRETS["a private key"].splitlines(), last="still here")
+    assert "MIIEvQIBADAN" not in out.getvalue()
+    assert "still here" in out.getvalue()
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.parametrize("space", ["\n", "\r", "\t", "\x0b", "\x85", "\u2028"])
+def test_no_control_character_hides_a_secret(form: Any, space: str) -> None:
+    out = logs(form)
+    for secret in (f"bearer{space}s3cr3ts3cr3t", f"{space}ya29.s3cr3ts3cr3t", f"{space}1//s3cr3ts3cr3t"):
+        get_logger("x").info(secret, nested=[{secret: secret}])
+    get_logger("x").info("described", many={"\nya29.s3cr3ts3cr3t"})
+    assert "s3cr3t" not in out.getvalue()
+
+
+def test_a_circle_is_a_line_too() -> None:
+    out = logs()
+    circle: list[Any] = [JWT]
+    circle.append(circle)
+    get_logger("x").info("round", circle=circle)
+    assert told(out)[0]["message"] == "round"
+    assert JWT not in out.getvalue()
+
+
 @pytest.mark.parametrize("method", ["debug", "info", "warning", "error", "critical"])
 def test_severities_are_cloud_loggings(method: str) -> None:
     out = logs()
@@ -236,6 +329,24 @@ def test_masking_leaves_everything_else() -> None:
 
 def test_the_word_bearer_stays_to_tell_what_was_there() -> None:
     assert mask("authorization: bearer  abc, x") == f"authorization: bearer  {MASKED}, x"
+
+
+@pytest.mark.parametrize(("level", "severities"), [("info", []), ("debug", ["DEBUG"])])
+def test_a_request_that_aiohttp_cannot_read_is_not_quoted(level: Any, severities: list[str]) -> None:
+    out = logs(level=level)
+    for error in (BadHttpMessage("b'X-Secret-Key: hunter2'"), LineTooLong("hunter2")):
+        logging.getLogger("aiohttp.server").error("Error handling request from %s", "::1", exc_info=error)
+    assert [line["severity"] for line in told(out)] == severities * 2
+    assert "hunter2" not in out.getvalue()
+
+
+def test_what_goes_wrong_in_our_own_handlers_is_an_error_with_its_traceback() -> None:
+    out = logs(level="info")
+    logging.getLogger("aiohttp.server").error("Error handling request", exc_info=ValueError("ours"))
+    logging.getLogger("aiohttp.server").error("Unhandled")
+    first, second = told(out)
+    assert (first["severity"], second["severity"]) == ("ERROR", "ERROR")
+    assert "ValueError: ours" in first["stack_trace"]
 
 
 # -- robust -------------------------------------------------------------------

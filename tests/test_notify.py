@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from proxy.notify import notify, reloading
+from proxy.notify import notify, reloading, waiting
 
 
 @pytest.mark.parametrize("abstract", [True, False])
@@ -34,3 +34,11 @@ def test_without_a_socket_there_is_nobody_to_tell(path: str | None) -> None:
 
 def test_a_service_manager_that_is_gone(tmp_path: Path) -> None:
     notify({"NOTIFY_SOCKET": str(tmp_path / "nobody")}, "READY=1")
+
+
+def test_a_start_that_is_not_over_says_what_it_waits_for() -> None:
+    assert waiting([("a", None), ("b", "login_expired")]) == (
+        "STATUS=waiting for the first token of a, b (login_expired)"
+    )
+    assert waiting((name, None) for name in "abcde") == "STATUS=waiting for the first token of a, b, c, d, e"
+    assert waiting((name, None) for name in "abcdefg").endswith(" a, b, c, d, e and 2 more")

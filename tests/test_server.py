@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -136,6 +136,28 @@ async def test_a_taken_admin_port_is_said_and_nothing_stays_open() -> None:
         with pytest.raises(ListenFailed, match="admin"):
             await server.start()
         assert not server.addresses
+
+
+async def test_the_admin_listener_is_logged_and_one_for_others_is_warned_of(serve: Serve) -> None:
+    public = route_to(1, None, **PUBLIC)
+    with structlog.testing.capture_logs() as said:
+        server = await serve(settings_for(public, admin=TcpAddress("127.0.0.1", 0)))
+        (own,) = server.admin
+        assert told(said, "admin listening") == [f"http://{own}"]
+        assert not [line for line in said if line["log_level"] == "warning"]
+        said.clear()
+        await server.reload(settings_for(public, admin=TcpAddress("0.0.0.0", 0)))
+        (remote,) = server.admin
+        assert told(said, "admin listening") == [f"http://{remote}"]
+        (warning,) = [line for line in said if line["log_level"] == "warning"]
+        assert (warning["address"], "remedy" in warning) == (f"http://{remote}", True)
+        said.clear()
+        await server.reload(settings_for(public, admin=TcpAddress("0.0.0.0", 0)))
+        assert not told(said, "admin listening")  # it is the same one
+
+
+def told(lines: Iterable[Mapping[str, Any]], event: str) -> list[str]:
+    return [line["address"] for line in lines if line["event"] == event]
 
 
 # -- readiness -------------------------------------------------------------------

@@ -3,12 +3,16 @@ POST /quitquitquit.
 
 Readiness tells of this proxy (started, a valid token for every route, not draining), never of a receiver's passing
 trouble: a probe that fails with the receiver takes the app down with it.
+
+Whoever reaches it may read. To end the proxy is for its own machine alone: the peer of the connection decides that, and
+nothing that a request says.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import ipaddress
 import socket
 from typing import TYPE_CHECKING, Protocol
 
@@ -18,7 +22,7 @@ from aiohttp.typedefs import Handler
 from proxy.admin import status
 from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.policy.guard import LOOPBACK_NAMES
-from proxy.settings.model import Address
+from proxy.settings.model import Address, Settings
 
 if TYPE_CHECKING:
     from proxy.admin.metrics import Exposition
@@ -31,6 +35,10 @@ class Operated(status.Observed, Protocol):
 
     @property
     def started(self) -> bool: ...
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
 
     def quit(self, **why: str) -> None:
         """Begins the drain, and returns at once."""
@@ -51,7 +59,7 @@ class Admin:
 
     async def start(self) -> None:
         """Raises ListenFailed."""
-        app = web.Application(middlewares=[_own_host_only])
+        app = web.Application(middlewares=[self._own_host_only])
         app.add_routes(
             [
                 web.get("/startup", self._started),
@@ -111,9 +119,49 @@ class Admin:
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(status.report(self._server), headers={"Cache-Control": "no-store"})
 
-    async def _quit(self, _request: web.Request) -> web.Response:
+    async def _quit(self, request: web.Request) -> web.Response:
+        if not _comes_from_here(request.transport):
+            raise web.HTTPForbidden(
+                text="only this machine itself may end the proxy: send its process SIGTERM, or ask there, by way of "
+                "localhost or a unix socket (admin: unix:/PATH)\n"
+            )
         self._server.quit(asked_by="POST /quitquitquit")
         return web.Response(text="draining\n")
+
+    @web.middleware
+    async def _own_host_only(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """As on the proxy's own listener: a page that rebinds its name to 127.0.0.1 reads nothing here."""
+        transport = request.transport
+        if transport is None or transport.get_extra_info("socket").family == socket.AF_UNIX:
+            return await handler(request)  # where no page can reach
+        name = request.host.rsplit(":", 1)[0].lower() if not request.host.endswith("]") else request.host
+        origin = request.headers.get("Origin")
+        address = transport.get_extra_info("sockname")[0]
+        if name not in LOOPBACK_NAMES and name.strip("[]") != address and not self._is_allowed(name):
+            raise web.HTTPForbidden(
+                text=f'host "{name}" is not a name of this proxy: add it to guard.allowed_hosts, or ask by an address\n'
+            )
+        if origin is not None and origin.lower() != f"http://{request.host.lower()}":
+            raise web.HTTPForbidden(text="a page of another origin may not read this\n")
+        return await handler(request)
+
+    def _is_allowed(self, name: str) -> bool:
+        return any(name == allowed.lower() for allowed in self._server.settings.guard.allowed_hosts)
+
+
+def _comes_from_here(transport: asyncio.BaseTransport | None) -> bool:
+    """By a unix socket or from a loopback address; whoever is gone already does not."""
+    if transport is None:
+        return False
+    if transport.get_extra_info("socket").family == socket.AF_UNIX:
+        return True
+    return _is_loopback(transport.get_extra_info("peername")[0])
+
+
+def _is_loopback(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback  # ::ffff:127.0.0.1 is what a socket of both families says
 
 
 def _verdict(good: bool, otherwise: str) -> web.Response:  # noqa: FBT001
@@ -122,19 +170,3 @@ def _verdict(good: bool, otherwise: str) -> web.Response:  # noqa: FBT001
         if good
         else web.Response(status=503, text=f"{otherwise}: see /api/status\n")
     )
-
-
-@web.middleware
-async def _own_host_only(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """As on the proxy's own listener: a page that rebinds its name to 127.0.0.1 reads nothing here."""
-    transport = request.transport
-    if transport is None or transport.get_extra_info("socket").family == socket.AF_UNIX:
-        return await handler(request)  # where no page can reach
-    name = request.host.rsplit(":", 1)[0].lower() if not request.host.endswith("]") else request.host
-    origin = request.headers.get("Origin")
-    address = transport.get_extra_info("sockname")[0]
-    if name not in LOOPBACK_NAMES and name.strip("[]") != address:
-        raise web.HTTPForbidden(text=f'host "{name}" is not a name of this proxy\n')
-    if origin is not None and origin.lower() != f"http://{request.host.lower()}":
-        raise web.HTTPForbidden(text="a page of another origin may not read this\n")
-    return await handler(request)

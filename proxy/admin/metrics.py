@@ -10,6 +10,7 @@ import asyncio
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from time import time
 from typing import Final
 
@@ -45,18 +46,49 @@ class Exposition:
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Body and content type. In a thread: a thousand routes take longer than a request should have to wait."""
-        self._collector.ready = self._server.ready  # may start a fetch, which is the event loop's affair
+        self._collector.look()
         encode, content_type = choose_encoder(accept)
         return await asyncio.to_thread(encode, self._registry), content_type
 
 
+@dataclass(frozen=True, slots=True)
+class _Traffic:
+    """By route: exchanges under way; and octets, theirs and those of what has ended."""
+
+    in_flight: Counter[str]
+    received: Counter[str]
+    sent: Counter[str]
+
+
 class ProxyCollector(Collector):
-    """Reads; changes nothing. Whatever may grow meanwhile is copied first."""
+    """Reads; changes nothing. Whatever may grow meanwhile is copied first. `look` is for the event loop, before each
+    `collect`, which is for any thread.
+    """
 
     def __init__(self, server: Observed, wall: Callable[[], float]) -> None:
         self._server = server
         self._wall = wall
-        self.ready = False
+        self._ready = False
+        self._traffic = _Traffic(Counter(), Counter(), Counter())
+
+    def look(self) -> None:
+        """At what the event loop alone may look at: readiness, which may start a fetch; and an exchange's octets, which
+        are its own until it ends and its route's from then on. Counted while it ends they would be in both or in
+        neither, and a counter that goes back is a restart for Prometheus.
+        """
+        self._ready = self._server.ready
+        front = self._server.front
+        routes = {**front.tally.routes, NO_ROUTE: front.tally.unrouted}
+        in_flight: Counter[str] = Counter()
+        received: Counter[str] = Counter({name: counts.received for name, counts in routes.items()})
+        sent: Counter[str] = Counter({name: counts.sent for name, counts in routes.items()})
+        for exchange in front.under_way():
+            name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
+            if name in routes:
+                in_flight[name] += 1
+                received[name] += exchange.received
+                sent[name] += exchange.sent
+        self._traffic = _Traffic(in_flight, received, sent)
 
     def describe(self) -> Iterable[Metric]:
         return ()  # else it would be collected once before anyone asks
@@ -71,7 +103,7 @@ class ProxyCollector(Collector):
             "version",
             "python",
         )
-        yield _gauge("ready", "Started, a valid token for every route, and not draining.", {(): self.ready})
+        yield _gauge("ready", "Started, a valid token for every route, and not draining.", {(): self._ready})
         yield _gauge("draining", "Shutting down: no request is begun any more.", {(): front.draining})
         yield from self._requests(tally)
         yield from _troubles(tally)
@@ -91,17 +123,8 @@ class ProxyCollector(Collector):
         yield from _reloads(tally)
 
     def _requests(self, tally: Tally) -> Iterator[Metric]:
-        front = self._server.front
+        traffic = self._traffic
         routes = {**tally.routes, NO_ROUTE: tally.unrouted}
-        in_flight: Counter[str] = Counter()
-        received: Counter[str] = Counter({name: counts.received for name, counts in routes.items()})
-        sent: Counter[str] = Counter({name: counts.sent for name, counts in routes.items()})
-        for exchange in front.under_way():
-            name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
-            if name in routes:
-                in_flight[name] += 1
-                received[name] += exchange.received
-                sent[name] += exchange.sent
         requests: dict[tuple[str, ...], float] = {}
         for name, counts in routes.items():
             by_class = {
@@ -122,7 +145,7 @@ class ProxyCollector(Collector):
         yield _gauge(
             "requests_in_flight",
             "Exchanges under way.",
-            {(name,): in_flight[name] for name in routes},
+            {(name,): traffic.in_flight[name] for name in traffic.sent},
             "route",
         )
         yield _counter(
@@ -131,8 +154,10 @@ class ProxyCollector(Collector):
             {(name,): counts.abandoned for name, counts in routes.items()},
             "route",
         )
-        yield _counter("received_bytes", "Octets of requests, as apps sent them.", _by(received), "route")
-        yield _counter("sent_bytes", "Octets of answers, as apps were sent them.", _by(sent), "route")
+        yield _counter(
+            "received_bytes", "Octets of requests, as apps sent them.", _by(traffic.received), "route"
+        )
+        yield _counter("sent_bytes", "Octets of answers, as apps were sent them.", _by(traffic.sent), "route")
         retries: dict[tuple[str, ...], float] = {}
         for name, counts in routes.items():
             retries[name, "connection"] = counts.retries

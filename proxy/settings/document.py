@@ -168,7 +168,8 @@ class Guard(Entry):
     """Who may use the proxy."""
 
     allowed_hosts: list[HostName] = Field(
-        default=[], description="Added to localhost, *.localhost, 127.0.0.1, [::1] and every match.host."
+        default=[],
+        description="Added to localhost, *.localhost, 127.0.0.1, [::1] and every match.host; the admin listener's names too.",
     )
     allowed_origins: list[PageOrigin] = Field(default=[], description="Web pages that may send requests.")
     allowed_uids: list[Uid] | None = Field(

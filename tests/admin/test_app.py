@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,14 +14,15 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from proxy import __version__
-from proxy.admin.app import Admin
+from proxy.admin.app import Admin, _comes_from_here, _is_loopback
 from proxy.engine.front import Front
 from proxy.engine.gateway import Gateway
 from proxy.engine.listeners import ListenFailed
 from proxy.engine.pool import Pool
 from proxy.engine.sweeper import Sweeper
 from proxy.identity.cache import TokenSlot
-from proxy.settings.model import Route, Settings, TcpAddress, UnixAddress
+from proxy.logs import configure
+from proxy.settings.model import GuardSettings, LogSettings, Route, Settings, TcpAddress, UnixAddress
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,8 @@ class FakeServer:
     slots: ClassVar[dict[str, TokenSlot]] = {}
 
     def __init__(self) -> None:
-        self.front = Front(Gateway(Settings(routes=()), {}, no_pool), Sweeper(60.0))
+        self.settings = Settings(routes=(), guard=GuardSettings(allowed_hosts=("Proxy.example",)))
+        self.front = Front(Gateway(self.settings, {}, no_pool), Sweeper(60.0))
 
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1
@@ -95,6 +100,64 @@ async def test_only_a_post_ends_it(client: aiohttp.ClientSession, url: str, serv
     assert server.asked_to_quit == 1
 
 
+def own_address() -> str:
+    """One by which others would reach this machine. Nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has loopback alone")
+        return str(asked.getsockname()[0])
+
+
+async def test_from_elsewhere_it_may_be_read_and_not_ended(
+    client: aiohttp.ClientSession, server: FakeServer
+) -> None:
+    host = own_address()
+    admin = Admin(server, TcpAddress("0.0.0.0", 0))
+    await admin.start()
+    try:
+        (bound,) = admin.addresses
+        assert isinstance(bound, TcpAddress)
+        for claim in (
+            {},
+            {"Host": "localhost"},
+            {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"},
+        ):
+            async with client.post(f"http://{host}:{bound.port}/quitquitquit", headers=claim) as answer:
+                assert answer.status == 403
+                assert "SIGTERM" in await answer.text()
+        assert server.asked_to_quit == 0
+        async with client.get(f"http://{host}:{bound.port}/liveness") as answer:
+            assert answer.status == 200
+        async with client.post(f"http://127.0.0.1:{bound.port}/quitquitquit") as answer:
+            assert answer.status == 200
+        assert server.asked_to_quit == 1
+    finally:
+        await admin.stop()
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.1", False),
+        ("10.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("0.0.0.0", False),
+    ],
+)
+def test_which_peers_are_this_machine(host: str, *, here: bool) -> None:
+    assert _is_loopback(host) is here
+
+
+def test_whoever_is_gone_already_ends_nothing() -> None:
+    assert not _comes_from_here(None)
+
+
 async def test_liveness_does_not(client: aiohttp.ClientSession, url: str) -> None:
     async with client.get(url + "/liveness") as answer:
         assert answer.status == 200
@@ -116,6 +179,9 @@ async def test_status(client: aiohttp.ClientSession, url: str) -> None:
         ("127.0.0.1:9090", 200),
         ("[::1]:9090", 200),
         ("[::1]", 200),
+        ("proxy.example", 200),
+        ("PROXY.example:9090", 200),
+        ("sub.proxy.example", 403),
         ("evil.example", 403),
         ("evil.example:9090", 403),
         ("localhost.evil.example", 403),
@@ -153,6 +219,35 @@ async def test_pages_of_other_origins_read_nothing(
         assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+async def test_a_name_that_is_not_its_own_is_told_what_makes_it_so(
+    client: aiohttp.ClientSession, url: str
+) -> None:
+    async with client.get(url + "/metrics", headers={"Host": "idtoken-proxy:9090"}) as answer:
+        assert await answer.text() == (
+            'host "idtoken-proxy" is not a name of this proxy: add it to guard.allowed_hosts, or ask by an address\n'
+        )
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Secret-Key: hunter2\x01\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Secret-Key hunter2\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Secret-Key: " + b"hunter2" * 9999 + b"\r\n\r\n",
+    ],
+    ids=["control character", "no colon", "too long"],
+)
+async def test_a_request_that_cannot_be_read_is_its_senders_affair(url: str, request_: bytes) -> None:
+    out = io.StringIO()
+    configure(LogSettings("json", "info"), out)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(request_)
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    assert out.getvalue() == ""
+
+
 async def test_an_unknown_path(client: aiohttp.ClientSession, url: str) -> None:
     async with client.get(url + "/nothing") as answer:
         assert answer.status == 404
@@ -176,6 +271,8 @@ async def test_a_unix_socket_takes_any_name_since_no_page_reaches_it(
         connector = aiohttp.UnixConnector(str(tmp_path / "own" / "admin.sock"))
         async with aiohttp.ClientSession(connector=connector) as session:
             assert (await session.get("http://anything/liveness")).status == 200
+            assert (await session.post("http://anything/quitquitquit")).status == 200
+        assert server.asked_to_quit == 1
     finally:
         await admin.stop()
     assert not (tmp_path / "own" / "admin.sock").exists()

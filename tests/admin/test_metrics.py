@@ -6,6 +6,7 @@ import asyncio
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy import __version__
-from proxy.admin.metrics import Exposition
+from proxy.admin.metrics import Exposition, ProxyCollector
 from proxy.engine.tally import BOUNDS, LIMITS, REFUSALS
 from proxy.errors import ConfigError
 from proxy.settings.model import FileIdentity, NoIdentity, TcpAddress
@@ -103,6 +104,41 @@ async def test_requests_and_their_latency(receive: Receive, start: Start) -> Non
     assert at(found, "upstream_connections_opened_total", upstream=upstream) == 1
     assert at(found, "upstream_connections_reused_total", upstream=upstream) == 1
     assert at(found, "connections_accepted_total") == 2
+
+
+async def test_octets_are_counted_once_while_their_exchange_ends(receive: Receive, start: Start) -> None:
+    """However late the thread is that writes it down: the loop has looked."""
+    go_on = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+        await go_on.wait()
+        wire.send(b"world")
+
+    proxied = await start(await receive(script))
+    app = await proxied.connect()
+    app.send(get("/"))
+    await app.until(b"hello")
+    collector = ProxyCollector(proxied.server, time.time)
+
+    async def collected() -> Values:
+        families = await asyncio.to_thread(list, collector.collect())
+        return values({family.name: family for family in families})
+
+    collector.look()
+    go_on.set()
+    await app.until(b"world")
+    await ended(proxied, 1)
+    first = await collected()
+    collector.look()
+    second = await collected()
+    assert at(first, "requests_in_flight", route="receiver") == 1
+    assert at(second, "requests_in_flight", route="receiver") == 0
+    assert at(first, "received_bytes_total", route="receiver") == len(get("/"))
+    assert at(second, "received_bytes_total", route="receiver") == len(get("/"))
+    sent = [at(found, "sent_bytes_total", route="receiver") for found in (first, second)]
+    assert sent == [len(app.received) - len(b"world"), len(app.received)]
 
 
 async def test_what_is_under_way(receive: Receive, start: Start) -> None:

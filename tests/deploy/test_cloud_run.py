@@ -214,6 +214,13 @@ def test_the_configuration_fits_the_service(containers: dict[str, _Container]) -
     assert settings.timeouts.drain < 10
 
 
+def test_log_lines_belong_to_the_traces_of_a_project(
+    spec: _TemplateSpec, containers: dict[str, _Container]
+) -> None:
+    project = spec.service_account_name.partition("@")[2].split(".")[0]
+    assert _Pair(name="GOOGLE_CLOUD_PROJECT", value=project) in containers["idtoken-proxy"].env
+
+
 def test_nobody_gets_a_right_that_is_not_needed() -> None:
     """The comment's own commands: to invoke each service by itself, and to read one secret; nothing on the project."""
     text = (HERE / "service.yaml").read_text()

@@ -70,6 +70,35 @@ def test_runs_as_a_number_and_asks_no_shell() -> None:
     assert "--timeout=" in options
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_an_image_that_begins_with_run_is_healthy_where_it_says_what_the_comment_does(
+    tmp_path: Path, *, told: bool
+) -> None:
+    """The app asks as the health check would."""
+    assert "`ENV IDTOKEN_PROXY_ADMIN=localhost:9090`" in (ROOT / "Dockerfile").read_text()
+    config = tmp_path / "proxy.yaml"
+    config.write_text("routes: [{name: it, upstream: 'http://localhost:1', identity: none}]\n")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        admin = f"127.0.0.1:{free.getsockname()[1]}"
+    environ = {**outside(), "PYTHONPATH": str(ROOT), "IDTOKEN_PROXY_CONFIG": str(config)}
+    if told:
+        environ["IDTOKEN_PROXY_ADMIN"] = admin
+    else:
+        config.write_text(f"{config.read_text()}admin: off\n")
+    program = [sys.executable, "-m", "proxy"]
+    answer = subprocess.run(
+        [*program, "run", "--", *program, "probe", "readiness"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env=environ,
+        timeout=PATIENCE,
+    )
+    assert (answer.returncode == 0) is told, answer.stderr
+
+
 def test_only_the_environment_leaves_the_first_stage() -> None:
     assert FINAL.all("COPY") == ["--from=build /opt/idtoken-proxy /opt/idtoken-proxy"]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -141,14 +142,33 @@ def test_the_metadata_server_takes_the_service_account() -> None:
     assert email.endswith(".iam.gserviceaccount.com")
 
 
-def test_the_policy_is_about_the_deployment() -> None:
-    (policy,) = documents(HERE / "network-policy.yaml")
+def test_the_policies_are_about_every_workload_and_let_in_what_the_deployment_serves() -> None:
+    everyone, ingress = documents(HERE / "network-policy.yaml")
+    templates = [
+        document["spec"]["template"]
+        for file in FILES
+        for document in documents(file)
+        if "template" in document.get("spec", {})
+    ]
+    assert len(templates) == 3
+    (selected,) = everyone["spec"]["podSelector"]["matchExpressions"]
+    assert (selected["key"], selected["operator"]) == ("app", "In")
+    assert set(selected["values"]) == {template["metadata"]["labels"]["app"] for template in templates}
+    assert everyone["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert "ingress" not in everyone["spec"]
     (deployment,) = documents(HERE / "deployment.yaml")
     template = deployment["spec"]["template"]
-    selected = policy["spec"]["podSelector"]["matchLabels"].items()
-    assert selected <= template["metadata"]["labels"].items()
+    assert ingress["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     (port,) = containers(template["spec"])["app"]["ports"]
-    assert [one["port"] for one in policy["spec"]["ingress"][0]["ports"]] == [port["containerPort"]]
+    assert [one["port"] for one in ingress["spec"]["ingress"][0]["ports"]] == [port["containerPort"]]
+
+
+@PODS
+def test_log_lines_belong_to_the_traces_of_a_project(file: str, pod: dict[str, Any]) -> None:
+    (account,) = [found for found in documents(HERE / "common.yaml") if found["kind"] == "ServiceAccount"]
+    email = account["metadata"]["annotations"]["iam.gke.io/gcp-service-account"]
+    project = {"name": "GOOGLE_CLOUD_PROJECT", "value": email.partition("@")[2].split(".")[0]}
+    assert project in containers(pod)["idtoken-proxy"]["env"]
 
 
 # -- the Job that ends by itself ------------------------------------------------------
@@ -174,7 +194,7 @@ log: {{format: json}}
         with serving(command, {**outside(), "PYTHONPATH": str(HERE.parents[1])}) as proxy:
             # A socket in place of the port, which others may have here.
             assert script.count("http://localhost:9090/") == 2
-            moved = script.replace("curl ", f"curl --unix-socket {tmp_path}/admin.sock ")
+            moved = script.replace("curl -", f"curl --unix-socket {tmp_path}/admin.sock -")
             call = f'curl -sS --fail -o /dev/null "$BILLING_URL"/invoices && exit {code}'
             app = subprocess.run(
                 [shell, option, moved, "app", "sh", "-c", call],
@@ -186,3 +206,40 @@ log: {{format: json}}
             )
             assert (app.returncode, app.stdout, app.stderr) == (code, "", "")
             assert proxy.process.wait(PATIENCE) == 0
+
+
+CURL = """#!/bin/sh
+case "$*" in
+  *startup) [ -z "$NEVER" ] || { echo asked; exec sleep 60; } ;;
+  *quitquitquit) echo told ;;
+esac
+"""
+APP = "trap 'exit 7' TERM; echo working; while :; do sleep 0.05; done"
+
+
+@pytest.mark.parametrize(
+    ("never", "first", "code"), [("", "working", 7), ("1", "asked", 128 + signal.SIGTERM)]
+)
+def test_its_app_hears_sigterm_and_the_proxy_of_its_end(
+    never: str, first: str, code: int, tmp_path: Path
+) -> None:
+    """The kubelet's SIGTERM, to an app that ends as it likes, and to one that still waits for the proxy."""
+    ((_, pod),) = [found for found in pods() if found[0] == "job-without-native-sidecars.yaml"]
+    shell, option, script, *_ = containers(pod)["app"]["command"]
+    (tmp_path / "curl").write_text(CURL)
+    (tmp_path / "curl").chmod(0o755)
+    started = subprocess.Popen(
+        [shell, option, script, "app", "sh", "-c", APP],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "NEVER": never},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with started:
+        try:
+            assert started.stdout is not None
+            assert started.stdout.readline() == f"{first}\n"
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(PATIENCE) == code
+            assert started.stdout.read() == "told\n"
+        finally:
+            started.kill()

@@ -165,7 +165,9 @@ async def test_systemd_is_told(emulator: Emulator, serve_process: ServeProcess, 
                 return (await loop.sock_recv(heard, 4096)).decode()
 
         process = await serve_process(config_for(emulator), NOTIFY_SOCKET=f"@{tmp_path}")
-        assert await next_word() == "READY=1\nSTATUS=serving"
+        while (word := await next_word()).startswith("STATUS=waiting for "):
+            pass
+        assert word == "READY=1\nSTATUS=serving"
         process.signal(signal.SIGHUP)
         assert (await next_word()).startswith("RELOADING=1\nMONOTONIC_USEC=")
         assert await next_word() == "READY=1"
