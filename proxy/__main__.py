@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NoReturn
 
 from proxy import startup
 
 
 def main() -> NoReturn:
-    startup.prepare()
+    startup.prepare(sys.argv[1:])
     from proxy import cli  # noqa: PLC0415 -- it takes a while
 
     cli.main()

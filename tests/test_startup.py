@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import select
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 PATIENCE = 20
@@ -40,3 +45,50 @@ def test_children_are_waited_for_where_their_end_was_ignored(tmp_path: Path) -> 
     done = started("token", "-c", file, "--route", "it", how=ignored)
     assert done.returncode == 1
     assert "exit code 1" in done.stderr
+
+
+# Says when it starts to import, and waits there.
+SLOW = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.write(1, b"importing")
+            signal.pause()
+sys.meta_path.insert(0, Finder())
+sys.argv = ["idtoken-proxy", *sys.argv[1:]]
+from proxy.__main__ import main
+main()
+"""
+
+
+def _namespace() -> tuple[str, ...]:
+    """What makes PID 1, where this user may."""
+    found = shutil.which("unshare")
+    made = () if found is None else (found, "-pf", "--mount-proc", "--kill-child")
+    return (
+        made
+        if made and subprocess.run([*made, "true"], check=False, capture_output=True).returncode == 0
+        else ()
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("command", "failure"), [("serve", 0), ("demo", 0), ("run", 128)])
+def test_a_stop_that_comes_while_it_imports(command: str, failure: int, number: signal.Signals) -> None:
+    """As PID 1 too, who is deaf to what it has no handler for."""
+    with subprocess.Popen(
+        [*_namespace(), sys.executable, "-c", SLOW, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert select.select([process.stdout], [], [], PATIENCE)[0]
+            assert os.read(process.stdout.fileno(), 100) == b"importing"
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+            inside = children.read_text(encoding="ascii").split() if children.exists() else []
+            os.kill(int(inside[0]) if inside else process.pid, number)
+            assert process.wait(PATIENCE) == (failure + number if failure else 0)
+            assert process.stderr.read() == b""
+        finally:
+            process.kill()
