@@ -29,9 +29,9 @@ def started(*command: str | Path, how: str = "") -> subprocess.CompletedProcess[
     )
 
 
-def written(path: Path, **identity: object) -> Path:
-    route = {"name": "it", "upstream": "http://127.0.0.1:1", "identity": identity or "none"}
-    path.write_text(yaml.safe_dump({"log": {"level": "warning"}, "routes": [route]}))
+def written(path: Path, identity: object = "none", **more: object) -> Path:
+    route = {"name": "it", "upstream": "http://127.0.0.1:1", "identity": identity}
+    path.write_text(yaml.safe_dump({"log": {"level": "warning"}, "admin": "off", "routes": [route], **more}))
     return path
 
 
@@ -41,10 +41,29 @@ def test_children_are_waited_for_where_their_end_was_ignored(tmp_path: Path) -> 
         "run", "-c", written(tmp_path / "a.yaml"), "--", "sh", "-c", "(exit 3); exit $?", how=ignored
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")
-    file = written(tmp_path / "b.yaml", type="command", argv=["false"])
+    file = written(tmp_path / "b.yaml", {"type": "command", "argv": ["false"]})
     done = started("token", "-c", file, "--route", "it", how=ignored)
     assert done.returncode == 1
     assert "exit code 1" in done.stderr
+
+
+def test_what_is_closed_stays_so_for_the_app_and_hinders_nobody(tmp_path: Path) -> None:
+    app = "import os; code = 3 + sum(os.path.exists(f'/dev/fd/{n}') for n in (0, 1, 2)); os._exit(code)"
+    closed = "[os.close(number) for number in (0, 1, 2)]"
+    done = started("run", "-c", written(tmp_path / "a.yaml"), "--", sys.executable, "-c", app, how=closed)
+    assert done.returncode == 3
+    with subprocess.Popen(
+        [*PROXY, "serve", "-c", written(tmp_path / "b.yaml", listen="127.0.0.1:0", log={"level": "info"})],
+        stdout=subprocess.PIPE,
+        preexec_fn=lambda: os.close(2),  # noqa: PLW1509 -- a close alone
+    ) as process:
+        try:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(1.0)  # it failed at once
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 # Says when it starts to import, and waits there.
