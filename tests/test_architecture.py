@@ -28,6 +28,7 @@ LAYERS = (
     ("admin", "emulator"),
     ("generation", "reload"),  # parts of the composition root
     ("server",),
+    ("serving",),
     ("demo", "options", "wrapper"),
     ("cli",),
     ("__main__",),
