@@ -22,13 +22,13 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes
 	$(BIN)/python -m pytest -m index
 
 coverage: $(STAMP)  ## branch coverage of it all; slower by half
-	$(BIN)/python -m pytest -n 3 --dist worksteal --cov --cov-report=term
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
 SECONDS ?= 30
 fuzz: $(STAMP)  ## two coverage-guided fuzzers side by side, for SECONDS; skipped where atheris has no wheel
