@@ -10,8 +10,9 @@ How a request travels, top to bottom; the order is the security property (engine
     engine/     moves bytes: HTTP/1.1 both ways, pools, deadlines, tunnels
     admin/      faces the operator: health and status
     emulator/   a local Google: token issuers, and receivers that check tokens
-    server.py   the composition root, serving.py the process around it; cli.py the commands, options.py which configuration they mean; startup.py what
-                comes before all of it
+    server.py   the composition root; serving.py the process around it
+    wrapper/    an app that is started, watched and ended with
+    cli.py      the commands; options.py which configuration they mean; startup.py what comes before all of it
 
 Imports point one way: errors -> settings -> policy -> identity -> engine -> admin, emulator -> server -> cli
 (tests/test_architecture.py holds it).
