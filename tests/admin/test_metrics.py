@@ -23,7 +23,7 @@ from proxy.settings.model import FileIdentity, NoIdentity, TcpAddress
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.proxied import AUDIENCE, Proxied
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
-from tests.engine.wire import Wire, answering, eventually, get, ok
+from tests.engine.wire import Script, Wire, answering, eventually, get, ok
 
 __all__ = ["receive", "start", "token", "token_file"]  # fixtures
 
@@ -106,9 +106,8 @@ async def test_requests_and_their_latency(receive: Receive, start: Start) -> Non
     assert at(found, "connections_accepted_total") == 2
 
 
-async def test_octets_are_counted_once_while_their_exchange_ends(receive: Receive, start: Start) -> None:
-    """However late the thread is that writes it down: the loop has looked."""
-    go_on = asyncio.Event()
+def halfway(go_on: asyncio.Event) -> Script:
+    """A receiver that has said half of its answer, and says the other when it may."""
 
     async def script(wire: Wire) -> None:
         await wire.request()
@@ -116,7 +115,13 @@ async def test_octets_are_counted_once_while_their_exchange_ends(receive: Receiv
         await go_on.wait()
         wire.send(b"world")
 
-    proxied = await start(await receive(script))
+    return script
+
+
+async def test_octets_are_counted_once_while_their_exchange_ends(receive: Receive, start: Start) -> None:
+    """However late the thread is that writes it down: the loop has looked."""
+    go_on = asyncio.Event()
+    proxied = await start(await receive(halfway(go_on)))
     app = await proxied.connect()
     app.send(get("/"))
     await app.until(b"hello")
@@ -143,14 +148,7 @@ async def test_octets_are_counted_once_while_their_exchange_ends(receive: Receiv
 
 async def test_what_is_under_way(receive: Receive, start: Start) -> None:
     go_on = asyncio.Event()
-
-    async def script(wire: Wire) -> None:
-        await wire.request()
-        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
-        await go_on.wait()
-        wire.send(b"world")
-
-    proxied = await start(await receive(script))
+    proxied = await start(await receive(halfway(go_on)))
     app = await proxied.connect()
     app.send(get("/"))
     await app.until(b"hello")
