@@ -102,7 +102,7 @@ def of_file_or_upstream(
             elif file is not None:
                 raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
             else:
-                from proxy.settings.load import settings_from_upstream  # noqa: PLC0415 -- pydantic
+                from proxy.settings.load import settings_from_upstream  # noqa: PLC0415 -- ssl
 
                 configuration = Configuration(
                     settings_from_upstream(upstream, audience, listen, os.environ, defaults)
@@ -115,7 +115,7 @@ def of_file_or_upstream(
 
 
 def of_a_running_proxy(command: Command) -> Command:
-    """`--admin`, else what the variable or `-c` says, as `admin`. Without pydantic, which a probe has no time for."""
+    """`--admin`, else what the variable or `-c` says, as `admin`. Without what a probe has no time for."""
 
     @functools.wraps(command)
     def addressed(file: str | None, admin: str | None, **others: Any) -> int:
@@ -132,7 +132,7 @@ def of_a_running_proxy(command: Command) -> Command:
 
 
 def _read(file: str | None, defaults: Mapping[str, str] | None = None) -> Configuration:
-    from proxy.settings.load import default_config_path  # noqa: PLC0415 -- pydantic
+    from proxy.settings.load import default_config_path  # noqa: PLC0415 -- ssl
 
     path = file if file is not None else default_config_path(os.environ)
     return Configuration(_load(path, defaults), path, defaults)

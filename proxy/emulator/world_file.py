@@ -47,18 +47,7 @@ import difflib
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
-
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import ErrorDetails
+from typing import Final
 
 from proxy.emulator.federation import POOL, Aws, Oidc, Provider
 from proxy.emulator.keys import public_pem
@@ -74,113 +63,121 @@ from proxy.emulator.world import (
 )
 from proxy.errors import ConfigError, Problem
 from proxy.settings.mistakes import Location, Mistake, Origin, dotted
+from proxy.settings.shape import Entry, Items, Mistaken, Scalar, Section, Table, key
+from proxy.settings.values import boolean, printable, shown, text
 from proxy.settings.yaml_lines import YamlError, read_yaml
 
-Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")]
-Email: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[^@\s/:]+@[^@\s/:]+$")]
-Digits: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-Text: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
+NAME_SHAPE: Final = "lower-case letters, digits and hyphens, a letter first, belong here"
+EMAIL_SHAPE: Final = "an email address belongs here"
+DIGITS: Final = "12 digits, in quotes, belong here"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+def _matching(pattern: str, shape: str) -> Scalar[str]:
+    def parse(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"{shape}, not {shown(value)}")
+        return value
+
+    return Scalar(parse)
 
 
-class _Account(_Entry):
-    name: Name | None = None
-    email: Email | None = None
-    default: bool = False
-    token_creators: list[Text] = []
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> _Account:
-        if (self.name is None) == (self.email is None):
-            raise ValueError("either name or email says who it is")
-        return self
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
+        raise ValueError(f"a port from 0 to 65535 belongs here, not {shown(value)}")
+    return value
 
 
-class _Iap(_Entry):
+def _generation(value: object) -> int:
+    if value != 1:
+        raise ValueError(f"1 belongs here, as others are services, not {shown(value)}")
+    return 1
+
+
+NAME: Final = _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", NAME_SHAPE)
+EMAIL: Final = _matching(r"[^@\s/:]+@[^@\s/:]+", EMAIL_SHAPE)
+NUMBER: Final = _matching(r"[0-9]{12}", DIGITS)
+TEXT: Final = Scalar(printable)
+BOOLEAN: Final = Scalar(boolean)
+
+
+class _Account(Entry):
+    name: str | None = key(NAME, default=None)
+    email: str | None = key(EMAIL, default=None)
+    default: bool = key(BOOLEAN, default=False)
+    token_creators: list[str] = key(Items(TEXT), default=[])
+
+    def contradiction(self) -> str | None:
+        return "either name or email says who it is" if (self.name is None) == (self.email is None) else None
+
+
+class _Iap(Entry):
     """Without a client ID: Google manages the client."""
 
-    client_id: Text | None = None
+    client_id: str | None = key(TEXT, default=None)
 
 
-class _Service(_Entry):
-    name: Name
-    invokers: list[Text] = []
-    region: Name = "us-central1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 0
-    audiences: list[Text] = []
-    iap: _Iap | None = None
-    function: Literal[1] | None = None
+class _Service(Entry):
+    name: str = key(NAME)
+    invokers: list[str] = key(Items(TEXT), default=[])
+    region: str = key(NAME, default="us-central1")
+    port: int = key(Scalar(_port), default=0)
+    audiences: list[str] = key(Items(TEXT), default=[])
+    iap: _Iap | None = key(Section(_Iap, word="managed"), default=None)
+    function: int | None = key(Scalar(_generation), default=None)
 
-    @field_validator("iap", mode="before")
-    @classmethod
-    def _managed(cls, value: object) -> object:
-        return {} if value == "managed" else value
-
-    @model_validator(mode="after")
-    def _one_front_end(self) -> _Service:
+    def contradiction(self) -> str | None:
         if self.iap is not None and self.function is not None:
-            raise ValueError("iap and function are two front ends; one stands before it")
-        return self
+            return "iap and function are two front ends; one stands before it"
+        return None
 
     @property
     def front_end(self) -> Iap | None:
         return Iap(self.iap.client_id) if self.iap else None
 
 
-class _Jwk(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
-
-    kty: Literal["RSA"]
-    kid: Text
-    n: Text
-    e: Text
-
-    @model_validator(mode="after")
-    def _a_key(self) -> _Jwk:
-        public_pem(self.n, self.e)
-        return self
+def _jwk(value: object) -> tuple[str, str]:
+    """An issuer's public key (RFC 7517) -> its ID and PEM. It may say more than is asked for."""
+    jwk = value if isinstance(value, dict) else {}
+    if jwk.get("kty") != "RSA":
+        raise ValueError("a mapping with kty: RSA belongs here, as an issuer publishes its keys")
+    kid, n, e = (text(jwk.get(name)) for name in ("kid", "n", "e"))
+    return kid, public_pem(n, e)
 
 
-class _Jwks(_Entry):
-    keys: Annotated[list[_Jwk], Field(min_length=1)]
+class _Jwks(Entry):
+    keys: list[tuple[str, str]] = key(Items(Scalar(_jwk), least=1))
 
 
-class _Oidc(_Entry):
-    issuer: Text
-    audiences: list[Text] = []
-    attributes: dict[str, Text] = {}
-    workload: dict[str, Text] = {"sub": "workload"}
-    jwks: _Jwks | None = None
+class _Oidc(Entry):
+    issuer: str = key(TEXT)
+    audiences: list[str] = key(Items(TEXT), default=[])
+    attributes: dict[str, str] = key(Table(TEXT), default={})
+    workload: dict[str, str] = key(Table(TEXT), default={"sub": "workload"})
+    jwks: _Jwks | None = key(Section(_Jwks), default=None)
 
     @property
     def trusts(self) -> Oidc:
-        keys = tuple((jwk.kid, public_pem(jwk.n, jwk.e)) for jwk in (self.jwks.keys if self.jwks else ()))
+        keys = tuple(self.jwks.keys) if self.jwks else ()
         return Oidc(self.issuer, tuple(self.audiences), keys, tuple(self.workload.items()))
 
 
-class _Aws(_Entry):
-    account: Digits
-    role: Text = "workload"
-    region: Name = "us-east-1"
+class _Aws(Entry):
+    account: str = key(NUMBER)
+    role: str = key(TEXT, default="workload")
+    region: str = key(NAME, default="us-east-1")
 
     @property
     def trusts(self) -> Aws:
         return Aws(self.account, self.role, self.region)
 
 
-class _Provider(_Entry):
-    name: Name
-    oidc: _Oidc | None = None
-    aws: _Aws | None = None
+class _Provider(Entry):
+    name: str = key(NAME)
+    oidc: _Oidc | None = key(Section(_Oidc), default=None)
+    aws: _Aws | None = key(Section(_Aws), default=None)
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> _Provider:
-        if (self.oidc is None) == (self.aws is None):
-            raise ValueError("either oidc or aws says whom it trusts")
-        return self
+    def contradiction(self) -> str | None:
+        return "either oidc or aws says whom it trusts" if (self.oidc is None) == (self.aws is None) else None
 
     def in_pool(self, pool: str) -> Provider:
         trusted = self.oidc or self.aws
@@ -189,24 +186,19 @@ class _Provider(_Entry):
         return Provider(pool, self.name, trusted.trusts, attributes)
 
 
-class _Pool(_Entry):
-    name: Name
-    providers: list[_Provider] = []
+class _Pool(Entry):
+    name: str = key(NAME)
+    providers: list[_Provider] = key(Items(Section(_Provider)), default=[])
 
 
-class _World(_Entry):
-    project: Name = "demo-project"
-    number: Digits = PROJECT_NUMBER
-    accounts: list[_Account]
-    services: list[_Service]
-    pools: list[_Pool] = []
+class _World(Entry):
+    project: str = key(NAME, default="demo-project")
+    number: str = key(NUMBER, default=PROJECT_NUMBER)
+    accounts: list[_Account] = key(Items(Section(_Account)))
+    services: list[_Service] = key(Items(Section(_Service)))
+    pools: list[_Pool] = key(Items(Section(_Pool)), default=[])
 
 
-NAME_SHAPE = "lower-case letters, digits and hyphens, a letter first, belong here"
-DIGITS = "12 digits, in quotes, belong here"
-SHAPES = {"email": "an email address belongs here", "number": DIGITS, "account": DIGITS}
-ENTRIES = (_World, _Account, _Service, _Iap, _Pool, _Provider, _Oidc, _Aws, _Jwks)
-KEYS = [key for entry in ENTRIES for key in entry.model_fields]
 _PRINCIPAL = re.compile(rf"principal(?:Set)?:{POOL}/(?:\*|[^/]+/.+)")
 
 
@@ -225,10 +217,10 @@ def parse_world(text: str | bytes, file: str) -> World:
     origin = Origin(file, reading.tree, reading.lines)
     problems = [Problem(file, line, dotted(location), said) for line, location, said in reading.mistakes]
     try:
-        world, contradictions = _resolved(_World.model_validate(reading.tree))
-    except ValidationError as mistakes:
-        contradictions = [(m["loc"], _sentence(m)) for m in mistakes.errors()]
-    problems += [origin.problem(location, said) for location, said in contradictions]
+        world, mistakes = _resolved(_World.read(reading.tree))
+    except Mistaken as mistaken:
+        mistakes = mistaken.mistakes
+    problems += [origin.problem(location, said) for location, said in mistakes]
     if problems:
         raise ConfigError(tuple(sorted(problems)))
     return world
@@ -292,22 +284,6 @@ def _repeated(entries: Location, key: str, values: Sequence[Hashable]) -> Iterat
     for index, value in enumerate(values):
         if value is not None and first.setdefault(value, index) != index:
             yield (*entries, index, key), f"{entries[-1]}[{first[value]}] has the same already"
-
-
-def _sentence(mistake: ErrorDetails) -> str:
-    match mistake["type"]:
-        case "extra_forbidden":
-            return f"no such key: {_nearest(str(mistake['loc'][-1]), KEYS)}"
-        case "missing":
-            return "is missing"
-        case "model_type" | "model_attributes_type":
-            return "a mapping of keys to values belongs here"
-        case "string_pattern_mismatch":
-            return f"{SHAPES.get(str(mistake['loc'][-1]), NAME_SHAPE)}, not {mistake['input']!r:.60}"
-        case "value_error":
-            return str(mistake["ctx"]["error"])
-        case _:
-            return f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}, not {mistake['input']!r:.60}"
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,8 @@ load.py         the ways in: a file, or `serve --upstream`; where a file is look
 yaml_lines.py   YAML -> plain values and the line of every key
 environment.py  ${NAME} in strings, and the variables that override keys
 validate.py     plain values -> Document, and all mistakes
-document.py     what each key takes (pydantic), with identities.py and entry.py
+document.py     what each key takes, with identities.py
+shape.py        how that is declared and read
 values.py, addresses.py, urls.py, names.py   one value each, parsed once: ValueError says what would be right
 checks.py       what keys say against each other
 pending.py      what the contract has and this version has not

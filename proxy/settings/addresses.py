@@ -116,7 +116,7 @@ def listen_address(value: object) -> Address:
     socket's path may begin with `~`, which is still to be made a path of the file system.
     """
     if isinstance(value, int) and not isinstance(value, bool):
-        raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - pydantic collects ValueError
+        raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - what readers collect
     string = text(value)
     if string.startswith("unix:"):
         path = string.removeprefix("unix:")

@@ -23,8 +23,6 @@ def contradictions(
     document: Document, routes: Mapping[int, RouteEntry], file_path: Callable[[str], str]
 ) -> Iterator[Mistake]:
     """`routes` by their position in the file; `file_path` makes a path of the configuration one of the file system."""
-    if not routes:
-        yield ("routes",), "must not be empty; a route has at least a name and an upstream"
     yield from _listeners(document, file_path)
     yield from _guard(document.guard, document.listen)
     if document.identity is not None:
@@ -87,7 +85,7 @@ def _guard(guard: Guard, listen: list[Address]) -> Iterator[Mistake]:
                 "on unix: sockets alone, or have callers send a secret (caller_token_file) in place of this"
             ),
         )
-    if guard.caller_token_file is None and "caller_token_header" in guard.model_fields_set:
+    if guard.caller_token_file is None and "caller_token_header" in vars(guard):
         yield (
             ("guard", "caller_token_header"),
             "has no use without caller_token_file, which holds the secret; add it, or remove this key",
@@ -95,11 +93,7 @@ def _guard(guard: Guard, listen: list[Address]) -> Iterator[Mistake]:
 
 
 def _identity(identity: Identity, location: Location) -> Iterator[Mistake]:
-    if (
-        isinstance(identity, SignedJwt)
-        and identity.key_file is not None
-        and "source" in identity.model_fields_set
-    ):
+    if isinstance(identity, SignedJwt) and identity.key_file is not None and "source" in vars(identity):
         yield (
             (*location, "source"),
             "has no use beside key_file: with its key at hand, nobody is asked to sign; remove one of the two",

@@ -2,142 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeAlias
-
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema
+from typing import Any, Final, TypeAlias
 
 from proxy.settings import names
-from proxy.settings.entry import Entry
 from proxy.settings.mistakes import nearest
+from proxy.settings.shape import TAG, Entry, Items, Scalar, Tagged, key
 from proxy.settings.values import argument, printable, shown
 
-Path: TypeAlias = Annotated[
-    str, PlainValidator(printable), WithJsonSchema({"type": "string", "minLength": 1})
-]
-Account: TypeAlias = Annotated[
-    str,
-    PlainValidator(names.account),
-    WithJsonSchema({"type": "string", "pattern": rf"^({names.ACCOUNT}|[0-9]+)$"}),
-]
-Email: TypeAlias = Annotated[
-    str, PlainValidator(names.email), WithJsonSchema({"type": "string", "pattern": f"^{names.ACCOUNT}$"})
-]
-Argument: TypeAlias = Annotated[
-    str, PlainValidator(argument), WithJsonSchema({"type": "string", "minLength": 1})
-]
-MetadataAccount: TypeAlias = Annotated[
-    str,
-    PlainValidator(names.metadata_account),
-    WithJsonSchema({"type": "string", "pattern": rf"^(default|{names.ACCOUNT}|[0-9]+)$"}),
-]
+PATH: Final = Scalar(printable, {"type": "string", "minLength": 1})
+ACCOUNT: Final = Scalar(names.account, {"type": "string", "pattern": rf"^({names.ACCOUNT}|[0-9]+)$"})
+EMAIL: Final = Scalar(names.email, {"type": "string", "pattern": f"^{names.ACCOUNT}$"})
+ARGUMENT: Final = Scalar(argument, {"type": "string", "minLength": 1})
+METADATA_ACCOUNT: Final = Scalar(
+    names.metadata_account, {"type": "string", "pattern": rf"^(default|{names.ACCOUNT}|[0-9]+)$"}
+)
+
+WORDS: Final = ("auto", "none", "metadata", "user", "gcloud")  # those that need no other key
 
 
-class Auto(Entry):
+class Auto(Entry, tag="auto"):
     """Google's documented order: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server."""
 
-    type: Literal["auto"]
 
-
-class Nobody(Entry):
+class Nobody(Entry, tag="none"):
     """A public route: no token is attached."""
 
-    type: Literal["none"]
 
-
-class Metadata(Entry):
+class Metadata(Entry, tag="metadata"):
     """The metadata server: Cloud Run, Compute Engine, GKE."""
 
-    type: Literal["metadata"]
-    service_account: MetadataAccount = Field(
-        default="default", description="Its email; default for the attached one."
+    service_account: str = key(
+        METADATA_ACCOUNT, "Its email; default for the attached one.", default="default"
     )
 
 
-class ServiceAccount(Entry):
+class ServiceAccount(Entry, tag="service_account"):
     """A service account's key file."""
 
-    type: Literal["service_account"]
-    key_file: Path = Field(description="The JSON key; relative to this file's directory.")
+    key_file: str = key(PATH, "The JSON key; relative to this file's directory.")
 
 
-class File(Entry):
+class File(Entry, tag="file"):
     """A file that holds an ID token and that something else keeps fresh."""
 
-    type: Literal["file"]
-    path: Path = Field(description="The token's file; relative to this file's directory.")
+    path: str = key(PATH, "The token's file; relative to this file's directory.")
 
 
-class User(Entry):
+class User(Entry, tag="user"):
     """What `gcloud auth application-default login` has left."""
 
-    type: Literal["user"]
 
-
-class Gcloud(Entry):
+class Gcloud(Entry, tag="gcloud"):
     """`gcloud auth print-identity-token`."""
 
-    type: Literal["gcloud"]
-    account: Account | None = Field(default=None, description="Another account than gcloud's current one.")
-
-
-class Impersonated(Entry):
-    """A service account's token, asked for by another identity."""
-
-    type: Literal["impersonated"]
-    service_account: Account = Field(description="Whose token it is.")
-    delegates: list[Account] = Field(default=[], description="The chain of accounts between source and it.")
-    source: Source = Field(default=Auto(type="auto"), description="Who asks.")
-
-
-class ExternalAccount(Entry):
-    """Workload identity federation."""
-
-    type: Literal["external_account"]
-    config_file: Path = Field(description="The credential configuration; relative to this file's directory.")
-    service_account: Account | None = Field(
-        default=None, description="In place of the one that the file names."
-    )
-
-
-class Command(Entry):
-    """A command that prints an ID token."""
-
-    type: Literal["command"]
-    argv: list[Argument] = Field(
-        min_length=1, description="The program and its arguments; {audience} is replaced."
-    )
-
-
-class SignedJwt(Entry):
-    """A JWT that a service account signs: for IAP with Google's managed OAuth client."""
-
-    type: Literal["signed_jwt"]
-    service_account: Email = Field(description="Who signs, and who calls.")
-    key_file: Path | None = Field(
-        default=None,
-        description="Its JSON key, which signs here; relative to this file's directory. Left out: Google signs.",
-    )
-    source: Source = Field(default=Auto(type="auto"), description="Who asks Google to sign.")
-
-
-BY_TYPE: dict[str, type[Entry]] = {
-    "auto": Auto,
-    "none": Nobody,
-    "metadata": Metadata,
-    "service_account": ServiceAccount,
-    "user": User,
-    "gcloud": Gcloud,
-    "impersonated": Impersonated,
-    "external_account": ExternalAccount,
-    "file": File,
-    "command": Command,
-    "signed_jwt": SignedJwt,
-}
-WORDS = ("auto", "none", "metadata", "user", "gcloud")  # those that need no other key
-
-
-# Those that have access tokens, with which another account's tokens can be asked for.
-SOURCES = ("auto", "metadata", "service_account", "user", "gcloud", "impersonated", "external_account")
+    account: str | None = key(ACCOUNT, "Another account than gcloud's current one.", default=None)
 
 
 def _from_word(value: Any) -> Any:
@@ -147,36 +65,65 @@ def _from_word(value: Any) -> Any:
         near = nearest(value, BY_TYPE)
         hint = f'; did you mean "{near}"?' if near else ""
         raise ValueError(f"must be {', '.join(WORDS)}, or a mapping with a type, not {shown(value)}{hint}")
-    return {"type": value}
+    return {TAG: value}
 
 
 def _source_from_word(value: Any) -> Any:
     value = _from_word(value)
-    kind = value.get("type") if isinstance(value, dict) else None
+    kind = value.get(TAG) if isinstance(value, dict) else None
     if isinstance(kind, str) and kind in BY_TYPE and kind not in SOURCES:
         raise ValueError(f"{kind} cannot ask for another account's tokens; use {', '.join(SOURCES)}")
     return value
 
 
-Source: TypeAlias = Annotated[
-    Auto | Metadata | ServiceAccount | User | Gcloud | Impersonated | ExternalAccount,
-    Field(discriminator="type"),
-    BeforeValidator(_source_from_word),
-]
-Identity: TypeAlias = Annotated[
-    Auto
-    | Nobody
-    | Metadata
-    | ServiceAccount
-    | User
-    | Gcloud
-    | Impersonated
-    | ExternalAccount
-    | File
-    | Command
-    | SignedJwt,
-    Field(discriminator="type"),
-    BeforeValidator(_from_word),
-]
-Impersonated.model_rebuild()
-SignedJwt.model_rebuild()
+SOURCE: Final[Tagged[Source]] = Tagged(_source_from_word, lambda: SOURCES)
+
+
+class Impersonated(Entry, tag="impersonated"):
+    """A service account's token, asked for by another identity."""
+
+    service_account: str = key(ACCOUNT, "Whose token it is.")
+    delegates: list[str] = key(Items(ACCOUNT), "The chain of accounts between source and it.", default=[])
+    source: Source = key(SOURCE, "Who asks.", default=Auto())
+
+
+class ExternalAccount(Entry, tag="external_account"):
+    """Workload identity federation."""
+
+    config_file: str = key(PATH, "The credential configuration; relative to this file's directory.")
+    service_account: str | None = key(ACCOUNT, "In place of the one that the file names.", default=None)
+
+
+class Command(Entry, tag="command"):
+    """A command that prints an ID token."""
+
+    argv: list[str] = key(Items(ARGUMENT, least=1), "The program and its arguments; {audience} is replaced.")
+
+
+class SignedJwt(Entry, tag="signed_jwt"):
+    """A JWT that a service account signs: for IAP with Google's managed OAuth client."""
+
+    service_account: str = key(EMAIL, "Who signs, and who calls.")
+    key_file: str | None = key(
+        PATH,
+        "Its JSON key, which signs here; relative to this file's directory. Left out: Google signs.",
+        default=None,
+    )
+    source: Source = key(SOURCE, "Who asks Google to sign.", default=Auto())
+
+
+Source: TypeAlias = Auto | Metadata | ServiceAccount | User | Gcloud | Impersonated | ExternalAccount
+Identity: TypeAlias = Source | Nobody | File | Command | SignedJwt
+
+# Those that have access tokens, with which another account's tokens can be asked for.
+SOURCES: Final[dict[str, type[Source]]] = {
+    entry.tag: entry
+    for entry in (Auto, Metadata, ServiceAccount, User, Gcloud, Impersonated, ExternalAccount)
+}
+BY_TYPE: Final[dict[str, type[Identity]]] = {
+    entry.tag: entry
+    for entry in (
+        Auto, Nobody, Metadata, ServiceAccount, User, Gcloud, Impersonated, ExternalAccount, File, Command, SignedJwt
+    )
+}  # fmt: skip
+IDENTITY: Final[Tagged[Identity]] = Tagged(_from_word, lambda: BY_TYPE)

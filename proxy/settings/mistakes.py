@@ -1,18 +1,14 @@
-"""Mistakes in a configuration: where each stands, and the words for those that pydantic finds."""
+"""Mistakes in a configuration: where each stands, and words for what is none of the known ones."""
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from proxy.errors import Problem
 from proxy.settings.values import shown
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 Location: TypeAlias = tuple[str | int, ...]
 Mistake: TypeAlias = tuple[Location, str]
@@ -42,8 +38,8 @@ class Origin:
 
 
 def in_tree(tree: object, location: Location, *, missing: bool = False) -> Location:
-    """Pydantic's location without what is no key of the document: tags of unions, positions in a list that
-    was a single value. `missing`: the last part is a key that should be there.
+    """Without what is not in the document: a position in a list that was a single value, a key that is left to its
+    default. `missing`: the last part is a key that should be there.
     """
     found: list[str | int] = []
     node: Any = tree
@@ -76,31 +72,8 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
     return f"unknown key; known here: {', '.join(known)}"
 
 
-def worded(error: ErrorDetails) -> str:
-    """For everything but unknown keys."""
-    given = shown(error["input"])
-    match error["type"]:
-        case "value_error":
-            return str(error["ctx"]["error"])
-        case "missing":
-            return "is missing"
-        case "literal_error":
-            return _choice(error["input"], re.findall("'([^']*)'", error["ctx"]["expected"]))
-        case "union_tag_invalid":
-            return _choice(error["ctx"]["tag"], re.findall("'([^']*)'", error["ctx"]["expected_tags"]))
-        case "union_tag_not_found":
-            return "says no type; write auto, none, or a mapping such as {type: metadata}"
-        case "bool_type":
-            return f"must be true or false, not {given}"
-        case "list_type":
-            return f"must be a list, not {given}"
-        case "too_short":
-            return "must not be empty"
-        case _:  # model_type, model_attributes_type
-            return f"must be a mapping of keys to values, not {given}"
-
-
-def _choice(value: object, known: list[str]) -> str:
+def choice(value: object, known: Collection[str]) -> str:
+    """For one that is none of them."""
     message = f"must be one of {', '.join(known)}, not {shown(value)}"
     near = nearest(value, known) if isinstance(value, str) else None
     return message if near is None else f'{message}; did you mean "{near}"?'

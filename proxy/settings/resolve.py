@@ -9,13 +9,13 @@ from typing import assert_never
 from proxy.settings import identities, model
 from proxy.settings.addresses import is_loopback
 from proxy.settings.audience import derived_audience, signed_jwt_audience
-from proxy.settings.document import Document, Google, Guard, RouteEntry
+from proxy.settings.document import Document, Guard, RouteEntry
 
 
 def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settings:
     """`file_path` makes a path of the configuration one of the file system."""
-    timeouts = model.Timeouts(**document.timeouts.model_dump())
-    identity = document.identity or identities.Auto(type="auto")
+    timeouts = model.Timeouts(**vars(document.timeouts))
+    identity = document.identity or identities.Auto()
     ca_file = document.tls.ca_file
     return model.Settings(
         routes=tuple(
@@ -25,12 +25,12 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
         admin=None if document.admin is None else _address(document.admin, file_path),
         allow_remote=document.allow_remote,
         timeouts=timeouts,
-        limits=model.Limits(**document.limits.model_dump()),
+        limits=model.Limits(**vars(document.limits)),
         guard=_guard(document.guard, file_path),
         ca_file=None if ca_file is None else file_path(ca_file),
-        rewrite=model.Rewrite(**document.rewrite.model_dump()),
-        google=_google(document.google),
-        log=model.LogSettings(**document.log.model_dump()),
+        rewrite=model.Rewrite(**vars(document.rewrite)),
+        google=model.GoogleEndpoints(**vars(document.google)),
+        log=model.LogSettings(**vars(document.log)),
     )
 
 
@@ -52,7 +52,7 @@ def _route(
         strip_prefix=route.strip_prefix,
         token_header=model.TokenHeader(route.token_header),
         methods=None if route.methods is None else frozenset(route.methods),
-        timeouts=dataclasses.replace(timeouts, **route.timeouts.model_dump(exclude_unset=True)),
+        timeouts=dataclasses.replace(timeouts, **vars(route.timeouts)),
         # From elsewhere, this machine's loopback is another one.
         egress_proxy=None if is_loopback(route.upstream.host) else egress_proxy,
     )
@@ -81,10 +81,6 @@ def _guard(guard: Guard, file_path: Callable[[str], str]) -> model.GuardSettings
         None if secret is None else file_path(secret),
         guard.caller_token_header,
     )
-
-
-def _google(google: Google) -> model.GoogleEndpoints:
-    return model.GoogleEndpoints(**google.model_dump(exclude_none=True))
 
 
 def _identity(identity: identities.Identity, file_path: Callable[[str], str]) -> model.Identity:

@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
-
 from proxy.settings.checks import contradictions
-from proxy.settings.document import SECTIONS, Document, Match, RouteEntry, RouteTimeouts, Timeouts
-from proxy.settings.mistakes import Location, Mistake, in_tree, nearest, unknown_key, worded
+from proxy.settings.document import Document, Match, RouteEntry
+from proxy.settings.mistakes import Location, Mistake, in_tree, nearest
 from proxy.settings.pending import pending
+from proxy.settings.shape import Mistaken
 
 _OF_AUDIENCE = frozenset({"upstream", "audience", "identity", "token_header"})  # what its checks look at
 
@@ -28,9 +26,9 @@ def validated(
     known = set(unreadable)
     document, mistakes = None, []
     try:
-        document = Document.model_validate(tree)
-    except ValidationError as error:
-        mistakes = [mistake for mistake in _worded(error, tree) if mistake[0] not in known]
+        document = Document.read(tree)
+    except Mistaken as mistaken:
+        mistakes = [mistake for mistake in mistaken.mistakes if mistake[0] not in known]
     wrong = known | {location for location, _ in mistakes}
     later = [mistake for mistake in pending(tree) if mistake[0] not in wrong]
     if document is not None and not known:
@@ -38,9 +36,9 @@ def validated(
         mistakes = [_located(mistake, tree) for mistake in across]
     else:
         left, positions = _without(tree, wrong)
-        rest = Document.model_validate(left)
+        rest = Document.read(left)
         doubts = _keys((), wrong, Document)
-        across = contradictions(rest, dict(zip(positions, rest.routes, strict=True)), file_path)
+        across = contradictions(rest, dict(zip(positions, rest.routes, strict=False)), file_path)
         mistakes += [_located(found, tree) for found in across if not _follows(found[0], doubts, wrong)]
         document = None
     mistakes += later
@@ -53,46 +51,8 @@ def _located(mistake: Mistake, tree: object) -> Mistake:
     return in_tree(tree, at, missing=at[-1] in ("audience", "admin")), message
 
 
-def _worded(error: ValidationError, tree: object) -> list[Mistake]:
-    """A key that is missing because it is misspelt is one mistake."""
-    all_details = error.errors()
-    unknown = {
-        in_tree(tree, details["loc"]) for details in all_details if details["type"] == "extra_forbidden"
-    }
-    mistakes = []
-    for details in all_details:
-        location, message = _mistake(details, tree)
-        misspelt = (
-            at for at in unknown if at[:-1] == location[:-1] and nearest(str(at[-1]), [str(location[-1])])
-        )
-        if details["type"] != "missing" or not any(misspelt):
-            mistakes.append((location, message))
-    return mistakes
-
-
-def _mistake(details: ErrorDetails, tree: object) -> Mistake:
-    kind, at = details["type"], details["loc"]
-    if kind == "extra_forbidden":
-        return in_tree(tree, at), _unknown(at)
-    if kind == "union_tag_invalid":
-        at = (*at, "type")
-    return in_tree(tree, at, missing=kind == "missing"), worded(details)
-
-
-def _unknown(at: Location) -> str:
-    *container, key = at
-    section = next((part for part in reversed(container) if isinstance(part, str)), "")
-    of_route = section == "timeouts" and len(container) > 1
-    if of_route and key in Timeouts.model_fields:
-        return "is a timeout of the whole proxy, not of one route; move it to the top-level timeouts"
-    entry = RouteTimeouts if of_route else SECTIONS[section]
-    if entry is RouteEntry and key in Match.model_fields:
-        return f"belongs into match; write match: {{{key}: ...}}"
-    return unknown_key(str(key), entry.model_fields)
-
-
 def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any], list[int]]:
-    """A copy that is valid, and the positions of the routes that are left in it."""
+    """A copy that is valid, and the positions of the routes that are left in it; without one, it has a stand-in."""
     left = deepcopy(tree)
     for location in wrong:
         if location[:1] == ("routes",) and len(location) == 2:
@@ -107,7 +67,7 @@ def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any]
             kept[index] = {**route, **{key: value for key, value in _stand_ins(index) if key in doubts}}
             if doubts & _OF_AUDIENCE:
                 kept[index].pop("identity", None)
-    left["routes"] = list(kept.values())
+    left["routes"] = list(kept.values()) or [dict(_stand_ins(0))]
     return left, list(kept)
 
 
@@ -125,8 +85,8 @@ def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteE
     for location in wrong:
         if location[: len(at)] == at and len(location) > len(at):
             key = str(location[len(at)])
-            meant = key if key in entry.model_fields else nearest(key, entry.model_fields)
-            if entry is RouteEntry and key in Match.model_fields:
+            meant = key if key in entry.declared else nearest(key, entry.declared)
+            if entry is RouteEntry and key in Match.declared:
                 meant = "match"
             doubts.add(meant or key)
     return doubts
@@ -150,6 +110,7 @@ def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool
         return bool(doubts & {"listen", "admin", "allow_remote"})
     if location[0] == "guard":
         return bool(doubts & {"listen", "guard"})
-    if location[-1] in ("audience", "token_header"):
-        return "identity" in doubts or bool(_keys(location[:2], wrong, RouteEntry) & _OF_AUDIENCE)
-    return location == ("routes",) and "routes" in doubts
+    of_audience = location[-1] in ("audience", "token_header")
+    return of_audience and (
+        "identity" in doubts or bool(_keys(location[:2], wrong, RouteEntry) & _OF_AUDIENCE)
+    )

@@ -39,7 +39,7 @@ def text(value: object) -> str:
     """A string that is one: YAML reads an unquoted 123 or true as something else."""
     if not isinstance(value, str):
         hint = "put it in quotes" if isinstance(value, int | float) else "write one value"
-        raise ValueError(f"must be a string, not {shown(value)}; {hint}")  # noqa: TRY004 - pydantic collects it
+        raise ValueError(f"must be a string, not {shown(value)}; {hint}")  # noqa: TRY004 - what readers collect
     return value
 
 
@@ -56,6 +56,12 @@ def argument(value: object) -> str:
     if isinstance(value, dict):
         raise ValueError('must be a string, not a mapping; put it in quotes, as in "{audience}"')  # noqa: TRY004
     return printable(value)
+
+
+def boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {shown(value)}")  # noqa: TRY004
+    return value
 
 
 def duration(value: object) -> float:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from proxy.errors import ConfigError, Problem
-from proxy.settings.document import SECTIONS
+from proxy.settings.document import Document
 from proxy.settings.load import (
     default_config_path,
     load_settings,
@@ -27,6 +27,7 @@ from proxy.settings.model import (
     UnixAddress,
     Upstream,
 )
+from proxy.settings.schema import json_schema
 from tests.settings.told import ROUTE, settings, told
 
 RUN_APP = "https://user-profiles-x7f3kq-uc.a.run.app"
@@ -171,8 +172,10 @@ def test_any_text(text: str) -> None:
     never_another_exception(text)
 
 
+SCHEMA = json_schema()
 KEYS = sorted(
-    {key for entry in SECTIONS.values() for key in entry.model_fields} | {"upstrem", "x", "<<", "1"}
+    {key for section in (SCHEMA, *SCHEMA["$defs"].values()) for key in section["properties"]}
+    | {"upstrem", "x", "<<", "1"}
 )
 SCALARS = st.one_of(
     st.none(),
@@ -201,7 +204,7 @@ ROUTES = st.fixed_dictionaries(
 )
 DOCUMENTS = st.fixed_dictionaries(
     {"routes": st.lists(ROUTES | TREES, max_size=3) | TREES},
-    optional={key: TREES for key in SECTIONS[""].model_fields if key != "routes"},
+    optional={key: TREES for key in Document.declared if key != "routes"},
 )
 
 

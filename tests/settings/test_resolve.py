@@ -25,11 +25,8 @@ def test_the_defaults_in_the_schema_are_the_models() -> None:
         (document.Log, model.LogSettings()),
     )
     for entry, defaults in entries:
-        assert {key: field.default for key, field in entry.model_fields.items()} == dataclasses.asdict(
-            defaults
-        )
-    route_timeouts = document.RouteTimeouts().model_dump()
-    assert route_timeouts.items() <= dataclasses.asdict(model.Timeouts()).items()
+        assert {name: key.default for name, key in entry.declared.items()} == dataclasses.asdict(defaults)
+    assert document.RouteTimeouts.declared.items() < document.Timeouts.declared.items()
 
 
 def test_everything_said_arrives() -> None:
@@ -154,43 +151,40 @@ EMAIL = "a@b.iam.gserviceaccount.com"
 @pytest.mark.parametrize(
     ("entry", "identity"),
     [
-        (identities.Auto(type="auto"), model.AutoIdentity()),
-        (identities.Nobody(type="none"), model.NoIdentity()),
-        (identities.Metadata(type="metadata"), model.MetadataIdentity()),
+        (identities.Auto(), model.AutoIdentity()),
+        (identities.Nobody(), model.NoIdentity()),
+        (identities.Metadata(), model.MetadataIdentity()),
         (
-            identities.ServiceAccount(type="service_account", key_file="k"),
+            identities.ServiceAccount(key_file="k"),
             model.ServiceAccountIdentity("/etc/k"),
         ),
-        (identities.File(type="file", path="t"), model.FileIdentity("/etc/t")),
-        (identities.User(type="user"), model.UserIdentity()),
-        (identities.Gcloud(type="gcloud", account=EMAIL), model.GcloudIdentity(EMAIL)),
+        (identities.File(path="t"), model.FileIdentity("/etc/t")),
+        (identities.User(), model.UserIdentity()),
+        (identities.Gcloud(account=EMAIL), model.GcloudIdentity(EMAIL)),
         (
             identities.Impersonated(
-                type="impersonated",
                 service_account=EMAIL,
                 delegates=["c@d.e"],
-                source=identities.ServiceAccount(type="service_account", key_file="k"),
+                source=identities.ServiceAccount(key_file="k"),
             ),
             model.ImpersonatedIdentity(EMAIL, ("c@d.e",), model.ServiceAccountIdentity("/etc/k")),
         ),
         (
-            identities.ExternalAccount(type="external_account", config_file="c"),
+            identities.ExternalAccount(config_file="c"),
             model.ExternalAccountIdentity("/etc/c"),
         ),
-        (identities.Command(type="command", argv=["a", "b"]), model.CommandIdentity(("a", "b"))),
+        (identities.Command(argv=["a", "b"]), model.CommandIdentity(("a", "b"))),
         (
-            identities.SignedJwt(
-                type="signed_jwt", service_account=EMAIL, source=identities.User(type="user")
-            ),
+            identities.SignedJwt(service_account=EMAIL, source=identities.User()),
             model.SignedJwtIdentity(EMAIL, source=model.UserIdentity()),
         ),
         (
-            identities.SignedJwt(type="signed_jwt", service_account=EMAIL, key_file="k"),
+            identities.SignedJwt(service_account=EMAIL, key_file="k"),
             model.SignedJwtIdentity(EMAIL, "/etc/k"),
         ),
     ],
 )
 def test_every_identity_form(entry: identities.Identity, identity: model.Identity) -> None:
     assert _identity(entry, lambda path: f"/etc/{path}") == identity
-    assert identity.type == entry.type
+    assert identity.type == entry.tag
     hash(identity)
