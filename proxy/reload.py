@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -89,11 +90,10 @@ def _tell_of_its_end(watcher: asyncio.Task[None]) -> None:
 
 
 async def _watch(source: ConfigFile, asked: asyncio.Event) -> None:
-    # 5 MB and 60 ms that nothing needs before the first answer.
-    from watchfiles import awatch  # noqa: PLC0415
-
     seen = source.digest()
-    async for _ in awatch(source.path.parent, recursive=False, rust_timeout=2000):
+    # 5 MB and 60 ms, for which the first request shall not wait.
+    watchfiles = await asyncio.to_thread(importlib.import_module, "watchfiles")
+    async for _ in watchfiles.awatch(source.path.parent, recursive=False, rust_timeout=2000):
         digest = source.digest()
         if digest is not None and digest != seen:
             seen = digest

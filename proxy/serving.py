@@ -42,6 +42,9 @@ async def _serve(settings: Settings, source: ConfigFile | None, attendant: Atten
     asked = asyncio.Event()
     _hear(server, asked, reloads=source is not None, ends=attendant is None)
     await server.start()
+    # What is alive now stays, and so the collector, which the start did without, need not look at it.
+    gc.freeze()
+    gc.enable()
     if attendant is not None:
         try:
             await attendant(server)
@@ -49,9 +52,6 @@ async def _serve(settings: Settings, source: ConfigFile | None, attendant: Atten
             await server.stop(drain=0)
             raise
     reloads = asyncio.ensure_future(keep_reloading(server, source, asked)) if source is not None else None
-    # What is alive now stays: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
     await server.lifecycle.ending.wait()
     if reloads is not None:
         reloads.cancel()

@@ -31,6 +31,17 @@ def _as_before() -> Iterator[None]:
     for one, handler in zip(signals, before, strict=True):
         signal.signal(one, handler)
     gc.unfreeze()
+    gc.enable()
+
+
+def test_the_collector_runs_from_the_start_on_and_leaves_alone_what_was_there() -> None:
+    async def attend(server: Server) -> None:
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 10_000
+        server.quit(reason="a test")
+
+    gc.disable()
+    assert serving.run(SETTINGS, attendant=attend) == 0
 
 
 def test_it_ends_with_0_when_it_is_told_to() -> None:

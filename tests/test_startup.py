@@ -111,3 +111,12 @@ def test_a_stop_that_comes_while_it_imports(command: str, failure: int, number: 
             assert process.stderr.read() == b""
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize(
+    ("command", "collects"), [("serve", False), ("run", False), ("demo", True), ("token", True)]
+)
+def test_the_collector_waits_where_serving_will_turn_it_on(command: str, collects: bool) -> None:  # noqa: FBT001
+    prepared = f"import gc; from proxy import startup; startup.prepare([{command!r}]); print(gc.isenabled())"
+    done = subprocess.run([sys.executable, "-c", prepared], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{collects}\n"
