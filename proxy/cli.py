@@ -79,10 +79,13 @@ def serve(configuration: Configuration) -> int:
     A change of the file, or SIGHUP, takes the new settings over without losing a request, or, where they hold a
     mistake, says so and stays with the old ones. SIGTERM and SIGINT let open requests finish and exit with 0; a second one ends at once.
     """
-    from proxy import logs, serving  # noqa: PLC0415 -- uvloop and ssl: not for `check`
+    from proxy.trust import trust_ahead  # noqa: PLC0415 -- ssl: not for every command
+
+    trusted = trust_ahead(configuration.settings)
+    from proxy import logs, serving  # noqa: PLC0415 -- meanwhile
 
     logs.configure(configuration.settings.log)
-    return serving.run(configuration.settings, configuration.source)
+    return serving.run(configuration.settings, configuration.source, trusted=trusted)
 
 
 @commands.command()

@@ -5,7 +5,6 @@ Composed whole before anything of it is used, so that a reload takes over whole 
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,12 @@ from proxy.engine.gateway import Gateway
 from proxy.engine.pool import Pool
 from proxy.engine.sweeper import Sweeper
 from proxy.engine.tally import Tally
-from proxy.engine.tls import tls_context
 from proxy.errors import ConfigError, Problem
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.sources import Source, build
 from proxy.identity.sources.source import Particular
 from proxy.settings.model import Identity, NoIdentity, Route, Settings
+from proxy.trust import Trust
 
 _SHORTEST_SECRET: Final = 16  # octets
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
@@ -44,16 +43,16 @@ class Generation:
 
 def compose(
     settings: Settings,
+    trust: Trust,
     *,
     cache: TokenCache,
     sweeper: Sweeper,
     environ: Mapping[str, str],
     tally: Tally | None = None,
 ) -> Generation:
-    """ConfigError: nothing has been changed."""
+    """ConfigError: nothing has been changed. `trust`: for receivers that are reached by https."""
     tally = tally or Tally()
     sources = _sources(settings, environ)
-    tls = _tls(settings)
     caller_token = _caller_token(settings)
     slots = {
         route.name: cache.slot(route.identity, sources[route.identity], route.audience)
@@ -69,7 +68,7 @@ def compose(
             pools[key] = Pool(
                 upstream,
                 sweeper,
-                tls=tls if upstream.scheme == "https" else None,
+                tls=trust if upstream.scheme == "https" else None,
                 connect=timeouts.connect,
                 keepalive=timeouts.keepalive,
                 egress=route.egress_proxy,
@@ -121,12 +120,3 @@ def _caller_token(settings: Settings) -> bytes | None:
 
 def _refused(key: str, message: str) -> ConfigError:
     return ConfigError((Problem("settings", 0, key, message),))
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if all(route.upstream.scheme == "http" for route in settings.routes):
-        return None
-    try:
-        return tls_context(settings.ca_file)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        raise _refused("tls.ca_file", f"{settings.ca_file} cannot be read: {error}") from None

@@ -8,7 +8,7 @@ import functools
 import importlib
 import ipaddress
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -27,6 +27,7 @@ from proxy.identity.threads import Threads
 from proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
 from proxy.notify import notify, reloading, waiting
 from proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
+from proxy.trust import Trust, trust
 
 if TYPE_CHECKING:
     from proxy.admin.app import Admin
@@ -42,8 +43,15 @@ log = structlog.get_logger("proxy.server")
 class Server:
     """A proxy in a running event loop: `start`, then `stop`; `reload` between."""
 
-    def __init__(self, settings: Settings, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str] | None = None,
+        trusted: Callable[[], Trust] | None = None,
+    ) -> None:
+        """`trusted`: from trust_ahead, where that was asked of these settings."""
         self._first_settings = settings
+        self._trusted = trusted
         self._environ = os.environ if environ is None else environ
         self.lifecycle = Lifecycle(self._on_change)
         self._tally = Tally()
@@ -62,7 +70,7 @@ class Server:
         """Raises ConfigError and ListenFailed. A token source that does not answer is no reason not to start."""
         settings = self._first_settings
         self._sweeper = Sweeper(_sweep_interval(settings))
-        self._generation = self._compose(settings)
+        self._generation = await self._compose(settings, self._trusted)
         await self._object_to(self._generation)
         self._front = Front(
             self._generation.gateway,
@@ -87,7 +95,7 @@ class Server:
         """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all; so also where it is cancelled.
         Exchanges that are under way end under the ones they began with.
         """
-        generation = self._compose(settings)
+        generation = await self._compose(settings)
         try:
             await self._object_to(generation)
             await _to_its_end(self._exchange(generation))
@@ -252,9 +260,14 @@ class Server:
 
     # -- parts -----------------------------------------------------------------
 
-    def _compose(self, settings: Settings) -> Generation:
+    async def _compose(self, settings: Settings, trusted: Callable[[], Trust] | None = None) -> Generation:
         return compose(
-            settings, cache=self._cache, sweeper=self._sweeper, environ=self._environ, tally=self._tally
+            settings,
+            await asyncio.to_thread(trusted or functools.partial(trust, settings)),
+            cache=self._cache,
+            sweeper=self._sweeper,
+            environ=self._environ,
+            tally=self._tally,
         )
 
     async def _object_to(self, generation: Generation) -> None:

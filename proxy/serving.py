@@ -18,27 +18,38 @@ from proxy.errors import ProxyError
 from proxy.reload import ConfigFile, keep_reloading
 from proxy.server import Server
 from proxy.settings.model import Settings
+from proxy.trust import Trust
 
 log = structlog.get_logger("proxy.server")
 
 Attendant: TypeAlias = Callable[[Server], Awaitable[None]]
 
 
-def run(settings: Settings, source: ConfigFile | None = None, attendant: Attendant | None = None) -> int:
+def run(
+    settings: Settings,
+    source: ConfigFile | None = None,
+    attendant: Attendant | None = None,
+    trusted: Callable[[], Trust] | None = None,
+) -> int:
     """`idtoken-proxy serve`: until SIGTERM, SIGINT or POST /quitquitquit, which drain; a second signal ends at once. The
     exit code.
 
     `source`: where the settings came from; SIGHUP and a change of the file load them again. Without it SIGHUP is as
     SIGTERM, unless it is ignored already (nohup). `attendant` is awaited when the listeners are open; what it raises
-    ends the proxy. Then the signals that end it are its affair.
+    ends the proxy. Then the signals that end it are its affair. `trusted`: from trust_ahead.
     """
     import uvloop  # noqa: PLC0415
 
-    return uvloop.run(_serve(settings, source, attendant))
+    return uvloop.run(_serve(settings, source, attendant, trusted))
 
 
-async def _serve(settings: Settings, source: ConfigFile | None, attendant: Attendant | None) -> int:
-    server = Server(settings)
+async def _serve(
+    settings: Settings,
+    source: ConfigFile | None,
+    attendant: Attendant | None,
+    trusted: Callable[[], Trust] | None,
+) -> int:
+    server = Server(settings, trusted=trusted)
     asked = asyncio.Event()
     _hear(server, asked, reloads=source is not None, ends=attendant is None)
     await server.start()

@@ -22,7 +22,7 @@ LAYERS = (
     ("errors", "logs", "startup"),
     ("lifecycle", "notify"),
     ("settings",),
-    ("policy",),
+    ("policy", "trust"),
     ("identity",),
     ("engine",),
     ("admin", "emulator"),

@@ -25,6 +25,7 @@ from proxy.settings.model import (
     Upstream,
     UserIdentity,
 )
+from proxy.trust import trust
 
 SECRET = "a-secret-of-24-characters"
 
@@ -43,7 +44,7 @@ def route(name: str, identity: Identity, host: str = "receiver.example", **chang
 
 def composed(cache: TokenCache, *routes: Route, **changes: object) -> Generation:
     settings = Settings(routes=routes, **changes)  # type: ignore[arg-type]
-    return compose(settings, cache=cache, sweeper=Sweeper(1.0), environ={})
+    return compose(settings, trust(settings), cache=cache, sweeper=Sweeper(1.0), environ={})
 
 
 async def test_routes_of_one_identity_share_its_source_and_those_of_one_audience_their_slot(
@@ -103,20 +104,6 @@ def refusal(caught: pytest.ExceptionInfo[ConfigError]) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-async def test_a_ca_file_that_is_none_is_told(cache: TokenCache, tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("no certificate")
-    for path in (tmp_path / "ca.pem", tmp_path / "absent"):
-        with pytest.raises(ConfigError) as caught:
-            composed(cache, route("a", NoIdentity()), ca_file=str(path))
-        assert refusal(caught)[0].startswith(f"settings: tls.ca_file: {path} cannot be read: ")
-
-
-async def test_plain_http_needs_no_trust(cache: TokenCache) -> None:
-    plain = Route("a", Upstream("http", "127.0.0.1", 1), None, NoIdentity())
-    made = composed(cache, plain, ca_file="/absent")
-    assert len(made.pools) == 1
-
-
 @pytest.mark.parametrize(
     "content", ["", "short", "a line\nand another that is long enough", "ünprintable-secret"]
 )
@@ -148,7 +135,9 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
         UserIdentity(),
     )
     settings = Settings(routes=(iap, route("run", UserIdentity(), "a-b-uc.a.run.app", path="/run")))
-    made = compose(settings, cache=cache, sweeper=Sweeper(1.0), environ={"HOME": str(tmp_path)})
+    made = compose(
+        settings, trust(settings), cache=cache, sweeper=Sweeper(1.0), environ={"HOME": str(tmp_path)}
+    )
     with pytest.raises(ConfigError) as caught:
         await asyncio.to_thread(object_to, made)
     (told,) = refusal(caught)

@@ -16,7 +16,6 @@ from typing import Final
 from proxy.admin.probe import Probe, probe
 from proxy.admin.report import Finding, Report, RouteReport, Verdict
 from proxy.engine.sweeper import Sweeper
-from proxy.engine.tls import tls_context
 from proxy.errors import ConfigError, Problem, TokenError, UpstreamError
 from proxy.identity.answer import SKEW, Speaker
 from proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
@@ -27,6 +26,7 @@ from proxy.identity.threads import Threads
 from proxy.identity.token import IdToken
 from proxy.settings.model import Identity, NoIdentity, Route, Settings
 from proxy.settings.names import is_iap_client
+from proxy.trust import tls_context
 
 LIMIT: Final = 30.0  # seconds for all routes together
 AT_ONCE: Final = 16  # routes

@@ -187,13 +187,3 @@ class TlsTransport(asyncio.Protocol):
         if not self.ready.done():
             self.ready.set_exception(error)
         self.transport.close()
-
-
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Verifies always; `ca_file` is trusted besides the system's roots. Raises OSError, ssl.SSLError."""
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    return context

@@ -143,7 +143,10 @@ def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int,
     _let_go_of_the_terminal()
     environ.pop(_NOTIFY, None)
 
-    from proxy import serving  # noqa: PLC0415 -- the event loop and all: in this process alone
+    from proxy.trust import trust_ahead  # noqa: PLC0415 -- the event loop and all: in this process alone
+
+    trusted = trust_ahead(wrapped.settings)
+    from proxy import serving  # noqa: PLC0415 -- meanwhile
     from proxy.admin.client import missing  # noqa: PLC0415
 
     async def attend(running: Server) -> None:
@@ -161,7 +164,7 @@ def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int,
             os.write(tell_ready, json.dumps([str(address) for address in running.bound]).encode())
         os.close(tell_ready)
 
-    return serving.run(wrapped.settings, wrapped.source, attend)
+    return serving.run(wrapped.settings, wrapped.source, attend, trusted)
 
 
 def _leave_alone(_signum: int, _frame: FrameType | None) -> None:

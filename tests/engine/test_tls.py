@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.engine.tls import TlsTransport, TruncatedError, tls_context
+from proxy.engine.tls import TlsTransport, TruncatedError
 from proxy.errors import ConfigError
 from proxy.server import Server
 from proxy.settings.model import Settings, Timeouts, Upstream
+from proxy.trust import tls_context
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, route_to, settings_for
 from tests.engine.test_downstream import problem
