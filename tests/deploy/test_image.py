@@ -139,8 +139,10 @@ def test_no_tool_of_development_is_locked() -> None:
 def test_what_is_tested_is_what_the_image_holds() -> None:
     tested = locked("requirements-dev.lock")
     for name in ("requirements.lock", "requirements-build.lock"):
-        for package, pinned in locked(name).items():
-            assert tested[package] == pinned
+        for package, (entry, hashes) in locked(name).items():
+            beside, its_hashes = tested[package]
+            assert (beside.specifier, its_hashes) == (entry.specifier, hashes)
+            assert beside.marker in (None, entry.marker)  # the tests need it wherever the image does
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     for requirement in map(Requirement, project["dependency-groups"]["dev"]):
         entry, hashes = tested[canonicalize_name(requirement.name)]

@@ -54,7 +54,7 @@ def test_a_wrong_world_is_2_with_every_mistake(tmp_path: Path, capsys: pytest.Ca
     assert run_emulator(str(file), "127.0.0.1", 0) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"{file}: services: is missing",
-        f"{file}:1: accounts: input should be a valid list, not 3",
+        f"{file}:1: accounts: must be a list, not 3",
     ]
 
 
