@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -35,10 +35,13 @@ _FILE = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`path`: the file that the settings are of, if any; `defaults`: of keys that it leaves out, in place of the usual."""
+    """`path`: the file that the settings are of, if any, and its `content` before they were read; `defaults`: of keys that
+    it leaves out, in place of the usual.
+    """
 
     settings: Settings
     path: str | None = None
+    content: bytes | None = field(default=None, repr=False)
     defaults: Mapping[str, str] | None = None
 
     @property
@@ -48,7 +51,7 @@ class Configuration:
 
         if self.path is None:
             return None
-        return ConfigFile(Path(self.path), functools.partial(_load, self.path, self.defaults))
+        return ConfigFile(Path(self.path), functools.partial(_load, self.path, self.defaults), self.content)
 
 
 def of_file(*, required: bool = True) -> Decorator:
@@ -132,10 +135,11 @@ def of_a_running_proxy(command: Command) -> Command:
 
 
 def _read(file: str | None, defaults: Mapping[str, str] | None = None) -> Configuration:
-    from proxy.settings.load import default_config_path  # noqa: PLC0415 -- ssl
+    from proxy.settings.load import default_config_path, read  # noqa: PLC0415 -- ssl
 
     path = file if file is not None else default_config_path(os.environ)
-    return Configuration(_load(path, defaults), path, defaults)
+    content = read(Path(path))
+    return Configuration(_load(path, defaults), path, content, defaults)
 
 
 def _read_if_found() -> Configuration:

@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
+import functools
 import importlib
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
 from proxy import logs
 from proxy.errors import ProxyError
+from proxy.identity.threads import Threads
+from proxy.settings.load import read
 from proxy.settings.model import Settings
 
 log = structlog.get_logger("proxy.reload")
 
+_UNHURRIED: Final = 1.0  # seconds
+# The kernel tells of no change that comes through another path (a file that is mounted alone into a container, a disk of
+# the network), nor of one before it was asked.
+_LOOK_MS: Final = 2000
+_READING: Final = 5.0  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """`load` reads the file and raises ConfigError with every mistake."""
+    """`load` reads the file and raises ConfigError with every mistake. `content` is what was there before the settings
+    in force were read: what came since is a change, however soon it came.
+    """
 
     path: Path
     load: Callable[[], Settings]
-
-    def digest(self) -> bytes | None:
-        """Of its content: a touch is no change, and a Kubernetes ConfigMap changes by a symlink beside the file."""
-        try:
-            return hashlib.sha256(self.path.read_bytes()).digest()
-        except OSError:
-            return None
+    content: bytes | None = field(repr=False)
 
 
 class Reloads(Protocol):
@@ -90,11 +95,19 @@ def _tell_of_its_end(watcher: asyncio.Task[None]) -> None:
 
 
 async def _watch(source: ConfigFile, asked: asyncio.Event) -> None:
-    seen = source.digest()
+    seen = source.content
+    threads = Threads("configuration")  # a disk that hangs keeps no proxy from its end
     # 5 MB and 60 ms, for which the first request shall not wait.
+    await asyncio.sleep(_UNHURRIED)
     watchfiles = await asyncio.to_thread(importlib.import_module, "watchfiles")
-    async for _ in watchfiles.awatch(source.path.parent, recursive=False, rust_timeout=2000):
-        digest = source.digest()
-        if digest is not None and digest != seen:
-            seen = digest
+    changes = watchfiles.awatch(
+        source.path.parent, recursive=False, rust_timeout=_LOOK_MS, yield_on_timeout=True
+    )
+    async for _ in changes:
+        # A touch is no change, and a Kubernetes ConfigMap changes by a symlink beside the file.
+        content = None
+        with contextlib.suppress(TimeoutError):
+            content = await threads.run(functools.partial(read, source.path), _READING)
+        if content is not None and content != seen:
+            seen = content
             asked.set()

@@ -168,7 +168,7 @@ async def test_a_reload_is_told_to_systemd_and_so_is_one_that_was_refused(
             raise ConfigError(())
         return settings
 
-    source = ConfigFile(tmp_path / "proxy.yaml", load)
+    source = ConfigFile(tmp_path / "proxy.yaml", load, None)
     asked = asyncio.ensure_future(keep_reloading(server, source))
 
     async def reload() -> list[str]:

@@ -19,7 +19,7 @@ from aiohttp import web
 from proxy.errors import ConfigError, ProxyError
 from proxy.reload import ConfigFile, _reload, keep_reloading
 from proxy.server import Server
-from proxy.settings.load import load_settings
+from proxy.settings.load import load_settings, read
 from proxy.settings.model import Settings, TcpAddress
 
 PATIENCE = 10.0
@@ -53,7 +53,7 @@ def written(path: Path, port: int, *, listen: str = "127.0.0.1:0", extra: str = 
 
 
 def source_of(path: Path) -> ConfigFile:
-    return ConfigFile(path, lambda: load_settings(str(path), {}))
+    return ConfigFile(path, lambda: load_settings(str(path), {}), read(path))
 
 
 @asynccontextmanager
@@ -75,6 +75,21 @@ async def until(server: Server, port: int) -> None:
     async with asyncio.timeout(PATIENCE):
         while server.settings.routes[0].upstream.port != port:
             await asyncio.sleep(0.01)
+
+
+async def test_what_comes_by_another_path_takes_over_too(tmp_path: Path) -> None:
+    """As into a file that is mounted alone into a container: of that the kernel tells nobody in there."""
+    async with receiver("before") as before, receiver("after") as after:
+        inside, outside = tmp_path / "inside", tmp_path / "outside"
+        inside.mkdir()
+        outside.mkdir()
+        path = written(inside / "proxy.yaml", before)
+        (outside / "the same.yaml").hardlink_to(path)
+        async with serving(path) as (server, _):
+            await until(server, before)
+            text = path.read_text().replace(str(before), str(after))
+            (outside / "the same.yaml").write_text(text)
+            await until(server, after)
 
 
 async def test_a_changed_file_takes_over(tmp_path: Path) -> None:
@@ -113,7 +128,7 @@ async def test_sighup_loads_again_what_has_not_changed(tmp_path: Path) -> None:
 
 async def test_a_file_that_cannot_be_watched_is_loaded_again_on_sighup_alone(tmp_path: Path) -> None:
     path = written(tmp_path / "proxy.yaml", 1)
-    nowhere = ConfigFile(tmp_path / "gone" / "proxy.yaml", source_of(path).load)
+    nowhere = ConfigFile(tmp_path / "gone" / "proxy.yaml", source_of(path).load, None)
     server = Failing(times=0)
     with structlog.testing.capture_logs() as logged:
         reloading = asyncio.ensure_future(keep_reloading(server, nowhere))
@@ -292,5 +307,5 @@ async def test_the_data_path_goes_on_while_a_file_is_read() -> None:
             told.append(error)
 
     async with asyncio.timeout(PATIENCE):
-        await _reload(Told(), ConfigFile(Path("none"), load))
+        await _reload(Told(), ConfigFile(Path("none"), load, None))
     assert [error and error.detail for error in told] == ["read"]

@@ -51,6 +51,14 @@ def load_settings(
     return settings_from_text(text, path, environ, defaults)
 
 
+def read(path: Path) -> bytes | None:
+    """What is in it now, to be compared; None where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except (OSError, ValueError):  # a NUL in the path
+        return None
+
+
 def settings_from_text(
     text: str, path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
 ) -> Settings:

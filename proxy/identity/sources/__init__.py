@@ -1,4 +1,5 @@
-"""One small file for each kind of credential; `build` picks the one that an identity names.
+"""One small file for each kind of credential; `build` picks the one that an identity names, and imports no other: all
+of them are a tenth of the start.
 
 source.py               what a source is, and what else it may be: Watched, Particular, AccessTokenSource
 application_default.py  where Google's credential files are, and which source each type of them makes
@@ -13,23 +14,10 @@ redaction.py            others' words, made safe
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from proxy.errors import Fault, TokenError
-from proxy.identity.sources.application_default import gcloud_file, named_file
-from proxy.identity.sources.auto import AutoSource
-from proxy.identity.sources.command import CommandSource
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.external_account import ExternalAccountSource
-from proxy.identity.sources.file import FileSource
-from proxy.identity.sources.gcloud import GcloudSource
-from proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
-from proxy.identity.sources.impersonated import ImpersonatedSource
-from proxy.identity.sources.metadata import MetadataSource, metadata_host
-from proxy.identity.sources.service_account import ServiceAccountSource
-from proxy.identity.sources.signed_jwt import ByIam, ByKey, SignedJwtSource
 from proxy.identity.sources.source import AccessTokenSource, Particular, Source, Watched
-from proxy.identity.sources.user import UserSource
 from proxy.settings.model import (
     AutoIdentity,
     CommandIdentity,
@@ -46,6 +34,10 @@ from proxy.settings.model import (
     UserIdentity,
 )
 
+if TYPE_CHECKING:
+    from proxy.identity.sources.iam_credentials import IamCredentials
+    from proxy.identity.sources.service_account import ServiceAccountSource
+
 __all__ = ["AccessTokenSource", "Particular", "Source", "Watched", "build"]
 
 
@@ -55,26 +47,46 @@ def build(identity: Identity, google: GoogleEndpoints, environ: Mapping[str, str
     """
     match identity:
         case AutoIdentity():
+            from proxy.identity.sources.auto import AutoSource
+
             return AutoSource(google, environ)
         case MetadataIdentity(service_account):
+            from proxy.identity.sources.metadata import MetadataSource, metadata_host
+
             return MetadataSource(service_account, metadata_host(google.metadata_host, environ))
         case ServiceAccountIdentity(key_file):
             return _key(key_file, google)
         case UserIdentity():
+            from proxy.identity.sources.application_default import gcloud_file, named_file
+            from proxy.identity.sources.user import UserSource
+
             return UserSource(named_file(environ) or gcloud_file(environ), google.token_endpoint)
         case GcloudIdentity(account):
+            from proxy.identity.sources.gcloud import GcloudSource
+
             return GcloudSource(account, environ)
         case ImpersonatedIdentity(service_account, delegates, source):
+            from proxy.identity.sources.impersonated import ImpersonatedSource
+
             return ImpersonatedSource(_iam(identity, source, google, environ), service_account, delegates)
         case ExternalAccountIdentity(config_file, service_account):
+            from proxy.identity.sources.credential_file import CredentialFile
+            from proxy.identity.sources.external_account import ExternalAccountSource
+
             return ExternalAccountSource(CredentialFile(config_file), google, environ, service_account)
         case SignedJwtIdentity(service_account, key_file, source):
+            from proxy.identity.sources.signed_jwt import ByIam, ByKey, SignedJwtSource
+
             if key_file is not None:
                 return SignedJwtSource(service_account, ByKey(_key(key_file, google)))
             return SignedJwtSource(service_account, ByIam(_iam(identity, source, google, environ)))
         case FileIdentity(path):
+            from proxy.identity.sources.file import FileSource
+
             return FileSource(path)
         case CommandIdentity(argv):
+            from proxy.identity.sources.command import CommandSource
+
             return CommandSource(argv, environ)
         case NoIdentity():
             raise ValueError("a public route has no source of tokens")
@@ -83,12 +95,17 @@ def build(identity: Identity, google: GoogleEndpoints, environ: Mapping[str, str
 
 
 def _key(key_file: str, google: GoogleEndpoints) -> ServiceAccountSource:
+    from proxy.identity.sources.credential_file import CredentialFile
+    from proxy.identity.sources.service_account import ServiceAccountSource
+
     return ServiceAccountSource(CredentialFile(key_file, noun="the key file"), google.token_endpoint)
 
 
 def _iam(
     identity: Identity, source: Identity, google: GoogleEndpoints, environ: Mapping[str, str]
 ) -> IamCredentials:
+    from proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
+
     if not isinstance(source, NoIdentity):
         caller = build(source, google, environ)
         if isinstance(caller, AccessTokenSource):
