@@ -3,7 +3,8 @@
     STARTING    the listeners are open, or about to be; some route has never had a token yet
     SERVING     started: from now on /startup is 200, to the end. Whether it is ready is another matter: a token may run
                 out while Google is down
-    DRAINING    no request is begun any more; what is under way may end within timeouts.drain
+    DRAINING    not ready any more. Once timeouts.lameduck is over, after a signal, no request is begun; what is under way
+                may end within timeouts.drain
     STOPPED     nothing is open any more
 
 Requests are served while STARTING too: one whose token is there need not wait for the others'.

@@ -8,7 +8,7 @@ import functools
 import gc
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from types import FrameType
 from typing import TypeAlias
 
@@ -51,7 +51,7 @@ async def _serve(
 ) -> int:
     server = Server(settings, trusted=trusted)
     asked = asyncio.Event()
-    _hear(server, asked, reloads=source is not None, ends=attendant is None)
+    told = _hear(server, asked, reloads=source is not None, ends=attendant is None)
     await server.start()
     # What is alive now stays, and so the collector, which the start did without, need not look at it.
     gc.freeze()
@@ -68,14 +68,18 @@ async def _serve(
         reloads.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await reloads  # which ends in no other way: _reload takes whatever goes wrong
+    if told:
+        # Cloud Run, and pods without native sidecars, send the signal to the app at the same moment, and its own end may
+        # be a request; whoever calls /quitquitquit has made its last.
+        await asyncio.sleep(server.settings.timeouts.lameduck)
     await server.stop()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python's own end gives up all handlers, but not this
     log.info("stopped")
     return 0
 
 
-def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) -> None:
-    """From before anybody is told that it is there, to the end of the loop, which gives up its own handlers sooner than
+def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) -> Collection[int]:
+    """The signals to end that have come, as they come. From before anybody is told that it is there, to the end of the loop, which gives up its own handlers sooner than
     Python does these: a signal after that would kill a proxy that has drained.
     """
     loop = asyncio.get_running_loop()
@@ -102,3 +106,4 @@ def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) ->
         signal.signal(signal.SIGHUP, reload)
     elif ends and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, end)
+    return told

@@ -30,6 +30,11 @@ DURATION: Final = Scalar(
     {"type": "number", "exclusiveMinimum": 0, "maximum": values.LONGEST},
     _pattern(rf"(?=.)({values.DURATION}|[0-9.]+)"),
 )
+DELAY: Final = Scalar(
+    values.delay,
+    {"type": "number", "minimum": 0, "maximum": values.LONGEST},
+    _pattern(rf"(?=.)({values.DURATION}|[0-9.]+)"),
+)
 HEADER_BYTES: Final = Scalar(
     values.header_bytes, {"type": "integer", "minimum": 1024, "maximum": 1024**2}, _pattern(values.SIZE)
 )
@@ -77,7 +82,7 @@ class RouteTimeouts(Entry):
     keepalive: float = key(DURATION, "Of an idle connection.", default=_TIMEOUTS.keepalive)
 
     misplaced: ClassVar = dict.fromkeys(
-        ("header", "drain"),
+        ("header", "drain", "lameduck"),
         "is a timeout of the whole proxy, not of one route; move it to the top-level timeouts",
     )
 
@@ -89,6 +94,11 @@ class Timeouts(RouteTimeouts):
         DURATION, "From a request's first byte to the end of its head.", default=_TIMEOUTS.header
     )
     drain: float = key(DURATION, "For requests in flight, at the end.", default=_TIMEOUTS.drain)
+    lameduck: float = key(
+        DELAY,
+        "How long new requests are still taken after SIGTERM, before the drain.",
+        default=_TIMEOUTS.lameduck,
+    )
 
 
 class RouteEntry(Entry):

@@ -191,6 +191,7 @@ class Timeouts:
     header: float = 10.0  # from a request's first byte to the end of its head
     keepalive: float = 75.0  # an idle connection, app's or receiver's
     drain: float = 9.0  # Cloud Run kills 10 s after SIGTERM
+    lameduck: float = 0.0  # after a signal to end, how long requests are begun still
 
 
 @dataclass(frozen=True, slots=True)

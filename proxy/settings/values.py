@@ -74,6 +74,11 @@ def duration(value: object) -> float:
     return seconds
 
 
+def delay(value: object) -> float:
+    """As a duration, or none at all: 0."""
+    return 0.0 if _seconds(value) == 0 else duration(value)
+
+
 def _seconds(value: object) -> float | None:
     if isinstance(value, bool):
         return None

@@ -211,7 +211,7 @@ def test_the_configuration_fits_the_service(containers: dict[str, _Container]) -
     assert settings.admin == TcpAddress("0.0.0.0", probe.http_get.port)
     urls = {f"http://localhost:8080{route.path}" for route in settings.routes}
     assert {variable.value for variable in containers["app"].env} == urls
-    assert settings.timeouts.drain < 10
+    assert 0 < settings.timeouts.lameduck + settings.timeouts.drain < 10
 
 
 def test_log_lines_belong_to_the_traces_of_a_project(

@@ -55,6 +55,29 @@ async def test_it_drains(
     assert await process.ended() == 0
 
 
+@pytest.mark.parametrize("end", ["SIGTERM", "quitquitquit"])
+async def test_a_lame_duck_still_takes_requests_where_a_signal_ends_it(
+    emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession, end: str
+) -> None:
+    """Cloud Run tells the app to end at the same moment; whoever asks by /quitquitquit has made its last request."""
+    signalled = end == "SIGTERM"
+    timeouts = {"lameduck": "1s" if signalled else "1h"}
+    process = await serve_process(config_for(emulator, timeouts=timeouts, admin="localhost:0"))
+    url = await process.url()
+    admin = (await process.said("admin listening"))["address"]
+    if signalled:
+        process.signal(signal.SIGTERM)
+        await process.said("draining")
+        async with client.get(f"{admin}/readiness") as answer:
+            assert answer.status == 503
+        async with aiohttp.ClientSession() as other, other.get(f"{url}/user-profiles/") as answer:
+            assert answer.status == 200
+    else:
+        async with client.post(f"{admin}/quitquitquit") as answer:
+            assert answer.status == 200
+    assert await process.ended() == 0
+
+
 async def test_a_stream_without_an_end_does_not_hold_it_up(
     emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession
 ) -> None:

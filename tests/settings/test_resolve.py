@@ -45,7 +45,7 @@ def test_everything_said_arrives() -> None:
             token_header: Proxy-Authorization
             methods: [GET, POST, GET]
             timeouts: {response: 60}
-        timeouts: {connect: 1s, response: 2m, idle: 1h, header: 500ms, keepalive: 5, drain: "6"}
+        timeouts: {connect: 1s, response: 2m, idle: 1h, header: 500ms, keepalive: 5, drain: "6", lameduck: 7s}
         limits: {header_bytes: 1MiB, connections: 2}
         guard:
           allowed_hosts: [Proxy.internal, '[2001:db8::1]']
@@ -71,7 +71,7 @@ def test_everything_said_arrives() -> None:
                 strip_prefix=True,
                 token_header=model.TokenHeader.PROXY_AUTHORIZATION,
                 methods=frozenset({"GET", "POST"}),
-                timeouts=model.Timeouts(1.0, 60.0, 3600.0, 0.5, 5.0, 6.0),
+                timeouts=model.Timeouts(1.0, 60.0, 3600.0, 0.5, 5.0, 6.0, 7.0),
             ),
         ),
         listen=(
@@ -81,7 +81,7 @@ def test_everything_said_arrives() -> None:
         ),
         admin=None,
         allow_remote=True,
-        timeouts=model.Timeouts(1.0, 120.0, 3600.0, 0.5, 5.0, 6.0),
+        timeouts=model.Timeouts(1.0, 120.0, 3600.0, 0.5, 5.0, 6.0, 7.0),
         limits=model.Limits(1024**2, 2),
         guard=model.GuardSettings(
             ("proxy.internal", "[2001:db8::1]"),

@@ -34,6 +34,14 @@ def test_what_is_no_duration_is_told_how_one_looks(written: object) -> None:
         values.duration(written)
 
 
+@pytest.mark.parametrize("written", [0, 0.0, "0", "0s", "0ms"])
+def test_a_delay_may_be_none(written: object) -> None:
+    assert values.delay(written) == 0.0
+    assert values.delay("5s") == 5.0
+    with pytest.raises(ValueError, match="must be a time"):
+        values.delay("-1s")
+
+
 @pytest.mark.parametrize("written", ["0s", 0, -1, 0.0, "168.001h", "9" * 15 + "h", 10**400])
 def test_a_duration_is_over_nothing_and_at_most_a_week(written: object) -> None:
     with pytest.raises(ValueError, match="must be longer than 0 and at most 7 days"):
