@@ -19,6 +19,10 @@ from proxy.policy.request import Request
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 # RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
+_ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?")
+_OWN_PAGES = (
+    "only pages that the proxy itself serves may send requests through it; open the page through the proxy"
+)
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
 _MEMO_LIMIT = 256
 _MOST_SHOWN = 20
@@ -168,10 +172,12 @@ class Guard:
                 request.preflight = is_preflight(request)
             elif not own:
                 shown = origin.decode("ascii", "replace") if len(origin) <= 256 else "too long to show"
+                # Said to the page's own author too, who cannot do it: the configuration is the operator's.
+                listing = f", or list its origin: guard: {{allowed_origins: ['{shown}']}}"
                 raise Refused(
                     f'a page of origin "{shown}" may not use this proxy',
                     reason="origin",
-                    remedy="only pages that the proxy itself serves may send requests through it",
+                    remedy=_OWN_PAGES + (listing if _ORIGIN.fullmatch(origin) else ""),
                 )
         site = request.fetch_site
         if site is None or site in (b"same-origin", b"none") or listed:
@@ -187,7 +193,7 @@ class Guard:
         raise Refused(
             "the request comes from a page of another site (Sec-Fetch-Site)",
             reason="fetch_site",
-            remedy="only pages that the proxy itself serves may send requests through it",
+            remedy=_OWN_PAGES,
         )
 
 

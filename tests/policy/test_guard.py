@@ -350,6 +350,28 @@ def test_any_other_null_is_403(site: str | None, method: str) -> None:
         usual().admit(asked)
 
 
+@pytest.mark.parametrize(
+    ("origin", "listing"),
+    [
+        ("https://app.example", True),
+        ("http://localhost:5173", True),
+        ("chrome-extension://abcdef", True),
+        ("null", False),
+        ("https://app.example/", False),
+        ("https://app.example']}", False),
+        ("https://app.example:", False),
+        ("https://[::1]:5173", False),  # YAML would need more quotes than the line has
+    ],
+)
+def test_whoever_runs_it_is_told_how_a_page_is_let_in(origin: str, listing: bool) -> None:  # noqa: FBT001
+    with pytest.raises(Refused) as caught:
+        usual().admit(request(origin=origin))
+    remedy = str(caught.value.remedy)
+    assert remedy.startswith("only pages that the proxy itself serves")
+    assert remedy.endswith(f"guard: {{allowed_origins: ['{origin}']}}") == listing
+    assert ("allowed_origins" in remedy) == listing
+
+
 def test_an_origin_is_shown_within_reason() -> None:
     for origin, shown in (("http://evil.com", "http://evil.com"), ("e" * 257, "too long to show")):
         with pytest.raises(Refused, match=f'"{shown}"'):
