@@ -41,7 +41,8 @@ class AutoSource:
         self._named = named_file(environ)
         self._gcloud = gcloud_file(environ)
         self._chosen: Credential | None = None
-        self._where: tuple[str, str] | None = None
+        self._where = ""
+        self._told: tuple[str, str] | None = None
         self._works = False
 
     @property
@@ -81,6 +82,7 @@ class AutoSource:
                 self._works = False  # it may hold another type of credential by now, after a new login
             raise
         self._works = True
+        self._tell()
         return answer
 
     def _found(self) -> Credential:
@@ -93,12 +95,20 @@ class AutoSource:
         elif _exists(Path(self._gcloud.path)):
             found, where = source_of(self._gcloud, self._google, self._environ), self._gcloud.path
         else:
-            found, where = MetadataSource(host=self._metadata_host), self._metadata_host
+            # What is left. Whether it is there, its answer tells, and it is found no sooner.
+            self._chosen, self._where = MetadataSource(host=self._metadata_host), self._metadata_host
+            return self._chosen
         # Two audiences may look at once; they find the same.
-        if (found.name, where) != self._where:
-            _log.info("identity_found", kind=found.name, where=where, described=found.describe())
-        self._chosen, self._where = found, (found.name, where)
+        self._chosen, self._where = found, where
+        self._tell()
         return found
+
+    def _tell(self) -> None:
+        """Once, of what was found."""
+        found, where = self._chosen, self._where
+        if found is not None and (found.name, where) != self._told:
+            self._told = (found.name, where)
+            _log.info("identity_found", kind=found.name, where=where, described=found.describe())
 
     def _nothing(self, error: TokenError, audience: str | None) -> TokenError:
         """Told to whoever has just installed this on a laptop: what they lack is a login."""

@@ -76,14 +76,20 @@ def test_then_gcloud_s_file(both: HttpEndpoint, tmp_path: Path, by: str) -> None
 
 def test_then_the_metadata_server(both: HttpEndpoint) -> None:
     source = auto(both)
-    assert source.fetch(AUDIENCE).audience == AUDIENCE
+    with capture_logs() as logs:
+        assert source.fetch(AUDIENCE).audience == AUDIENCE
+    assert [(line["event"], line["kind"], line["where"]) for line in logs] == [
+        ("identity_found", "metadata", both.host)
+    ]
     assert (source.name, source.refresh_ahead) == ("metadata", 210.0)
     assert source.describe() == f"auto: metadata server at {both.host}, account default"
     assert len(both.received) == 1
 
 
 def test_nothing_at_all_tells_what_was_looked_at() -> None:
-    error = fails(auto())
+    with capture_logs() as logs:
+        error = fails(auto())
+    assert logs == []  # of no identity that was found
     assert (error.cause, error.fault) == ("metadata_unreachable", Fault.OPERATOR)
     for part in (
         "GOOGLE_APPLICATION_CREDENTIALS is not set",
@@ -262,7 +268,8 @@ def test_a_login_mends_a_running_proxy_and_then_it_stays(both: HttpEndpoint, tmp
         fails(source)
         path = write_key(gcloud(tmp_path))
         source.fetch(AUDIENCE)
-    assert [line["kind"] for line in logs] == ["metadata", "service_account"]  # said once each
+        source.fetch(AUDIENCE)
+    assert [line["kind"] for line in logs] == ["service_account"]  # said once, and of a metadata server nothing
     path.unlink()
     assert fails(source).cause == "credential_file_missing"  # decided: no other identity slips in
     assert source.name == "service_account"
