@@ -108,10 +108,9 @@ def _forms(kind: Kind[object]) -> list[Form]:
             entries = kind.entries()
             words = {"enum": [word for word in WORDS if word in entries]}
             return [words, *(_reference(entry) for entry in entries.values()), REFERENCE]
-        case Section():
-            return [_reference(kind.entry)]
         case _:
-            raise NotImplementedError(kind)
+            assert isinstance(kind, Section)
+            return [_reference(kind.entry)]
 
 
 def _reference(entry: type[Entry]) -> Form:

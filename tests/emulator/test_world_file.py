@@ -138,11 +138,17 @@ def test_a_short_file_takes_the_defaults() -> None:
                 "accounts: []\nservices: []\npools:\n- name: p\n  providers:\n  - name: a\n"
                 "  - {name: b, aws: {account: '1'}}\n"
                 "  - {name: c, oidc: {issuer: x, jwks: {keys: [{kty: RSA, kid: k, n: AQ, e: AQ, use: sig}]}}}\n"
+                "  - {name: d, oidc: {issuer: x, jwks: {keys: [{kty: EC}, {kty: RSA, kid: k, n: 5, e: AQ}]}}}\n"
             ),
             [
                 "w.yaml:6: pools[0].providers[0]: either oidc or aws says whom it trusts",
                 f'w.yaml:7: pools[0].providers[1].aws.account: {DIGITS}, not "1"',
                 "w.yaml:8: pools[0].providers[2].oidc.jwks.keys[0]: n and e make no RSA key",
+                (
+                    "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[0]: a mapping with kty: RSA belongs here, as an issuer "
+                    "publishes its keys"
+                ),
+                "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[1]: must be a string, not 5; put it in quotes",
             ],
         ),
         (

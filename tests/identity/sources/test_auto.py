@@ -269,7 +269,9 @@ def test_a_login_mends_a_running_proxy_and_then_it_stays(both: HttpEndpoint, tmp
         path = write_key(gcloud(tmp_path))
         source.fetch(AUDIENCE)
         source.fetch(AUDIENCE)
-    assert [line["kind"] for line in logs] == ["service_account"]  # said once, and of a metadata server nothing
+    assert [line["kind"] for line in logs] == [
+        "service_account"
+    ]  # said once, and of a metadata server nothing
     path.unlink()
     assert fails(source).cause == "credential_file_missing"  # decided: no other identity slips in
     assert source.name == "service_account"
