@@ -5,7 +5,7 @@ Composed whole before anything of it is used, so that a reload takes over whole 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.sources import Source, build
 from proxy.identity.sources.source import Particular
 from proxy.settings.model import Identity, NoIdentity, Route, Settings
-from proxy.trust import Trust
+from proxy.trust import Trust, trust
 
 _SHORTEST_SECRET: Final = 16  # octets
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
@@ -41,18 +41,36 @@ class Generation:
             pool.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What takes a while to come by, 20 to 100 ms: `sources` by their identities, and `trust` in receivers."""
+
+    sources: Mapping[Identity, Source]
+    trust: Trust
+
+
+def means(
+    settings: Settings, environ: Mapping[str, str], trusted: Callable[[], Trust] | None = None
+) -> Means:
+    """Reads certificates and imports the kinds of credentials, so it may be had in any thread. `trusted`: from
+    trust_ahead. ConfigError, TokenError.
+    """
+    identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
+    sources: dict[Identity, Source] = {one: build(one, settings.google, environ) for one in identities}
+    return Means(sources, trusted() if trusted is not None else trust(settings))
+
+
 def compose(
     settings: Settings,
-    trust: Trust,
+    means: Means,
     *,
     cache: TokenCache,
     sweeper: Sweeper,
-    environ: Mapping[str, str],
     tally: Tally | None = None,
 ) -> Generation:
-    """ConfigError: nothing has been changed. `trust`: for receivers that are reached by https."""
+    """ConfigError: nothing has been changed."""
     tally = tally or Tally()
-    sources = _sources(settings, environ)
+    sources = means.sources
     caller_token = _caller_token(settings)
     slots = {
         route.name: cache.slot(route.identity, sources[route.identity], route.audience)
@@ -68,7 +86,7 @@ def compose(
             pools[key] = Pool(
                 upstream,
                 sweeper,
-                tls=trust if upstream.scheme == "https" else None,
+                tls=means.trust if upstream.scheme == "https" else None,
                 connect=timeouts.connect,
                 keepalive=timeouts.keepalive,
                 egress=route.egress_proxy,
@@ -95,11 +113,6 @@ def object_to(generation: Generation) -> None:
                 problems.append(Problem("settings", 0, f'route "{route.name}"', objection.detail + remedy))
     if problems:
         raise ConfigError(tuple(problems))
-
-
-def _sources(settings: Settings, environ: Mapping[str, str]) -> dict[Identity, Source]:
-    identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
-    return {identity: build(identity, settings.google, environ) for identity in identities}
 
 
 def _caller_token(settings: Settings) -> bytes | None:

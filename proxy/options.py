@@ -9,8 +9,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -18,7 +17,7 @@ import click
 from proxy.settings.model import Settings
 
 if TYPE_CHECKING:
-    from proxy.reload import ConfigFile
+    from proxy.settings.file import ConfigFile
 
 Command: TypeAlias = Callable[..., int]
 Decorator: TypeAlias = Callable[[Command], Command]
@@ -35,23 +34,10 @@ _FILE = click.option(
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`path`: the file that the settings are of, if any, and its `content` before they were read; `defaults`: of keys that
-    it leaves out, in place of the usual.
-    """
+    """`source`: the file that the settings are of, if any; for a reload, which reads it as it was read the first time."""
 
     settings: Settings
-    path: str | None = None
-    content: bytes | None = field(default=None, repr=False)
-    defaults: Mapping[str, str] | None = None
-
-    @property
-    def source(self) -> ConfigFile | None:
-        """For a reload, which reads the file as it was read the first time."""
-        from proxy.reload import ConfigFile  # noqa: PLC0415
-
-        if self.path is None:
-            return None
-        return ConfigFile(Path(self.path), functools.partial(_load, self.path, self.defaults), self.content)
+    source: ConfigFile | None = None
 
 
 def of_file(*, required: bool = True) -> Decorator:
@@ -135,11 +121,12 @@ def of_a_running_proxy(command: Command) -> Command:
 
 
 def _read(file: str | None, defaults: Mapping[str, str] | None = None) -> Configuration:
-    from proxy.settings.load import default_config_path, read  # noqa: PLC0415 -- ssl
+    from proxy.settings.file import ConfigFile  # noqa: PLC0415 -- ssl
+    from proxy.settings.load import default_config_path, settings_from_bytes  # noqa: PLC0415
 
     path = file if file is not None else default_config_path(os.environ)
-    content = read(Path(path))
-    return Configuration(_load(path, defaults), path, content, defaults)
+    source = ConfigFile(path, lambda content: settings_from_bytes(content, path, os.environ, defaults))
+    return Configuration(source.load(), source)
 
 
 def _read_if_found() -> Configuration:
@@ -147,9 +134,3 @@ def _read_if_found() -> Configuration:
 
     path = found_path(os.environ)
     return Configuration(Settings(routes=())) if path is None else _read(path)
-
-
-def _load(path: str, defaults: Mapping[str, str] | None) -> Settings:
-    from proxy.settings.load import load_settings  # noqa: PLC0415
-
-    return load_settings(path, os.environ, defaults)

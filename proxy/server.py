@@ -20,14 +20,14 @@ from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.engine.sweeper import Sweeper
 from proxy.engine.tally import Tally
 from proxy.errors import ProxyError, TokenError
-from proxy.generation import Generation, compose, object_to
+from proxy.generation import Generation, compose, means, object_to
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.events import FetchEvent, log_event
 from proxy.identity.threads import Threads
 from proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
 from proxy.notify import notify, reloading, waiting
 from proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
-from proxy.trust import Trust, trust
+from proxy.trust import Trust
 
 if TYPE_CHECKING:
     from proxy.admin.app import Admin
@@ -261,14 +261,8 @@ class Server:
     # -- parts -----------------------------------------------------------------
 
     async def _compose(self, settings: Settings, trusted: Callable[[], Trust] | None = None) -> Generation:
-        return compose(
-            settings,
-            await asyncio.to_thread(trusted or functools.partial(trust, settings)),
-            cache=self._cache,
-            sweeper=self._sweeper,
-            environ=self._environ,
-            tally=self._tally,
-        )
+        found = await asyncio.to_thread(means, settings, self._environ, trusted)
+        return compose(settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally)
 
     async def _object_to(self, generation: Generation) -> None:
         with contextlib.suppress(TimeoutError):  # they lie on a disk that hangs; the fetch will say so

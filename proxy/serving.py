@@ -15,7 +15,7 @@ from typing import TypeAlias
 import structlog
 
 from proxy.errors import ProxyError
-from proxy.reload import ConfigFile, keep_reloading
+from proxy.reload import Source, keep_reloading
 from proxy.server import Server
 from proxy.settings.model import Settings
 from proxy.trust import Trust
@@ -27,7 +27,7 @@ Attendant: TypeAlias = Callable[[Server], Awaitable[None]]
 
 def run(
     settings: Settings,
-    source: ConfigFile | None = None,
+    source: Source | None = None,
     attendant: Attendant | None = None,
     trusted: Callable[[], Trust] | None = None,
 ) -> int:
@@ -45,7 +45,7 @@ def run(
 
 async def _serve(
     settings: Settings,
-    source: ConfigFile | None,
+    source: Source | None,
     attendant: Attendant | None,
     trusted: Callable[[], Trust] | None,
 ) -> int:

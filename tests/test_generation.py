@@ -10,7 +10,7 @@ import pytest
 
 from proxy.engine.sweeper import Sweeper
 from proxy.errors import ConfigError
-from proxy.generation import Generation, compose, object_to
+from proxy.generation import Generation, compose, means, object_to
 from proxy.identity.cache import TokenCache
 from proxy.settings.model import (
     EgressProxy,
@@ -25,7 +25,6 @@ from proxy.settings.model import (
     Upstream,
     UserIdentity,
 )
-from proxy.trust import trust
 
 SECRET = "a-secret-of-24-characters"
 
@@ -44,7 +43,7 @@ def route(name: str, identity: Identity, host: str = "receiver.example", **chang
 
 def composed(cache: TokenCache, *routes: Route, **changes: object) -> Generation:
     settings = Settings(routes=routes, **changes)  # type: ignore[arg-type]
-    return compose(settings, trust(settings), cache=cache, sweeper=Sweeper(1.0), environ={})
+    return compose(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0))
 
 
 async def test_routes_of_one_identity_share_its_source_and_those_of_one_audience_their_slot(
@@ -135,9 +134,7 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
         UserIdentity(),
     )
     settings = Settings(routes=(iap, route("run", UserIdentity(), "a-b-uc.a.run.app", path="/run")))
-    made = compose(
-        settings, trust(settings), cache=cache, sweeper=Sweeper(1.0), environ={"HOME": str(tmp_path)}
-    )
+    made = compose(settings, means(settings, {"HOME": str(tmp_path)}), cache=cache, sweeper=Sweeper(1.0))
     with pytest.raises(ConfigError) as caught:
         await asyncio.to_thread(object_to, made)
     (told,) = refusal(caught)

@@ -24,11 +24,12 @@ from proxy.lifecycle import (
     TRANSITIONS,
     Lifecycle,
 )
-from proxy.reload import ConfigFile, keep_reloading
+from proxy.reload import keep_reloading
 from proxy.server import Server
 from proxy.settings.model import NoIdentity, Settings
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import eventually
+from tests.scripted import Scripted
 
 # -- the table -------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ async def test_a_reload_is_told_to_systemd_and_so_is_one_that_was_refused(
             raise ConfigError(())
         return settings
 
-    source = ConfigFile(tmp_path / "proxy.yaml", load, None)
+    source = Scripted(load)
     asked = asyncio.ensure_future(keep_reloading(server, source))
 
     async def reload() -> list[str]:

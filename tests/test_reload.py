@@ -17,10 +17,13 @@ import structlog
 from aiohttp import web
 
 from proxy.errors import ConfigError, ProxyError
-from proxy.reload import ConfigFile, _reload, keep_reloading
+from proxy.identity.threads import Threads
+from proxy.reload import _reload, keep_reloading
 from proxy.server import Server
-from proxy.settings.load import load_settings, read
+from proxy.settings.file import ConfigFile
+from proxy.settings.load import settings_from_bytes
 from proxy.settings.model import Settings, TcpAddress
+from tests.scripted import Scripted
 
 PATIENCE = 10.0
 
@@ -53,14 +56,15 @@ def written(path: Path, port: int, *, listen: str = "127.0.0.1:0", extra: str = 
 
 
 def source_of(path: Path) -> ConfigFile:
-    return ConfigFile(path, lambda: load_settings(str(path), {}), read(path))
+    return ConfigFile(str(path), lambda content: settings_from_bytes(content, str(path), {}))
 
 
 @asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[tuple[Server, str]]:
-    server = Server(source_of(path).load(), {})
+    source = source_of(path)
+    server = Server(source.load(), {})
     await server.start()
-    reloading = asyncio.ensure_future(keep_reloading(server, source_of(path)))
+    reloading = asyncio.ensure_future(keep_reloading(server, source))
     await asyncio.sleep(0)
     try:
         yield server, f"http://{server.addresses[0]}"
@@ -126,18 +130,72 @@ async def test_sighup_loads_again_what_has_not_changed(tmp_path: Path) -> None:
                 await asyncio.sleep(0.01)
 
 
-async def test_a_file_that_cannot_be_watched_is_loaded_again_on_sighup_alone(tmp_path: Path) -> None:
-    path = written(tmp_path / "proxy.yaml", 1)
-    nowhere = ConfigFile(tmp_path / "gone" / "proxy.yaml", source_of(path).load, None)
-    server = Failing(times=0)
-    with structlog.testing.capture_logs() as logged:
-        reloading = asyncio.ensure_future(keep_reloading(server, nowhere))
-        async with asyncio.timeout(PATIENCE):
-            while not any(line["event"].startswith("the file is not watched any more") for line in logged):
-                await asyncio.sleep(0.01)
+async def test_a_directory_that_is_gone_for_a_while_is_no_end_of_it(tmp_path: Path) -> None:
+    async with receiver("old") as old, receiver("new") as new:
+        home, away = tmp_path / "home", tmp_path / "away"
+        home.mkdir()
+        path = written(home / "proxy.yaml", old)
+        with structlog.testing.capture_logs() as logged:
+            async with serving(path) as (server, _):
+                home.rename(away)
+                async with asyncio.timeout(PATIENCE):
+                    while not any("does not watch" in line["event"] for line in logged):
+                        await asyncio.sleep(0.01)
+                written(away / "proxy.yaml", new)
+                away.rename(home)
+                await until(server, new)
+    assert len([line for line in logged if "does not watch" in line["event"]]) == 1
+
+
+async def test_a_busy_directory_does_not_put_off_the_look(tmp_path: Path) -> None:
+    """Of an editor's swap files the watcher would say nothing, and of the file behind a symlink the kernel does not."""
+    async with receiver("old") as old, receiver("new") as new:
+        real, here = tmp_path / "real", tmp_path / "here"
+        real.mkdir()
+        here.mkdir()
+        written(real / "proxy.yaml", old)
+        (here / "proxy.yaml").symlink_to(real / "proxy.yaml")
+
+        async def noise() -> None:
+            while True:
+                await asyncio.to_thread((here / "proxy.yaml.swp").touch)
+                await asyncio.sleep(0.2)
+
+        async with serving(here / "proxy.yaml") as (server, _):
+            busy = asyncio.ensure_future(noise())
+            await asyncio.sleep(1.5)  # until it is watched
+            written(real / "proxy.yaml", new)
+            await until(server, new)
+            busy.cancel()
+
+
+async def test_what_sighup_has_loaded_is_what_a_change_is_a_change_of(tmp_path: Path) -> None:
+    async with receiver("first") as first, receiver("second") as second:
+        path = written(tmp_path / "proxy.yaml", first)
+        async with serving(path) as (server, _):
+            written(path, second)
             os.kill(os.getpid(), signal.SIGHUP)
-            while not server.outcomes:
-                await asyncio.sleep(0.01)
+            await until(server, second)
+            written(path, first)
+            await until(server, first)
+
+
+async def test_where_no_thread_is_to_be_had_it_looks_again(tmp_path: Path) -> None:
+    settings = source_of(written(tmp_path / "proxy.yaml", 1)).load()
+    looks: list[None] = []
+
+    def changed() -> bool:
+        looks.append(None)
+        if len(looks) == 1:
+            raise RuntimeError("can't start new thread")
+        return len(looks) == 2
+
+    server = Failing(times=0)
+    source = Scripted(lambda: settings, changed, str(tmp_path / "proxy.yaml"))
+    reloading = asyncio.ensure_future(keep_reloading(server, source))
+    async with asyncio.timeout(PATIENCE):
+        while not server.outcomes:
+            await asyncio.sleep(0.01)
     reloading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reloading
@@ -307,5 +365,5 @@ async def test_the_data_path_goes_on_while_a_file_is_read() -> None:
             told.append(error)
 
     async with asyncio.timeout(PATIENCE):
-        await _reload(Told(), ConfigFile(Path("none"), load, None))
+        await _reload(Told(), Scripted(load), Threads("it"))
     assert [error and error.detail for error in told] == ["read"]

@@ -63,8 +63,18 @@ from proxy.emulator.world import (
 )
 from proxy.errors import ConfigError, Problem
 from proxy.settings.mistakes import Location, Mistake, Origin, dotted
-from proxy.settings.shape import Entry, Items, Mistaken, Scalar, Section, Table, key
-from proxy.settings.values import boolean, printable, shown, text
+from proxy.settings.shape import (
+    Entry,
+    Items,
+    Mistaken,
+    Scalar,
+    Section,
+    Table,
+    choice_of,
+    key,
+    without_nulls,
+)
+from proxy.settings.values import boolean, printable, shown
 from proxy.settings.yaml_lines import YamlError, read_yaml
 
 NAME_SHAPE: Final = "lower-case letters, digits and hyphens, a letter first, belong here"
@@ -135,17 +145,24 @@ class _Service(Entry):
         return Iap(self.iap.client_id) if self.iap else None
 
 
-def _jwk(value: object) -> tuple[str, str]:
-    """An issuer's public key (RFC 7517) -> its ID and PEM. It may say more than is asked for."""
-    jwk = value if isinstance(value, dict) else {}
-    if jwk.get("kty") != "RSA":
-        raise ValueError("a mapping with kty: RSA belongs here, as an issuer publishes its keys")
-    kid, n, e = (text(jwk.get(name)) for name in ("kid", "n", "e"))
-    return kid, public_pem(n, e)
+class _Jwk(Entry, lenient=True):
+    """An issuer's public key as it publishes it (RFC 7517)."""
+
+    kty: str = key(choice_of("RSA"))
+    kid: str = key(TEXT)
+    n: str = key(TEXT)
+    e: str = key(TEXT)
+
+    def contradiction(self) -> str | None:
+        try:
+            public_pem(self.n, self.e)
+        except ValueError as error:
+            return str(error)
+        return None
 
 
 class _Jwks(Entry):
-    keys: list[tuple[str, str]] = key(Items(Scalar(_jwk), least=1))
+    keys: list[_Jwk] = key(Items(Section(_Jwk), least=1))
 
 
 class _Oidc(Entry):
@@ -157,7 +174,7 @@ class _Oidc(Entry):
 
     @property
     def trusts(self) -> Oidc:
-        keys = tuple(self.jwks.keys) if self.jwks else ()
+        keys = tuple((jwk.kid, public_pem(jwk.n, jwk.e)) for jwk in (self.jwks.keys if self.jwks else ()))
         return Oidc(self.issuer, tuple(self.audiences), keys, tuple(self.workload.items()))
 
 
@@ -217,7 +234,7 @@ def parse_world(text: str | bytes, file: str) -> World:
     origin = Origin(file, reading.tree, reading.lines)
     problems = [Problem(file, line, dotted(location), said) for line, location, said in reading.mistakes]
     try:
-        world, mistakes = _resolved(_World.read(reading.tree))
+        world, mistakes = _resolved(_World.read(without_nulls(reading.tree)))
     except Mistaken as mistaken:
         mistakes = mistaken.mistakes
     problems += [origin.problem(location, said) for location, said in mistakes]

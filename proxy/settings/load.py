@@ -14,6 +14,7 @@ from proxy.settings.environment import SEARCHED, found_path, overrides, substitu
 from proxy.settings.mistakes import Location, Origin
 from proxy.settings.model import Settings
 from proxy.settings.resolve import resolve
+from proxy.settings.shape import without_nulls
 from proxy.settings.validate import validated
 from proxy.settings.yaml_lines import YamlError, read_yaml
 
@@ -39,24 +40,29 @@ def load_settings(
     """ConfigError with every mistake of the file and of the variables that override it. `defaults`: what top-level keys
     are that neither of them has, in place of the usual.
     """
+    return settings_from_bytes(read_file(path), path, environ, defaults)
+
+
+def read_file(path: str) -> bytes:
+    """ConfigError."""
     try:
-        text = Path(path).read_text("utf-8-sig")
+        return Path(path).read_bytes()
     except OSError as error:
         raise ConfigError((Problem(path, 0, "", f"cannot be read: {error.strerror}"),)) from None
+    except ValueError:  # a NUL in the path
+        raise ConfigError((Problem("configuration", 0, "", "its path holds a NUL character"),)) from None
+
+
+def settings_from_bytes(
+    content: bytes, path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+) -> Settings:
+    """As load_settings, of what is in the file."""
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError((Problem(path, line, "", "is not UTF-8 text"),)) from None
-    except ValueError:  # a NUL in the path
-        raise ConfigError((Problem("configuration", 0, "", "its path holds a NUL character"),)) from None
     return settings_from_text(text, path, environ, defaults)
-
-
-def read(path: Path) -> bytes | None:
-    """What is in it now, to be compared; None where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError):  # a NUL in the path
-        return None
 
 
 def settings_from_text(
@@ -103,7 +109,7 @@ def _settings(
     problems: list[Problem],
     defaults: Mapping[str, Any] | None,
 ) -> Settings:
-    tree = _without_nulls(origin.tree if origin.tree is not None else {})
+    tree = without_nulls(origin.tree if origin.tree is not None else {})
     if not isinstance(tree, dict):
         problems.append(origin.problem((), "must be a mapping of keys to values, such as routes: [...]"))
         raise ConfigError(tuple(problems))
@@ -120,15 +126,6 @@ def _settings(
     if document is None or problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
     return resolve(document, file_path)
-
-
-def _without_nulls(value: Any) -> Any:
-    """A key without a value is a key left out."""
-    if isinstance(value, dict):
-        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list):
-        return [_without_nulls(item) for item in value]
-    return value
 
 
 def _put(tree: dict[str, Any], location: Location, value: object) -> None:

@@ -36,6 +36,15 @@ class Mistaken(Exception):
         self.mistakes = list(mistakes)
 
 
+def without_nulls(value: Any) -> Any:
+    """A key without a value is a key left out."""
+    if isinstance(value, dict):
+        return {key: without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [without_nulls(item) for item in value]
+    return value
+
+
 class Kind(ABC, Generic[T_co]):
     """Of values that a key may have."""
 
@@ -157,16 +166,17 @@ class Entry:
     key's default.
 
     `declared`: its keys, by their names. `tag`: what its `type` says, where it has one. `misplaced`: what to say of keys that belong
-    elsewhere.
+    elsewhere. `lenient`: others may have put more into it.
     """
 
     declared: ClassVar[Mapping[str, Key]] = {}
     tag: ClassVar[str] = ""
+    lenient: ClassVar[bool] = False
     misplaced: ClassVar[Mapping[str, str]] = {}
 
-    def __init_subclass__(cls, tag: str = "") -> None:
+    def __init_subclass__(cls, *, tag: str = "", lenient: bool = False) -> None:
         own = {name: said for name, said in vars(cls).items() if isinstance(said, Key)}
-        cls.declared, cls.tag = {**cls.declared, **own}, tag
+        cls.declared, cls.tag, cls.lenient = {**cls.declared, **own}, tag, lenient
         for name, said in own.items():
             if said.required:
                 delattr(cls, name)
@@ -183,13 +193,13 @@ class Entry:
     def read(cls, value: object, at: Location = ()) -> Self:
         """Mistaken, with unknown keys and missing ones; a key that is missing because it is misspelt is one mistake."""
         mapping, told = _mapping(value, at), _Gathered()
-        unknown = [name for name in mapping if name not in cls.names()]
+        unknown = [name for name in mapping if name not in cls.names() and not cls.lenient]
         said = {}
         for name, its in cls.declared.items():
             if name in mapping:
                 with told:
                     said[name] = its.kind.read(mapping[name], (*at, name))
-            elif its.required and not any(nearest(other, [name]) for other in unknown):
+            elif its.required and not any(nearest(other, cls.declared) == name for other in unknown):
                 told.mistakes.append(((*at, name), "is missing"))
         told.mistakes += [
             ((*at, name), cls.misplaced.get(name) or unknown_key(name, cls.names())) for name in unknown

@@ -97,9 +97,10 @@ def _delete(tree: Any, location: Location) -> None:
     while location and isinstance(location[-1], int):
         location = location[:-1]
     for part in location[:-1]:
-        if isinstance(tree, dict) and part not in tree:
+        try:
+            tree = tree[part]
+        except (KeyError, IndexError, TypeError):  # a variable stands in place of what the file has
             return
-        tree = tree[part]
     if location and isinstance(tree, dict):
         tree.pop(location[-1], None)
 

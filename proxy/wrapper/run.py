@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.errors import Fault, ProxyError
 from proxy.notify import notify
-from proxy.reload import ConfigFile
+from proxy.reload import Source
 from proxy.settings.addresses import listen_address
 from proxy.settings.model import Settings
 from proxy.wrapper import supervise, variables
@@ -46,7 +46,7 @@ class Wrapped:
     """`limit`: seconds for the proxy to become ready."""
 
     settings: Settings
-    source: ConfigFile | None
+    source: Source | None
     command: Sequence[str]
     http_proxy: bool
     limit: float

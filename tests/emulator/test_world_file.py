@@ -66,6 +66,16 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
     )
 
 
+def test_a_key_without_a_value_is_a_key_left_out() -> None:
+    world = parse_world(
+        "project:\naccounts: [{name: a, email: ~, default: }]\nservices: [{name: s, iap: {client_id: }, function: ~}]\n"
+        "pools: [{name: p, providers: [{name: x, aws: , oidc: {issuer: x, jwks: }}]}]\n",
+        "w.yaml",
+    )
+    assert world.services[0].iap == Iap(None)
+    assert [account.email for account in world.accounts] == ["a@demo-project.iam.gserviceaccount.com"]
+
+
 def test_a_short_file_takes_the_defaults() -> None:
     world = parse_world("{accounts: [], services: [{name: a, invokers: [allUsers]}]}", "w.yaml")
     assert world == World("demo-project", (), (Service("a", frozenset({ANYONE})),))
@@ -138,17 +148,18 @@ def test_a_short_file_takes_the_defaults() -> None:
                 "accounts: []\nservices: []\npools:\n- name: p\n  providers:\n  - name: a\n"
                 "  - {name: b, aws: {account: '1'}}\n"
                 "  - {name: c, oidc: {issuer: x, jwks: {keys: [{kty: RSA, kid: k, n: AQ, e: AQ, use: sig}]}}}\n"
-                "  - {name: d, oidc: {issuer: x, jwks: {keys: [{kty: EC}, {kty: RSA, kid: k, n: 5, e: AQ}]}}}\n"
+                "  - {name: d, oidc: {issuer: x, jwks: {keys: [{kty: EC}, {kty: RSA, kid: '', n: 5, e: AQ}]}}}\n"
             ),
             [
                 "w.yaml:6: pools[0].providers[0]: either oidc or aws says whom it trusts",
                 f'w.yaml:7: pools[0].providers[1].aws.account: {DIGITS}, not "1"',
                 "w.yaml:8: pools[0].providers[2].oidc.jwks.keys[0]: n and e make no RSA key",
-                (
-                    "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[0]: a mapping with kty: RSA belongs here, as an issuer "
-                    "publishes its keys"
-                ),
-                "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[1]: must be a string, not 5; put it in quotes",
+                "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[0].e: is missing",
+                "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[0].kid: is missing",
+                'w.yaml:9: pools[0].providers[3].oidc.jwks.keys[0].kty: must be one of RSA, not "EC"',
+                "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[0].n: is missing",
+                'w.yaml:9: pools[0].providers[3].oidc.jwks.keys[1].kid: must be printable text, and not empty, not ""',
+                "w.yaml:9: pools[0].providers[3].oidc.jwks.keys[1].n: must be a string, not 5; put it in quotes",
             ],
         ),
         (

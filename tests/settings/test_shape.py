@@ -147,6 +147,14 @@ def test_what_may_stand_for_something_longer() -> None:
     assert tent.poles == 2
 
 
+def test_others_may_have_put_more_into_what_is_theirs() -> None:
+    class Jwk(Entry, lenient=True):
+        kid: int = key(EVEN)
+
+    assert vars(Jwk.read({"kid": 2, "use": "sig"})) == {"kid": 2}
+    assert wrong(Section(Jwk), {"kib": 2}) == [(("here", "kid"), "is missing")]
+
+
 def test_a_mapping_of_any_keys() -> None:
     assert Table(EVEN).read({"a": 2, "b": 4}, ()) == {"a": 2, "b": 4}
 

@@ -26,6 +26,9 @@ def keys(text: str, environ: dict[str, str] | None = None) -> list[str]:
         # a misspelt key is not missing, too
         ("routes: [{name: a, upstrem: 'https://a.a.run.app'}]", ["routes[0].upstrem"]),
         ("routes: [{nme: a, upstream: 'https://a.a.run.app'}]", ["routes[0].nme"]),
+        # one that resembles another key more is that one, misspelt, and the required one is missing besides
+        ("routes: [{name: a, upstrrefix: x}]", ["routes[0].upstream", "routes[0].upstrrefix"]),
+        (f"routes: [{{namtch: x, {RUN}}}]", ["routes[0].name", "routes[0].namtch"]),
         # nor is what was to be derived
         ("routes: [{name: a, upstream: 'https://x.com', audiense: b}]", ["routes[0].audiense"]),
         ("routes: [{name: a, upstream: 'https://x.com', audience: 'b c'}]", ["routes[0].audience"]),
@@ -73,6 +76,13 @@ def keys(text: str, environ: dict[str, str] | None = None) -> list[str]:
 )
 def test_said_of(text: str, said_of: list[str]) -> None:
     assert keys(text) == said_of
+
+
+def test_a_variable_in_place_of_what_could_not_be_read() -> None:
+    route = "routes: [{name: a, upstream: 'https://a.a.run.app'}]"
+    for written in ("admin: {x: {y: '${UNSET}'}}", "admin: [['${UNSET}']]", "admin: [x, '${UNSET}']"):
+        said = keys(f"{route}\n{written}\n", {"IDTOKEN_PROXY_ADMIN": "localhost:2"})
+        assert [key.partition("[")[0].partition(".")[0] for key in said] == ["admin"], written
 
 
 ROUTE = {"name": "a", "upstream": "https://a.a.run.app"}
