@@ -4,6 +4,7 @@
 
 model.py        what the rest of the proxy sees: frozen, resolved, nothing left to parse or to default
 load.py         the ways in: a file, or `serve --upstream`; where a file is looked for
+file.py         a file as it was read last, and whether it has changed
 yaml_lines.py   YAML -> plain values and the line of every key
 environment.py  ${NAME} in strings, and the variables that override keys
 validate.py     plain values -> Document, and all mistakes
