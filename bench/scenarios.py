@@ -23,6 +23,7 @@ from bench.wrk_output import WrkError, faults
 CONNECTIONS = 32
 IDLE_CONNECTIONS = 1000
 ROUTES = 1000
+SETTLED = 3.0  # seconds in which all has started that may begin after the first answer (this proxy watches its file)
 STREAMS = 2  # connections that carry large bodies
 
 
@@ -154,7 +155,7 @@ def _upload(where: Range, connection: bulk.Connection, space: memoryview) -> Non
 
 
 def memory(where: Range, instance: Instance) -> Sample:
-    time.sleep(0.5)  # what starts after the first answer
+    time.sleep(SETTLED)
     idle = rss_bytes(instance.pid)
     sample = small_requests(CONNECTIONS)(where, instance)
     time.sleep(0.5)
@@ -177,6 +178,7 @@ def startup(where: Range, instance: Instance) -> Sample:
 
 def stall(where: Range, instance: Instance) -> Sample:
     """1 GiB to a client that reads the head, and then nothing."""
+    time.sleep(SETTLED)
     with bulk.Connection(instance.port) as connection:
         for _ in range(3):  # what bodies cost once
             connection.get("/large", bulk.buffer(), length=LARGE)
