@@ -270,6 +270,8 @@ async def test_a_timer_that_fires_in_mid_flight_starts_no_second_fetch(stage: St
     await turns()
     source.hold.set()
     await stage.settle()
+    await until(lambda: stage.clock.sleeping == 1)
+    await stage.settle()
     assert source.fetches == 2
     assert stage.clock.sleeping == 1
 
