@@ -43,21 +43,24 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What takes a while to come by, 20 to 100 ms: `sources` by their identities, and `trust` in receivers."""
+    """What takes a while to come by, 20 to 100 ms, and on a disk that hangs for good: `sources` by their identities,
+    `trust` in receivers, guard.caller_token_file's content.
+    """
 
     sources: Mapping[Identity, Source]
     trust: Trust
+    caller_token: bytes | None
 
 
 def means(
     settings: Settings, environ: Mapping[str, str], trusted: Callable[[], Trust] | None = None
 ) -> Means:
-    """Reads certificates and imports the kinds of credentials, so it may be had in any thread. `trusted`: from
-    trust_ahead. ConfigError, TokenError.
+    """Reads files, and imports the kinds of credentials; in any thread. `trusted`: from trust_ahead. ConfigError,
+    TokenError.
     """
     identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
     sources: dict[Identity, Source] = {one: build(one, settings.google, environ) for one in identities}
-    return Means(sources, trusted() if trusted is not None else trust(settings))
+    return Means(sources, trusted() if trusted is not None else trust(settings), _caller_token(settings))
 
 
 def compose(
@@ -68,10 +71,9 @@ def compose(
     sweeper: Sweeper,
     tally: Tally | None = None,
 ) -> Generation:
-    """ConfigError: nothing has been changed."""
+    """Asks nobody and reads nothing."""
     tally = tally or Tally()
     sources = means.sources
-    caller_token = _caller_token(settings)
     slots = {
         route.name: cache.slot(route.identity, sources[route.identity], route.audience)
         for route in settings.routes
@@ -94,7 +96,7 @@ def compose(
             )
         return pools[key]
 
-    gateway = Gateway(settings, slots, pool_of, caller_token, tally)
+    gateway = Gateway(settings, slots, pool_of, means.caller_token, tally)
     by_name = {route.name: sources[route.identity] for route in settings.routes if route.name in slots}
     return Generation(settings, by_name, slots, tuple(pools.values()), gateway)
 

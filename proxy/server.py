@@ -19,7 +19,7 @@ from proxy.engine.front import Front
 from proxy.engine.listeners import Listeners, ListenFailed
 from proxy.engine.sweeper import Sweeper
 from proxy.engine.tally import Tally
-from proxy.errors import ProxyError, TokenError
+from proxy.errors import ConfigError, Problem, ProxyError, TokenError
 from proxy.generation import Generation, compose, means, object_to
 from proxy.identity.cache import TokenCache, TokenSlot
 from proxy.identity.events import FetchEvent, log_event
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["ListenFailed", "Server"]
 
 _WARM_UP_AT_ONCE = 16  # fetches; a thousand routes must not start a thousand threads
+_CERTIFICATES = 30.0  # seconds to read them, without which there is no start and no reload
 _CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
 
 log = structlog.get_logger("proxy.server")
@@ -56,7 +57,7 @@ class Server:
         self.lifecycle = Lifecycle(self._on_change)
         self._tally = Tally()
         self._cache = TokenCache(on_event=self._on_fetch)
-        self._threads = Threads("objections")
+        self._threads = Threads("configuration")
         self._warm_ups: set[asyncio.Task[None]] = set()
         self._opened = False
         self._waiting = ""  # what the service manager was last told that the start waits for
@@ -261,7 +262,13 @@ class Server:
     # -- parts -----------------------------------------------------------------
 
     async def _compose(self, settings: Settings, trusted: Callable[[], Trust] | None = None) -> Generation:
-        found = await asyncio.to_thread(means, settings, self._environ, trusted)
+        try:
+            found = await self._threads.run(
+                functools.partial(means, settings, self._environ, trusted), _CERTIFICATES
+            )
+        except TimeoutError:
+            told = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"
+            raise ConfigError((Problem("settings", 0, "", told),)) from None
         return compose(settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally)
 
     async def _object_to(self, generation: Generation) -> None:

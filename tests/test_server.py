@@ -533,3 +533,22 @@ async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cance
         assert server.settings is settings
         assert list(server._cache._slots) == kept
         await server.stop(drain=0)
+
+
+async def test_a_file_that_it_cannot_do_without_and_that_hangs_is_told_of(
+    hanging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In time, and with the data path at work meanwhile."""
+    settings = settings_for(route_to(1, None, identity=NoIdentity(), audience=None))
+    server = Server(settings, {})
+    async with asyncio.timeout(10):
+        await server.start()
+        monkeypatch.setattr(proxy.server, "_CERTIFICATES", 0.05)
+        guard = replace(settings.guard, caller_token_file=str(hanging))
+        with pytest.raises(ConfigError, match="could not be read within"):
+            await server.reload(replace(settings, guard=guard))
+        assert server.settings is settings
+        await server.stop(drain=0)
+    refused = Server(replace(settings, guard=guard), {})
+    with pytest.raises(ConfigError, match="caller_token_file could not be read"):
+        await refused.start()
