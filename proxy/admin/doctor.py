@@ -16,7 +16,7 @@ from typing import Final
 from proxy.admin.probe import Probe, probe
 from proxy.admin.report import Finding, Report, RouteReport, Verdict
 from proxy.engine.sweeper import Sweeper
-from proxy.errors import ConfigError, Problem, TokenError, UpstreamError
+from proxy.errors import TokenError, UpstreamError
 from proxy.identity.answer import SKEW, Speaker
 from proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
 from proxy.identity.causes import REMEDIES, TRANSIENT
@@ -26,7 +26,7 @@ from proxy.identity.threads import Threads
 from proxy.identity.token import IdToken
 from proxy.settings.model import Identity, NoIdentity, Route, Settings
 from proxy.settings.names import is_iap_client
-from proxy.trust import tls_context
+from proxy.trust import trust
 
 LIMIT: Final = 30.0  # seconds for all routes together
 AT_ONCE: Final = 16  # routes
@@ -51,7 +51,7 @@ async def examine(
     settings: Settings, environ: Mapping[str, str], *, limit: float = LIMIT, at_once: int = AT_ONCE
 ) -> Report:
     """ConfigError where the settings name what cannot be read."""
-    tls = _tls(settings)
+    tls = trust(settings)
     cache = TokenCache(on_event=_nobody)
     sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]))
     practice = _Practice(settings, environ, cache, sweeper, tls)
@@ -86,16 +86,6 @@ async def examine(
 
 def _nobody(_event: FetchEvent) -> None:
     """What the cache has to tell, the report tells."""
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if all(route.upstream.scheme == "http" for route in settings.routes):
-        return None
-    try:
-        return tls_context(settings.ca_file)
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-        problem = Problem("settings", 0, "tls.ca_file", f"{settings.ca_file} cannot be read: {error}")
-        raise ConfigError((problem,)) from None
 
 
 @dataclass(slots=True)
