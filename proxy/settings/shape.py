@@ -118,7 +118,9 @@ class Section(Kind[E_co]):
         self.entry, self.word = entry, word
 
     def read(self, value: object, at: Location) -> E_co:
-        return self.entry.read({} if value == self.word is not None else value, at)
+        if self.word is not None and value == self.word:
+            return self.entry()
+        return self.entry.read(value, at)
 
 
 class Tagged(Kind[E_co]):
