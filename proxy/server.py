@@ -57,7 +57,10 @@ class Server:
         self.lifecycle = Lifecycle(self._on_change)
         self._tally = Tally()
         self._cache = TokenCache(on_event=self._on_fetch)
-        self._threads = Threads("configuration")
+        self._threads = Threads("objections")
+        self._reading = Threads(
+            "certificates"
+        )  # of their own: those that hang on a login must not cost a reload
         self._warm_ups: set[asyncio.Task[None]] = set()
         self._opened = False
         self._waiting = ""  # what the service manager was last told that the start waits for
@@ -263,7 +266,7 @@ class Server:
 
     async def _compose(self, settings: Settings, trusted: Callable[[], Trust] | None = None) -> Generation:
         try:
-            found = await self._threads.run(
+            found = await self._reading.run(
                 functools.partial(means, settings, self._environ, trusted), _CERTIFICATES
             )
         except TimeoutError:

@@ -79,8 +79,8 @@ async def _serve(
 
 
 def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) -> Collection[int]:
-    """The signals to end that have come, as they come. From before anybody is told that it is there, to the end of the loop, which gives up its own handlers sooner than
-    Python does these: a signal after that would kill a proxy that has drained.
+    """The signals to end, as they come. It hears from before anybody is told that it is there, to the end of the loop,
+    which gives up its own handlers sooner than Python does these: a signal after that would kill a proxy that has drained.
     """
     loop = asyncio.get_running_loop()
     told: set[int] = set()

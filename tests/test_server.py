@@ -19,6 +19,7 @@ import structlog
 import proxy.server
 from proxy.admin.client import ask
 from proxy.errors import ConfigError
+from proxy.identity.threads import MAX_ABANDONED
 from proxy.server import ListenFailed, Server
 from proxy.settings.model import (
     AutoIdentity,
@@ -532,6 +533,21 @@ async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cance
             await reload
         assert server.settings is settings
         assert list(server._cache._slots) == kept
+        await server.stop(drain=0)
+
+
+async def test_a_credential_file_that_hangs_costs_no_reload_however_many_there_are(
+    hanging: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_for(route_to(1, None, identity=AutoIdentity()))
+    server = Server(settings, {"GOOGLE_APPLICATION_CREDENTIALS": str(hanging)})
+    monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 0.05)
+    async with asyncio.timeout(10):
+        await server.start()
+        for number in range(MAX_ABANDONED + 2):
+            route = replace(settings.routes[0], audience=f"https://{number}")
+            await server.reload(replace(settings, routes=(route,)))
+            assert server.settings.routes == (route,)
         await server.stop(drain=0)
 
 
