@@ -36,5 +36,7 @@ def _logs_as_before() -> Iterator[None]:
     level = root.level
     yield
     structlog.reset_defaults()
-    root.handlers[:] = [handler for handler in root.handlers if type(handler).__module__ != "proxy.logs"]
+    root.handlers[:] = [
+        handler for handler in root.handlers if type(handler).__module__ != "idtoken_proxy.logs"
+    ]
     root.setLevel(level)

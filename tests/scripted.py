@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.settings.model import Settings
+from idtoken_proxy.settings.model import Settings
 
 
 class Scripted:

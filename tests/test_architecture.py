@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-import proxy
+import idtoken_proxy
 
-PACKAGE = Path(proxy.__file__).parent
+PACKAGE = Path(idtoken_proxy.__file__).parent
 TESTS = Path(__file__).parent
 
 # Each may import what stands before it, and its own. Those of one line do not know each other.
@@ -34,7 +34,7 @@ LAYERS = (
     ("__main__",),
 )
 # logs.py stands at the bottom beside errors, but is told how to log by the settings' model.
-EXCEPTIONS = {("logs", "proxy.settings.model")}
+EXCEPTIONS = {("logs", "idtoken_proxy.settings.model")}
 LOGS_ARE_FOR = {"logs", "reload", "server", "demo", "wrapper", "cli"}
 
 PURE_MAY_NOT = {
@@ -49,12 +49,12 @@ def modules() -> list[Path]:
 
 
 def name_of(path: Path) -> str:
-    parts = ("proxy", *path.relative_to(PACKAGE).with_suffix("").parts)
+    parts = ("idtoken_proxy", *path.relative_to(PACKAGE).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
 
 
 def part_of(module: str) -> str:
-    """`proxy.engine.http1` -> `engine`; `proxy` -> `__init__`."""
+    """`idtoken_proxy.engine.http1` -> `engine`; `idtoken_proxy` -> `__init__`."""
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
 
@@ -78,7 +78,7 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
             for alias in node.names:
-                # `from proxy.emulator import keys` imports a module, `from proxy.errors import Fault` does not.
+                # `from idtoken_proxy.emulator import keys` imports a module, `from idtoken_proxy.errors import Fault` does not.
                 whole = f"{source}.{alias.name}"
                 yield node.lineno, whole if _is_module(whole) else source
 
@@ -93,7 +93,7 @@ def test_imports_point_one_way(path: Path) -> None:
     module = name_of(path)
     mine = layer_of(module)
     for line, imported in imports_of(path):
-        if imported.split(".")[0] != "proxy" or (part_of(module), imported) in EXCEPTIONS:
+        if imported.split(".")[0] != "idtoken_proxy" or (part_of(module), imported) in EXCEPTIONS:
             continue
         where = f"{path.relative_to(PACKAGE.parent)}:{line}: {imported}"
         if part_of(imported) == "logs":
@@ -120,7 +120,9 @@ def test_the_engine_does_not_know_google() -> None:
             assert imported.split(".")[0] not in ("google", "requests", "aiohttp"), (
                 f"{path.name}:{line}: {imported}"
             )
-            assert not imported.startswith("proxy.identity.sources"), f"{path.name}:{line}: {imported}"
+            assert not imported.startswith("idtoken_proxy.identity.sources"), (
+                f"{path.name}:{line}: {imported}"
+            )
 
 
 def _has_code(path: Path) -> bool:
@@ -138,9 +140,9 @@ def _has_code(path: Path) -> bool:
 
 # Covered whole by another's tests: what is only a shape, a table or a way in.
 TESTED_ELSEWHERE = {
-    "proxy.__init__": "its version",
-    "proxy.__main__": "end_to_end: every subprocess starts there",
-    "proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
+    "idtoken_proxy.__init__": "its version",
+    "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
+    "idtoken_proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
 }
 
 
@@ -165,7 +167,7 @@ def loaded_by(statement: str) -> set[str]:
 SLOW = ("aiohttp", "google.auth", "requests", "urllib3", "hypothesis", "pytest")
 
 
-@pytest.mark.parametrize("module", ["proxy.server", "proxy.cli"])
+@pytest.mark.parametrize("module", ["idtoken_proxy.server", "idtoken_proxy.cli"])
 def test_what_serve_needs_is_quick_to_import(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert not loaded.intersection(SLOW)
@@ -173,8 +175,8 @@ def test_what_serve_needs_is_quick_to_import(module: str) -> None:
 
 
 def test_the_command_line_alone_is_quicker_still() -> None:
-    loaded = loaded_by("import proxy.cli")
-    assert not loaded.intersection({"uvloop", "ssl", "asyncio", "proxy.server"})
+    loaded = loaded_by("import idtoken_proxy.cli")
+    assert not loaded.intersection({"uvloop", "ssl", "asyncio", "idtoken_proxy.server"})
 
 
 def test_a_start_up_to_readiness_stays_lean(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_a_start_up_to_readiness_stays_lean(tmp_path: Path) -> None:
         (
             "import asyncio, pathlib",
             "from tests.engine.proxied import make_token, route_to, settings_for",
-            "from proxy.server import Server",
+            "from idtoken_proxy.server import Server",
             f"pathlib.Path({str(token)!r}).write_text(make_token())",
             f"server = Server(settings_for(route_to(1, {str(token)!r})), {{}})",
             "loop = asyncio.new_event_loop()",

@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import click
 import pytest
 
-from proxy import __version__
-from proxy.cli import commands, main
-from proxy.emulator import BREAKS
-from proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy import __version__
+from idtoken_proxy.cli import commands, main
+from idtoken_proxy.emulator import BREAKS
+from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 
 GOOD = """\
 routes:
@@ -193,7 +193,7 @@ def test_what_can_be_broken_is_told_with_the_option(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize("argv", [["--help"], ["serve", "--help"], ["check", "--help"], ["doctor", "--help"]])
 def test_commands_load_only_what_they_need(argv: list[str]) -> None:
     probe = (
-        "import sys; from proxy.cli import main\n"
+        "import sys; from idtoken_proxy.cli import main\n"
         f"try: main({argv})\nexcept SystemExit: pass\n"
         "print(sorted({'yaml', 'aiohttp', 'uvloop', 'structlog', 'google.auth'} & set(sys.modules)),"
         " file=sys.stderr)"
@@ -231,7 +231,7 @@ def test_a_failure_is_told_without_a_traceback(
 
 def test_the_script_and_the_module_are_the_same() -> None:
     script = str(Path(sys.executable).with_name("idtoken-proxy"))
-    for command in ([sys.executable, "-m", "proxy"], [script]):
+    for command in ([sys.executable, "-m", "idtoken_proxy"], [script]):
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
         assert done.stdout == f"idtoken-proxy, version {__version__}\n"
 
@@ -243,7 +243,7 @@ def test_the_script_and_the_module_are_the_same() -> None:
 def process(*argv: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
     variables = {key: value for key, value in os.environ.items() if not key.startswith("IDTOKEN_PROXY_")}
     with subprocess.Popen(
-        [sys.executable, "-m", "proxy", *argv],
+        [sys.executable, "-m", "idtoken_proxy", *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

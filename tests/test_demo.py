@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import aiohttp
 import pytest
 
-from proxy import demo
-from proxy.emulator import BREAKS, Emulator
+from idtoken_proxy import demo
+from idtoken_proxy.emulator import BREAKS, Emulator
 
-RUN = "import sys; from proxy.demo import run; sys.exit(run())"
+RUN = "import sys; from idtoken_proxy.demo import run; sys.exit(run())"
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from proxy import errors
-from proxy.errors import ConfigError, Fault, MethodNotAllowed, Problem, ProxyError, TokenError
+from idtoken_proxy import errors
+from idtoken_proxy.errors import ConfigError, Fault, MethodNotAllowed, Problem, ProxyError, TokenError
 
 
 def classes() -> list[type[ProxyError]]:

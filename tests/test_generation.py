@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.engine.sweeper import Sweeper
-from proxy.errors import ConfigError
-from proxy.generation import Generation, compose, means, object_to
-from proxy.identity.cache import TokenCache
-from proxy.settings.model import (
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.generation import Generation, compose, means, object_to
+from idtoken_proxy.identity.cache import TokenCache
+from idtoken_proxy.settings.model import (
     EgressProxy,
     FileIdentity,
     GuardSettings,

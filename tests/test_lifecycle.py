@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy import lifecycle
-from proxy.errors import ConfigError
-from proxy.lifecycle import (
+from idtoken_proxy import lifecycle
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.lifecycle import (
     DRAIN,
     DRAINING,
     END,
@@ -24,9 +24,9 @@ from proxy.lifecycle import (
     TRANSITIONS,
     Lifecycle,
 )
-from proxy.reload import keep_reloading
-from proxy.server import Server
-from proxy.settings.model import NoIdentity, Settings
+from idtoken_proxy.reload import keep_reloading
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import NoIdentity, Settings
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import eventually
 from tests.scripted import Scripted

@@ -15,8 +15,8 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.logs import ACCESS, MASKED, configure, get_logger, mask
-from proxy.settings.model import LogSettings
+from idtoken_proxy.logs import ACCESS, MASKED, configure, get_logger, mask
+from idtoken_proxy.settings.model import LogSettings
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJhdWQiOiJhIiwiZXhwIjoxfQ.c2lnbmF0dXJlX3dpdGgtZGFzaA"
 SECRETS = {
@@ -205,7 +205,7 @@ def test_a_secret_is_masked_wherever_it_stands(form: Any, secret: str) -> None:
     logging.getLogger("google.auth").warning("%(a)s", {"a": secret})
     # Whose arguments do not fit; by our handler alone, as the test runner's own would raise.
     record = logging.LogRecord("google.auth", logging.WARNING, __file__, 1, "%d", (secret,), None)
-    (ours,) = [one for one in logging.getLogger().handlers if type(one).__module__ == "proxy.logs"]
+    (ours,) = [one for one in logging.getLogger().handlers if type(one).__module__ == "idtoken_proxy.logs"]
     ours.handle(record)
     log.info("held", holder=Holder(), list=[Holder()])
     written = out.getvalue()
@@ -372,7 +372,7 @@ def test_configuring_again_replaces_what_was() -> None:
 def test_a_logger_without_a_name_is_the_proxys() -> None:
     out = logs()
     structlog.get_logger().info("hello")
-    assert told(out)[0]["logger"] == "proxy"
+    assert told(out)[0]["logger"] == "idtoken_proxy"
 
 
 def test_a_level_of_a_librarys_own_is_written_too() -> None:
@@ -382,7 +382,7 @@ def test_a_level_of_a_librarys_own_is_written_too() -> None:
 
 
 def test_it_is_imported_without_reading_the_environment_or_configuring() -> None:
-    assert "proxy.logs" in sys.modules
+    assert "idtoken_proxy.logs" in sys.modules
     assert not structlog.is_configured()
 
 
@@ -414,7 +414,7 @@ def test_an_exchange_is_an_http_request() -> None:
     assert line == {
         "severity": "INFO",
         "message": "GET /a 200",
-        "logger": "proxy.access",
+        "logger": "idtoken_proxy.access",
         "route": "users",
         "httpRequest": {
             "requestMethod": "GET",
@@ -493,7 +493,7 @@ def limited(clock: Clock) -> io.StringIO:
 def test_a_repeated_warning_is_said_at_once_and_then_at_intervals() -> None:
     clock = Clock()
     out = limited(clock)
-    log = get_logger("proxy.engine")
+    log = get_logger("idtoken_proxy.engine")
     for _ in range(5):
         log.warning("refused", route="a")
     assert len(told(out)) == 1
@@ -512,10 +512,10 @@ def test_a_repeated_warning_is_said_at_once_and_then_at_intervals() -> None:
 @pytest.mark.parametrize(
     ("logger", "other"),
     [
-        ("proxy.engine", {"route": "b"}),
-        ("proxy.engine", {"reason": "another"}),
-        ("proxy.identity", {"audience": "b"}),
-        ("proxy.identity", {"cause": "another"}),
+        ("idtoken_proxy.engine", {"route": "b"}),
+        ("idtoken_proxy.engine", {"reason": "another"}),
+        ("idtoken_proxy.identity", {"audience": "b"}),
+        ("idtoken_proxy.identity", {"cause": "another"}),
         (ACCESS, {"status": 503}),
         (ACCESS, {"kind": "another"}),
         (ACCESS, {"route": "b"}),
@@ -551,7 +551,7 @@ def test_only_warnings_are_held_back(method: str) -> None:
     assert len(told(out)) == 3
 
 
-@pytest.mark.parametrize("logger", ["proxy.reload", "proxy.server"])
+@pytest.mark.parametrize("logger", ["idtoken_proxy.reload", "idtoken_proxy.server"])
 def test_who_asks_twice_is_answered_twice(logger: str) -> None:
     out = limited(Clock())
     for _ in range(2):

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from proxy.notify import notify, reloading, waiting
+from idtoken_proxy.notify import notify, reloading, waiting
 
 
 @pytest.mark.parametrize("abstract", [True, False])

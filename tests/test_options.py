@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from proxy.errors import ConfigError
-from proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
-from proxy.settings.model import Address, TcpAddress
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
+from idtoken_proxy.settings.model import Address, TcpAddress
 
 HERE = TcpAddress("localhost", 1)
 Means = Callable[..., Any]

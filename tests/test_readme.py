@@ -13,16 +13,16 @@ import aiohttp
 import click
 import pytest
 
-from proxy.cli import commands
-from proxy.emulator import Account, Emulator, Service, World
-from proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
-from proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
-from proxy.server import Server
-from proxy.settings.environment import OVERRIDES
-from proxy.settings.identities import BY_TYPE
-from proxy.settings.load import settings_from_text
-from proxy.settings.model import NoIdentity, Settings
-from proxy.settings.pending import PENDING
+from idtoken_proxy.cli import commands
+from idtoken_proxy.emulator import Account, Emulator, Service, World
+from idtoken_proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
+from idtoken_proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.environment import OVERRIDES
+from idtoken_proxy.settings.identities import BY_TYPE
+from idtoken_proxy.settings.load import settings_from_text
+from idtoken_proxy.settings.model import NoIdentity, Settings
+from idtoken_proxy.settings.pending import PENDING
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

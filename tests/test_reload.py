@@ -16,13 +16,13 @@ import pytest
 import structlog
 from aiohttp import web
 
-from proxy.errors import ConfigError, ProxyError
-from proxy.identity.threads import Threads
-from proxy.reload import _reload, keep_reloading
-from proxy.server import Server
-from proxy.settings.file import ConfigFile
-from proxy.settings.load import settings_from_bytes
-from proxy.settings.model import Settings, TcpAddress
+from idtoken_proxy.errors import ConfigError, ProxyError
+from idtoken_proxy.identity.threads import Threads
+from idtoken_proxy.reload import _reload, keep_reloading
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.file import ConfigFile
+from idtoken_proxy.settings.load import settings_from_bytes
+from idtoken_proxy.settings.model import Settings, TcpAddress
 from tests.scripted import Scripted
 
 PATIENCE = 10.0

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import structlog
 
-import proxy.server
-from proxy.admin.client import ask
-from proxy.errors import ConfigError
-from proxy.identity.threads import MAX_ABANDONED
-from proxy.server import ListenFailed, Server
-from proxy.settings.model import (
+import idtoken_proxy.server
+from idtoken_proxy.admin.client import ask
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.identity.threads import MAX_ABANDONED
+from idtoken_proxy.server import ListenFailed, Server
+from idtoken_proxy.settings.model import (
     AutoIdentity,
     FileIdentity,
     GoogleEndpoints,
@@ -518,11 +518,11 @@ async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cance
 ) -> None:
     settings = settings_for(route_to(1, None, identity=AutoIdentity()))
     server = Server(settings, {"GOOGLE_APPLICATION_CREDENTIALS": str(hanging)})
-    monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 0.05)
+    monkeypatch.setattr(idtoken_proxy.server, "_CREDENTIAL_FILES", 0.05)
     async with asyncio.timeout(10):
         await server.start()
         assert not server.ready
-        monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 3600)
+        monkeypatch.setattr(idtoken_proxy.server, "_CREDENTIAL_FILES", 3600)
         kept = list(server._cache._slots)
         reload = asyncio.ensure_future(
             server.reload(replace(settings, routes=(replace(settings.routes[0], audience="https://new"),)))
@@ -541,7 +541,7 @@ async def test_a_credential_file_that_hangs_costs_no_reload_however_many_there_a
 ) -> None:
     settings = settings_for(route_to(1, None, identity=AutoIdentity()))
     server = Server(settings, {"GOOGLE_APPLICATION_CREDENTIALS": str(hanging)})
-    monkeypatch.setattr(proxy.server, "_CREDENTIAL_FILES", 0.05)
+    monkeypatch.setattr(idtoken_proxy.server, "_CREDENTIAL_FILES", 0.05)
     async with asyncio.timeout(10):
         await server.start()
         for number in range(MAX_ABANDONED + 2):
@@ -559,7 +559,7 @@ async def test_a_file_that_it_cannot_do_without_and_that_hangs_is_told_of(
     server = Server(settings, {})
     async with asyncio.timeout(10):
         await server.start()
-        monkeypatch.setattr(proxy.server, "_CERTIFICATES", 0.05)
+        monkeypatch.setattr(idtoken_proxy.server, "_CERTIFICATES", 0.05)
         guard = replace(settings.guard, caller_token_file=str(hanging))
         with pytest.raises(ConfigError, match="could not be read within"):
             await server.reload(replace(settings, guard=guard))

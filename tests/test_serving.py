@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy import serving
-from proxy.errors import ProxyError
-from proxy.server import Server
-from proxy.settings.model import NoIdentity, Route, Settings, TcpAddress, Upstream
+from idtoken_proxy import serving
+from idtoken_proxy.errors import ProxyError
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import NoIdentity, Route, Settings, TcpAddress, Upstream
 
 SETTINGS = Settings(
     (Route("it", Upstream("http", "127.0.0.1", 1), None, NoIdentity()),),

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 PATIENCE = 20
-PROXY = (sys.executable, "-m", "proxy")
+PROXY = (sys.executable, "-m", "idtoken_proxy")
 
 
 def started(*command: str | Path, how: str = "") -> subprocess.CompletedProcess[str]:
@@ -76,7 +76,7 @@ class Finder:
             signal.pause()
 sys.meta_path.insert(0, Finder())
 sys.argv = ["idtoken-proxy", *sys.argv[1:]]
-from proxy.__main__ import main
+from idtoken_proxy.__main__ import main
 main()
 """
 
@@ -117,6 +117,8 @@ def test_a_stop_that_comes_while_it_imports(command: str, failure: int, number: 
     ("command", "collects"), [("serve", False), ("run", False), ("demo", True), ("token", True)]
 )
 def test_the_collector_waits_where_serving_will_turn_it_on(command: str, collects: bool) -> None:  # noqa: FBT001
-    prepared = f"import gc; from proxy import startup; startup.prepare([{command!r}]); print(gc.isenabled())"
+    prepared = (
+        f"import gc; from idtoken_proxy import startup; startup.prepare([{command!r}]); print(gc.isenabled())"
+    )
     done = subprocess.run([sys.executable, "-c", prepared], capture_output=True, text=True, check=True)
     assert done.stdout == f"{collects}\n"

@@ -26,14 +26,14 @@ import aiohttp
 import pytest
 import trustme
 
-from proxy.admin.doctor import examine
-from proxy.admin.report import Report, Verdict, as_json, as_text
-from proxy.emulator import Emulator
-from proxy.emulator.key_files import key_file
-from proxy.emulator.keys import Keys
-from proxy.emulator.world import DEMO, Account, Iap, Service, World, service_account_email
-from proxy.server import Server
-from proxy.settings.model import (
+from idtoken_proxy.admin.doctor import examine
+from idtoken_proxy.admin.report import Report, Verdict, as_json, as_text
+from idtoken_proxy.emulator import Emulator
+from idtoken_proxy.emulator.key_files import key_file
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.world import DEMO, Account, Iap, Service, World, service_account_email
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import (
     AutoIdentity,
     CommandIdentity,
     ExternalAccountIdentity,

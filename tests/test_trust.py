@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.errors import ConfigError
-from proxy.settings.model import NoIdentity, Route, Settings, Upstream
-from proxy.trust import Trust, trust, trust_ahead
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.model import NoIdentity, Route, Settings, Upstream
+from idtoken_proxy.trust import Trust, trust, trust_ahead
 
 WAYS = pytest.mark.parametrize(
     "asked", [trust, lambda settings: trust_ahead(settings)()], ids=["at once", "ahead"]

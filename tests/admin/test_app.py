@@ -13,21 +13,21 @@ import aiohttp
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from proxy import __version__
-from proxy.admin.app import Admin, _comes_from_here, _is_loopback
-from proxy.engine.front import Front
-from proxy.engine.gateway import Gateway
-from proxy.engine.listeners import ListenFailed
-from proxy.engine.pool import Pool
-from proxy.engine.sweeper import Sweeper
-from proxy.identity.cache import TokenSlot
-from proxy.logs import configure
-from proxy.settings.model import GuardSettings, LogSettings, Route, Settings, TcpAddress, UnixAddress
+from idtoken_proxy import __version__
+from idtoken_proxy.admin.app import Admin, _comes_from_here, _is_loopback
+from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.listeners import ListenFailed
+from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.identity.cache import TokenSlot
+from idtoken_proxy.logs import configure
+from idtoken_proxy.settings.model import GuardSettings, LogSettings, Route, Settings, TcpAddress, UnixAddress
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    with blockbuster_ctx("proxy.admin") as buster:
+    with blockbuster_ctx("idtoken_proxy.admin") as buster:
         yield buster
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from proxy.admin.client import ask, missing, probe, wait
-from proxy.settings.model import TcpAddress, UnixAddress
+from idtoken_proxy.admin.client import ask, missing, probe, wait
+from idtoken_proxy.settings.model import TcpAddress, UnixAddress
 
 Say = Callable[[int, str], None]
 

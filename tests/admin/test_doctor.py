@@ -18,11 +18,11 @@ import pytest
 import trustme
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from proxy.admin import doctor
-from proxy.admin.doctor import AT_ONCE, examine
-from proxy.admin.probe import Probe
-from proxy.admin.report import Verdict
-from proxy.errors import (
+from idtoken_proxy.admin import doctor
+from idtoken_proxy.admin.doctor import AT_ONCE, examine
+from idtoken_proxy.admin.probe import Probe
+from idtoken_proxy.admin.report import Verdict
+from idtoken_proxy.errors import (
     ConfigError,
     ConnectFailed,
     MalformedResponse,
@@ -30,8 +30,8 @@ from proxy.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from proxy.identity.causes import REMEDIES
-from proxy.settings.model import (
+from idtoken_proxy.identity.causes import REMEDIES
+from idtoken_proxy.settings.model import (
     CommandIdentity,
     EgressProxy,
     FileIdentity,
@@ -50,7 +50,7 @@ from tests.engine.wire import Receiver, Wire, answering, ok
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    with blockbuster_ctx("proxy.admin") as buster:
+    with blockbuster_ctx("idtoken_proxy.admin") as buster:
         yield buster
 
 

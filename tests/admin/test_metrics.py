@@ -15,11 +15,11 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from proxy import __version__
-from proxy.admin.metrics import Exposition, ProxyCollector
-from proxy.engine.tally import BOUNDS, LIMITS, REFUSALS
-from proxy.errors import ConfigError
-from proxy.settings.model import FileIdentity, NoIdentity, TcpAddress
+from idtoken_proxy import __version__
+from idtoken_proxy.admin.metrics import Exposition, ProxyCollector
+from idtoken_proxy.engine.tally import BOUNDS, LIMITS, REFUSALS
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.model import FileIdentity, NoIdentity, TcpAddress
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.proxied import AUDIENCE, Proxied
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
@@ -305,7 +305,7 @@ def admin_of(proxied: Proxied) -> Any:
 
 
 async def test_the_library_is_not_loaded_before_the_first_scrape() -> None:
-    code = "import sys, proxy.admin.app, proxy.server; sys.exit('prometheus_client' in sys.modules)"
+    code = "import sys, idtoken_proxy.admin.app, idtoken_proxy.server; sys.exit('prometheus_client' in sys.modules)"
     assert (
         await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code], check=False)
     ).returncode == 0

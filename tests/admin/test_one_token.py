@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.admin.one_token import claims_of, identity_for, one_token
-from proxy.errors import TokenError
-from proxy.identity.token import IdToken
-from proxy.settings.model import (
+from idtoken_proxy.admin.one_token import claims_of, identity_for, one_token
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import (
     AutoIdentity,
     FileIdentity,
     GoogleEndpoints,

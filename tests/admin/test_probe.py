@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import trustme
 
-from proxy.admin.probe import Probe, probe
-from proxy.engine.sweeper import Sweeper
-from proxy.errors import BrokenOff, ConnectFailed, MalformedResponse, TlsFailed, UpstreamTimeout
-from proxy.identity.answer import BODY
-from proxy.identity.token import IdToken
-from proxy.settings.model import EgressProxy, Route, Timeouts, TokenHeader, Upstream
+from idtoken_proxy.admin.probe import Probe, probe
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.errors import BrokenOff, ConnectFailed, MalformedResponse, TlsFailed, UpstreamTimeout
+from idtoken_proxy.identity.answer import BODY
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import EgressProxy, Route, Timeouts, TokenHeader, Upstream
 from tests.engine.egress import relaying, saying
 from tests.engine.test_tls import certified
 from tests.engine.wire import Receiver, Script, Wire, answering, chunked, ok

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from proxy import __version__
-from proxy.admin.probe import Step
-from proxy.admin.report import Finding, Report, RouteReport, Verdict, as_json, as_text
+from idtoken_proxy import __version__
+from idtoken_proxy.admin.probe import Step
+from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict, as_json, as_text
 
 URL = "https://profiles-12.europe-west1.run.app"
 NO_INVOKER = Finding(Verdict.FAIL, "no_invoker", "login may not invoke profiles", "gcloud run ...")

@@ -11,11 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy import __version__
-from proxy.admin import status
-from proxy.engine.tally import BOUNDS
-from proxy.errors import ConfigError, Problem, ProxyError
-from proxy.settings.model import TcpAddress
+from idtoken_proxy import __version__
+from idtoken_proxy.admin import status
+from idtoken_proxy.engine.tally import BOUNDS
+from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.settings.model import TcpAddress
 from tests.admin.test_metrics import admin_of, ended
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.proxied import Proxied
@@ -208,4 +208,4 @@ async def test_over_http(receive: Receive, start: Start) -> None:
 def test_the_page_is_part_of_the_package(name: str) -> None:
     from importlib import resources  # noqa: PLC0415
 
-    assert resources.files("proxy.admin").joinpath(name).is_file()
+    assert resources.files("idtoken_proxy.admin").joinpath(name).is_file()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import ConfigError, Problem, ProxyError
-from proxy.server import Server
-from proxy.settings.model import FileIdentity, NoIdentity, Route, TcpAddress
+from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import FileIdentity, NoIdentity, Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, new_tab, started
 from tests.engine.proxied import make_token, route_to, settings_for

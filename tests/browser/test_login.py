@@ -16,8 +16,8 @@ import pytest
 import trustme
 from aiohttp import web
 
-from proxy.server import Server
-from proxy.settings.model import FileIdentity, GuardSettings, Rewrite, Route
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import FileIdentity, GuardSettings, Rewrite, Route
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, new_tab, started
 from tests.browser.webapp import COLOUR, FRAMEWORKS, HOST, PASSWORD, Seen, WebApp, listening

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.engine.exchange import Exchange
-from proxy.server import Server
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.server import Server
 from tests.browser.chromium import BROWSER, MISSING, opened
 from tests.browser.site import Rebound, Site
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for

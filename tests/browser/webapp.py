@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import aiohttp
 from aiohttp import web
 
-from proxy.settings.model import Upstream
+from idtoken_proxy.settings.model import Upstream
 
 HOST: Final = "127.0.0.1"
 PASSWORD: Final = "correct horse"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings.load import load_settings, settings_from_text
-from proxy.settings.model import (
+from idtoken_proxy.settings.load import load_settings, settings_from_text
+from idtoken_proxy.settings.model import (
     ImpersonatedIdentity,
     MetadataIdentity,
     NoIdentity,

@@ -24,7 +24,7 @@ def outside() -> dict[str, str]:
 def emulated() -> Iterator[dict[str, str]]:
     """What it prints to export: GCE_METADATA_HOST, USER_PROFILES_URL, BILLING_URL and others."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "proxy", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "idtoken_proxy", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     printed: dict[str, str] = {}

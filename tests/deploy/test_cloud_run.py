@@ -20,9 +20,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from proxy.settings.environment import SEARCHED
-from proxy.settings.load import load_settings
-from proxy.settings.model import TcpAddress
+from idtoken_proxy.settings.environment import SEARCHED
+from idtoken_proxy.settings.load import load_settings
+from idtoken_proxy.settings.model import TcpAddress
 from tests.deploy.processes import PATIENCE, emulated, outside, serving
 
 ROOT = Path(__file__).parents[2]
@@ -258,7 +258,7 @@ def test_the_probes_get_through(containers: dict[str, _Container], tmp_path: Pat
             "PYTHONPATH": str(ROOT),
             "GCE_METADATA_HOST": printed["GCE_METADATA_HOST"],
         }
-        command = [sys.executable, "-m", "proxy", *proxy.args, "-c", str(tmp_path / "proxy.yaml")]
+        command = [sys.executable, "-m", "idtoken_proxy", *proxy.args, "-c", str(tmp_path / "proxy.yaml")]
         with serving(command, environ):
             for probe in (proxy.startup_probe, proxy.liveness_probe):
                 assert probe is not None

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.emulator.world_file import load_world
-from proxy.settings.load import load_settings
-from proxy.settings.model import TcpAddress
+from idtoken_proxy.emulator.world_file import load_world
+from idtoken_proxy.settings.load import load_settings
+from idtoken_proxy.settings.model import TcpAddress
 
 HERE = Path(__file__).parents[2] / "deploy" / "compose"
 

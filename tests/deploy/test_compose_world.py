@@ -98,7 +98,7 @@ class World:
     def _here(self, name: str, command: list[str]) -> list[str]:
         """A container's command as this machine has it."""
         program, *arguments = command
-        interpreter = {"python": [sys.executable], "idtoken-proxy": [sys.executable, "-m", "proxy"]}
+        interpreter = {"python": [sys.executable], "idtoken-proxy": [sys.executable, "-m", "idtoken_proxy"]}
         return [*interpreter.get(program, [program]), *(self._file(name, one) for one in arguments)]
 
     def _file(self, name: str, path: str) -> str:

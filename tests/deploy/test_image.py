@@ -86,7 +86,7 @@ def test_an_image_that_begins_with_run_is_healthy_where_it_says_what_the_comment
         environ["IDTOKEN_PROXY_ADMIN"] = admin
     else:
         config.write_text(f"{config.read_text()}admin: off\n")
-    program = [sys.executable, "-m", "proxy"]
+    program = [sys.executable, "-m", "idtoken_proxy"]
     answer = subprocess.run(
         [*program, "run", "--", *program, "probe", "readiness"],
         capture_output=True,
@@ -289,11 +289,11 @@ def test_holds_what_is_locked_and_itself_and_nothing_else(built: Path) -> None:
     }
     assert installed == {*locked("requirements.lock"), "idtoken-proxy"}
     other_files = {
-        str(path.relative_to(ROOT / "proxy"))
-        for path in (ROOT / "proxy").rglob("*")
+        str(path.relative_to(ROOT / "proxy" / "idtoken_proxy"))
+        for path in (ROOT / "proxy" / "idtoken_proxy").rglob("*")
         if path.is_file() and path.suffix not in (".py", ".pyc")
     }
-    assert all((packages_of(built) / "proxy" / name).is_file() for name in other_files)
+    assert all((packages_of(built) / "idtoken_proxy" / name).is_file() for name in other_files)
     assert not (built / "bin" / "pip").exists()
     assert not (packages_of(built) / "tests").exists()
 
@@ -473,7 +473,7 @@ routes: [{{name: it, upstream: "{printed["USER_PROFILES_URL"]}"}}]
             healthy = ask(as_the_image_would(*health))
             assert healthy.returncode == 0, healthy.stderr
             loaded = ask([str(runnable / "bin" / "python"), "-X", "importtime", *health]).stderr
-            assert "proxy.cli" in loaded
+            assert "idtoken_proxy.cli" in loaded
             assert not re.search(r"\b(aiohttp|google\.auth|uvloop)$", loaded, re.MULTILINE)
     shutil.rmtree(config.parent)
 

@@ -17,10 +17,10 @@ import pytest
 import yaml
 from kubernetes_validate.utils import ValidationError, latest_version, validate
 
-from proxy.cli import commands
-from proxy.settings.environment import SEARCHED
-from proxy.settings.load import settings_from_text
-from proxy.settings.model import Settings
+from idtoken_proxy.cli import commands
+from idtoken_proxy.settings.environment import SEARCHED
+from idtoken_proxy.settings.load import settings_from_text
+from idtoken_proxy.settings.model import Settings
 from tests.deploy.processes import PATIENCE, emulated, outside, serving
 
 HERE = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -190,7 +190,7 @@ google: {{metadata_host: "{printed["GCE_METADATA_HOST"]}"}}
 routes: [{{name: billing, upstream: "{printed["BILLING_URL"]}"}}]
 log: {{format: json}}
 """)
-        command = [sys.executable, "-m", "proxy", "serve", "-c", str(config)]
+        command = [sys.executable, "-m", "idtoken_proxy", "serve", "-c", str(config)]
         with serving(command, {**outside(), "PYTHONPATH": str(HERE.parents[1])}) as proxy:
             # A socket in place of the port, which others may have here.
             assert script.count("http://localhost:9090/") == 2

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.admin.metrics import ProxyCollector
-from proxy.engine.tally import LIMITS
+from idtoken_proxy.admin.metrics import ProxyCollector
+from idtoken_proxy.engine.tally import LIMITS
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.wire import answering, ok
 

@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from proxy.settings.load import load_settings
-from proxy.settings.model import ServiceAccountIdentity, UnixAddress
+from idtoken_proxy.settings.load import load_settings
+from idtoken_proxy.settings.model import ServiceAccountIdentity, UnixAddress
 from tests.deploy.processes import PATIENCE, emulated, outside, serving
 
 HERE = Path(__file__).parent
@@ -221,7 +221,7 @@ routes:
   - {{name: it, upstream: "{printed["USER_PROFILES_URL"].replace("127.0.0.1", "localhost")}"}}
 log: {{format: json}}
 """)
-        command = confined(unit, sys.executable, "-m", "proxy", "serve", "-c", str(config))
+        command = confined(unit, sys.executable, "-m", "idtoken_proxy", "serve", "-c", str(config))
         environ = {
             **outside(),
             "PYTHONPATH": str(HERE.parents[1]),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.settings.load import load_settings
+from idtoken_proxy.settings.load import load_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

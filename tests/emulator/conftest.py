@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
-from proxy.emulator.keys import Keys
-from proxy.emulator.receivers import Seen
-from proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
 
 PROJECT = "test-project"
 AMAZON = Aws("111122223333", "web", "eu-west-1")

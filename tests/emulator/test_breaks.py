@@ -13,12 +13,12 @@ import pytest
 from google.auth import exceptions
 from google.oauth2 import credentials, service_account
 
-from proxy.emulator import BREAKS
-from proxy.emulator.breaks import KINDS, Break, issuer_of, late
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.sts import ACCESS_TOKEN, TOKEN_EXCHANGE
-from proxy.identity.token import IdToken
+from idtoken_proxy.emulator import BREAKS
+from idtoken_proxy.emulator.breaks import KINDS, Break, issuer_of, late
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.sts import ACCESS_TOKEN, TOKEN_EXCHANGE
+from idtoken_proxy.identity.token import IdToken
 from tests.emulator.conftest import CLIENT, INDEXER, LOGIN, WORLD, FakeClock
 
 FLAVOR = {"Metadata-Flavor": "Google"}

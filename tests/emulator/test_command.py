@@ -10,15 +10,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from proxy.emulator.command import run_emulator, what_to_export
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.world import Account, Service, World
+from idtoken_proxy.emulator.command import run_emulator, what_to_export
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.world import Account, Service, World
 from tests.emulator.conftest import CLIENT, WORLD
 
-RUN = (
-    "import sys; from proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
-)
+RUN = "import sys; from idtoken_proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

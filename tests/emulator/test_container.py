@@ -10,8 +10,8 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
-from proxy.emulator.container import BLOCK
-from proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.container import BLOCK
+from idtoken_proxy.emulator.emulator import Emulator
 
 
 @pytest.fixture

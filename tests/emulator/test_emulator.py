@@ -7,10 +7,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.emulator import DEMO, Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.world import Service, World
-from proxy.identity.token import IdToken
+from idtoken_proxy.emulator import DEMO, Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.world import Service, World
+from idtoken_proxy.identity.token import IdToken
 from tests.emulator.conftest import LOGIN, PROJECT, WORLD, FakeClock
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from proxy.emulator.federation import SERVICE, Aws, Oidc, Provider
-from proxy.emulator.world import ANY_ACCOUNT, ANYONE, World
+from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider
+from idtoken_proxy.emulator.world import ANY_ACCOUNT, ANYONE, World
 from tests.emulator.conftest import AMAZON, PROJECT, WORLD
 
 POOL = f"{SERVICE}/projects/1/locations/global/workloadIdentityPools/p"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import aiohttp
 import pytest
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from proxy.emulator.world import Account
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
+from idtoken_proxy.emulator.world import Account
 from tests.emulator.conftest import LOGIN
 
 

@@ -10,11 +10,11 @@ import pytest
 from google.auth import impersonated_credentials, jwt
 from google.oauth2 import service_account
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.refusals import permission_denied
-from proxy.emulator.world import Account, World
-from proxy.identity.token import IdToken
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.refusals import permission_denied
+from idtoken_proxy.emulator.world import Account, World
+from idtoken_proxy.identity.token import IdToken
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, WORLD, FakeClock
 
 NAMES = "projects/-/serviceAccounts"

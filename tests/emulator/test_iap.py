@@ -7,11 +7,11 @@ import aiohttp
 import pytest
 from google.auth import jwt
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.iap import MANAGED_CLIENT
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from proxy.emulator.keys import SigningKey
-from proxy.emulator.tokens import ISSUER
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.iap import MANAGED_CLIENT
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
+from idtoken_proxy.emulator.keys import SigningKey
+from idtoken_proxy.emulator.tokens import ISSUER
 from tests.emulator.conftest import CLIENT, INDEXER, LOGIN, FakeClock
 
 STRANGER = SigningKey.generate("stranger")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from google.oauth2 import credentials, service_account
 
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT, key_file
-from proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT, key_file
+from idtoken_proxy.emulator.keys import Keys
 from tests.emulator.conftest import DEV, LOGIN, PROJECT, WORLD
 
 ENDPOINT = "http://127.0.0.1:1/token"

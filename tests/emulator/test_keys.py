@@ -7,7 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from proxy.emulator.keys import Keys, SigningKey
+from idtoken_proxy.emulator.keys import Keys, SigningKey
 
 
 def test_a_key_is_rsa_2048_and_its_certificate_carries_its_public_half(keys: Keys) -> None:

@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 from google.auth import jwt
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.world import Service, World
-from proxy.identity.token import IdToken
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.world import Service, World
+from idtoken_proxy.identity.token import IdToken
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, FakeClock
 
 FLAVOR = {"Metadata-Flavor": "Google"}

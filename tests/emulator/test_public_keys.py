@@ -8,8 +8,8 @@ import pytest
 from google.auth import exceptions
 from google.oauth2 import id_token
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
 from tests.emulator.conftest import LOGIN, WORLD
 
 

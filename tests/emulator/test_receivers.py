@@ -7,12 +7,12 @@ import aiohttp
 import pytest
 from google.auth import jwt
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from proxy.emulator.keys import Keys, SigningKey
-from proxy.emulator.receivers import Seen
-from proxy.emulator.tokens import ISSUER
-from proxy.emulator.world import Service, World
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
+from idtoken_proxy.emulator.keys import Keys, SigningKey
+from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.emulator.tokens import ISSUER
+from idtoken_proxy.emulator.world import Service, World
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, WORLD, FakeClock, Recorder
 
 CHALLENGE = 'Bearer error="invalid_token" error_description="The access token could not be verified"'

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from proxy.emulator.refusals import (
+from idtoken_proxy.emulator.refusals import (
     ApiRefusal,
     OAuthRefusal,
     permission_denied,

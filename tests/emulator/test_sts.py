@@ -11,10 +11,10 @@ import google.auth.transport.requests
 import pytest
 from google.auth import aws, exceptions, identity_pool, pluggable
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.sts import ACCESS_TOKEN, TOKEN_EXCHANGE
-from proxy.emulator.workloads import Kind
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.sts import ACCESS_TOKEN, TOKEN_EXCHANGE
+from idtoken_proxy.emulator.workloads import Kind
 from tests.emulator.conftest import INDEXER, LOGIN, WORLD
 
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]

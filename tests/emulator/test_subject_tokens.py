@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from google.auth import aws, jwt
 
-from proxy.emulator.federation import Aws, Federated, Oidc, Provider
-from proxy.emulator.keys import Keys, SigningKey
-from proxy.emulator.refusals import OAuthRefusal
-from proxy.emulator.subject_tokens import TARGET, Exchange, holder_of_aws_keys, holder_of_jwt
+from idtoken_proxy.emulator.federation import Aws, Federated, Oidc, Provider
+from idtoken_proxy.emulator.keys import Keys, SigningKey
+from idtoken_proxy.emulator.refusals import OAuthRefusal
+from idtoken_proxy.emulator.subject_tokens import TARGET, Exchange, holder_of_aws_keys, holder_of_jwt
 
 NOW = 1_800_000_000
 OIDC = Oidc("https://issuer.example.com")

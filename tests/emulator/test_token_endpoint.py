@@ -9,10 +9,10 @@ import pytest
 from google.auth import crypt, jwt
 from google.oauth2 import credentials, service_account
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from proxy.emulator.keys import Keys, SigningKey
-from proxy.emulator.token_endpoint import JWT_BEARER
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
+from idtoken_proxy.emulator.keys import Keys, SigningKey
+from idtoken_proxy.emulator.token_endpoint import JWT_BEARER
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, WORLD, FakeClock
 
 STRANGER = SigningKey.generate("stranger")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from google.auth import jwt
 
-from proxy.emulator.keys import Keys
-from proxy.emulator.tokens import LIFETIME, Mint
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.tokens import LIFETIME, Mint
 from tests.emulator.conftest import LOGIN, FakeClock
 
 

@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 from google.auth import jwt
 
-from proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.emulator import Emulator
 from tests.emulator.conftest import AMAZON, GITHUB, INDEXER, WORLD, FakeClock
 
 AT = "/emulator/workloads/outside"

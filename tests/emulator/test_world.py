@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from proxy.emulator.federation import Aws
-from proxy.emulator.world import ANY_ACCOUNT, ANYONE, DEMO, Account
+from idtoken_proxy.emulator.federation import Aws
+from idtoken_proxy.emulator.world import ANY_ACCOUNT, ANYONE, DEMO, Account
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, WORLD
 
 

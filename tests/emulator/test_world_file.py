@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from google.auth import crypt
 
-from proxy.emulator import world_file
-from proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
-from proxy.emulator.keys import SigningKey
-from proxy.emulator.world import ANYONE, Account, Iap, Service, World
-from proxy.emulator.world_file import DIGITS, NAME_SHAPE, load_world, parse_world
-from proxy.errors import ConfigError
+from idtoken_proxy.emulator import world_file
+from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
+from idtoken_proxy.emulator.keys import SigningKey
+from idtoken_proxy.emulator.world import ANYONE, Account, Iap, Service, World
+from idtoken_proxy.emulator.world_file import DIGITS, NAME_SHAPE, load_world, parse_world
+from idtoken_proxy.errors import ConfigError
 
 POOL_PATH = pool_path("123456789012", "outside")
 SUBJECT = f"principal:{SERVICE}/{POOL_PATH}/subject/x"

@@ -17,11 +17,18 @@ import aiohttp
 import pytest
 import yaml
 
-from proxy.emulator import DEMO, Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.receivers import Seen
-from proxy.server import Server
-from proxy.settings.model import GoogleEndpoints, MetadataIdentity, Route, Settings, TcpAddress, Upstream
+from idtoken_proxy.emulator import DEMO, Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import (
+    GoogleEndpoints,
+    MetadataIdentity,
+    Route,
+    Settings,
+    TcpAddress,
+    Upstream,
+)
 
 PATIENCE = 20.0
 ROOT = Path(__file__).parents[2]
@@ -175,7 +182,7 @@ async def serve_process(tmp_path: Path) -> AsyncIterator[ServeProcess]:
         file = tmp_path / f"proxy-{len(started)}.yaml"
         await asyncio.to_thread(file.write_text, yaml.safe_dump(dict(config)))
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "error", "-m", "proxy", "serve", "-c", str(file)),
+            *(sys.executable, "-W", "error", "-m", "idtoken_proxy", "serve", "-c", str(file)),
             cwd=ROOT,
             env={**_environ(), **environ},
             stdin=asyncio.subprocess.DEVNULL,

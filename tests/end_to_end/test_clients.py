@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy.emulator import Emulator
-from proxy.emulator.receivers import Seen
+from idtoken_proxy.emulator import Emulator
+from idtoken_proxy.emulator.receivers import Seen
 from tests.end_to_end.conftest import CALLER, PATIENCE
 
 curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed; .ci/run installs it")

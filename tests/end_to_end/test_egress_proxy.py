@@ -86,7 +86,7 @@ async def command(config: dict[str, Any], variables: dict[str, str], tmp_path: P
     file = tmp_path / "command.yaml"
     await asyncio.to_thread(file.write_text, yaml.safe_dump(config))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "proxy", *argv, "-c", str(file)),
+        *(sys.executable, "-W", "error", "-m", "idtoken_proxy", *argv, "-c", str(file)),
         cwd=ROOT,
         env={**_environ(), **variables},
         stdout=asyncio.subprocess.PIPE,

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import trustme
 
-from proxy.emulator import Emulator
-from proxy.emulator.receivers import Seen
-from proxy.server import Server
-from proxy.settings.model import NoIdentity, Route, Settings, TcpAddress, Upstream
+from idtoken_proxy.emulator import Emulator
+from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import NoIdentity, Route, Settings, TcpAddress, Upstream
 from tests.end_to_end.conftest import CALLER, Serve, route_to, settings_for
 from tests.engine.wire import Message, Receiver, answering, connect, get, ok
 

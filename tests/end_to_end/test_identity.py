@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.emulator import DEMO, Emulator
-from proxy.emulator.keys import Keys
-from proxy.emulator.receivers import Seen
+from idtoken_proxy.emulator import DEMO, Emulator
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.receivers import Seen
 from tests.end_to_end.conftest import Serve, ServeProcess, config_for, route_to, settings_for
 from tests.engine.proxied import route_to as route_to_receiver
 from tests.engine.wire import Receiver, Wire, answering, connect, eventually, get, ok

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy.emulator import Emulator
+from idtoken_proxy.emulator import Emulator
 from tests.end_to_end.conftest import PATIENCE, ROOT, ServeProcess, _environ, config_for
 
 
@@ -33,7 +33,7 @@ async def operator(tmp_path: Path) -> AsyncIterator[aiohttp.ClientSession]:
 async def command(*argv: str, **environ: str) -> tuple[int | None, str]:
     """Exit code, and what it said to standard error."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-m", "proxy", *argv),
+        *(sys.executable, "-W", "error", "-m", "idtoken_proxy", *argv),
         cwd=ROOT,
         env={**_environ(), **environ},
         stderr=asyncio.subprocess.PIPE,

@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 import yaml
 
-from proxy.emulator import Emulator
+from idtoken_proxy.emulator import Emulator
 from tests.end_to_end.conftest import CALLER, PATIENCE, ROOT, Process, ServeProcess, _environ, config_for
 
 MIB = 1024 * 1024
@@ -213,7 +213,7 @@ async def test_a_hang_up_without_a_file_ends_it_with_0(*, ignored: bool) -> None
         *(
             sys.executable,
             "-m",
-            "proxy",
+            "idtoken_proxy",
             "serve",
             "--upstream",
             "http://localhost:1",

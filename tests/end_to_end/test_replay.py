@@ -9,10 +9,17 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from proxy.emulator import DEMO, Emulator, Seen
-from proxy.emulator.keys import Keys
-from proxy.server import Server
-from proxy.settings.model import GoogleEndpoints, MetadataIdentity, Route, Settings, TcpAddress, Upstream
+from idtoken_proxy.emulator import DEMO, Emulator, Seen
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import (
+    GoogleEndpoints,
+    MetadataIdentity,
+    Route,
+    Settings,
+    TcpAddress,
+    Upstream,
+)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from proxy.server import Server
-from proxy.settings.model import (
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import (
     FileIdentity,
     GuardSettings,
     NoIdentity,

@@ -21,7 +21,7 @@ import aiohttp
 import pytest
 import yaml
 
-from proxy.emulator import Emulator
+from idtoken_proxy.emulator import Emulator
 from tests.end_to_end.conftest import PATIENCE, ROOT, Process, _environ, config_for
 from tests.engine.wire import Ended
 
@@ -62,7 +62,7 @@ async def run(tmp_path: Path) -> AsyncIterator[Run]:
                 "-W",
                 "error",
                 "-m",
-                "proxy",
+                "idtoken_proxy",
                 "run",
                 "-c",
                 str(file),
@@ -228,7 +228,7 @@ def test_an_app_that_closes_its_output_has_closed_it(tmp_path: Path) -> None:
     """Nobody else holds it open."""
     file = tmp_path / "proxy.yaml"
     file.write_text(yaml.safe_dump(PUBLIC))
-    wrapper = (sys.executable, "-m", "proxy", "run", "-c", str(file), "--")
+    wrapper = (sys.executable, "-m", "idtoken_proxy", "run", "-c", str(file), "--")
     with subprocess.Popen(
         [*wrapper, "sh", "-c", "echo before; exec >&- <&- sleep 60"],
         cwd=ROOT,
@@ -415,7 +415,18 @@ async def test_control_c_in_a_terminal_reaches_the_app_once(tmp_path: Path) -> N
     await asyncio.to_thread(file.write_text, yaml.safe_dump(PUBLIC))
     process, terminal = await asyncio.to_thread(
         on_a_terminal,
-        *(sys.executable, "-m", "proxy", "run", "-c", str(file), "--", sys.executable, "-c", COUNTING),
+        *(
+            sys.executable,
+            "-m",
+            "idtoken_proxy",
+            "run",
+            "-c",
+            str(file),
+            "--",
+            sys.executable,
+            "-c",
+            COUNTING,
+        ),
     )
     said = b""
 
@@ -447,7 +458,7 @@ async def test_the_terminal_s_hang_up_reaches_the_app(tmp_path: Path) -> None:
     await asyncio.to_thread(file.write_text, yaml.safe_dump(PUBLIC))
     app = ("sh", "-c", "trap 'exit 5' HUP; echo here; while :; do sleep 0.05; done")
     process, terminal = await asyncio.to_thread(
-        on_a_terminal, *(sys.executable, "-m", "proxy", "run", "-c", str(file), "--", *app)
+        on_a_terminal, *(sys.executable, "-m", "idtoken_proxy", "run", "-c", str(file), "--", *app)
     )
     try:
         assert await asyncio.to_thread(os.read, terminal, 4096) == b"here\r\n"
@@ -485,7 +496,7 @@ async def test_a_stop_that_reaches_more_than_the_wrapper_is_one(run: Run, whom: 
     else:
         for pid in (wrapper, *children_of(wrapper)):
             command = await asyncio.to_thread(Path(f"/proc/{pid}/cmdline").read_bytes)
-            like_it = b"\0proxy\0run\0" in command  # not the app, and not the witness
+            like_it = b"\0idtoken_proxy\0run\0" in command  # not the app, and not the witness
             if like_it or whom == "the control group":
                 os.kill(pid, signal.SIGTERM)
     assert await process.ended() == 2
@@ -600,7 +611,7 @@ async def test_as_pid_1_it_reaps_what_is_left_to_it(tmp_path: Path) -> None:
             "--kill-child",
             sys.executable,
             "-m",
-            "proxy",
+            "idtoken_proxy",
             "run",
             "-c",
             str(file),

@@ -15,8 +15,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from proxy.server import Server
-from proxy.settings.model import GuardSettings, NoIdentity, Route, Settings, UnixAddress, Upstream
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import GuardSettings, NoIdentity, Route, Settings, UnixAddress, Upstream
 
 NOBODY = 65534
 

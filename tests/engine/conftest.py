@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from proxy.server import Server
-from proxy.settings.model import Timeouts
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import Timeouts
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.engine.wire import Receiver, Script
 
@@ -18,7 +18,7 @@ from tests.engine.wire import Receiver, Script
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """A blocking call of the engine's on the event loop fails the test; on uvloop too, whose own are in C."""
-    with blockbuster_ctx("proxy.engine") as buster:
+    with blockbuster_ctx("idtoken_proxy.engine") as buster:
         yield buster
 
 

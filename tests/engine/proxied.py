@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from proxy.engine.pool import Pool
-from proxy.server import Server
-from proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
+from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
 from tests.engine.wire import Message, Receiver, Wire, connect, eventually
 
 AUDIENCE = "https://receiver.example"

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.engine.access import _remote
-from proxy.settings.model import LogSettings
+from idtoken_proxy.engine.access import _remote
+from idtoken_proxy.settings.model import LogSettings
 from tests.engine.conftest import Receive, Start
 from tests.engine.wire import Wire, answering, eventually, get, ok
 

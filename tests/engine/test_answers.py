@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from proxy import errors
-from proxy.engine.answers import _quoted, preflight, problem
-from proxy.engine.http1 import parse_response
-from proxy.errors import Fault, ProxyError
-from proxy.policy.request import Response
-from proxy.settings.model import NoIdentity, Route, Upstream
+from idtoken_proxy import errors
+from idtoken_proxy.engine.answers import _quoted, preflight, problem
+from idtoken_proxy.engine.http1 import parse_response
+from idtoken_proxy.errors import Fault, ProxyError
+from idtoken_proxy.policy.request import Response
+from idtoken_proxy.settings.model import NoIdentity, Route, Upstream
 
 ROUTE = Route("profiles", Upstream("https", "p.run.app", 443), "https://p.run.app")
 PUBLIC = Route("public", Upstream("https", "p.run.app", 443), None, NoIdentity())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.engine.body import (
+from idtoken_proxy.engine.body import (
     LAST_CHUNK,
     MAX_CHUNK_LINE,
     MAX_TRAILER_OCTETS,

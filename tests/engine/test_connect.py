@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import trustme
 
-from proxy.engine.connect import MAX_ANSWER, Answer, request_head
-from proxy.settings.model import EgressProxy, Timeouts, Upstream
+from idtoken_proxy.engine.connect import MAX_ANSWER, Answer, request_head
+from idtoken_proxy.settings.model import EgressProxy, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.egress import ESTABLISHED, relaying, saying
 from tests.engine.proxied import Proxied, route_to, settings_for

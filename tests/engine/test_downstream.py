@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from proxy.engine.downstream import REQUESTS_A_TURN, WRITE_HIGH_WATER, Downstream
-from proxy.settings.model import Limits, Timeouts
+from idtoken_proxy.engine.downstream import REQUESTS_A_TURN, WRITE_HIGH_WATER, Downstream
+from idtoken_proxy.settings.model import Limits, Timeouts
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.wire import (

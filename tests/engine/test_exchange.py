@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.engine.overdue import TOKEN_GRACE
-from proxy.engine.states import WAITING
-from proxy.engine.upstream import UpstreamConnection
-from proxy.settings.model import FileIdentity, NoIdentity, Timeouts, Upstream
+from idtoken_proxy.engine.overdue import TOKEN_GRACE
+from idtoken_proxy.engine.states import WAITING
+from idtoken_proxy.engine.upstream import UpstreamConnection
+from idtoken_proxy.settings.model import FileIdentity, NoIdentity, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_downstream import problem

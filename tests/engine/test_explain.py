@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.engine.explain import explain_once
-from proxy.engine.gateway import Lane
-from proxy.errors import ProxyError, Refused
-from proxy.identity.token import IdToken
-from proxy.policy.request import Response
-from proxy.settings.model import NoIdentity, Route, Upstream
+from idtoken_proxy.engine.explain import explain_once
+from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.errors import ProxyError, Refused
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.policy.request import Response
+from idtoken_proxy.settings.model import NoIdentity, Route, Upstream
 
 NOW = 1_800_000_000.0
 HOST = "profiles-12.europe-west1.run.app"

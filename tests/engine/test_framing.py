@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.engine.framing import answer_framing
-from proxy.policy.request import Request, Response
+from idtoken_proxy.engine.framing import answer_framing
+from idtoken_proxy.policy.request import Request, Response
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 LENGTH = b"Content-Length: 5\r\n"

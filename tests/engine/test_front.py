@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from proxy.engine.downstream import MAX_TURNED_AWAY
-from proxy.settings.model import GuardSettings, Limits, UnixAddress
+from idtoken_proxy.engine.downstream import MAX_TURNED_AWAY
+from idtoken_proxy.settings.model import GuardSettings, Limits, UnixAddress
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import LOCAL, Proxied
 from tests.engine.test_downstream import problem

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import structlog
 
-from proxy.engine import http1
-from proxy.engine.gateway import Lane
-from proxy.engine.pool import Pool
-from proxy.engine.sweeper import Sweeper
-from proxy.server import Server
-from proxy.settings.model import (
+from idtoken_proxy.engine import http1
+from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import (
     FileIdentity,
     GuardSettings,
     MetadataIdentity,

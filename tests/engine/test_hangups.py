@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from blockbuster import BlockingError
 
-from proxy.engine.hangups import Hangups
+from idtoken_proxy.engine.hangups import Hangups
 from tests.engine.conftest import Receive
 from tests.engine.wire import PATIENCE, Receiver, Wire, connect, eventually
 

@@ -7,9 +7,9 @@ import ssl
 
 import pytest
 
-from proxy.engine.hop import Hop, beyond, receiver, way_out
-from proxy.errors import ConnectFailed, Fault, TlsFailed
-from proxy.settings.model import EgressProxy, Upstream
+from idtoken_proxy.engine.hop import Hop, beyond, receiver, way_out
+from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed
+from idtoken_proxy.settings.model import EgressProxy, Upstream
 
 UPSTREAM = Upstream("https", "a.run.app", 443)
 EGRESS = EgressProxy("proxy.corp", 3128)

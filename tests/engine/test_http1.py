@@ -8,16 +8,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.engine import http1
-from proxy.engine.http1 import (
+from idtoken_proxy.engine import http1
+from idtoken_proxy.engine.http1 import (
     MAX_FIELDS,
     never_remember,
     parse_request,
     parse_response,
     parse_trailers,
 )
-from proxy.errors import HeadTooLarge, MalformedRequest, MalformedResponse, ProxyError
-from proxy.policy.request import Request, Response
+from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, MalformedResponse, ProxyError
+from idtoken_proxy.policy.request import Request, Response
 
 SECRET = "s3cr3t"  # never in a message
 _LINE = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Token: s3cr3t"

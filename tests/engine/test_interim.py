@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.engine.http1 import parse_request, parse_response
-from proxy.engine.interim import MAX_INTERIM, check_interim
-from proxy.errors import MalformedResponse
+from idtoken_proxy.engine.http1 import parse_request, parse_response
+from idtoken_proxy.engine.interim import MAX_INTERIM, check_interim
+from idtoken_proxy.errors import MalformedResponse
 
 GET = "GET / HTTP/1.1\r\nHost: localhost"
 WEBSOCKET = f"{GET}\r\nConnection: Upgrade\r\nUpgrade: websocket"

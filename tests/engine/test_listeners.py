@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import structlog
 
-from proxy.engine.listeners import Listeners, ListenFailed, peer_uid
-from proxy.settings.model import TcpAddress, UnixAddress
+from idtoken_proxy.engine.listeners import Listeners, ListenFailed, peer_uid
+from idtoken_proxy.settings.model import TcpAddress, UnixAddress
 
 ANY = TcpAddress("localhost", 0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from proxy.engine.outgoing import unsent
+from idtoken_proxy.engine.outgoing import unsent
 from tests.engine.conftest import Receive
 from tests.engine.wire import Wire, connect, eventually
 

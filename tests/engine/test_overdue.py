@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from proxy.engine.overdue import TOKEN_GRACE, overdue
-from proxy.engine.states import EARLY, RELAYING, SENDING, SENT, WAITING
-from proxy.errors import Fault, TokenError, UpstreamTimeout
-from proxy.settings.model import Timeouts
+from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
+from idtoken_proxy.engine.states import EARLY, RELAYING, SENDING, SENT, WAITING
+from idtoken_proxy.errors import Fault, TokenError, UpstreamTimeout
+from idtoken_proxy.settings.model import Timeouts
 
 TIMEOUTS = Timeouts(connect=2.5, response=7.0, idle=1.5)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.engine.pool import MAX_CONNECTING, Pool
-from proxy.engine.sweeper import Sweeper
-from proxy.settings.model import EgressProxy, Timeouts, Upstream
+from idtoken_proxy.engine.pool import MAX_CONNECTING, Pool
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.settings.model import EgressProxy, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
 from tests.engine.wire import Receiver, Wire, answering, eventually, get, ok, post, turns

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.engine.http1 import parse_request, parse_response
-from proxy.engine.second_try import after_no_answer, can_be_said_again, with_another_token
-from proxy.policy.request import Request, Response
+from idtoken_proxy.engine.http1 import parse_request, parse_response
+from idtoken_proxy.engine.second_try import after_no_answer, can_be_said_again, with_another_token
+from idtoken_proxy.policy.request import Request, Response
 
 GOOGLES = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
 

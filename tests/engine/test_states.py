@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.engine import states
-from proxy.engine.states import FINAL, TRANSITIONS, UNANSWERED
+from idtoken_proxy.engine import states
+from idtoken_proxy.engine.states import FINAL, TRANSITIONS, UNANSWERED
 
 
 def reachable() -> set[str]:

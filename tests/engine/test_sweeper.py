@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from proxy.engine.sweeper import NEVER, Sweeper
-from proxy.settings.model import Timeouts
+from idtoken_proxy.engine.sweeper import NEVER, Sweeper
+from idtoken_proxy.settings.model import Timeouts
 
 INTERVAL = 10.0  # seconds: the loop's own timer never comes in these tests; they sweep by hand
 

@@ -11,12 +11,12 @@ from typing import Any, cast
 
 import pytest
 
-from proxy.engine.exchange import Exchange
-from proxy.engine.http1 import MAX_FIELDS
-from proxy.engine.interim import MAX_INTERIM
-from proxy.engine.overdue import TOKEN_GRACE
-from proxy.engine.states import BROKEN, DONE
-from proxy.engine.tally import (
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.http1 import MAX_FIELDS
+from idtoken_proxy.engine.interim import MAX_INTERIM
+from idtoken_proxy.engine.overdue import TOKEN_GRACE
+from idtoken_proxy.engine.states import BROKEN, DONE
+from idtoken_proxy.engine.tally import (
     BOUNDS,
     LIMITS,
     NO_ROUTE,
@@ -27,8 +27,8 @@ from proxy.engine.tally import (
     cause_of,
     kind_of,
 )
-from proxy.engine.upstream import MAX_RESPONSE_HEAD
-from proxy.errors import (
+from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
+from idtoken_proxy.errors import (
     ConnectFailed,
     Fault,
     HeadTooLarge,
@@ -38,8 +38,8 @@ from proxy.errors import (
     TokenError,
     UpstreamTimeout,
 )
-from proxy.identity.events import FetchEvent
-from proxy.settings.model import FileIdentity, GuardSettings, Limits, Timeouts
+from idtoken_proxy.identity.events import FetchEvent
+from idtoken_proxy.settings.model import FileIdentity, GuardSettings, Limits, Timeouts
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
@@ -407,7 +407,7 @@ def test_a_bound_belongs_to_its_bucket(monkeypatch: pytest.MonkeyPatch, place: i
     """As Prometheus has it: `le` is less or equal."""
     tally = Tally()
     for late in (0.0, 1e-9):
-        monkeypatch.setattr("proxy.engine.tally.monotonic", lambda late=late: BOUNDS[place] + late)
+        monkeypatch.setattr("idtoken_proxy.engine.tally.monotonic", lambda late=late: BOUNDS[place] + late)
         tally.ended(exchange())
     assert tally.unrouted.buckets[place : place + 2] == [1, 1]
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.engine.tls import TlsTransport, TruncatedError
-from proxy.errors import ConfigError
-from proxy.server import Server
-from proxy.settings.model import Settings, Timeouts, Upstream
-from proxy.trust import tls_context
+from idtoken_proxy.engine.tls import TlsTransport, TruncatedError
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import Settings, Timeouts, Upstream
+from idtoken_proxy.trust import tls_context
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, route_to, settings_for
 from tests.engine.test_downstream import problem

@@ -7,11 +7,11 @@ from typing import cast
 
 import pytest
 
-from proxy.engine.downstream import WRITE_HIGH_WATER
-from proxy.engine.sweeper import Sweeper
-from proxy.engine.tally import RouteCounts
-from proxy.engine.tunnel import Tunnel
-from proxy.settings.model import Timeouts
+from idtoken_proxy.engine.downstream import WRITE_HIGH_WATER
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import RouteCounts
+from idtoken_proxy.engine.tunnel import Tunnel
+from idtoken_proxy.settings.model import Timeouts
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import narrow, problem, widen
 from tests.engine.wire import Receiver, Wire, answering, chunked, eventually, get, ok, turns

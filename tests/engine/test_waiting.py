@@ -5,8 +5,8 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from proxy.engine.waiting import await_for
-from proxy.errors import ConnectFailed, ProxyError
+from idtoken_proxy.engine.waiting import await_for
+from idtoken_proxy.errors import ConnectFailed, ProxyError
 
 
 class Heard:

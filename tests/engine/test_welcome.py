@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.engine.welcome import unwelcome
-from proxy.errors import Draining, Overloaded, ProxyError, Refused
+from idtoken_proxy.engine.welcome import unwelcome
+from idtoken_proxy.errors import Draining, Overloaded, ProxyError, Refused
 
 ME = os.getuid()
 

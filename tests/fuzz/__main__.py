@@ -66,7 +66,7 @@ def _both(seconds: int) -> int:
 
 def _one(name: str, options: Sequence[str]) -> int:
     atheris: Any = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["proxy.engine", "proxy.policy"]):
+    with atheris.instrument_imports(include=["idtoken_proxy.engine", "idtoken_proxy.policy"]):
         from tests.fuzz import targets  # noqa: PLC0415 -- what is imported here is instrumented
     FOUND.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as corpus, targets.ready() as offline:

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from proxy.engine.downstream import Downstream
-from proxy.engine.front import Front
-from proxy.engine.gateway import Gateway
-from proxy.engine.pool import Pool
-from proxy.engine.sweeper import Sweeper
-from proxy.engine.upstream import UpstreamConnection
-from proxy.identity.cache import TokenSlot
-from proxy.identity.token import IdToken
-from proxy.settings.model import FileIdentity, Route, Settings, Upstream
+from idtoken_proxy.engine.downstream import Downstream
+from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.upstream import UpstreamConnection
+from idtoken_proxy.identity.cache import TokenSlot
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import FileIdentity, Route, Settings, Upstream
 from tests.hostile.judge import Tokens, check, read
 from tests.hostile.strict import Head, Incomplete, Reader
 

@@ -78,7 +78,7 @@ async def serving(
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
 
     started = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "proxy", "serve", "-c", str(directory / "proxy.yaml")),
+        *(sys.executable, "-m", "idtoken_proxy", "serve", "-c", str(directory / "proxy.yaml")),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

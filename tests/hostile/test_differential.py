@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.bars import OURS
-from proxy.server import Server
-from proxy.settings.model import LogSettings
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import LogSettings
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.hostile import lenient
 from tests.hostile.case import CANARY, POST

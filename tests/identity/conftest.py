@@ -12,7 +12,7 @@ from tests.identity.fakes import Answer, HttpEndpoint, Received, Stage
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """A blocking call on the event loop fails the test."""
-    with blockbuster_ctx("proxy.identity") as buster:
+    with blockbuster_ctx("idtoken_proxy.identity") as buster:
         yield buster
 
 

@@ -17,10 +17,10 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from proxy.identity.cache import TokenCache
-from proxy.identity.events import FetchEvent
-from proxy.identity.slot import TokenSlot
-from proxy.identity.token import IdToken
+from idtoken_proxy.identity.cache import TokenCache
+from idtoken_proxy.identity.events import FetchEvent
+from idtoken_proxy.identity.slot import TokenSlot
+from idtoken_proxy.identity.token import IdToken
 
 AUDIENCE = "https://users-x7f3kq-uc.a.run.app"
 EMAIL = "caller@proj.iam.gserviceaccount.com"

@@ -4,7 +4,7 @@ from email.utils import formatdate
 
 import pytest
 
-from proxy.identity.answer import BODY, SKEW, Answer, Speaker
+from idtoken_proxy.identity.answer import BODY, SKEW, Answer, Speaker
 
 NOW = 1_800_000_000.0
 INVALID = 'Bearer error="invalid_token" error_description="The access token could not be verified"'

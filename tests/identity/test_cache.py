@@ -7,9 +7,9 @@ import weakref
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.errors import TokenError
-from proxy.identity.cache import TokenCache
-from proxy.settings.model import AutoIdentity, MetadataIdentity
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.cache import TokenCache
+from idtoken_proxy.settings.model import AutoIdentity, MetadataIdentity
 from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage
 
 OTHER = "https://orders-x7f3kq-uc.a.run.app"

@@ -3,12 +3,12 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import proxy.identity
-from proxy.identity.causes import CAUSES
+import idtoken_proxy.identity
+from idtoken_proxy.identity.causes import CAUSES
 
 TREES = {
     path.name: ast.parse(path.read_text())
-    for path in Path(*proxy.identity.__path__).rglob("*.py")
+    for path in Path(*idtoken_proxy.identity.__path__).rglob("*.py")
     if path.name != "causes.py"
 }
 

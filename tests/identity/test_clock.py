@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 
-from proxy.identity.clock import Clock, SystemClock
+from idtoken_proxy.identity.clock import Clock, SystemClock
 
 
 def test_the_wall_clock_is_unix_time() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from proxy.identity.answer import Answer
-from proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
-from proxy.identity.token import IdToken
-from proxy.settings.model import Route, SignedJwtIdentity, TokenHeader, Upstream
+from idtoken_proxy.identity.answer import Answer
+from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import Route, SignedJwtIdentity, TokenHeader, Upstream
 
 NOW = 1_800_000_000.0
 RUN = "profiles-12.europe-west1.run.app"

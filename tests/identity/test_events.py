@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.events import FetchEvent, log_event
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.events import FetchEvent, log_event
 from tests.identity.fakes import AUDIENCE, EMAIL
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.identity.resource import Resource
+from idtoken_proxy.identity.resource import Resource
 
 
 @pytest.mark.parametrize(

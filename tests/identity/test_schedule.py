@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.identity import schedule
-from proxy.identity.schedule import MARGIN, MIN_INTERVAL, Lease, backoff
+from idtoken_proxy.identity import schedule
+from idtoken_proxy.identity.schedule import MARGIN, MIN_INTERVAL, Lease, backoff
 from tests.identity.fakes import AUDIENCE, START, unsigned
 
 BOOT = 500.0

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.events import log_event
-from proxy.identity.slot import REFUSAL_INTERVAL, TokenSlot
-from proxy.settings.model import AutoIdentity
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.events import log_event
+from idtoken_proxy.identity.slot import REFUSAL_INTERVAL, TokenSlot
+from idtoken_proxy.settings.model import AutoIdentity
 from tests.identity.fakes import AUDIENCE, EMAIL, FakeSource, Stage, turns, unsigned
 
 OTHER = "https://orders-x7f3kq-uc.a.run.app"

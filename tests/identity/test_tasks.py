@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxy.identity.tasks import Tasks
+from idtoken_proxy.identity.tasks import Tasks
 
 
 async def test_tasks_are_forgotten_when_they_end() -> None:

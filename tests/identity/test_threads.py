@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from proxy.identity.threads import MAX_ABANDONED, Threads
+from idtoken_proxy.identity.threads import MAX_ABANDONED, Threads
 
 
 async def test_the_result() -> None:
@@ -114,7 +114,7 @@ async def test_a_cancelled_wait_abandons_the_thread() -> None:
 
 SCRIPT = """
 import asyncio, threading
-from proxy.identity.threads import Threads
+from idtoken_proxy.identity.threads import Threads
 
 late = threading.Event()
 ended = threading.Event()

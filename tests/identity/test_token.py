@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.token import IdToken
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.token import IdToken
 from tests.identity.fakes import AUDIENCE, EMAIL, b64, jwt
 
 GOOD: dict[str, Any] = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy import cors
-from proxy.policy.request import Request
+from idtoken_proxy.policy import cors
+from idtoken_proxy.policy.request import Request
 
 ORIGIN = "https://app.example.com"
 NAMED = [

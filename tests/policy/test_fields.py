@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy import fields
-from proxy.policy.fields import DROP, PASS, TOKEN_HEADERS, Field, folded, request_kind, response_kind
+from idtoken_proxy.policy import fields
+from idtoken_proxy.policy.fields import DROP, PASS, TOKEN_HEADERS, Field, folded, request_kind, response_kind
 
 
 @pytest.mark.parametrize(

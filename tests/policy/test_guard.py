@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import MalformedRequest, Refused, RequestError
-from proxy.policy import guard as module
-from proxy.policy.guard import Caller, Guard
-from proxy.policy.request import Request
+from idtoken_proxy.errors import MalformedRequest, Refused, RequestError
+from idtoken_proxy.policy import guard as module
+from idtoken_proxy.policy.guard import Caller, Guard
+from idtoken_proxy.policy.request import Request
 
 LISTED = "https://app.example.com"
 

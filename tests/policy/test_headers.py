@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.engine.http1 import parse_request, parse_response
-from proxy.errors import RequestError
-from proxy.policy.fields import TOKEN_HEADERS, folded
-from proxy.policy.guard import Guard
-from proxy.policy.headers import (
+from idtoken_proxy.engine.http1 import parse_request, parse_response
+from idtoken_proxy.errors import RequestError
+from idtoken_proxy.policy.fields import TOKEN_HEADERS, folded
+from idtoken_proxy.policy.guard import Guard
+from idtoken_proxy.policy.headers import (
     NO_TOKEN,
     Peer,
     TokenLines,
@@ -19,8 +19,8 @@ from proxy.policy.headers import (
     outbound_head,
     turn_back,
 )
-from proxy.policy.rewrite import Rewriter
-from proxy.settings.model import NoIdentity, Rewrite, Route, SignedJwtIdentity, TokenHeader, Upstream
+from idtoken_proxy.policy.rewrite import Rewriter
+from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, SignedJwtIdentity, TokenHeader, Upstream
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhIn0.c2ln"
 BEARER = f"Bearer {TOKEN}"

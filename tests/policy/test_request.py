@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.policy.request import Request
+from idtoken_proxy.policy.request import Request
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy import fields
-from proxy.policy.fields import Field
-from proxy.policy.guard import Caller, Guard
-from proxy.policy.request import Request
-from proxy.policy.rewrite import Rewriter
-from proxy.policy.target import PathMap
-from proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from idtoken_proxy.policy import fields
+from idtoken_proxy.policy.fields import Field
+from idtoken_proxy.policy.guard import Caller, Guard
+from idtoken_proxy.policy.request import Request
+from idtoken_proxy.policy.rewrite import Rewriter
+from idtoken_proxy.policy.target import PathMap
+from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
 
 HOST = "app-x7f3kq-uc.a.run.app"
 RUN = Upstream("https", HOST, 443)

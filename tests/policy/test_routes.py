@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy.routes import RouteTable, forward_routes
-from proxy.settings.model import Route, Upstream
+from idtoken_proxy.policy.routes import RouteTable, forward_routes
+from idtoken_proxy.settings.model import Route, Upstream
 
 TABLE = RouteTable(
     [

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.errors import MalformedRequest
-from proxy.policy.target import PathMap, is_ambiguous, readings
+from idtoken_proxy.errors import MalformedRequest
+from idtoken_proxy.policy.target import PathMap, is_ambiguous, readings
 
 
 def mapped(target: str | bytes, prefix: str = "/", base: str = "", *, strip: bool = False) -> bytes:

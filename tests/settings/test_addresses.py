@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.addresses import (
+from idtoken_proxy.settings.addresses import (
     admin_address,
     host_and_port,
     host_only,
@@ -12,7 +12,7 @@ from proxy.settings.addresses import (
     overlap,
     split_authority,
 )
-from proxy.settings.model import TcpAddress, UnixAddress
+from idtoken_proxy.settings.model import TcpAddress, UnixAddress
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import ConfigError
-from proxy.settings.admin import running_admin
-from proxy.settings.model import Address, TcpAddress, UnixAddress
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.admin import running_admin
+from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_mistake_names_where_it_is(said: str | None, environ: dict[str, str]) 
 
 def test_a_probe_loads_little() -> None:
     probe = (
-        "import sys; from proxy.cli import main\n"
+        "import sys; from idtoken_proxy.cli import main\n"
         "try: main(['probe', 'liveness', '--admin', 'localhost:1'])\nexcept SystemExit as ended: code = ended.code\n"
         "print(code, sorted({'aiohttp', 'uvloop', 'structlog', 'asyncio', 'google.auth'} & set(sys.modules)))"
     )

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.audience import derived_audience
-from proxy.settings.urls import upstream
+from idtoken_proxy.settings.audience import derived_audience
+from idtoken_proxy.settings.urls import upstream
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from proxy.settings.model import TcpAddress, UnixAddress
+from idtoken_proxy.settings.model import TcpAddress, UnixAddress
 from tests.settings.told import ROUTE, settings, told
 
 REACHABLE = (

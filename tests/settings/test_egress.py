@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.egress import egress_proxy
-from proxy.settings.model import EgressProxy
+from idtoken_proxy.settings.egress import egress_proxy
+from idtoken_proxy.settings.model import EgressProxy
 from tests.settings.told import ROUTE, settings, told
 
 FORM = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"

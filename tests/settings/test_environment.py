@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.environment import overrides, substitute
+from idtoken_proxy.settings.environment import overrides, substitute
 
 ENVIRON = {"HOST": "a.run.app", "EMPTY": "", "TRICKY": "${HOST} \\1 $$"}
 

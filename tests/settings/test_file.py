@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import ConfigError
-from proxy.settings.file import ConfigFile
-from proxy.settings.load import settings_from_bytes
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.file import ConfigFile
+from idtoken_proxy.settings.load import settings_from_bytes
 from tests.settings.told import ROUTE
 
 OTHER = ROUTE.replace("a.a.run.app", "b.a.run.app")

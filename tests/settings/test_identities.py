@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.identity.sources import AccessTokenSource, build
-from proxy.settings.identities import BY_TYPE, SOURCES, WORDS
-from proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.identity.sources import AccessTokenSource, build
+from idtoken_proxy.settings.identities import BY_TYPE, SOURCES, WORDS
+from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.settings.told import settings, told
 
 ROUTE = "routes: [{name: a, upstream: 'https://a.a.run.app'}]\nidentity: "

@@ -9,15 +9,15 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from proxy.errors import ConfigError, Problem
-from proxy.settings.document import Document
-from proxy.settings.load import (
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.load import (
     default_config_path,
     load_settings,
     settings_from_text,
     settings_from_upstream,
 )
-from proxy.settings.model import (
+from idtoken_proxy.settings.model import (
     AutoIdentity,
     FileIdentity,
     Route,
@@ -27,7 +27,7 @@ from proxy.settings.model import (
     UnixAddress,
     Upstream,
 )
-from proxy.settings.schema import json_schema
+from idtoken_proxy.settings.schema import json_schema
 from tests.settings.told import ROUTE, settings, told
 
 RUN_APP = "https://user-profiles-x7f3kq-uc.a.run.app"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.mistakes import Location, Origin, dotted, in_tree, nearest, unknown_key
+from idtoken_proxy.settings.mistakes import Location, Origin, dotted, in_tree, nearest, unknown_key
 
 TREE = {"routes": [{"name": "a", "identity": {"type": "file"}}], "listen": "localhost:1"}
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from proxy.settings import model
-from proxy.settings.model import Settings, TcpAddress, UnixAddress, Upstream
+from idtoken_proxy.settings import model
+from idtoken_proxy.settings.model import Settings, TcpAddress, UnixAddress, Upstream
 from tests.settings.told import ROUTE, settings
 
 
@@ -47,6 +47,6 @@ def test_settings_can_be_compared_and_hashed() -> None:
 
 
 def test_the_model_costs_no_yaml() -> None:
-    probe = "import sys, proxy.settings.model; print({'yaml', 'ssl'} & set(sys.modules))"
+    probe = "import sys, idtoken_proxy.settings.model; print({'yaml', 'ssl'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.policy.fields import PASS, REQUEST_KINDS, request_kind
-from proxy.settings import names
+from idtoken_proxy.policy.fields import PASS, REQUEST_KINDS, request_kind
+from idtoken_proxy.settings import names
 
 
 @pytest.mark.parametrize("name", ["a", "user-profiles", "A_b-1", "9", "x" * 63])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.pending import PENDING, pending
+from idtoken_proxy.settings.pending import PENDING, pending
 from tests.settings.told import ROUTE, told
 
 # The line of a configuration -> the key that it is told of.

@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from proxy.settings import document, identities, model
-from proxy.settings.resolve import _identity
+from idtoken_proxy.settings import document, identities, model
+from idtoken_proxy.settings.resolve import _identity
 from tests.settings.told import route, settings
 
 RUN_APP = "upstream: 'https://a.a.run.app'"

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from proxy.settings.document import Document
-from proxy.settings.schema import DIALECT, json_schema, schema_text
-from proxy.settings.yaml_lines import read_yaml
+from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.schema import DIALECT, json_schema, schema_text
+from idtoken_proxy.settings.yaml_lines import read_yaml
 from tests.settings.told import told
 
 CONFIG = Path(__file__).parents[2] / "config"

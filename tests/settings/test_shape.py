@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from proxy.settings.mistakes import Mistake
-from proxy.settings.shape import (
+from idtoken_proxy.settings.mistakes import Mistake
+from idtoken_proxy.settings.shape import (
     Entry,
     Items,
     Kind,

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings import urls
-from proxy.settings.model import Upstream
+from idtoken_proxy.settings import urls
+from idtoken_proxy.settings.model import Upstream
 
 
 @pytest.mark.parametrize(

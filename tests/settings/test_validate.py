@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from proxy.settings.document import Document
-from proxy.settings.mistakes import Location
-from proxy.settings.validate import validated
+from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.mistakes import Location
+from idtoken_proxy.settings.validate import validated
 from tests.settings.told import told
 
 RUN = "upstream: 'https://a.a.run.app'"

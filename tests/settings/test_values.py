@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings import values
+from idtoken_proxy.settings import values
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.settings.yaml_lines import Reading, YamlError, plain_value, read_yaml
+from idtoken_proxy.settings.yaml_lines import Reading, YamlError, plain_value, read_yaml
 
 
 def read(text: str) -> Reading:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from textwrap import dedent
 
-from proxy.errors import ConfigError
-from proxy.settings.load import settings_from_text
-from proxy.settings.model import Route, Settings
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.load import settings_from_text
+from idtoken_proxy.settings.model import Route, Settings
 
 FILE = "proxy.yaml"
 ROUTE = "routes: [{name: a, upstream: 'https://a.a.run.app'}]\n"  # all that a configuration needs

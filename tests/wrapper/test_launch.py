@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.wrapper.launch import NOT_EXECUTABLE, NOT_FOUND, execute
+from idtoken_proxy.wrapper.launch import NOT_EXECUTABLE, NOT_FOUND, execute
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def test_exec_does_not_return() -> None:
 
 BECOME = """
 import os, signal, sys
-from proxy.wrapper import launch
+from idtoken_proxy.wrapper import launch
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})
 def leave(code):
     import ctypes

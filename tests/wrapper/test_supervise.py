@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 SUPERVISE = """
 import os, signal, sys
-from proxy.wrapper import supervise
+from idtoken_proxy.wrapper import supervise
 signal.pthread_sigmask(signal.SIG_BLOCK, supervise.WATCHED)
 
 def child(script):
@@ -67,8 +67,8 @@ def test_who_ends_with_whom(app: str, proxy: str, code: int) -> None:
 
 def test_a_proxy_that_does_not_end_is_killed() -> None:
     script = SUPERVISE.replace(
-        "from proxy.wrapper import supervise\n",
-        "from proxy.wrapper import supervise\nsupervise.PATIENCE = 0.1\n",
+        "from idtoken_proxy.wrapper import supervise\n",
+        "from idtoken_proxy.wrapper import supervise\nsupervise.PATIENCE = 0.1\n",
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "os._exit(0)", DEAF, "0.1"],

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.errors import ConfigError
-from proxy.settings.model import Address, NoIdentity, Route, Settings, TcpAddress, UnixAddress, Upstream
-from proxy.wrapper.variables import check, variables
+from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.model import (
+    Address,
+    NoIdentity,
+    Route,
+    Settings,
+    TcpAddress,
+    UnixAddress,
+    Upstream,
+)
+from idtoken_proxy.wrapper.variables import check, variables
 
 SOCKET = UnixAddress("/run/proxy.sock")
 

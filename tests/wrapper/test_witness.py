@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 WITNESS = """
 import os, pathlib, signal, time
-from proxy.wrapper import witness
+from idtoken_proxy.wrapper import witness
 hears = (signal.SIGTERM, signal.SIGUSR1)
 signal.pthread_sigmask(signal.SIG_BLOCK, hears)
 here = witness.Witness(hears)

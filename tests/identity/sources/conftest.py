@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
 from tests.identity.sources.emulated import WORLD, Google
 
 

@@ -11,15 +11,15 @@ from typing import Any
 import aiohttp
 import pytest
 
-from proxy.emulator.emulator import Emulator
-from proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
-from proxy.emulator.key_files import key_file
-from proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
-from proxy.errors import TokenError
-from proxy.identity.causes import CAUSES
-from proxy.identity.sources.source import Source
-from proxy.identity.token import IdToken
-from proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
+from idtoken_proxy.emulator.key_files import key_file
+from idtoken_proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.causes import CAUSES
+from idtoken_proxy.identity.sources.source import Source
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import GoogleEndpoints
 
 PROJECT = "proj"
 POOL = f"{SERVICE}/{pool_path(PROJECT_NUMBER, 'outside')}"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Fault
-from proxy.identity.sources.application_default import gcloud_file, named_file, source_of
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.source import Credential
-from proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources.application_default import gcloud_file, named_file, source_of
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.source import Credential
+from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.identity.sources.emulated import (
     CALLER,
     DEV,

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from proxy.errors import Fault, TokenError
-from proxy.identity.sources.auto import AutoSource
-from proxy.identity.sources.source import Particular
-from proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.auto import AutoSource
+from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received
 from tests.identity.sources import test_metadata, test_service_account
 from tests.identity.sources.emulated import CALLER, DEV, GITHUB, TARGET, Google, write

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Fault
-from proxy.identity.sources.command import CommandSource
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources.command import CommandSource
 from tests.identity.fakes import AUDIENCE, EMAIL, jwt
 from tests.identity.sources.emulated import CALLER, Google, fails
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import Fault
-from proxy.identity.sources.credential_file import CredentialFile, CredentialPart, kind_of, read_as
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources.credential_file import CredentialFile, CredentialPart, kind_of, read_as
 from tests.identity.sources.emulated import fails, write
 
 

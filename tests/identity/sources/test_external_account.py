@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from proxy.emulator.federation import Provider
-from proxy.emulator.workloads import Kind
-from proxy.errors import Fault
-from proxy.identity.sources import build
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.external_account import ExternalAccountSource
-from proxy.identity.sources.federation import ALLOW_EXECUTABLES
-from proxy.identity.sources.source import AccessTokenSource
-from proxy.settings.model import ExternalAccountIdentity, GoogleEndpoints, ImpersonatedIdentity
+from idtoken_proxy.emulator.federation import Provider
+from idtoken_proxy.emulator.workloads import Kind
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources import build
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.external_account import ExternalAccountSource
+from idtoken_proxy.identity.sources.federation import ALLOW_EXECUTABLES
+from idtoken_proxy.identity.sources.source import AccessTokenSource
+from idtoken_proxy.settings.model import ExternalAccountIdentity, GoogleEndpoints, ImpersonatedIdentity
 from tests.identity.sources.emulated import AMAZON, AZURE, GITHUB, LONER, TARGET, Google, fails, write
 
 AWS_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Fault
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.federation import Federation
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.federation import Federation
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import Google, fails, write
 

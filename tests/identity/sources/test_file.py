@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.sources.file import FileSource
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.file import FileSource
 from tests.identity.fakes import AUDIENCE, START, jwt
 
 

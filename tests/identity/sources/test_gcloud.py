@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from proxy.errors import Fault
-from proxy.identity.sources import build
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.gcloud import GcloudSource
-from proxy.identity.sources.source import Particular
-from proxy.identity.sources.user import UserSource
-from proxy.settings.model import GcloudIdentity, ImpersonatedIdentity
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources import build
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.gcloud import GcloudSource
+from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.identity.sources.user import UserSource
+from idtoken_proxy.settings.model import GcloudIdentity, ImpersonatedIdentity
 from tests.identity.fakes import AUDIENCE, EMAIL, jwt
 from tests.identity.sources.emulated import CALLER, DEV, TARGET, Google, fails
 

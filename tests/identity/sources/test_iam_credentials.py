@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Fault
-from proxy.identity.sources.iam_credentials import (
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources.iam_credentials import (
     ACCESS_TOKEN,
     ID_TOKEN,
     SIGN_JWT,
@@ -17,7 +17,7 @@ from proxy.identity.sources.iam_credentials import (
     iam_endpoint,
     project_of,
 )
-from proxy.identity.sources.source import AccessToken
+from idtoken_proxy.identity.sources.source import AccessToken
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import TARGET, fails
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from proxy.emulator.world import Account
-from proxy.errors import Fault
-from proxy.identity.sources import build
-from proxy.identity.sources.source import AccessTokenSource, Source
-from proxy.settings.model import (
+from idtoken_proxy.emulator.world import Account
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources import build
+from idtoken_proxy.identity.sources.source import AccessTokenSource, Source
+from idtoken_proxy.settings.model import (
     AutoIdentity,
     GoogleEndpoints,
     Identity,

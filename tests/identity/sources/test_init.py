@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.sources import build
-from proxy.settings.model import (
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources import build
+from idtoken_proxy.settings.model import (
     AutoIdentity,
     CommandIdentity,
     ExternalAccountIdentity,
@@ -121,7 +121,7 @@ def test_a_public_route_has_none() -> None:
 
 def test_google_auth_and_requests_are_not_loaded_at_start() -> None:
     script = (
-        "import sys, proxy.identity.cache, proxy.identity.sources\n"
+        "import sys, idtoken_proxy.identity.cache, idtoken_proxy.identity.sources\n"
         "print([name for name in ('requests', 'google.auth', 'cryptography') if name in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

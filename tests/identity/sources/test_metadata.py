@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.sources import metadata
-from proxy.identity.sources.metadata import DEFAULT_HOST, MetadataSource, metadata_host
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources import metadata
+from idtoken_proxy.identity.sources.metadata import DEFAULT_HOST, MetadataSource, metadata_host
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt
 from tests.identity.sources import emulated
 from tests.identity.sources.emulated import CALLER, TARGET, Google

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.identity.sources import process
-from proxy.identity.sources.process import MAX_OUTPUT, TimedOut, TooMuch, run
+from idtoken_proxy.identity.sources import process
+from idtoken_proxy.identity.sources.process import MAX_OUTPUT, TimedOut, TooMuch, run
 
 
 def python(script: str, deadline: float = 9.5, **environ: str) -> process.Ended:
@@ -100,7 +100,7 @@ def test_nothing_outlives_the_proxy(tmp_path: Path) -> None:
     )
     script = (
         "import pathlib, threading, time\n"
-        "from proxy.identity.sources.process import run\n"
+        "from idtoken_proxy.identity.sources.process import run\n"
         f"threading.Thread(target=run, args=({command!r}, {{}}), daemon=True).start()\n"
         f"pid = pathlib.Path({str(pid)!r})\n"
         "while not (pid.exists() and pid.read_text()): time.sleep(0.01)\n"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from proxy.identity.sources import build
-from proxy.identity.sources.federation import ALLOW_EXECUTABLES
-from proxy.identity.sources.source import AccessTokenSource
-from proxy.settings.model import (
+from idtoken_proxy.identity.sources import build
+from idtoken_proxy.identity.sources.federation import ALLOW_EXECUTABLES
+from idtoken_proxy.identity.sources.source import AccessTokenSource
+from idtoken_proxy.settings.model import (
     AutoIdentity,
     CommandIdentity,
     ExternalAccountIdentity,

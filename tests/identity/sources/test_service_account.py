@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.service_account import ServiceAccountSource
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.service_account import ServiceAccountSource
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt, rsa_pem
 from tests.identity.sources.emulated import CALLER, Google
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from proxy.errors import Fault
-from proxy.identity.sources import build
-from proxy.identity.sources.source import AccessTokenSource
-from proxy.settings.model import MetadataIdentity, SignedJwtIdentity
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources import build
+from idtoken_proxy.identity.sources.source import AccessTokenSource
+from idtoken_proxy.settings.model import MetadataIdentity, SignedJwtIdentity
 from tests.identity.sources.emulated import CALLER, LONER, TARGET, Google
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from proxy.identity.sources.file import FileSource
-from proxy.identity.sources.metadata import MetadataSource
-from proxy.identity.sources.source import Source, Watched
+from idtoken_proxy.identity.sources.file import FileSource
+from idtoken_proxy.identity.sources.metadata import MetadataSource
+from idtoken_proxy.identity.sources.source import Source, Watched
 
 
 def test_what_is_watched() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from proxy.errors import Fault, TokenError
-from proxy.identity.sources import transport
-from proxy.identity.sources.transport import EndpointRefused, Transport, conversation
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources import transport
+from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import fails as fails_so
 

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from proxy.errors import Fault
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.source import Particular
-from proxy.identity.sources.user import UserSource
+from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.identity.sources.user import UserSource
 from tests.identity.fakes import Answer, HttpEndpoint, Received, jwt
 from tests.identity.sources.emulated import DEV, Google, fails, write
 

@@ -9,12 +9,12 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from proxy.emulator.world import Account
-from proxy.errors import Fault
-from proxy.identity.sources.credential_file import CredentialFile
-from proxy.identity.sources.iam_credentials import IamCredentials
-from proxy.identity.sources.impersonated import ImpersonatedSource
-from proxy.identity.sources.workforce import WorkforceSource
+from idtoken_proxy.emulator.world import Account
+from idtoken_proxy.errors import Fault
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.iam_credentials import IamCredentials
+from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
+from idtoken_proxy.identity.sources.workforce import WorkforceSource
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import CALLER, TARGET, Google, fails, write
 

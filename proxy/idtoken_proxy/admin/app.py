@@ -1,0 +1,172 @@
+"""The admin listener: /startup, /readiness, /liveness, /metrics, / (the status page), /api/status, which feeds it, and
+POST /quitquitquit.
+
+Readiness tells of this proxy (started, a valid token for every route, not draining), never of a receiver's passing
+trouble: a probe that fails with the receiver takes the app down with it.
+
+Whoever reaches it may read. To end the proxy is for its own machine alone: the peer of the connection decides that, and
+nothing that a request says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import ipaddress
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from idtoken_proxy.admin import status
+from idtoken_proxy.engine.listeners import Listeners, ListenFailed
+from idtoken_proxy.policy.guard import LOOPBACK_NAMES
+from idtoken_proxy.settings.model import Address, Settings
+
+if TYPE_CHECKING:
+    from idtoken_proxy.admin.metrics import Exposition
+
+_LAST_ANSWERS = 1.0  # seconds; whoever still waits for one is not waited for
+
+
+class Operated(status.Observed, Protocol):
+    """What the operator may ask of the server, besides what it lets see."""
+
+    @property
+    def started(self) -> bool: ...
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+
+    def quit(self, **why: str) -> None:
+        """Begins the drain, and returns at once."""
+
+
+class Admin:
+    def __init__(self, server: Operated, address: Address) -> None:
+        self.address = address
+        self._server = server
+        self._runner: web.AppRunner | None = None
+        self._listeners: Listeners | None = None
+        self._exposition: Exposition | None = None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """What was really bound."""
+        return () if self._listeners is None else self._listeners.bound
+
+    async def start(self) -> None:
+        """Raises ListenFailed."""
+        app = web.Application(middlewares=[self._own_host_only])
+        app.add_routes(
+            [
+                web.get("/startup", self._started),
+                web.get("/readiness", self._ready),
+                web.get("/liveness", self._alive),
+                web.get("/metrics", self._metrics),
+                web.get("/", self._page),
+                web.get("/api/status", self._status),
+                web.post("/quitquitquit", self._quit),  # never GET: a link must not end anything
+            ]
+        )
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_ANSWERS
+        )
+        await self._runner.setup()
+        factory = self._runner.server
+        assert factory is not None
+        self._listeners = Listeners(factory)
+        try:
+            await self._listeners.listen([self.address])
+        except ListenFailed as error:
+            await self.stop()
+            raise ListenFailed(
+                f"{error.detail} (admin)",
+                remedy="choose another address with admin: or turn it off with admin: off",
+            ) from None
+
+    async def stop(self) -> None:
+        if self._listeners is not None:
+            await self._listeners.close()
+            self._listeners = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _started(self, _request: web.Request) -> web.Response:
+        return _verdict(self._server.started, "not started")
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        return _verdict(self._server.ready, "not ready")
+
+    async def _alive(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        if self._exposition is None:
+            # The library takes memory that a proxy does without which nobody scrapes.
+            metrics = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.metrics")
+            self._exposition = metrics.Exposition(self._server)
+        body, content_type = await self._exposition.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _page(self, _request: web.Request) -> web.Response:
+        text, headers = await asyncio.to_thread(status.page)
+        return web.Response(text=text, content_type="text/html", headers=headers)
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return web.json_response(status.report(self._server), headers={"Cache-Control": "no-store"})
+
+    async def _quit(self, request: web.Request) -> web.Response:
+        if not _comes_from_here(request.transport):
+            raise web.HTTPForbidden(
+                text="only this machine itself may end the proxy: send its process SIGTERM, or ask there, by way of "
+                "localhost or a unix socket (admin: unix:/PATH)\n"
+            )
+        self._server.quit(asked_by="POST /quitquitquit")
+        return web.Response(text="draining\n")
+
+    @web.middleware
+    async def _own_host_only(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """As on the proxy's own listener: a page that rebinds its name to 127.0.0.1 reads nothing here."""
+        transport = request.transport
+        if transport is None or transport.get_extra_info("socket").family == socket.AF_UNIX:
+            return await handler(request)  # where no page can reach
+        name = request.host.rsplit(":", 1)[0].lower() if not request.host.endswith("]") else request.host
+        origin = request.headers.get("Origin")
+        address = transport.get_extra_info("sockname")[0]
+        if name not in LOOPBACK_NAMES and name.strip("[]") != address and not self._is_allowed(name):
+            raise web.HTTPForbidden(
+                text=f'host "{name}" is not a name of this proxy: add it to guard.allowed_hosts, or ask by an address\n'
+            )
+        if origin is not None and origin.lower() != f"http://{request.host.lower()}":
+            raise web.HTTPForbidden(text="a page of another origin may not read this\n")
+        return await handler(request)
+
+    def _is_allowed(self, name: str) -> bool:
+        return any(name == allowed.lower() for allowed in self._server.settings.guard.allowed_hosts)
+
+
+def _comes_from_here(transport: asyncio.BaseTransport | None) -> bool:
+    """By a unix socket or from a loopback address; whoever is gone already does not."""
+    if transport is None:
+        return False
+    if transport.get_extra_info("socket").family == socket.AF_UNIX:
+        return True
+    return _is_loopback(transport.get_extra_info("peername")[0])
+
+
+def _is_loopback(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback  # ::ffff:127.0.0.1 is what a socket of both families says
+
+
+def _verdict(good: bool, otherwise: str) -> web.Response:  # noqa: FBT001
+    return (
+        web.Response(text="ok\n")
+        if good
+        else web.Response(status=503, text=f"{otherwise}: see /api/status\n")
+    )

@@ -1,0 +1,243 @@
+"""`idtoken-proxy doctor`: each route tried as the proxy would use it, before the first request is lost.
+
+Everything is bounded: a token fetch by the cache's deadline, a connection by timeouts.connect, an answer by the probe's
+patience, and all of it by LIMIT, at which what is still under way is given up and said to be so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from time import time
+from typing import Final
+
+from idtoken_proxy.admin.probe import Probe, probe
+from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.errors import TokenError, UpstreamError
+from idtoken_proxy.identity.answer import SKEW, Speaker
+from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
+from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT
+from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
+from idtoken_proxy.identity.sources import Particular, Source, build
+from idtoken_proxy.identity.threads import Threads
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings
+from idtoken_proxy.settings.names import is_iap_client
+from idtoken_proxy.trust import trust
+
+LIMIT: Final = 30.0  # seconds for all routes together
+AT_ONCE: Final = 16  # routes
+_OBJECTING: Final = 5.0  # seconds; gcloud is asked who is logged in
+_SHORT: Final = 60.0  # seconds that a token should have left
+
+# Where the source itself has no better advice.
+_RECEIVER_REMEDIES: Final = {
+    "dns_error": "Correct the name in upstream; a name of a private zone is known in its own network alone: "
+    "getent hosts {host}",
+    "connection_refused": "See that the receiver runs, and listens on that port: {host}:{port}",
+    "connection_timeout": "Check the way there (firewall, VPN, VPC egress), or allow more: timeouts: {{connect: 15s}}",
+    "destination_unavailable": "Check the way there (network, firewall, VPN): curl -sv{curl} {origin}/ -o /dev/null",
+    "tls_protocol_error": "See what speaks there: openssl s_client{openssl} -connect {host}:{port} -servername {host}",
+    "http_response_timeout": "See the receiver's log; a cold start may take long: "
+    "gcloud run services update SERVICE --min-instances=1",
+}
+_BROKEN: Final = "See the receiver's log, and whether it speaks HTTP/1.1 at {origin}"
+
+
+async def examine(
+    settings: Settings, environ: Mapping[str, str], *, limit: float = LIMIT, at_once: int = AT_ONCE
+) -> Report:
+    """ConfigError where the settings name what cannot be read."""
+    tls = trust(settings)
+    cache = TokenCache(on_event=_nobody)
+    sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]))
+    practice = _Practice(settings, environ, cache, sweeper, tls)
+    gate = asyncio.Semaphore(at_once)
+    cases = [_Case(route) for route in settings.routes]
+
+    async def one(case: _Case) -> None:
+        async with gate:
+            await practice.examine(case)
+
+    tasks = [asyncio.ensure_future(one(case)) for case in cases]
+    try:
+        _, late = await asyncio.wait(tasks, timeout=limit)
+        for case, task in zip(cases, tasks, strict=True):
+            if task in late:
+                case.fail(
+                    "timeout",
+                    f"not examined to its end within {limit:g} s",
+                    "Mend what is slow first, then run doctor again: --upstream URL examines one receiver alone",
+                )
+        for task in late:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for outcome in ended:
+            if isinstance(outcome, Exception):
+                raise outcome
+    finally:
+        await cache.close()
+        sweeper.close()
+    return Report(tuple(case.report() for case in cases))
+
+
+def _nobody(_event: FetchEvent) -> None:
+    """What the cache has to tell, the report tells."""
+
+
+@dataclass(slots=True)
+class _Case:
+    """What is known of a route so far."""
+
+    route: Route
+    slot: TokenSlot | None = None
+    token: IdToken | None = None
+    probe: Probe | None = None
+    expires_in: float | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    def fail(self, cause: str, detail: str, remedy: str) -> None:
+        self.findings.append(Finding(Verdict.FAIL, cause, detail, remedy))
+
+    def warn(self, found: Diagnosis) -> None:
+        self.findings.append(Finding(Verdict.WARN, found.cause, found.detail, found.remedy))
+
+    def report(self) -> RouteReport:
+        route, token, probed = self.route, self.token, self.probe
+        answer = probed.answer if probed else None
+        if self.slot is not None:
+            identity = self.slot.status().source
+        else:
+            identity = (
+                "none, a public route" if isinstance(route.identity, NoIdentity) else route.identity.type
+            )
+        return RouteReport(
+            name=route.name,
+            upstream=str(route.upstream),
+            audience=route.audience,
+            identity_type=route.identity.type,
+            identity=identity,
+            email=token.email if token else None,
+            token_audience=token.audience if token else None,
+            expires_in=self.expires_in,
+            steps=probed.steps if probed else (),
+            status=answer.status if answer else None,
+            by_app=answer is not None and answer.speaker is Speaker.APP,
+            findings=tuple(self.findings),
+            egress_proxy=None if route.egress_proxy is None else str(route.egress_proxy),
+        )
+
+
+class _Practice:
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        cache: TokenCache,
+        sweeper: Sweeper,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._google = settings.google
+        self._environ = environ
+        self._cache = cache
+        self._sweeper = sweeper
+        self._tls = tls
+        self._sources: dict[Identity, Source] = {}
+        self._threads = Threads("doctor")
+
+    async def examine(self, case: _Case) -> None:
+        route = case.route
+        try:
+            await self._token(case)
+        except TokenError as missing:
+            remedy = missing.remedy or REMEDIES.get(missing.cause, TRANSIENT)
+            case.fail(missing.cause, missing.detail, remedy)
+        # Without the token that belongs to it, a request would find out nothing.
+        ask = case.token is not None or isinstance(route.identity, NoIdentity)
+        case.probe = probed = await probe(route, case.token, self._sweeper, self._tls, ask=ask)
+        error = probed.error
+        if error is not None:
+            case.fail(error.proxy_status, error.detail, _way_there(error, route))
+        case.findings.extend(_of_answer(case, probed))
+
+    async def _token(self, case: _Case) -> None:
+        route = case.route
+        if isinstance(route.identity, NoIdentity) or route.audience is None:
+            return
+        source = self._source(route.identity)
+        case.slot = slot = self._cache.slot(route.identity, source, route.audience)
+        if isinstance(source, Particular):
+            objection = await self._objection(source, route.audience, route.upstream.host)
+            if objection is not None:
+                raise objection
+        case.token = token = await slot.get()
+        now = time()
+        case.expires_in = token.expires_at - now
+        if token.issued_at is not None and token.issued_at - now > SKEW:
+            case.warn(wrong_clock(now - token.issued_at, whose="Google's"))
+        if case.expires_in < _SHORT:
+            case.warn(
+                Diagnosis(
+                    "short_lived",
+                    f"the token has only {case.expires_in:.0f} s left",
+                    REMEDIES["short_lived"],
+                )
+            )
+
+    def _source(self, identity: Identity) -> Source:
+        if identity not in self._sources:
+            self._sources[identity] = build(identity, self._google, self._environ)
+        return self._sources[identity]
+
+    async def _objection(self, source: Particular, audience: str, host: str) -> TokenError | None:
+        try:
+            return await self._threads.run(lambda: source.objection(audience, host), _OBJECTING)
+        except TimeoutError:
+            return None  # the fetch will say so
+
+
+def _of_answer(case: _Case, probed: Probe) -> Iterator[Finding]:
+    answer, route, token = probed.answer, case.route, case.token
+    if answer is None:
+        return
+    found = diagnose(route, token, answer, probed.at)
+    if found is not None:
+        passing = answer.status == 429 or answer.status >= 500
+        verdict = Verdict.WARN if passing else Verdict.FAIL
+        yield Finding(verdict, found.cause, found.detail, found.remedy)
+        return
+    if answer.status >= 500:
+        yield Finding(
+            Verdict.WARN,
+            "receiver_error",
+            f"the app at {route.upstream} answered {answer.status} to a GET of its first page",
+            "See the receiver's log",
+        )
+    if token is not None and token.audience != route.audience and not is_iap_client(token.audience):
+        yield Finding(
+            Verdict.WARN,
+            "token_audience",
+            f"the token is for {token.audience!a}, not for route {route.name}'s audience; the receiver takes it",
+            f"In route {route.name}, name the audience that the token is for, or have it made for {route.audience}",
+        )
+    ahead = answer.clock_skew(probed.at)
+    if ahead is not None:
+        clock = wrong_clock(ahead)
+        yield Finding(Verdict.WARN, clock.cause, clock.detail, clock.remedy)
+
+
+def _way_there(error: UpstreamError, route: Route) -> str:
+    if error.remedy is not None:
+        return error.remedy
+    upstream, egress = route.upstream, route.egress_proxy
+    remedy = _RECEIVER_REMEDIES.get(error.proxy_status, _BROKEN)
+    return remedy.format(
+        host=upstream.host,
+        port=upstream.port,
+        origin=upstream.origin,
+        curl="" if egress is None else f" -x http://{egress}",
+        openssl="" if egress is None else f" -proxy {egress}",
+    )

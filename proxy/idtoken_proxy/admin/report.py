@@ -1,0 +1,187 @@
+"""What `doctor` found, and how it is told: a table for a terminal, or JSON."""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from idtoken_proxy import __version__
+from idtoken_proxy.admin.probe import Step, StepName
+
+
+class Verdict(enum.Enum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+_BY_WEIGHT: Final = (Verdict.FAIL, Verdict.WARN)
+_COLORS: Final = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
+_DIRECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "tls")
+_BY_CONNECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "connect", "tls")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong. `cause`: a slug, as in the 503's body and in the log."""
+
+    verdict: Verdict
+    cause: str
+    detail: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReport:
+    """`identity`: what was found, and where. `expires_in`: seconds. `status`: the answer's; `by_app`: the app gave
+    it, not what stands before it. `egress_proxy`: HOST:PORT of the one on the way.
+    """
+
+    name: str
+    upstream: str
+    audience: str | None
+    identity_type: str
+    identity: str
+    email: str | None = None
+    token_audience: str | None = None
+    expires_in: float | None = None
+    steps: tuple[Step, ...] = ()
+    status: int | None = None
+    by_app: bool = False
+    findings: tuple[Finding, ...] = ()
+    egress_proxy: str | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        found = {finding.verdict for finding in self.findings}
+        return next((verdict for verdict in _BY_WEIGHT if verdict in found), Verdict.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    routes: tuple[RouteReport, ...]
+
+    @property
+    def all_ok(self) -> bool:
+        return all(route.verdict is Verdict.OK for route in self.routes)
+
+
+def as_json(report: Report) -> str:
+    told = {
+        "version": __version__,
+        "ok": report.all_ok,
+        "routes": [_route_members(route) for route in report.routes],
+    }
+    return json.dumps(told, indent=2)
+
+
+def _route_members(route: RouteReport) -> dict[str, Any]:
+    return {
+        "name": route.name,
+        "verdict": route.verdict.value,
+        "upstream": route.upstream,
+        "audience": route.audience,
+        "identity": {"type": route.identity_type, "found": route.identity, "email": route.email},
+        "token": None
+        if route.token_audience is None
+        else {"audience": route.token_audience, "expires_in": round(route.expires_in or 0)},
+        "receiver": {
+            "steps": [
+                {"name": step.name, "ms": round(step.seconds * 1000, 1), "error": step.error}
+                for step in route.steps
+            ],
+            "egress_proxy": route.egress_proxy,
+            "status": route.status,
+            "by_app": route.by_app,
+        },
+        "findings": [
+            {
+                "verdict": finding.verdict.value,
+                "cause": finding.cause,
+                "detail": finding.detail,
+                "remedy": finding.remedy,
+            }
+            for finding in route.findings
+        ],
+    }
+
+
+def as_text(report: Report, *, colors: bool) -> Iterator[str]:
+    """Lines: a table of all routes, under the identities that they use; what is wrong; a count."""
+    steps = _BY_CONNECT if any(route.egress_proxy for route in report.routes) else _DIRECT
+    headings = ("  ROUTE", "VERDICT", "TOKEN", *map(str.upper, steps), "ANSWER", "AUDIENCE")
+    rows = [headings, *(_cells(route, steps) for route in report.routes)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
+
+    def line(cells: tuple[str, ...], verdict: Verdict | None = None) -> str:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        if verdict is not None:
+            padded[1] = _styled(padded[1], verdict, colors=colors)
+        return "  ".join(padded).rstrip()
+
+    yield line(headings)
+    by_bearer: dict[str, list[RouteReport]] = {}
+    for route in report.routes:
+        by_bearer.setdefault(_bearer(route), []).append(route)
+    for bearer, routes in by_bearer.items():
+        yield bearer
+        for route in routes:
+            yield line(_cells(route, steps), route.verdict)
+    for route in report.routes:
+        for finding in route.findings:
+            yield ""
+            yield from _told(route, finding, colors=colors)
+    yield ""
+    yield _count(report)
+
+
+def _bearer(route: RouteReport) -> str:
+    return f"{route.identity} ({route.email})" if route.email else route.identity
+
+
+def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:
+    taken = {step.name: step for step in route.steps}
+    left = "-" if route.expires_in is None else _left(route.expires_in)
+    answer = _step(taken.get("answer"))
+    if route.status is not None:
+        answer = f"{route.status}{' of the app' if route.by_app and route.status >= 400 else ''}, {answer}"
+    reached = (_step(taken.get(name)) for name in steps)
+    return (f"  {route.name}", route.verdict.value, left, *reached, answer, route.audience or "-")
+
+
+def _step(step: Step | None) -> str:
+    if step is None:
+        return "-"
+    return "failed" if step.error is not None else f"{step.seconds * 1000:.0f} ms"
+
+
+def _left(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min left" if seconds >= 120 else f"{seconds:.0f} s left"
+
+
+def _told(route: RouteReport, finding: Finding, *, colors: bool) -> Iterator[str]:
+    yield f"{_styled(finding.verdict.value, finding.verdict, colors=colors)}: {route.name}: {finding.cause}"
+    yield f"  {finding.detail}"
+    yield f"  identity: {_bearer(route)}"
+    yield f"  audience: {route.audience or 'none'}"
+    through = f", through the egress proxy {route.egress_proxy}" if route.egress_proxy else ""
+    yield f"  receiver: {route.upstream}{through}"
+    yield f"  to mend:  {finding.remedy}"
+
+
+def _count(report: Report) -> str:
+    count = len(report.routes)
+    routes = "1 route" if count == 1 else f"{count} routes"
+    if report.all_ok:
+        return f"OK: {routes}"
+    bad = sum(route.verdict is not Verdict.OK for route in report.routes)
+    return f"{bad} of {routes} {'needs' if bad == 1 else 'need'} mending"
+
+
+def _styled(text: str, verdict: Verdict, *, colors: bool) -> str:
+    return click.style(text, fg=_COLORS[verdict], bold=verdict is Verdict.FAIL) if colors else text

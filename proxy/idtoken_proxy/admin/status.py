@@ -1,0 +1,158 @@
+"""The status page at `/`, and the /api/status that feeds it.
+
+One self-contained file: it loads nothing from anywhere, and its Content-Security-Policy names its own style and script
+by their hashes and nothing else. What it shows, it sets as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import time
+from typing import Any, Final, Protocol
+
+from idtoken_proxy import __version__
+from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Trouble
+from idtoken_proxy.identity.cache import TokenSlot
+
+MOST_ERRORS: Final = 20
+_PAGE: Final = Path(__file__).with_name("status.html")
+_INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
+
+
+class Observed(Protocol):
+    """What the operator may look at."""
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def front(self) -> Front: ...
+
+    @property
+    def slots(self) -> Mapping[str, TokenSlot]:
+        """By route name."""
+
+    def status(self) -> dict[str, Any]:
+        """JSON-ready; nothing secret."""
+
+
+def page() -> tuple[str, dict[str, str]]:
+    """The page and its headers. Blocks."""
+    text = _PAGE.read_text(encoding="utf-8")
+    hashes = {kind: _source(content) for kind, content in _INLINE.findall(text)}
+    policy = (
+        "default-src 'none'",
+        f"style-src {hashes['style']}",
+        f"script-src {hashes['script']}",
+        "connect-src 'self'",
+        "img-src data:",  # its icon
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+    return text, {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-cache",
+    }
+
+
+def _source(content: str) -> str:
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]:
+    """What /api/status tells: the server's own status, and what has been counted since its start."""
+    front = server.front
+    tally = front.tally
+    in_flight = Counter(
+        NO_ROUTE if exchange.lane is None else exchange.lane.route.name for exchange in front.under_way()
+    )
+    status = server.status()
+    last = tally.last_reload
+    return {
+        "version": __version__,
+        "now": wall(),
+        "started_at": tally.started_at,
+        **status,
+        "routes": [
+            {**route, "traffic": _traffic(tally.route(route["name"]), in_flight[route["name"]])}
+            for route in status["routes"]
+        ],
+        "unrouted": _traffic(tally.unrouted, in_flight[NO_ROUTE]),
+        "bounds": BOUNDS,
+        "connections_max": front.max_connections,
+        "upstreams": [
+            {
+                "origin": origin,
+                "in_use": in_use,
+                "idle": idle,
+                "connecting": tally.upstream(origin).connecting,
+                "opened": tally.upstream(origin).opened,
+                "reused": tally.upstream(origin).reused,
+            }
+            for origin, (in_use, idle) in connections_of(front).items()
+        ],
+        "errors": [
+            _error(trouble)
+            for trouble in sorted(tally.troubles.values(), key=lambda one: one.at, reverse=True)[:MOST_ERRORS]
+        ],
+        "refusals": tally.refusals,
+        "limits": {
+            name: {"hits": hits, "set_by": LIMITS.get(name)} for name, hits in tally.limits.items() if hits
+        },
+        "reloads": {
+            **tally.reloads,
+            "settings_since": tally.reloaded_at,
+            "last": last and {"at": last.at, "refused": last.refused},
+        },
+    }
+
+
+def connections_of(front: Front) -> dict[str, tuple[int, int]]:
+    """By a receiver's origin: connections in use, and idle ones."""
+    found: dict[str, tuple[int, int]] = {}
+    for pool in {lane.pool: None for lane in front.gateway.lanes}:
+        in_use, idle = found.get(pool.upstream.origin, (0, 0))
+        found[pool.upstream.origin] = (in_use + pool.live - pool.idle, idle + pool.idle)
+    return found
+
+
+def _traffic(counts: RouteCounts, in_flight: int) -> dict[str, Any]:
+    """`latency`: how many exchanges took how long, by the `bounds` of the whole; the last is for what took longer."""
+    return {
+        "requests": sum(counts.classes),
+        "classes": {
+            f"{digit}xx" if digit else "none": count for digit, count in enumerate(counts.classes) if count
+        },
+        "latency": counts.buckets,
+        "in_flight": in_flight,
+        "tunnels": counts.tunnels,
+        "received": counts.received,
+        "sent": counts.sent,
+        "abandoned": counts.abandoned,
+    }
+
+
+def _error(trouble: Trouble) -> dict[str, Any]:
+    return {
+        "route": None if trouble.route == NO_ROUTE else trouble.route,
+        "kind": trouble.kind,
+        "cause": trouble.cause,
+        "count": trouble.count,
+        "at": trouble.at,
+        "status": trouble.status,
+        "fault": trouble.fault,
+        "detail": trouble.detail,
+        "remedy": trouble.remedy,
+    }

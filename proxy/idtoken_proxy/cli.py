@@ -1,0 +1,326 @@
+"""The commands. Exit codes: 0 done; 1 failed at run time; 2 bad usage or configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from idtoken_proxy import __version__
+from idtoken_proxy.errors import ConfigError, ProxyError
+from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
+from idtoken_proxy.settings.model import Address
+
+
+def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A name of the emulator's table, which is not imported before somebody asks for it."""
+    if value is not None:
+        from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415 -- aiohttp and google-auth
+
+        if value not in BREAKS:
+            raise click.BadParameter(f"{value!r} is none of {', '.join(BREAKS)}.", ctx, param)
+    return value
+
+
+def _duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    from idtoken_proxy.settings.values import duration  # noqa: PLC0415
+
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+class _Breakable(click.Command):
+    """Its help ends with the table."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
+        from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415
+
+        with formatter.section("Kinds of failure"):
+            formatter.write_dl(list(BREAKS.items()))
+
+
+_break = click.option(
+    "--break",
+    "break_kind",
+    callback=_break_kind,
+    metavar="KIND",
+    help="Let that go wrong, all the time; the kinds are below.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="idtoken-proxy")
+def commands() -> None:
+    """Call private Google Cloud services as plain localhost URLs.
+
+    \b
+    Without Google, to see it work:   idtoken-proxy demo
+    One service, no file:             idtoken-proxy serve --upstream https://SERVICE.a.run.app
+    Several routes:                   idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
+    """
+
+
+@commands.command()
+@of_file_or_upstream(
+    upstream_help="such as https://SERVICE.a.run.app",
+    listen_help="default localhost:8080. Port 0 takes a free one",
+)
+def serve(configuration: Configuration) -> int:
+    """Run the proxy.
+
+    \b
+    idtoken-proxy serve --upstream https://user-profiles-x7f3kq-uc.a.run.app
+    curl http://localhost:8080/
+
+    A change of the file, or SIGHUP, takes the new settings over without losing a request, or, where they hold a
+    mistake, says so and stays with the old ones. SIGTERM and SIGINT let open requests finish and exit with 0; a second one ends at once.
+    """
+    from idtoken_proxy.trust import trust_ahead  # noqa: PLC0415 -- ssl: not for every command
+
+    trusted = trust_ahead(configuration.settings)
+    from idtoken_proxy import logs, serving  # noqa: PLC0415 -- meanwhile
+
+    logs.configure(configuration.settings.log)
+    return serving.run(configuration.settings, configuration.source, trusted=trusted)
+
+
+@commands.command()
+@of_file()
+def check(configuration: Configuration) -> int:
+    """Validate the configuration: every mistake at once, each with its file, line and key.
+
+    \b
+    idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
+
+    Prints one line a route, or the mistakes, and exits with 0 or 2.
+    """
+    routes = configuration.settings.routes
+    for route in routes:
+        match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
+        click.echo(
+            f"{route.name}: {match} -> {route.upstream}, audience {audience}, identity {route.identity.type}"
+        )
+    click.echo(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
+    return 0
+
+
+@commands.command()
+@of_file_or_upstream()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 -- click's
+    """Try every route: its identity, its token, its receiver; and say what mends what is wrong.
+
+    \b
+    idtoken-proxy doctor -c proxy.yaml
+    idtoken-proxy doctor --upstream https://user-profiles-x7f3kq-uc.a.run.app
+
+    Sends one GET of its first page, with the token, to each receiver. Exits with 0 when all is well, else 1; 2 for a
+    mistaken configuration.
+    """
+    import uvloop  # noqa: PLC0415
+
+    from idtoken_proxy import logs  # noqa: PLC0415
+    from idtoken_proxy.admin import doctor as examination  # noqa: PLC0415
+    from idtoken_proxy.admin import report  # noqa: PLC0415
+    from idtoken_proxy.settings.model import LogSettings  # noqa: PLC0415
+
+    logs.configure(LogSettings(level="error"))  # the report tells what the log would
+    found = uvloop.run(examination.examine(configuration.settings, os.environ))
+    if as_json:
+        click.echo(report.as_json(found))
+    else:
+        for line in report.as_text(found, colors=sys.stdout.isatty()):
+            click.echo(line)
+    return 0 if found.all_ok else 1
+
+
+@commands.command(context_settings={"allow_interspersed_args": False})
+@of_file_or_upstream(
+    listen_help="default a free port of localhost", defaults={"listen": "localhost:0", "admin": "off"}
+)
+@click.option(
+    "--http-proxy", is_flag=True, help="Set HTTP_PROXY too: the app names its receivers as http://HOST/..."
+)
+@click.option(
+    "--max", "limit", callback=_duration, default="30s", show_default=True, help="For it to become ready."
+)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    configuration: Configuration,
+    http_proxy: bool,  # noqa: FBT001 -- click's
+    limit: float,
+    command: tuple[str, ...],
+) -> int:
+    """Start the proxy, then an app with its environment set, and end with the app's exit code.
+
+    \b
+    idtoken-proxy run --upstream https://user-profiles-x7f3kq-uc.a.run.app -- ./legacy-app --its-options
+    idtoken-proxy run -c proxy.yaml --http-proxy -- sh -c 'curl "$USER_PROFILES_URL/42"'
+
+    The app finds IDTOKEN_PROXY_URL, and for each route its name's: USER_PROFILES_URL for user-profiles. Without listen:
+    and admin: the proxy takes a free port, and has no admin listener. Signals go to the app; when it ends, so does the
+    proxy. 127 and 126 as in a shell: there is no such command, or it cannot be run. 1: the proxy did not become ready.
+    """
+    from idtoken_proxy import logs  # noqa: PLC0415
+    from idtoken_proxy.wrapper import run as wrapper  # noqa: PLC0415
+
+    logs.configure(configuration.settings.log)
+    wrapped = wrapper.Wrapped(configuration.settings, configuration.source, command, http_proxy, limit)
+    return wrapper.run(wrapped, os.environ)
+
+
+@commands.command()
+@of_a_running_proxy
+@click.option("--max", "limit", callback=_duration, default="30s", show_default=True, help="How long.")
+def wait(admin: Address, limit: float) -> int:
+    """Wait until a running proxy is ready: a valid token for every route.
+
+    \b
+    idtoken-proxy wait --max 60s && ./app
+    idtoken-proxy wait --admin unix:/run/idtoken-proxy/admin.sock
+
+    Exits with 0, or with 1 and what is missing.
+    """
+    from idtoken_proxy.admin import client  # noqa: PLC0415
+
+    lacking = client.wait(admin, limit)
+    if lacking:
+        click.echo(f"not ready within {limit:g} s", err=True)
+    for line in lacking:
+        click.echo(line, err=True)
+    return 1 if lacking else 0
+
+
+@commands.command()
+@click.argument("what", type=click.Choice(["startup", "readiness", "liveness"]))
+@of_a_running_proxy
+def probe(admin: Address, what: str) -> int:
+    """Ask a running proxy's admin listener once, where an image has neither a shell nor curl.
+
+    \b
+    idtoken-proxy probe readiness
+    idtoken-proxy probe liveness --admin localhost:9090
+
+    Exits with 0, or with 1 and what is wrong.
+    """
+    from idtoken_proxy.admin import client  # noqa: PLC0415
+
+    wrong = client.probe(admin, what)
+    if wrong is not None:
+        click.echo(wrong, err=True)
+    return 0 if wrong is None else 1
+
+
+@commands.command()
+@click.option("--audience", metavar="AUD", help="Whom the token is for, such as https://SERVICE.a.run.app.")
+@of_file(required=False)
+@click.option(
+    "--route", metavar="NAME", help="The route whose identity, and, without --audience, audience to take."
+)
+@click.option("--claims", "claims_only", is_flag=True, help="Print what the token says, and not the token.")
+def token(configuration: Configuration, audience: str | None, route: str | None, claims_only: bool) -> int:  # noqa: FBT001 -- click's
+    """Print one ID token: whoever has it is you, for an hour. Nothing else ever prints one.
+
+    \b
+    idtoken-proxy token --audience https://user-profiles-x7f3kq-uc.a.run.app --claims
+    curl -H "Authorization: Bearer $(idtoken-proxy token --route user-profiles)" ...
+
+    Without a configuration, the identity is auto: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server.
+    """
+    import asyncio  # noqa: PLC0415
+    import json  # noqa: PLC0415
+
+    from idtoken_proxy import logs  # noqa: PLC0415
+    from idtoken_proxy.admin.one_token import claims_of, identity_for, one_token  # noqa: PLC0415
+    from idtoken_proxy.settings.model import LogSettings  # noqa: PLC0415
+
+    try:
+        identity, wanted = identity_for(configuration.settings, audience, route)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    logs.configure(LogSettings(level="error"))
+    minted = asyncio.run(one_token(identity, wanted, configuration.settings.google, os.environ))
+    if minted.audience != wanted:
+        click.echo(f"The token is for {minted.audience!a}, not for {wanted}", err=True)
+    click.echo(json.dumps(claims_of(minted), indent=2) if claims_only else minted.value)
+    return 0
+
+
+@commands.command()
+def schema() -> int:
+    """Print the JSON Schema of the configuration, for editors.
+
+    \b
+    idtoken-proxy schema > proxy.schema.json
+    and as the first line of the file:   # yaml-language-server: $schema=proxy.schema.json
+    """
+    from idtoken_proxy.settings.schema import schema_text  # noqa: PLC0415
+
+    click.echo(schema_text())
+    return 0
+
+
+@commands.command(cls=_Breakable)
+@click.option(
+    "-c", "--config", "file", metavar="FILE", help="The world: services, accounts, who may invoke what."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8090,
+    show_default=True,
+    help="Of the issuers; the services follow. 0: free ones.",
+)
+@_break
+def emulate(file: str | None, host: str, port: int, break_kind: str | None) -> int:
+    """Run the local Google: token issuers, public keys, and private receivers that check tokens.
+
+    \b
+    idtoken-proxy emulate
+    idtoken-proxy emulate -c world.yaml
+    idtoken-proxy emulate --break outage
+
+    Prints what to export, so that the proxy, or any of Google's libraries, finds it.
+    """
+    from idtoken_proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
+
+    return run_emulator(file, host, port, break_kind)
+
+
+@commands.command(cls=_Breakable)
+@_break
+def demo(break_kind: str | None) -> int:
+    """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal.
+
+    \b
+    idtoken-proxy demo
+    idtoken-proxy demo --break login-expired
+    """
+    from idtoken_proxy import demo as demonstration  # noqa: PLC0415 -- as above
+
+    return demonstration.run(break_kind)
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Runs a command and exits."""
+    try:
+        code = commands.main(args=argv, prog_name="idtoken-proxy", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except ConfigError as error:
+        click.echo(error.detail, err=True)
+        sys.exit(2)
+    except ProxyError as error:
+        click.echo(f"{error.title}: {error.detail}", err=True)
+        if error.remedy is not None:
+            click.echo(f"  {error.remedy}", err=True)
+        sys.exit(1)
+    sys.exit(code or 0)

@@ -1,0 +1,181 @@
+"""`idtoken-proxy demo`: the local Google, three private services and the proxy in one process, and lines to paste.
+
+The story is Google's own (https://cloud.google.com/run/docs/authenticating/service-to-service): the login service
+may call user-profiles, and may not call search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
+
+import click
+import uvloop
+
+from idtoken_proxy import logs
+from idtoken_proxy.emulator import BREAKS, DEMO, Emulator
+from idtoken_proxy.emulator.command import stop_requested
+from idtoken_proxy.server import ListenFailed, Server
+from idtoken_proxy.settings.model import (
+    Address,
+    AutoIdentity,
+    GoogleEndpoints,
+    Identity,
+    ImpersonatedIdentity,
+    LogSettings,
+    MetadataIdentity,
+    Route,
+    Settings,
+    TcpAddress,
+    Upstream,
+)
+
+PORT = 8080
+ADMIN = 9090
+DRAIN = 1.0  # seconds: an event stream left open in the other terminal does not hold up Ctrl-C
+END = "# Ctrl-C ends all of it."
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """As whom the proxy calls. `file`: what GOOGLE_APPLICATION_CREDENTIALS names, where it does."""
+
+    identity: Identity
+    file: Mapping[str, object] | None = None
+
+
+def run(break_kind: str | None = None) -> int:
+    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM."""
+    logs.configure(LogSettings(level="warning"))
+    uvloop.run(_serve(break_kind))
+    return 0
+
+
+async def _serve(break_kind: str | None) -> None:
+    stop = stop_requested()
+    async with Emulator(DEMO) as emulator:
+        with TemporaryDirectory() as directory:
+            # A broken world makes the proxy's first tokens: a good one would serve for an hour.
+            caller = await asyncio.to_thread(caller_for, emulator, break_kind)
+            if break_kind:
+                emulator.break_with(break_kind)
+            server = await _start(emulator, caller, _environ(caller, Path(directory)))
+            try:
+                ports = server.addresses[0].port, port_of(server.admin[0])
+                for line in lines_to_paste(emulator, *ports, break_kind):
+                    click.echo(line)
+                await stop.wait()
+            finally:
+                await server.stop(drain=DRAIN)
+
+
+def caller_for(emulator: Emulator, break_kind: str | None) -> Caller:
+    """One whom the failure hits: who asks the metadata server alone never learns that impersonation fails."""
+    match break_kind:
+        case "permission-denied" | "api-disabled":
+            search_indexer = DEMO.accounts[1]
+            return Caller(ImpersonatedIdentity(search_indexer.email, source=MetadataIdentity()))
+        case "clock-ahead" | "clock-behind":
+            return Caller(AutoIdentity(), emulator.key_file("login"))
+        case "login-expired" | "login-again":
+            return Caller(AutoIdentity(), emulator.key_file("developer"))
+        case "pool-gone":
+            return Caller(AutoIdentity(), emulator.external_account("github", "url", impersonate="login"))
+        case _:
+            return Caller(MetadataIdentity())
+
+
+def _environ(caller: Caller, directory: Path) -> Mapping[str, str]:
+    if caller.file is None:
+        return os.environ
+    file = directory / "credentials.json"
+    file.write_text(json.dumps(caller.file))
+    return {**os.environ, "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+
+
+async def _start(emulator: Emulator, caller: Caller, environ: Mapping[str, str]) -> Server:
+    """On the ports that everyone remembers, or, where one is taken, on any."""
+    *remembered, (port, admin) = itertools.product((PORT, 0), (ADMIN, 0))
+    for ports in remembered:
+        with contextlib.suppress(ListenFailed):
+            return await _started(settings_for(emulator, *ports, caller), environ)
+    return await _started(settings_for(emulator, port, admin, caller), environ)
+
+
+def port_of(address: Address) -> int:
+    assert isinstance(address, TcpAddress)
+    return address.port
+
+
+async def _started(settings: Settings, environ: Mapping[str, str]) -> Server:
+    server = Server(settings, environ)
+    await server.start()
+    return server
+
+
+def settings_for(emulator: Emulator, port: int, admin: int, caller: Caller) -> Settings:
+    """One route a service, its name as the path: /user-profiles/42 goes to user-profiles as /42."""
+    return Settings(
+        routes=tuple(_route(name, url, caller.identity) for name, url in emulator.urls.items()),
+        listen=(TcpAddress("localhost", port),),
+        admin=TcpAddress("localhost", admin),
+        google=GoogleEndpoints(
+            metadata_host=emulator.metadata_host,
+            iam_endpoint=emulator.iam_endpoint,
+            sts_endpoint=emulator.sts_endpoint,
+        ),
+    )
+
+
+def lines_to_paste(emulator: Emulator, port: int, admin: int, break_kind: str | None = None) -> Iterator[str]:
+    profiles = emulator.urls["user-profiles"]
+    proxy = f"http://localhost:{port}"
+    if port != PORT:
+        yield f"# Port {PORT} is taken; the proxy listens on {port}."
+    page = f"# Routes, tokens, live charts and the last errors, in a browser: http://localhost:{admin}/"
+    yield "# A proxy, a local Google and three private services are running. In a second terminal:"
+    yield ""
+    if break_kind:
+        yield f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}. What an app sees of it:"
+        yield f"curl -i {proxy}/user-profiles/42"
+        yield page
+        yield ""
+        yield END
+        return
+    yield "# A private service refuses a caller without a token: 403"
+    yield f"curl -i {profiles}/42"
+    yield "# The same through the proxy, which attaches one: 200"
+    yield f"curl -i {proxy}/user-profiles/42"
+    yield "# With a good token, but as a caller who may not invoke it: 403, from the service"
+    yield f"curl -i '{proxy}/search/q?x=1'"
+    yield "# Server-sent events, as they come"
+    yield f"curl -N '{proxy}/billing/events?interval=1'"
+    yield "# A WebSocket's handshake: 101, and then its bytes pass"
+    yield (
+        f"curl -i -N --max-time 2 -H 'Connection: Upgrade' -H 'Upgrade: websocket'"
+        f" -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='"
+        f" {proxy}/user-profiles/ws"
+    )
+    yield page
+    yield ""
+    yield END
+
+
+def _route(name: str, url: str, identity: Identity) -> Route:
+    parts = urlsplit(url)
+    return Route(
+        name=name,
+        upstream=Upstream("http", str(parts.hostname), int(parts.port or 80)),
+        audience=url,
+        identity=identity,
+        path=f"/{name}",
+        strip_prefix=True,
+    )

@@ -1,0 +1,32 @@
+"""The local Google, real and not a mock: it signs, and it checks.
+
+    world.py             who is there: accounts, private services, who may invoke what; DEMO
+    federation.py        who from outside may come in: pools, their providers, the principals they let in
+    world_file.py        a YAML file -> World, or every mistake with its line
+    keys.py              RSA keys and their public documents
+    tokens.py            mints ID tokens and access tokens
+    key_files.py         credential files for the accounts
+    workloads.py         outside: GitHub, Azure and AWS as their workloads see them, and credential files for those
+    metadata.py          issues: the metadata server
+    token_endpoint.py    issues: POST /token, for key files
+    sts.py               issues: POST /v1/token, for workloads outside; what they show is judged in subject_tokens.py
+    iam_credentials.py   issues: impersonation, signatures
+    refusals.py          how the issuers say no
+    public_keys.py       certificates, JWKS, discovery
+    receivers.py         checks: each private service
+    front_ends.py        before it: Cloud Run's, a 1st-generation function's
+    iap.py               or IAP's
+    container.py         the application behind it: tells what it received
+    breaks.py            failures on demand
+    emulator.py          all of it, running
+    command.py           `idtoken-proxy emulate`
+
+`serve` never imports this package.
+"""
+
+from idtoken_proxy.emulator.breaks import BREAKS
+from idtoken_proxy.emulator.emulator import Emulator
+from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.emulator.world import DEMO, Account, Service, World
+
+__all__ = ["BREAKS", "DEMO", "Account", "Emulator", "Seen", "Service", "World"]

@@ -1,0 +1,102 @@
+"""`idtoken-proxy emulate`: the local Google until Ctrl-C, a line for each request that a private service gets."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Iterator
+
+import click
+
+from idtoken_proxy.emulator.breaks import BREAKS
+from idtoken_proxy.emulator.emulator import KEY_FILES, Emulator
+from idtoken_proxy.emulator.federation import Provider, pool_path
+from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.emulator.workloads import CONFIG
+from idtoken_proxy.emulator.world import DEMO, Service, World
+from idtoken_proxy.emulator.world_file import load_world
+from idtoken_proxy.errors import ConfigError
+
+
+def run_emulator(world_file: str | None, host: str, port: int, break_kind: str | None = None) -> int:
+    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen, 2 where the world's file is wrong."""
+    try:
+        world = load_world(world_file) if world_file else DEMO
+    except ConfigError as error:
+        click.echo(error.detail, err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"{world_file}: {error.strerror}", err=True)
+        return 2
+    try:
+        asyncio.run(_serve(world, host, port, break_kind))
+    except OSError as error:
+        click.echo(f"cannot listen: {error.strerror or error}", err=True)
+        return 1
+    return 0
+
+
+async def _serve(world: World, host: str, port: int, break_kind: str | None) -> None:
+    stop = stop_requested()
+    async with Emulator(world, host=host, port=port, on_request=_tell) as emulator:
+        if break_kind:
+            emulator.break_with(break_kind)
+            click.echo(f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}.")
+        for line in what_to_export(emulator):
+            click.echo(line)
+        await stop.wait()
+
+
+def stop_requested() -> asyncio.Event:
+    """Set by Ctrl-C and by SIGTERM, both of which end a command in order."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def what_to_export(emulator: Emulator) -> Iterator[str]:
+    yield f"# The local Google, project {emulator.world.project}. Ctrl-C ends it."
+    default = emulator.world.default_account
+    if default:
+        yield f"# Metadata server; its default account is {default.email}:"
+        yield f"export GCE_METADATA_HOST={emulator.metadata_host}"
+        yield f"export GCE_METADATA_IP={emulator.metadata_host}  # Python's library looks for it here"
+    yield "# Private services; who may invoke each:"
+    for service in emulator.world.services:
+        variable = service.name.upper().replace("-", "_")
+        behind = f"; {_front_end(service)}" if service.iap or service.is_function else ""
+        who = ", ".join(sorted(service.invokers))
+        yield f"export {variable}_URL={emulator.urls[service.name]}  # {who}{behind}"
+    yield "# Credential files, for GOOGLE_APPLICATION_CREDENTIALS:"
+    for account in emulator.world.accounts:
+        yield f"curl -so {account.name}.json {emulator.url}{KEY_FILES.format(account=account.name)}"
+    for provider in emulator.world.providers:
+        yield f"curl -so {provider.name}.json '{emulator.url}{_config(emulator.world, provider)}'"
+    yield f"# Token endpoint {emulator.token_endpoint}, IAM Credentials {emulator.iam_endpoint}, STS {emulator.sts_endpoint}"
+    yield f"# Public keys {emulator.certs_url}, {emulator.jwks_url}"
+
+
+def _tell(seen: Seen) -> None:
+    fate = f"refused with {seen.refused}" if seen.refused else "let through"
+    click.echo(f"{seen.service}: {seen.method} {seen.target}: {fate}")
+
+
+def _front_end(service: Service) -> str:
+    if service.iap is None:
+        return "a 1st-generation function"
+    return (
+        f"behind IAP, audience {service.iap.client_id}"
+        if service.iap.client_id
+        else "behind IAP, managed client"
+    )
+
+
+def _config(world: World, provider: Provider) -> str:
+    """Of the credential file, with an account that the provider's pool may impersonate."""
+    pool = f"/{pool_path(world.number, provider.pool)}/"
+    path = CONFIG.format(pool=provider.pool, provider=provider.name)
+    for account in world.accounts:
+        if any(pool in member for member in account.token_creators):
+            return f"{path}?impersonate={account.name}"
+    return path

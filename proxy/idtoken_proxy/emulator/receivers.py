@@ -1,0 +1,107 @@
+"""A private service: its front end checks the caller, then its container runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from aiohttp import web
+
+from idtoken_proxy.emulator import container
+from idtoken_proxy.emulator.breaks import Broken
+from idtoken_proxy.emulator.front_ends import CloudRun, FrontEnd, refusal
+from idtoken_proxy.emulator.iap import IapFrontEnd
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.tokens import Clock
+from idtoken_proxy.emulator.world import Service, World
+
+WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - read here, not bound
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A request as it came in, tokens included, and the status it was answered with by the front end
+    (None: it went to the container).
+    """
+
+    service: str
+    method: str
+    target: str
+    headers: container.Headers
+    refused: int | None
+
+
+OnRequest: TypeAlias = Callable[[Seen], None]
+
+
+class Receiver:
+    def __init__(
+        self,
+        service: Service,
+        world: World,
+        keys: Keys,
+        clock: Clock,
+        on_request: OnRequest,
+        broken: Broken,
+    ) -> None:
+        self._service = service
+        self._clock = clock
+        self._on_request = on_request
+        self._broken = broken
+        self._front_end: FrontEnd = (
+            IapFrontEnd(service, service.iap, world, keys, clock)
+            if service.iap
+            else CloudRun(service, world, keys, clock)
+        )
+        self._authorities: frozenset[str] | None = None  # None: it answers to any
+
+    def bound_to(self, host: str, port: int) -> None:
+        """What it is bound to makes its own URLs; on every address at once, any name will do."""
+        if host not in WILDCARDS:
+            names = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host}
+            self._authorities = frozenset(f"{name}:{port}" for name in names)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = tuple(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers
+        )
+        try:
+            delivered = self._admit(request, headers)
+        except web.HTTPException as refused:
+            self._saw(request, headers, refused.status)
+            raise
+        self._saw(request, headers, None)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the head is not begun yet
+        return await container.answer(delivered)
+
+    def _saw(self, request: web.BaseRequest, headers: container.Headers, refused: int | None) -> None:
+        self._on_request(Seen(self._service.name, request.method, request.raw_path, headers, refused))
+
+    def _admit(self, request: web.BaseRequest, headers: container.Headers) -> container.Delivered:
+        """What Google's front end does before a container runs; web.HTTPException is its refusal."""
+        service = self._service
+        if request.method in ("CONNECT", "TRACE"):
+            raise refusal(web.HTTPMethodNotAllowed(request.method, ()), "The method is not allowed.")
+        if self._authorities is not None and request.host.lower() not in self._authorities:
+            raise refusal(web.HTTPNotFound(), "No service answers to this host.")
+        if not f"{request.path}/".startswith(f"{service.path}/"):
+            raise refusal(web.HTTPNotFound(), "No function answers to this path.")
+        if service.is_public:
+            return container.Delivered(service.name, request, headers, prefix=service.path)
+        origins = tuple(f"http://{name}" for name in self._authorities or {request.host})
+        admitted = self._front_end.admit(request, headers, origins)
+        if self._broken.now.receiver == "invalid_token":
+            raise self._front_end.invalid_token(request)
+        if self._broken.now.receiver == "no_invoker":
+            raise self._front_end.no_invoker(request)
+        return container.Delivered(
+            service=service.name,
+            request=request,
+            headers=admitted.headers,
+            claims=admitted.claims,
+            expires_in=admitted.claims["exp"] - self._clock(),
+            prefix=service.path,
+        )

@@ -1,0 +1,94 @@
+"""Mints ID tokens as Google does, with real signatures, and opaque access tokens.
+
+Sources: https://developers.google.com/identity/openid-connect/openid-connect#an-id-tokens-payload,
+https://cloud.google.com/docs/authentication/token-types.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from cachetools import TLRUCache
+from google.auth import jwt
+
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.world import Account, Principal
+
+ISSUER = "https://accounts.google.com"
+LIFETIME = 3600  # seconds; https://cloud.google.com/docs/authentication/token-types#id-lifetime
+
+Clock: TypeAlias = Callable[[], float]  # Unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Per issuer ("metadata", "token_endpoint", "iam_credentials"): ID tokens handed out, and those newly
+    signed. The metadata server caches, so that its two numbers differ.
+    """
+
+    handed_out: Counter[str] = field(default_factory=Counter)
+    minted: Counter[str] = field(default_factory=Counter)
+
+
+class Mint:
+    """All tokens of one emulator. `lifetime`: seconds, of ID tokens. `altered`: the claims that a new one should have
+    -> those it gets.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        clock: Clock,
+        lifetime: float = LIFETIME,
+        altered: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims,
+    ) -> None:
+        self.clock = clock
+        self.counts = Counts()
+        self._keys = keys
+        self._lifetime = lifetime
+        self._altered = altered
+        self._owners: TLRUCache[str, Principal] = TLRUCache(
+            10_000, ttu=lambda _token, _principal, now: now + LIFETIME, timer=clock
+        )
+
+    def id_token(
+        self, account: Account, audience: str, *, by: str, email: bool = True, azp: str | None = None
+    ) -> str:
+        """`by`: the issuer, for the counts; `email`: whether its claims are in it; `azp` defaults to the account's
+        unique ID.
+        """
+        now = int(self.clock())
+        claims: dict[str, Any] = {
+            "iss": ISSUER,
+            "aud": audience,
+            "azp": azp or account.subject,
+            "sub": account.subject,
+            "iat": now,
+            "exp": int(now + self._lifetime),
+        }
+        if email:
+            claims |= {"email": account.email, "email_verified": True}
+        self.counts.minted[by] += 1
+        token: bytes = jwt.encode(self._keys.google.signer, self._altered(claims))  # type: ignore[no-untyped-call]
+        return token.decode("ascii")
+
+    def access_token(self, principal: Principal) -> str:
+        """Opaque, as Google's are: only the one who gave it out knows whose it is."""
+        token = f"ya29.emulated.{secrets.token_urlsafe(32)}"
+        self._owners[token] = principal
+        return token
+
+    def owner(self, access_token: str) -> Principal | None:
+        return self._owners.get(access_token)
+
+    def access_token_answer(self, principal: Principal) -> dict[str, str | int]:
+        """RFC 6749 section 5.1."""
+        return {
+            "access_token": self.access_token(principal),
+            "expires_in": LIFETIME,
+            "token_type": "Bearer",
+        }

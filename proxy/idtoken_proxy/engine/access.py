@@ -1,0 +1,75 @@
+"""The access log: one line an exchange, without query strings, and of header values only what README tells. No line, no cost.
+
+What the names mean to Cloud Logging is for proxy/idtoken_proxy/logs.py to say.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from time import monotonic
+from typing import Literal
+
+import structlog
+
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.front import AccessLog
+from idtoken_proxy.engine.states import BROKEN
+from idtoken_proxy.engine.tally import kind_of
+from idtoken_proxy.engine.trace import trace_of
+
+
+def access_log(mode: Literal["off", "errors", "all"]) -> AccessLog | None:
+    """`errors`: what the proxy itself answered or broke off, and the receivers' 5xx; repetitions may be left out.
+    `all`: each and every exchange.
+    """
+    if mode == "off":
+        return None
+    log = structlog.get_logger("idtoken_proxy.access")
+    everything = mode == "all"
+
+    def write(exchange: Exchange) -> None:
+        error, status = exchange.error, exchange.status
+        if error is None and status < 500 and status and not everything:
+            return
+        seen = _seen(exchange)
+        if error is not None:
+            seen["kind"] = kind_of(error)
+            seen["fault"] = error.fault.value
+            seen["reason"] = error.detail
+            seen["remedy"] = error.remedy
+            seen["log_detail"] = error.log_detail
+        elif exchange.state is BROKEN:
+            seen["reason"] = "the app went away"
+        if everything:
+            seen["each"] = True
+        told = {key: value for key, value in seen.items() if value is not None}
+        (log.info if error is None and status < 500 else log.warning)("request", **told)
+
+    return write
+
+
+def _seen(exchange: Exchange) -> dict[str, object]:
+    request = exchange.request
+    seen: dict[str, object] = {
+        "status": exchange.status,
+        "route": exchange.lane.route.name if exchange.lane else None,
+        "ms": round((monotonic() - exchange.started) * 1000, 1),
+        "received": exchange.received,
+        "sent": exchange.sent,
+        "remote": _remote(exchange.peer.address),
+    }
+    if request is not None:
+        trace = trace_of(request.passing)
+        seen["method"] = request.method.decode("ascii")
+        seen["path"] = request.target.partition(b"?")[0].decode("ascii", "replace")
+        seen["protocol"] = "HTTP/1.0" if request.http10 else "HTTP/1.1"
+        if trace is not None:
+            seen["trace"], seen["span"], seen["sampled"] = trace
+    return seen
+
+
+def _remote(address: str | None) -> str | None:
+    """None for this machine's own apps, which are the rule."""
+    if address is None or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+        return None
+    return address

@@ -1,0 +1,81 @@
+"""What the proxy itself answers: problem+json (RFC 9457) with Proxy-Status (RFC 9209), so that nobody takes it for
+the receiver's word.
+"""
+
+from __future__ import annotations
+
+import json
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from idtoken_proxy.errors import MethodNotAllowed, ProxyError, TokenError
+from idtoken_proxy.settings.model import Route
+
+PROXY_NAME = "idtoken-proxy"
+_DRAINING_RETRY_SECONDS = 1
+
+
+def preflight(lines: bytes, *, closes: bool) -> bytes:
+    """A browser's question whether a page may send a request, answered: `lines` (cors.py) say so."""
+    head = f"HTTP/1.1 204 No Content\r\nDate: {formatdate(usegmt=True)}\r\nProxy-Status: {PROXY_NAME}\r\n".encode()
+    return head + lines + (b"Connection: close\r\n\r\n" if closes else b"\r\n")
+
+
+def problem(
+    error: ProxyError,
+    route: Route | None,
+    *,
+    head_only: bool,
+    closes: bool,
+    readable_by: bytes = b"",
+    http10: bool = False,
+) -> bytes:
+    """A whole response. `head_only`: the request was a HEAD. `closes`: the connection ends with it. `readable_by`: the
+    lines that let another origin's page read it (cors.py).
+    """
+    members: dict[str, object] = {
+        "type": "about:blank",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "fault": error.fault.value,
+    }
+    if isinstance(error, TokenError):
+        members["cause"] = error.cause
+        if error.identity is not None:
+            members["identity"] = error.identity
+    if route is not None:
+        members["route"] = route.name
+        if route.audience is not None:
+            members["audience"] = route.audience
+    if error.remedy is not None:
+        members["remedy"] = error.remedy
+    # Indented by hand: json's own indenting is in Python, and a flood of refusals would cost twice as much.
+    said = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in members.items())
+    body = f"{{\n{said}\n}}\n".encode()
+    lines = [
+        f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+        "Content-Type: application/problem+json",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        f"Date: {formatdate(usegmt=True)}",
+        f"Proxy-Status: {PROXY_NAME}; error={error.proxy_status}; details={_quoted(error.title)}",
+    ]
+    if isinstance(error, TokenError):
+        lines.append(f"Retry-After: {max(1, error.retry_after)}")
+    elif error.status == 503:
+        lines.append(f"Retry-After: {_DRAINING_RETRY_SECONDS}")
+    if isinstance(error, MethodNotAllowed):
+        lines.append(f"Allow: {', '.join(error.allow)}")
+    if closes or http10:  # HTTP/1.0 closes where it is not told otherwise
+        lines.append("Connection: close" if closes else "Connection: keep-alive")
+    head = "\r\n".join(lines).encode("latin-1") + b"\r\n" + readable_by + b"\r\n"
+    return head if head_only else head + body
+
+
+@lru_cache(maxsize=64)
+def _quoted(text: str) -> str:
+    """An sf-string (RFC 8941 section 3.3.3)."""
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text)
+    return '"' + printable.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,414 @@
+"""Connections from apps: requests off the wire one after the other, each handed to an exchange, answered in order.
+
+What comes behind a request that is still being answered (pipelining, RFC 9112 section 9.3.2) stays unparsed, and
+reading stops: the buffer holds at most one read more than a head.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import struct
+from time import monotonic
+from typing import TYPE_CHECKING, Final, cast
+
+from idtoken_proxy.engine import answers
+from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.outgoing import unsent
+from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.tally import NO_ROUTE
+from idtoken_proxy.engine.tunnel import Tunnel
+from idtoken_proxy.engine.welcome import unwelcome
+from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, ProxyError, RequestError
+from idtoken_proxy.policy.headers import Peer
+
+if TYPE_CHECKING:
+    from idtoken_proxy.engine.front import Front
+    from idtoken_proxy.engine.upstream import UpstreamConnection
+
+WRITE_HIGH_WATER: Final = 64 * 1024
+# Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
+LINGER: Final = 2.0
+# Connections that are being told why they are not taken; and how many requests that the proxy answers by itself one
+# connection gets answered before the others have their turn.
+MAX_TURNED_AWAY: Final = 64
+REQUESTS_A_TURN: Final = 16
+_HEAD_END: Final = b"\r\n\r\n"
+_EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
+_RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
+_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4, less its empty line
+
+
+class Downstream(asyncio.Protocol):
+    """`request_complete`: the current request's body, if any, has been read whole. `keep`: another request may
+    follow. `full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver.
+    """
+
+    def __init__(self, front: Front) -> None:
+        self._front = front
+        self._sweeper = front.sweeper
+        self._buffer = b""
+        self._searched = 0
+        self._head_begun = False
+        self._exchange: Exchange | None = None
+        self._reader: BodyReader | None = None
+        self._advancing = False
+        self._closing = False
+        self._dismissed = False
+        self._unsent: int | None = None
+        self.until_close = False
+        self._reading = True
+        self.request_complete = True
+        self.keep = True
+        self.full = False
+        self.held = False
+        self.deadline = NEVER
+        self.peer: Peer
+        self.port: int | None = None  # the proxy's own; None on a unix socket
+        self.transport: asyncio.Transport
+
+    @property
+    def now(self) -> float:
+        return self._sweeper.now
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The one under way."""
+        return self._exchange
+
+    @property
+    def draining(self) -> bool:
+        return self._front.draining
+
+    # -- asyncio ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
+        front = self._front
+        front.tally.connections += 1
+        reason = unwelcome(front, transport)
+        if reason is not None:
+            self._turn_away(reason)
+            return
+        peername = transport.get_extra_info("peername")
+        self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None)
+        sockname = transport.get_extra_info("sockname")
+        self.port = sockname[1] if isinstance(sockname, tuple) else None
+        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        front.connections.add(self)
+        self._sweeper.watch(self)
+        self.deadline = self.now + front.keepalive
+
+    def _turn_away(self, reason: ProxyError) -> None:
+        front = self._front
+        front.tally.trouble(NO_ROUTE, reason)
+        front.log.warning("connection refused", reason=reason.detail)
+        self._closing = True
+        if len(front.turned_away) >= MAX_TURNED_AWAY:
+            self.transport.abort()  # a flood is not told why: each answer costs a descriptor for a while
+            return
+        front.turned_away.add(self)
+        self.transport.write(answers.problem(reason, None, head_only=False, closes=True))
+        self._sweeper.watch(self)
+        self.request_complete = False  # whatever it was about to send is not waited for, and discarded
+        self._linger()
+
+    def data_received(self, data: bytes) -> None:
+        if self._closing:
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._exchange is None:
+            self._advance()
+        elif self._reader is not None:
+            self.pump()
+        else:
+            self._pause()
+
+    def eof_received(self) -> bool:
+        # An app that closes its side has gone, as far as can be told: a receiver that streams would never learn.
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self._forget()
+        exchange = self._exchange
+        if exchange is not None:
+            self._exchange = None
+            exchange.abandon()
+            self._count(exchange)
+
+    def pause_writing(self) -> None:
+        self.full = True
+        self._unsent = None
+        self._front.tally.held["answer"] += 1
+        if self._exchange is not None:
+            self._exchange.hold_answer(held=True)
+
+    def resume_writing(self) -> None:
+        self.full = False
+        if self._exchange is not None:
+            self._exchange.hold_answer(held=False)
+        else:
+            self._go_on()
+
+    # -- requests --------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Takes requests off the buffer while nobody has to be waited for."""
+        if self._advancing:  # an exchange that ended at once; the loop below goes on
+            return
+        self._advancing = True
+        taken = 0
+        try:
+            while self._exchange is None and self._buffer and not self._closing:
+                if self.full or taken == REQUESTS_A_TURN:
+                    # Answers of the proxy's own await nobody: without this, an app that only sends would have them
+                    # pile up, and have the loop for itself.
+                    self._pause()
+                    if not self.full:
+                        asyncio.get_running_loop().call_soon(self._go_on)
+                    return
+                taken += 1
+                if not self._take_request():
+                    return
+        finally:
+            self._advancing = False
+
+    def _go_on(self) -> None:
+        if self._closing or self._exchange is not None:
+            return
+        self._advance()
+        self._resume_between()
+
+    def _take_request(self) -> bool:
+        data = self._buffer
+        if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: empty lines before a request-line
+            # All of them at once: one by one, a flood would cost its square.
+            data = self._buffer = _EMPTY_LINES.sub(b"", data)
+            self._searched = 0
+        end = data.find(_HEAD_END, self._searched)
+        # The empty line that ends the head does not count, nor what may be the beginning of it.
+        if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._front.max_head:
+            detail = f"the request head is larger than {self._front.max_head} octets"
+            self._refuse(HeadTooLarge(detail, limit="header_bytes"))
+            return False
+        if end < 0:
+            if not self._head_begun:  # with an empty line, too: they put off nothing
+                self._head_begun = True
+                self.deadline = self.now + self._front.header_timeout
+            self._searched = max(len(data) - 3, 1)
+            return False
+        self._searched = 0
+        self._head_begun = False
+        self._buffer = data[end + 4 :]
+        self._begin(data[:end])
+        return True
+
+    def _begin(self, block: bytes) -> None:
+        if block == _HTTP2_PREFACE:  # not served; a clean close lets the client fall back
+            self._closing = True
+            self.transport.close()
+            return
+        self.request_complete = True
+        self.deadline = NEVER
+        self._exchange = exchange = Exchange(self, self._front.gateway)
+        try:
+            request = exchange.open(block)
+        except RequestError as error:
+            # More may come: its body, or, where the head could not be read, who knows what.
+            self.request_complete = exchange.request is not None and not exchange.request.has_body
+            exchange.refuse(error)
+            return
+        if request.chunked or request.content_length:
+            self._reader = LengthReader(request.content_length) if request.content_length else ChunkedReader()
+            self.request_complete = False
+        exchange.forward()
+
+    def pump(self) -> None:
+        """Moves what has been read of the request's body upstream, as far as there is an upstream yet."""
+        exchange, reader = self._exchange, self._reader
+        if exchange is None or reader is None:
+            return
+        if not exchange.takes_body:
+            self._pause()
+            return
+        data, self._buffer = self._buffer, b""
+        if data:
+            try:
+                payload = reader.feed(data)
+            except ValueError as error:
+                limit = "chunk_overhead" if isinstance(error, TooMuchOverhead) else None
+                exchange.fail(MalformedRequest(f"the request's body is malformed: {error}", limit=limit))
+                return
+            exchange.received += len(data)
+            if payload:
+                exchange.on_request_data(payload)
+        if reader.done:
+            self._reader = None
+            self._buffer = reader.rest
+            exchange.received -= len(reader.rest)  # the next request's
+            self.request_complete = True
+            exchange.on_request_end()
+        if self._reader is not None or not self._buffer:
+            self._resume()
+        else:
+            self._pause()
+
+    def _refuse(self, error: RequestError) -> None:
+        self._exchange = exchange = Exchange(self, self._front.gateway)
+        exchange.started = monotonic()
+        exchange.received = len(self._buffer)
+        self.request_complete = False
+        exchange.refuse(error)
+
+    # -- the exchange's side ---------------------------------------------------
+
+    def on_exchange_end(self, exchange: Exchange) -> None:
+        self._exchange = None
+        self._reader = None
+        self.held = False
+        front = self._front
+        if front.tally.ended(exchange) or front.logs_all:
+            front.tell(exchange)
+        if not self.keep or self._closing or self._dismissed or front.draining:
+            self._linger()
+            return
+        self.deadline = self._sweeper.now + front.keepalive
+        if self._buffer:
+            self._advance()
+        self._resume_between()
+
+    def _resume_between(self) -> None:
+        """Reads on, unless there are requests whose turn is to come, or answers that nobody reads."""
+        # Searched: a head has begun, and has to go on.
+        if not self.full and (not self._buffer or self._searched):
+            self._resume()
+
+    def on_exchange_broken(self, exchange: Exchange) -> None:
+        """The answer cannot be completed: end the connection so that it cannot be taken for complete."""
+        self._exchange = None
+        self._closing = True
+        self._count(exchange)
+        self.cut()
+
+    def cut(self) -> None:
+        """Ends the connection with what is unsent. Where its end would be the end of an answer's body, in HTTP/1.0, only a
+        reset is none; a unix socket knows no reset.
+        """
+        if self.until_close:
+            kernel = self.transport.get_extra_info("socket")
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()
+
+    def on_switch(self, exchange: Exchange, upstream: UpstreamConnection, rest: bytes) -> None:
+        front, lane = self._front, exchange.lane
+        assert lane is not None
+        self._exchange = None
+        early, self._buffer = self._buffer, b""
+        if rest:
+            self.transport.write(rest)
+        if early:
+            upstream.transport.write(early)
+        upstream.listener = None
+        upstream.pool.unregister(upstream)
+        self._forget()
+        tunnel = Tunnel(
+            self.transport,
+            upstream.transport,
+            sweeper=self._sweeper,
+            idle=exchange.timeouts.idle,
+            counts=lane.counts,
+            on_end=lambda: front.tunnels.discard(tunnel),
+            on_idle=lambda: front.tally.hit("tunnel_idle_timeout"),
+        )
+        front.tunnels.add(tunnel)
+        self._count(exchange)
+        self._resume()
+        if self.full:
+            upstream.transport.pause_reading()
+
+    def hold(self, *, held: bool) -> None:
+        """The receiver reads slower than the app sends, or has caught up."""
+        self.held = held
+        if held:
+            self._front.tally.held["request"] += 1
+            self._pause()
+        elif self._reader is not None:
+            self.pump()
+        elif not self._buffer:
+            self._resume()
+
+    def dismiss(self) -> None:
+        """The exchange that is under way is its last."""
+        self._dismissed = True
+        self.drain()
+
+    def drain(self) -> None:
+        if self._exchange is None and not self._closing:
+            self._closing = True
+            self.transport.close()
+
+    def expire(self) -> None:
+        if self._takes_what_is_unsent():
+            self.deadline = (
+                self.now + self._front.idle
+            )  # no less: the kernels move such a reader's octets in steps
+        elif self._exchange is not None:
+            self.deadline = NEVER
+            self._exchange.on_deadline()
+        else:
+            # Between requests, or a head that does not come to its end (slowloris): no answer, as nobody waits for one.
+            if self._searched:
+                self._front.tally.hit("header_timeout")
+            self._closing = True
+            self.cut()
+
+    def _takes_what_is_unsent(self) -> bool:
+        """Whether the app, though no octet has entered the buffer for so long, reads: then one leaves it."""
+        if not self.transport.get_write_buffer_size():
+            return False
+        before, self._unsent = self._unsent, unsent(self.transport)
+        return before is None or self._unsent < before
+
+    def hung_up(self) -> None:
+        """The app has gone while its reading was held back."""
+        self.transport.abort()
+
+    # -- the connection --------------------------------------------------------
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._reading = False
+            self.transport.pause_reading()
+            self._front.hangups.watch(self)
+
+    def _resume(self) -> None:
+        if not self._reading and not self.held and not self.transport.is_closing():
+            self._reading = True
+            self._front.hangups.unwatch(self)
+            self.transport.resume_reading()
+
+    def _linger(self) -> None:
+        """Ends the connection after the answer, in a way that lets the app read it even while it still sends."""
+        self._closing = True
+        self._buffer = b""
+        if self.request_complete and self._reading:
+            self.deadline = self.now + self._front.idle  # for an app that does not read what is left
+            self.transport.close()
+            return
+        self.held = False
+        self._resume()
+        self.transport.write_eof()
+        self.deadline = self.now + LINGER
+
+    def _forget(self) -> None:
+        self._front.connections.discard(self)
+        self._front.turned_away.discard(self)
+        self._front.hangups.unwatch(self)
+        self._sweeper.unwatch(self)
+
+    def _count(self, exchange: Exchange) -> None:
+        self._front.tally.ended(exchange)
+        self._front.tell(exchange)

@@ -1,0 +1,471 @@
+"""One request and its response: what happens when, on both connections (states.py has the table)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from idtoken_proxy.engine import answers, second_try
+from idtoken_proxy.engine.body import (
+    LAST_CHUNK,
+    BodyReader,
+    ChunkedReader,
+    LengthReader,
+    UntilCloseReader,
+    chunk,
+)
+from idtoken_proxy.engine.framing import answer_framing
+from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
+from idtoken_proxy.engine.http1 import parse_request
+from idtoken_proxy.engine.interim import check_interim
+from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
+from idtoken_proxy.engine.states import (
+    ANSWER,
+    ANSWER_END,
+    BREAK,
+    DONE,
+    FINAL,
+    HEAD_SENT,
+    OWN_ANSWER,
+    RELAYING,
+    REQUEST_SENT,
+    RETRY,
+    SENT,
+    SWITCH,
+    TRANSITIONS,
+    UNANSWERED,
+    WAITING,
+)
+from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.waiting import await_for
+from idtoken_proxy.errors import (
+    BrokenOff,
+    MalformedRequest,
+    MethodNotAllowed,
+    NoRoute,
+    ProxyError,
+    UpstreamError,
+)
+from idtoken_proxy.policy import cors
+from idtoken_proxy.policy.guard import Caller
+from idtoken_proxy.policy.headers import (
+    NO_TOKEN,
+    Peer,
+    TokenLines,
+    inbound_head,
+    outbound_head,
+    turn_back,
+)
+from idtoken_proxy.policy.request import Request, Response
+
+if TYPE_CHECKING:
+    from idtoken_proxy.engine.downstream import Downstream
+    from idtoken_proxy.engine.upstream import UpstreamConnection
+    from idtoken_proxy.identity.token import IdToken
+
+_NEVER_SERVED: Final = frozenset({b"CONNECT", b"TRACE"})
+_USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+_UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+
+
+class Exchange:
+    """Made by a Downstream for each request; ends by telling it so, once (`Downstream.on_exchange_end`)."""
+
+    __slots__ = (
+        "_attempts",
+        "_chunked_out",
+        "_downstream",
+        "_fresh",
+        "_gateway",
+        "_head",
+        "_interim",
+        "_reusable",
+        "_target",
+        "_task",
+        "_token",
+        "_upstream",
+        "caller",
+        "error",
+        "lane",
+        "received",
+        "request",
+        "response",
+        "sent",
+        "started",
+        "state",
+        "status",
+        "timeouts",
+    )
+
+    def __init__(self, downstream: Downstream, gateway: Gateway) -> None:
+        self._downstream = downstream
+        self._gateway = gateway
+        self.state = WAITING
+        self.request: Request | None = None
+        self.lane: Lane | None = None
+        self.status = 0
+        self.sent = 0  # octets to the app
+        self.response: Response | None = None  # the receiver's last final head
+        self.error: ProxyError | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._attempts = 0
+        self._interim = 0
+        self._fresh = False  # only a fresh connection will do
+        self._chunked_out = False
+        self._reusable = False
+        self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
+
+    @property
+    def peer(self) -> Peer:
+        return self._downstream.peer
+
+    # -- the way there ---------------------------------------------------------
+
+    def open(self, block: bytes) -> Request:
+        """The order is the security property: a refused request mints no token, and without a token nothing goes
+        upstream. Raises RequestError; the caller goes on with `forward`.
+        """
+        self.started = monotonic()
+        self.received = len(block) + 4  # octets from the app
+        self.request = request = parse_request(block)
+        if request.method not in _USUAL and request.method.upper() in _NEVER_SERVED:
+            raise MethodNotAllowed(
+                f"{request.method.decode()} is not served; use http:// URLs, the proxy itself speaks TLS to the receiver",
+                allow=DEFAULT_ALLOW,
+                closes=True,
+            )
+        self.caller = caller = self._gateway.guard.admit(request, self._downstream.port)
+        self.lane = lane = self._route(request, caller)
+        self.timeouts = lane.route.timeouts
+        return request
+
+    def _route(self, request: Request, caller: Caller) -> Lane:
+        target = request.target
+        method = request.method
+        path = target.partition(b"?")[0]
+        table, host = self._gateway.table, caller.name
+        if caller.upstream is not None:
+            table, host = self._gateway.forward_table, caller.upstream
+        lane = table.match(host, path)
+        if lane is None:
+            raise NoRoute("no route matches this host and path", remedy=self._gateway.directions)
+        self.lane = lane
+        if lane.shared and table.claimed_by_another(host, path, lane):
+            # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
+            raise MalformedRequest(
+                "the receiver may read this path as another route's",
+                remedy="send the path in its normal form",
+            )
+        if not lane.allows(method) and not request.preflight:
+            raise MethodNotAllowed(
+                f'route "{lane.route.name}" does not take {method.decode()}', allow=lane.allow
+            )
+        self._target = lane.path_map.map(target, path)
+        return lane
+
+    def forward(self) -> None:
+        """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
+        lane, request = self.lane, self.request
+        assert lane is not None and request is not None
+        if request.preflight:
+            self._answer_preflight(lane, request)
+            return
+        slot = lane.slot
+        if slot is None:
+            self._dispatch(lane, request, NO_TOKEN)
+            return
+        self._token = token = slot.current()
+        if token is None:
+            self._await_token(slot.get())
+        else:
+            self._dispatch(lane, request, lane.token_lines(token))
+
+    def _answer_preflight(self, lane: Lane, request: Request) -> None:
+        """A browser's, for a page of a listed origin: the receiver is not asked, and no token is needed."""
+        downstream = self._downstream
+        self.state = TRANSITIONS[self.state][OWN_ANSWER]
+        self.status = 204
+        downstream.keep = request.keep_alive and downstream.request_complete and not downstream.draining
+        lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
+        answer = answers.preflight(lines, closes=not downstream.keep)
+        self.sent += len(answer)
+        downstream.transport.write(answer)
+        downstream.on_exchange_end(self)
+
+    def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:
+        # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
+        self._downstream.deadline = self._downstream.now + self.timeouts.connect + TOKEN_GRACE
+        self._task = await_for(fetch, self._on_token, self._on_lack)
+
+    def _on_token(self, token: IdToken) -> None:
+        lane, request = self.lane, self.request
+        assert lane is not None and request is not None
+        self._task = None
+        self._dispatch(lane, request, lane.token_lines(token))
+
+    def _on_lack(self, error: ProxyError) -> None:
+        self._task = None
+        self.fail(error)
+
+    def _dispatch(self, lane: Lane, request: Request, token: TokenLines) -> None:
+        if request.authorization and not token.keeps_authorization:
+            lane.tell_of_replacement()
+        self._head = outbound_head(
+            request, self._target, lane.host_line, self.caller, self._downstream.peer, token, lane.rewriter
+        )
+        connection = None if self._fresh else lane.pool.take()
+        if connection is None:
+            self._downstream.deadline = NEVER  # the pool has one of its own
+            self._task = await_for(lane.pool.connect(fresh=self._fresh), self._send, self._on_lack)
+        else:
+            self._send(connection)
+
+    def _send(self, connection: UpstreamConnection) -> None:
+        self._task = None
+        self._upstream = connection
+        self._attempts += 1
+        downstream = self._downstream
+        connection.begin(self)
+        transport = connection.transport
+        if downstream.full:
+            connection.hold(held=True)
+        transport.write(self._head)
+        if downstream.request_complete:
+            self.state = TRANSITIONS[self.state][REQUEST_SENT]
+            downstream.deadline = downstream.now + self.timeouts.response
+        else:
+            self.state = TRANSITIONS[self.state][HEAD_SENT]
+            downstream.deadline = downstream.now + self.timeouts.idle
+            downstream.pump()
+
+    @property
+    def takes_body(self) -> bool:
+        """Whether octets of the request's body have somewhere to go."""
+        return self._upstream is not None
+
+    def on_request_data(self, payload: bytes) -> None:
+        upstream, request = self._upstream, self.request
+        assert upstream is not None and request is not None
+        upstream.transport.write(chunk(payload) if request.chunked else payload)
+        self._downstream.deadline = self._downstream.now + self.timeouts.idle
+
+    def on_request_end(self) -> None:
+        upstream, request = self._upstream, self.request
+        assert upstream is not None and request is not None
+        if request.chunked:
+            # Request trailers are dropped, whatever they hold (lighttpd CVE-2025-12642).
+            upstream.transport.write(LAST_CHUNK)
+        self.state = TRANSITIONS[self.state][REQUEST_SENT]
+        if self.state is SENT:
+            self._downstream.deadline = self._downstream.now + self.timeouts.response
+
+    # -- the way back ----------------------------------------------------------
+
+    def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:
+        status = response.status
+        if response.addressed or self._gateway.cross_origin:
+            self._turn_back(response)
+        if status < 200:
+            self._on_interim(response, rest)
+            return None
+        if status == 401 and self._says_it_again(response):
+            return None
+        request, downstream, upstream = self.request, self._downstream, self._upstream
+        assert request is not None and upstream is not None
+        self.state = TRANSITIONS[self.state][ANSWER]
+        self.status = status
+        self.response = response
+        self._reusable = response.keep_alive
+        framing, length, self._chunked_out, bounded = answer_framing(request, response)
+        # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
+        keep = (
+            bounded
+            and request.keep_alive
+            and self.state is RELAYING
+            and not downstream.draining
+            and not request.websocket
+        )
+        connection = _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b""
+        downstream.keep = keep
+        downstream.until_close = not bounded
+        head = inbound_head(response, framing, connection)
+        if length is not None and len(rest) >= length:
+            self.sent += len(head) + length
+            downstream.transport.write(head + rest[:length] if length else head)
+            self._finish(reusable=self._reusable and len(rest) == length)
+            return None
+        self.sent += len(head)
+        downstream.transport.write(head)
+        downstream.deadline = downstream.now + self.timeouts.idle
+        if length is not None:
+            return LengthReader(length)
+        return ChunkedReader() if response.chunked else UntilCloseReader()
+
+    def _turn_back(self, response: Response) -> None:
+        lane, request = self.lane, self.request
+        assert lane is not None and request is not None
+        turn_back(response, request, self.caller, lane.rewriter, cross_origin=self._gateway.cross_origin)
+
+    def _says_it_again(self, response: Response) -> bool:
+        """Once, with another token than the one out of the cache that Google refuses."""
+        token, lane, request, upstream = self._token, self.lane, self.request, self._upstream
+        assert lane is not None and request is not None and upstream is not None
+        slot = lane.slot
+        if token is None or slot is None or self.state is not SENT:
+            return False
+        if not second_try.with_another_token(request, response):
+            return False
+        self._token = None
+        if not slot.refused(token):
+            return False
+        upstream.abort()
+        self._upstream = None
+        self.state = TRANSITIONS[self.state][RETRY]
+        lane.counts.replays += 1
+        self._attempts = 0
+        self._await_token(slot.renewed(token))
+        return True
+
+    def _on_interim(self, response: Response, rest: bytes) -> None:
+        request, downstream = self.request, self._downstream
+        assert request is not None
+        self._interim += 1
+        check_interim(response, request, self._interim)
+        if response.status == 101:
+            self._switch(response, rest)
+            return
+        if not request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
+            head = inbound_head(response, b"", b"")
+            self.sent += len(head)
+            downstream.transport.write(head)
+
+    def _switch(self, response: Response, rest: bytes) -> None:
+        upstream = self._upstream
+        assert upstream is not None
+        self.state = TRANSITIONS[self.state][SWITCH]
+        self.status = 101
+        self._upstream = None
+        head = inbound_head(response, b"", _UPGRADED)
+        self.sent += len(head)
+        self._downstream.transport.write(head)
+        self._downstream.on_switch(self, upstream, rest)
+
+    def on_answer_data(self, payload: bytes) -> None:
+        downstream = self._downstream
+        if self._chunked_out:
+            payload = chunk(payload)
+        self.sent += len(payload)
+        downstream.transport.write(payload)
+        downstream.deadline = downstream.now + self.timeouts.idle
+
+    def on_answer_end(self, reader: BodyReader) -> None:
+        if self._chunked_out:
+            trailers = reader.trailers if isinstance(reader, ChunkedReader) else None
+            end = b"0\r\n" + b"".join(trailers) + b"\r\n" if trailers else LAST_CHUNK
+            self.sent += len(end)
+            self._downstream.transport.write(end)
+        self._finish(reusable=self._reusable and not reader.rest)
+
+    def _finish(self, *, reusable: bool) -> None:
+        upstream, downstream = self._upstream, self._downstream
+        assert upstream is not None
+        self._upstream = None
+        self.state = TRANSITIONS[self.state][ANSWER_END]
+        if self.state is DONE:
+            upstream.release(reusable=reusable)
+        else:
+            downstream.keep = False
+            upstream.abort()
+        downstream.on_exchange_end(self)
+
+    # -- trouble ---------------------------------------------------------------
+
+    def on_upstream_lost(self, error: UpstreamError) -> None:
+        upstream, request, lane = self._upstream, self.request, self.lane
+        assert upstream is not None and request is not None and lane is not None
+        self._upstream = None
+        if (
+            self.state is SENT
+            and isinstance(error, BrokenOff)
+            and not upstream.answered
+            and self._attempts == 1
+            and second_try.after_no_answer(request)
+        ):
+            self.state = TRANSITIONS[self.state][RETRY]
+            lane.counts.retries += 1
+            self._fresh = True
+            self.forward()  # from the token on: the one that was sent may have run out meanwhile
+            return
+        self.fail(error)
+
+    def on_upstream_full(self, *, full: bool) -> None:
+        self._downstream.hold(held=full)
+
+    def on_deadline(self) -> None:
+        slot = None if self.lane is None else self.lane.slot
+        self.fail(overdue(self.state, self.timeouts, slot, held=self._downstream.held))
+
+    def fail(self, error: ProxyError) -> None:
+        if self.state in UNANSWERED:
+            self.refuse(error)
+        else:
+            self._break(error)
+
+    def refuse(self, error: ProxyError) -> None:
+        """The proxy answers by itself; nothing of a final answer has been sent."""
+        self._leave_upstream()
+        self.state = TRANSITIONS[self.state][BREAK]
+        self.error = error
+        self.status = error.status
+        downstream, request = self._downstream, self.request
+        downstream.keep = (
+            request is not None
+            and request.keep_alive
+            and not error.closes
+            and downstream.request_complete
+            and not downstream.draining
+        )
+        route = None if self.lane is None else self.lane.route
+        head_only = request is not None and request.method == b"HEAD"
+        answer = answers.problem(
+            error,
+            route,
+            head_only=head_only,
+            closes=not downstream.keep,
+            http10=request is not None and request.http10,
+            readable_by=cors.problem_lines(request),
+        )
+        self.sent += len(answer)
+        downstream.transport.write(answer)
+        downstream.on_exchange_end(self)
+
+    def _break(self, error: ProxyError) -> None:
+        """The answer's head is out: what can still be told is that the answer is not whole."""
+        self._leave_upstream()
+        self.state = TRANSITIONS[self.state][BREAK]
+        self.error = error
+        self._downstream.on_exchange_broken(self)
+
+    def abandon(self) -> None:
+        """The app has gone: the receiver must not take what it has for a whole request."""
+        if self.state not in FINAL:
+            self._leave_upstream()
+            self.state = TRANSITIONS[self.state][BREAK]
+
+    def _leave_upstream(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        if self._upstream is not None:
+            self._upstream.abort()
+            self._upstream = None
+
+    def hold_answer(self, *, held: bool) -> None:
+        """The app reads slower than the receiver sends, or has caught up."""
+        if self._upstream is not None:
+            self._upstream.hold(held=held)

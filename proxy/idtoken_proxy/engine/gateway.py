@@ -1,0 +1,149 @@
+"""Settings made ready for the data path: everything that does not change between requests is made once, here.
+
+A Gateway is one generation of settings; it is never changed. An exchange keeps the Lane that it began with.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from idtoken_proxy.engine.http1 import never_remember
+from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.tally import RouteCounts, Tally
+from idtoken_proxy.identity.cache import TokenSlot
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.policy.guard import Guard
+from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
+from idtoken_proxy.policy.rewrite import Rewriter
+from idtoken_proxy.policy.routes import RouteTable, forward_routes
+from idtoken_proxy.policy.target import PathMap
+from idtoken_proxy.settings.model import Rewrite, Route, Settings, TokenHeader
+
+DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_MOST_SHOWN = 20
+
+log = structlog.get_logger("idtoken_proxy.engine")
+
+
+class Lane:
+    """A route, ready to be driven on: its path map, host line, token slot and the pool of its upstream's origin."""
+
+    __slots__ = (
+        "_lines",
+        "_place",
+        "_token",
+        "_told",
+        "allow",
+        "counts",
+        "host_line",
+        "methods",
+        "path_map",
+        "pool",
+        "rewriter",
+        "route",
+        "shared",
+        "slot",
+    )
+
+    def __init__(
+        self,
+        route: Route,
+        slot: TokenSlot | None,
+        pool: Pool,
+        counts: RouteCounts | None = None,
+        rewrite: Rewrite | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
+        self.route = route
+        self.shared = shared  # its receiver is another route's too, whose paths are not for this one
+        self.counts = counts or RouteCounts()
+        self.slot = slot
+        self.pool = pool
+        self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
+        self.rewriter = Rewriter(route, rewrite or Rewrite())
+        # RFC 9110 section 7.2: Cloud Run picks the service by it.
+        self.host_line = f"Host: {route.upstream.authority}\r\n".encode("ascii")
+        self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
+        self.allow = DEFAULT_ALLOW if route.methods is None else tuple(sorted(route.methods))
+        self._place = TokenPlace.of(route)
+        self._token: IdToken | None = None
+        self._lines = NO_TOKEN
+        self._told = self.route.token_header is not TokenHeader.AUTO  # there it is what was asked for
+
+    def allows(self, method: bytes) -> bool:
+        return self.methods is None or method in self.methods
+
+    def tell_of_replacement(self) -> None:
+        """Once: the app's Authorization gives way, in a header that 1st-generation functions alone need."""
+        if not self._told:
+            self._told = True
+            log.warning(
+                "the app's own Authorization is replaced by the token",
+                route=self.route.name,
+                remedy="if the receiver is a 2nd-generation function, say token_header: X-Serverless-Authorization, "
+                "and the app's passes",
+            )
+
+    def token_lines(self, token: IdToken) -> TokenLines:
+        if token is not self._token:
+            self._lines = self._place.lines(token.value)
+            self._token = token
+        return self._lines
+
+
+class Gateway:
+    def __init__(
+        self,
+        settings: Settings,
+        slots: Mapping[str, TokenSlot],
+        pool_of: Callable[[Route], Pool],
+        caller_token: bytes | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
+        self.settings = settings
+        counts = (tally or Tally()).route
+
+        receivers = Counter(route.upstream.origin for route in settings.routes)
+
+        @functools.cache
+        def lane_of(route: Route) -> Lane:
+            return Lane(
+                *(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite),
+                shared=receivers[route.upstream.origin] > 1,
+            )
+
+        self.lanes = tuple(map(lane_of, settings.routes))
+        hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
+        guard = settings.guard
+        secret = None if caller_token is None else (guard.caller_token_header, caller_token)
+        if secret is not None:
+            never_remember(guard.caller_token_header)
+        forwarded = forward_routes(settings.routes)
+        self.guard = Guard(
+            guard.allowed_hosts,
+            guard.allowed_origins,
+            secret,
+            {authority for authority, _ in forwarded},
+            hosts,
+        )
+        self.cross_origin = bool(guard.allowed_origins)
+        self.directions = _directions(settings)
+        self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)
+        # Requests whose target names a receiver: by its authority, and by their path as it is there.
+        self.forward_table = RouteTable(
+            (authority, path, lane_of(route)) for (authority, path), route in forwarded.items()
+        )
+
+
+def _directions(settings: Settings) -> str:
+    shown = [
+        f"{route.host or 'any host'}{route.path} ({route.name})" for route in settings.routes[:_MOST_SHOWN]
+    ]
+    more = len(settings.routes) - len(shown)
+    return "the routes are " + ", ".join(shown) + (f" and {more} more" if more else "")

@@ -1,0 +1,383 @@
+"""HTTP/1.1 heads, off the wire and strictly (RFC 9112). Bytes in, Request and Response out; no I/O.
+
+Where two readers of one message could disagree, this one refuses: a bare CR or LF, a folded line, a space before
+the colon, two lengths, a length beside a transfer coding, a coding that is not exactly `chunked`. Framing is written
+afresh on the other side, so that nothing ambiguous can pass even if it were read wrongly here.
+
+Speed: of a connection's heads most lines repeat to the letter. A line is checked and taken apart once and then
+remembered, by its bytes, in a bounded table; a line with a credential never is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, MalformedResponse
+from idtoken_proxy.policy import fields
+from idtoken_proxy.policy.fields import Field
+from idtoken_proxy.policy.request import Request, Response
+
+MAX_FIELDS = 256  # nginx and Envoy stop at 100; apps with long cookie jars and tracing came close to that
+_MEMO_LINES = (
+    2048  # x 512 octets, three times (the line, its value, its wire form): 3 MiB at the most for each of two
+)
+_MEMO_LINE_OCTETS = 512
+
+# RFC 9110 section 5.6.2.
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+# RFC 9112 section 3. Visible ASCII less the four that no URL serializer leaves bare; browsers do send {|}^` so.
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!$-;=?-~]+) HTTP/1\.([01])").fullmatch
+# RFC 9112 section 4; an empty reason with or without its space.
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
+# RFC 9112 section 5: no space before the colon, no control character but HTAB within.
+_FIELD_NAME = re.compile(_TOKEN).fullmatch
+_FIELD_OCTETS = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+_DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
+_ABSOLUTE = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE).fullmatch
+_SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key"}
+
+_HTTP11_PREFIX = b"HTTP/1.1 "
+
+
+class _LineTable:
+    """Field lines by their bytes; emptied when full, since a table that forgets at once costs one parse a line."""
+
+    __slots__ = ("_kind_of", "_lines", "_names", "get")
+
+    def __init__(self, kind_of: Callable[[bytes], int]) -> None:
+        self._kind_of = kind_of
+        self._lines: dict[bytes, Field] = {}
+        self._names: dict[
+            bytes, tuple[bytes, int, bool]
+        ] = {}  # as spelled: lower case, kind, may be remembered
+        self.get = self._lines.get
+
+    def parse(self, line: bytes) -> Field | None:
+        """None: malformed."""
+        spelled, colon, value = line.partition(b":")
+        known = self._names.get(spelled) or self._name(spelled)
+        if known is None or not colon or line.translate(None, _FIELD_OCTETS):
+            return None
+        name, kind, memorable = known
+        value = value.strip(b" \t")
+        field = Field(name, value, b"%b: %b\r\n" % (spelled, value), kind)
+        if memorable and len(line) <= _MEMO_LINE_OCTETS:
+            if len(self._lines) >= _MEMO_LINES:
+                self._lines.clear()
+            self._lines[line] = field
+        return field
+
+    def forget(self) -> None:
+        self._lines.clear()
+        self._names.clear()
+
+    def _name(self, spelled: bytes) -> tuple[bytes, int, bool] | None:
+        if _FIELD_NAME(spelled) is None:
+            return None
+        name = spelled.lower()
+        known = (name, self._kind_of(name), fields.folded(name) not in _SECRET_FIELDS)
+        if len(spelled) <= _MEMO_LINE_OCTETS:
+            if len(self._names) >= _MEMO_LINES:
+                self._names.clear()
+            self._names[spelled] = known
+        return known
+
+
+def never_remember(name: str) -> None:
+    """Lines of this field hold a secret (guard.caller_token_header)."""
+    _SECRET_FIELDS.add(name.lower().encode("ascii"))
+    _request_lines.forget()
+
+
+_request_lines = _LineTable(fields.request_kind)
+_response_lines = _LineTable(fields.response_kind)
+
+
+def parse_request(block: bytes) -> Request:
+    """A head without the empty line that ends it. Raises MalformedRequest, HeadTooLarge for too many fields."""
+    split = block.split(b"\r\n")
+    if len(split) - 1 > MAX_FIELDS:
+        raise HeadTooLarge(f"more than {MAX_FIELDS} header fields", limit="header_fields")
+    lines = iter(split)
+    match = _REQUEST_LINE(next(lines))
+    if match is None:
+        raise _bad_request_line(block)
+    request = Request()
+    request.method, request.target, minor = match.groups()
+    if minor == b"0":
+        request.http10 = True
+        request.keep_alive = False
+    passing: list[bytes] = []
+    special: list[Field] = []
+    known = _request_lines.get
+    for line in lines:
+        field = known(line)
+        if field is None:
+            field = _request_lines.parse(line)
+            if field is None:
+                raise MalformedRequest("a header field line is malformed")
+        if field.kind:
+            special.append(field)
+        else:
+            passing.append(field.wire)
+    request.passing = passing
+    _apply_request_fields(request, special)
+    if not request.target.startswith(b"/"):
+        _settle_target(request)
+    return request
+
+
+def _apply_request_fields(request: Request, special: list[Field]) -> None:
+    connection: list[bytes] | None = None
+    upgrade: bytes | None = None
+    for field in special:
+        kind = field.kind
+        value = field.value
+        if kind == fields.DROP:
+            continue
+        if kind == fields.HOST:
+            if request.host is not None:
+                raise MalformedRequest("two Host headers")
+            request.host = value
+        elif kind == fields.CONNECTION:
+            connection = [*(connection or ()), *_list_members(value)]
+        elif kind == fields.CONTENT_LENGTH:
+            if request.content_length is not None:
+                raise MalformedRequest("two Content-Length headers")
+            if _DIGITS(value) is None:
+                raise MalformedRequest("Content-Length is not a number")
+            request.content_length = int(value)
+        elif kind == fields.TRANSFER_ENCODING:
+            # RFC 9112 section 6.1; `chunked` said twice or in a list is how readers come to disagree.
+            if request.chunked or value.lower() != b"chunked":
+                raise MalformedRequest("a Transfer-Encoding other than chunked, once, is not understood")
+            request.chunked = True
+        elif kind == fields.AUTHORIZATION:
+            request.authorization = (*request.authorization, field.wire)
+        elif kind == fields.ORIGIN:
+            if request.origin is not None:
+                raise MalformedRequest("two Origin headers")
+            request.origin = value
+        elif kind == fields.SEC_FETCH_SITE:
+            if request.fetch_site is not None:
+                raise MalformedRequest("two Sec-Fetch-Site headers")
+            request.fetch_site = value
+        elif kind == fields.SEC_FETCH_MODE:
+            request.fetch_mode = value if request.fetch_mode is None else b""  # twice: none that lets it in
+        elif kind == fields.SEC_FETCH_DEST:
+            request.fetch_dest = value if request.fetch_dest is None else b""
+        elif kind == fields.UPGRADE:
+            upgrade = value.lower() if upgrade is None else b""
+        elif kind == fields.EXPECT:
+            request.expect_continue = value.lower() == b"100-continue"
+        elif kind == fields.TE:
+            request.te_trailers = b"trailers" in _list_members(value)
+        elif kind == fields.REFERER:
+            request.referers = (*request.referers, field)
+            request.passing.append(field.wire)
+        elif kind == fields.FORWARDED_FOR:
+            request.forwarded_for = (*request.forwarded_for, value)
+        else:
+            assert kind == fields.VIA
+            request.via = (*request.via, value)
+    if request.chunked and (request.content_length is not None or request.http10):
+        # RFC 9112 section 6.3 rule 3: "ought to be handled as an error"; chunked does not exist in HTTP/1.0.
+        raise MalformedRequest("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
+    if request.host is None and not request.http10:
+        raise MalformedRequest("no Host header")  # RFC 9112 section 3.2
+    if connection is not None:
+        _apply_request_connection(request, connection, upgrade)
+    if request.http10:
+        request.expect_continue = False  # RFC 9110 section 10.1.1
+
+
+def _apply_request_connection(request: Request, connection: list[bytes], upgrade: bytes | None) -> None:
+    if b"close" in connection:
+        request.keep_alive = False
+    elif request.http10:
+        request.keep_alive = b"keep-alive" in connection
+    # Anything but websocket (h2c, TLS) is ignored and answered as HTTP/1.1 (RFC 9110 section 7.8).
+    if upgrade == b"websocket" and b"upgrade" in connection and not request.http10:
+        if request.has_body:
+            raise MalformedRequest("an upgrade to websocket has no body")
+        if request.method != b"GET":
+            raise MalformedRequest("an upgrade to websocket is a GET")  # RFC 6455 section 4.1
+        request.websocket = True
+    nominated = frozenset(connection) - _PLAIN_OPTIONS
+    if nominated:
+        # RFC 9110 section 7.6.1: what Connection names is for this hop.
+        request.passing = _without(request.passing, nominated)
+        if b"authorization" in nominated:
+            request.authorization = ()
+        if b"x-forwarded-for" in nominated:
+            request.forwarded_for = ()
+        if b"via" in nominated:
+            request.via = ()
+
+
+_PLAIN_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings", b""})
+
+
+def _without(lines: Iterable[bytes], names: frozenset[bytes]) -> list[bytes]:
+    return [line for line in lines if line[: line.index(b":")].lower() not in names]
+
+
+def _list_members(value: bytes) -> list[bytes]:
+    """RFC 9110 section 5.6.1, lower case; empty members are allowed."""
+    return [member.strip(b" \t").lower() for member in value.split(b",")]
+
+
+def _settle_target(request: Request) -> None:
+    """Absolute form becomes origin form; its authority must be the Host's, which alone is judged and routed. Only a
+    request in absolute form may name a receiver in it (policy/guard.py): browsers send one to a configured proxy alone.
+
+    RFC 9112 section 3.2.2 lets the target win over Host; two names for one request are how a request gets to a
+    receiver that nobody checked, so here they must agree.
+    """
+    target = request.target
+    if target == b"*" and request.method == b"OPTIONS":
+        return
+    match = _ABSOLUTE(target)
+    if match is None:
+        if request.method.upper() == b"CONNECT":  # its own form, and its own answer: 405
+            return
+        raise MalformedRequest("the request target is neither a path nor an http:// URL")
+    authority, rest = match.groups()
+    if request.host is not None and authority.lower() != request.host.lower():
+        raise MalformedRequest("the request target names another host than the Host header")
+    if request.host is None:
+        request.host = authority
+    request.absolute = True
+    if rest.startswith(b"/"):
+        request.target = rest
+    elif not rest and request.method == b"OPTIONS":
+        request.target = b"*"  # RFC 9112 section 3.2.4
+    else:
+        request.target = b"/" + rest
+
+
+def _bad_request_line(block: bytes) -> MalformedRequest:
+    line = block.split(b"\r\n", 1)[0]
+    if b"#" in line or b'"' in line or b"<" in line or b">" in line:
+        return MalformedRequest(
+            'the request target holds one of # " < >, which a URL cannot', remedy="percent-encode it"
+        )
+    if any(octet >= 0x80 for octet in line):
+        return MalformedRequest("the request target holds octets outside ASCII", remedy="percent-encode them")
+    return MalformedRequest("the request line is malformed")
+
+
+# -- responses ----------------------------------------------------------------
+
+_status_lines: dict[bytes, tuple[int, bytes, bool]] = {}
+
+
+def _parse_status_line(line: bytes) -> tuple[int, bytes, bool]:
+    match = _STATUS_LINE(line)
+    if match is None:
+        raise MalformedResponse("the receiver's status line is malformed")
+    minor, code, reason = match.groups()
+    parsed = (int(code), _HTTP11_PREFIX + code + b" " + (reason or b"") + b"\r\n", minor == b"0")
+    if len(_status_lines) < 256 and len(line) <= 64:
+        _status_lines[line] = parsed
+    return parsed
+
+
+def parse_response(block: bytes) -> Response:
+    """A head without the empty line that ends it. Raises MalformedResponse."""
+    split = block.split(b"\r\n")
+    if len(split) - 1 > MAX_FIELDS:
+        raise MalformedResponse(
+            f"the receiver's answer has more than {MAX_FIELDS} header fields", limit="response_header_fields"
+        )
+    lines = iter(split)
+    first = next(lines)
+    response = Response()
+    response.status, response.status_line, http10 = _status_lines.get(first) or _parse_status_line(first)
+    if http10:
+        response.http10 = True
+        response.keep_alive = False
+    passing: list[bytes] = []
+    special: list[Field] = []
+    known = _response_lines.get
+    for line in lines:
+        field = known(line)
+        if field is None:
+            field = _response_lines.parse(line)
+            if field is None:
+                raise MalformedResponse("a header field line of the receiver's answer is malformed")
+        if field.kind:
+            special.append(field)
+        else:
+            passing.append(field.wire)
+    response.passing = passing
+    _apply_response_fields(response, special)
+    return response
+
+
+def _apply_response_fields(response: Response, special: list[Field]) -> None:
+    connection: list[bytes] | None = None
+    for field in special:
+        kind = field.kind
+        value = field.value
+        if kind == fields.CONTENT_LENGTH:
+            if response.content_length is not None:
+                raise MalformedResponse("the receiver's answer has two Content-Length headers")
+            if _DIGITS(value) is None:
+                raise MalformedResponse("the receiver's Content-Length is not a number")
+            response.content_length = int(value)
+            # Noughts before it are legal and read as octal by some.
+            response.length_line = (
+                field.wire if value[:1] != b"0" or value == b"0" else b"Content-Length: %d\r\n" % int(value)
+            )
+        elif kind == fields.TRANSFER_ENCODING:
+            if response.chunked or value.lower() != b"chunked" or response.http10:
+                raise MalformedResponse("the receiver's Transfer-Encoding is not understood")
+            response.chunked = True
+        elif kind == fields.CONNECTION:
+            connection = [*(connection or ()), *_list_members(value)]
+        elif kind == fields.WWW_AUTHENTICATE:
+            response.www_authenticate = (*response.www_authenticate, value)
+            response.passing.append(field.wire)
+        elif kind == fields.UPGRADE:
+            response.upgrade = value.lower() if response.upgrade is None else b""
+        elif kind != fields.DROP:
+            response.addressed = (*response.addressed, field)
+            response.passing.append(field.wire)
+    if response.chunked and response.content_length is not None:
+        raise MalformedResponse("the receiver's answer has both Transfer-Encoding and Content-Length")
+    if connection is not None:
+        if b"close" in connection:
+            response.keep_alive = False
+        elif response.http10:
+            response.keep_alive = b"keep-alive" in connection
+        response.connection_upgrade = b"upgrade" in connection
+        nominated = frozenset(connection) - _PLAIN_OPTIONS
+        if nominated:
+            response.passing = _without(response.passing, nominated)
+            response.addressed = tuple(field for field in response.addressed if field.name not in nominated)
+
+
+def parse_status(block: bytes) -> int:
+    """The status of an answer to CONNECT, from a head without the empty line that ends it. Nothing else in it counts:
+    "A client MUST ignore any Content-Length or Transfer-Encoding header fields received in a successful response to
+    CONNECT" (RFC 9110 section 9.3.6). Raises ValueError.
+    """
+    first, *lines = block.split(b"\r\n")
+    match = _STATUS_LINE(first)
+    if match is None or any(_response_lines.parse(line) is None for line in lines):
+        raise ValueError("a line of the head is malformed")
+    return int(match[2])
+
+
+def parse_trailers(lines: Iterable[bytes]) -> list[bytes]:
+    """Trailer field lines that may be passed on, written afresh. Raises ValueError for a malformed one."""
+    passing = []
+    for line in lines:
+        field = _response_lines.get(line) or _response_lines.parse(line)
+        if field is None:
+            raise ValueError("a trailer field line is malformed")
+        if field.name not in fields.TRAILER_FORBIDDEN:
+            passing.append(field.wire)
+    return passing

@@ -1,0 +1,234 @@
+"""Where apps reach the proxy: loopback ports and unix sockets.
+
+A unix socket is the better door on a machine with other users, who can all reach a loopback port: the kernel keeps them
+out by the socket's mode, and it tells who is calling (SO_PEERCRED), which `guard.allowed_uids` is held against.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from idtoken_proxy.errors import Fault, ProxyError
+from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
+
+BACKLOG: Final = 1024
+_PEER: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
+
+log = structlog.get_logger("idtoken_proxy.engine")
+
+
+class ListenFailed(ProxyError):
+    """An address that cannot be bound."""
+
+    title = "Cannot listen"
+    fault = Fault.OPERATOR
+
+
+@dataclass
+class _Open:
+    bound: list[Address] = field(default_factory=list)
+    servers: list[asyncio.AbstractServer] = field(default_factory=list)
+    sockets: list[tuple[Path, int]] = field(default_factory=list)  # unix sockets and their inodes
+    made: list[Path] = field(default_factory=list)  # directories that were made for them
+
+    async def close(self) -> None:
+        for server in self.servers:
+            server.close()
+        if self.sockets:
+            await asyncio.to_thread(self._unlink)
+
+    def _unlink(self) -> None:
+        for path, inode in self.sockets:
+            with contextlib.suppress(OSError):
+                if path.lstat().st_ino == inode:  # and not one that a successor has put there meanwhile
+                    path.unlink()
+
+
+@dataclass
+class Prepared:
+    """`wanted`: what is to be open; `fresh`: what of it is new; `left`: what is not wanted any more."""
+
+    left: list[tuple[Address, _Open]]
+    wanted: list[tuple[Address, _Open]] = field(default_factory=list)
+    fresh: list[_Open] = field(default_factory=list)
+
+    async def discard(self) -> None:
+        for one in self.fresh:
+            await one.close()
+
+
+class Listeners:
+    """`factory` makes the protocol of each connection."""
+
+    def __init__(self, factory: Callable[[], asyncio.Protocol]) -> None:
+        self._factory = factory
+        self._open: list[tuple[Address, _Open]] = []
+
+    @property
+    def bound(self) -> tuple[Address, ...]:
+        """What was really bound: both families of localhost, the port that the kernel chose."""
+        return tuple(address for _, one in self._open for address in one.bound)
+
+    async def listen(self, addresses: Iterable[Address]) -> None:
+        """Opens what is not open yet, then closes what is not asked for any more. ListenFailed: all stays as it was.
+        A unix socket is its user's alone, until `share` says otherwise.
+        """
+        await self.adopt(await self.prepare(addresses))
+
+    async def prepare(self, addresses: Iterable[Address]) -> Prepared:
+        """Binds what is not open yet, and takes no connection there before `adopt`: until then nobody has decided who
+        may come in. Raises ListenFailed, with nothing changed.
+        """
+        prepared = Prepared(left=list(self._open))
+        try:
+            for address in addresses:
+                there = next((pair for pair in prepared.left if pair[0] == address), None)
+                if there is not None:  # twice the same, with port 0, are two
+                    prepared.left.remove(there)
+                    prepared.wanted.append(there)
+                    continue
+                one = _Open()
+                prepared.fresh.append(one)
+                prepared.wanted.append((address, one))
+                if isinstance(address, UnixAddress):
+                    await self._unix(address, one)
+                else:
+                    await self._tcp(address, one)
+        except BaseException:
+            await prepared.discard()
+            raise
+        return prepared
+
+    async def adopt(self, prepared: Prepared) -> None:
+        self._open = prepared.wanted
+        for one in prepared.fresh:
+            for server in one.servers:
+                await server.start_serving()
+        for _, one in prepared.left:
+            await one.close()
+
+    async def share(self, *, shared: bool) -> None:
+        """Whether other users may open the unix sockets: only once it is checked who they are, and no longer."""
+        for _, one in self._open:
+            for path, inode in one.sockets:
+                await asyncio.to_thread(_set_mode, path, inode, made=path.parent in one.made, shared=shared)
+
+    async def close(self) -> None:
+        for _, one in self._open:
+            await one.close()
+        self._open = []
+
+    async def _tcp(self, address: TcpAddress, one: _Open) -> None:
+        loop = asyncio.get_running_loop()
+        port = address.port
+        hosts = ("127.0.0.1", "::1") if address.host == "localhost" else (address.host,)
+        for host in hosts:
+            try:
+                server = await loop.create_server(
+                    self._factory, host, port, backlog=BACKLOG, start_serving=False
+                )
+            except OSError as error:
+                # Only where there is no IPv6 at all. A port that someone else has there is an error: an app that says
+                # localhost would talk to that someone.
+                if (  # pragma: no cover -- a machine without IPv6 alone comes to it
+                    one.bound and host == "::1" and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+                ):
+                    log.debug("IPv6 loopback is not available", reason=error.strerror)
+                    continue
+                raise ListenFailed(
+                    f"cannot listen on {TcpAddress(host, port)}: {os.strerror(error.errno) if error.errno else error}",
+                    remedy="choose another address with listen: or --listen; port 0 takes a free one",
+                ) from None
+            one.servers.append(server)
+            taken = server.sockets[0].getsockname()
+            port = taken[1]  # with port 0, both families get the same one
+            one.bound.append(TcpAddress(taken[0], port))
+
+    async def _unix(self, address: UnixAddress, one: _Open) -> None:
+        path = Path(address.path)
+        try:
+            bound, inode, made = await asyncio.to_thread(_bind, path)
+        except OSError as error:
+            raise ListenFailed(
+                f"cannot listen on {address}: {error.strerror or error}",
+                remedy="choose a path in a directory of the proxy's own, such as unix:/run/idtoken-proxy/proxy.sock",
+            ) from None
+        one.sockets.append((path, inode))
+        one.made.extend([path.parent] if made else [])
+        one.servers.append(
+            await asyncio.get_running_loop().create_unix_server(
+                self._factory, sock=bound, backlog=BACKLOG, start_serving=False
+            )
+        )
+        one.bound.append(address)
+
+
+def _remove_stale(path: Path) -> None:
+    """What a proxy that was killed left behind; never a file, never a socket that someone listens on."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise OSError(errno.EEXIST, "there is something that is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")
+
+
+def _bind(path: Path) -> tuple[socket.socket, int, bool]:
+    """The socket, its inode, and whether a directory was made for it. Its mode stands from the first moment on: a
+    socket that is open first and closed to others then is a race.
+    """
+    made = not path.parent.exists()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _remove_stale(path)
+    bound = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        bound.bind(str(path))
+    except OSError:
+        bound.close()
+        raise
+    finally:
+        os.umask(before)
+    bound.setblocking(False)
+    return bound, path.lstat().st_ino, made
+
+
+def _set_mode(path: Path, inode: int, *, made: bool, shared: bool) -> None:
+    try:
+        if path.lstat().st_ino != inode:
+            return  # somebody else's by now
+        if made:
+            path.parent.chmod(0o755 if shared else 0o700)
+        path.chmod(0o666 if shared else 0o600)
+    except OSError as error:
+        log.warning("the socket's mode cannot be set", path=str(path), reason=error.strerror)
+
+
+def peer_uid(transport: asyncio.BaseTransport) -> int | None:
+    """The user at the other end of a unix socket, -1 where the system does not tell; None for TCP."""
+    connected = transport.get_extra_info("socket")
+    if connected.family != socket.AF_UNIX:
+        return None
+    if not hasattr(socket, "SO_PEERCRED"):  # pragma: no cover -- Linux alone has it
+        return -1
+    _, uid, _ = _PEER.unpack(connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    return int(uid)

@@ -1,0 +1,32 @@
+"""When may a request be said once more? Only where its receiver cannot have acted on the first saying."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from idtoken_proxy.policy.headers import is_googles_invalid_token
+from idtoken_proxy.policy.request import Request, Response
+
+# Requests that change nothing (RFC 9110 section 9.2.1).
+_SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+
+def after_no_answer(request: Request) -> bool:
+    """The receiver ended the connection without an octet of an answer. It may have closed an idle connection just as it
+    was used again (RFC 9112 section 9.3.1), or have acted and died.
+    """
+    return request.method in _SAFE and can_be_said_again(request)
+
+
+def with_another_token(request: Request, response: Response) -> bool:
+    """Google's own 401. The front end says it before the receiver's code has seen anything, so any method will do."""
+    return (
+        response.status == 401
+        and can_be_said_again(request)
+        and any(map(is_googles_invalid_token, response.www_authenticate))
+    )
+
+
+def can_be_said_again(request: Request) -> bool:
+    """Word for word: bodies are not kept, and what follows an upgrade is no request."""
+    return not request.has_body and not request.websocket

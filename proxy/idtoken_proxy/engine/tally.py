@@ -1,0 +1,258 @@
+"""What happened so far, in plain ints: counted where it happens, read by the admin listener (metrics, status page).
+
+Everything that a request touches is made beforehand, one object a route (Lane.counts) and one an origin (Pool.counts),
+and lives on over reloads. No name here is one that a caller could choose: routes, origins and audiences are the
+configuration's, kinds and causes are the code's.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from time import monotonic, time
+from typing import TYPE_CHECKING, Final
+
+from idtoken_proxy.engine.states import BROKEN, DONE
+from idtoken_proxy.errors import ProxyError, Refused, TokenError
+from idtoken_proxy.identity.events import FetchEvent
+
+if TYPE_CHECKING:
+    from idtoken_proxy.engine.exchange import Exchange
+
+# Upper bounds of the latency buckets, seconds: a cached answer next door up to timeouts.response's default.
+BOUNDS: Final = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+)
+NO_ROUTE: Final = "-"  # begins no route's name
+
+# Every limit that can be hit, and where it is set.
+LIMITS: Final = {
+    "connections": "limits.connections",
+    "header_bytes": "limits.header_bytes",
+    "header_fields": "http1.MAX_FIELDS",
+    "header_timeout": "timeouts.header",
+    "chunk_overhead": "body.MAX_CHUNK_LINE and MAX_TRAILER_OCTETS, of a request",
+    "token_wait": "timeouts.connect and overdue.TOKEN_GRACE",
+    "connect_timeout": "timeouts.connect",
+    "response_timeout": "timeouts.response",
+    "idle_timeout": "timeouts.idle, in a body",
+    "tunnel_idle_timeout": "timeouts.idle, in a tunnel",
+    "response_header_bytes": "upstream.MAX_RESPONSE_HEAD",
+    "response_header_fields": "http1.MAX_FIELDS",
+    "response_chunk_overhead": "body.MAX_CHUNK_LINE and MAX_TRAILER_OCTETS, of an answer",
+    "interim_answers": "interim.MAX_INTERIM",
+}
+
+
+# Why the guard refuses (policy/guard.py), and the listener of a unix socket.
+REFUSALS: Final = ("host", "origin", "fetch_site", "caller_token", "uid")
+
+
+class RouteCounts:
+    """`classes`: exchanges that ended, by the first digit of their status, 0 where there was none; `buckets` by how long
+    they took, one more than BOUNDS; `received` and `sent`: octets from and to the app, of what has ended.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "buckets",
+        "classes",
+        "received",
+        "replays",
+        "retries",
+        "seconds",
+        "sent",
+        "tunnels",
+    )
+
+    def __init__(self) -> None:
+        self.classes = [0] * 10
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+        self.received = 0
+        self.sent = 0
+        self.abandoned = 0  # by the app
+        self.retries = 0  # on a fresh connection
+        self.replays = 0  # with a fresh token
+        self.tunnels = 0  # open now
+
+
+class UpstreamCounts:
+    """`connecting`: connections that are being opened now; `reused`: requests that found an idle one."""
+
+    __slots__ = ("connecting", "opened", "reused")
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.reused = 0
+        self.connecting = 0
+
+
+@dataclass(slots=True)
+class Trouble:
+    """One kind of failure of one route: how often, and what the last of them said (not the exception itself, which
+    would keep the frames that it came through).
+    """
+
+    route: str
+    kind: str
+    cause: str
+    count: int = 0
+    at: float = 0.0  # Unix seconds
+    status: int = 0
+    fault: str = ""
+    detail: str = ""
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    at: float  # Unix seconds
+    refused: str | None = None  # why; None: taken over
+
+
+@dataclass(slots=True)
+class Fetches:
+    """Of one kind of token source. `fresh`: another token than before."""
+
+    fresh: int = 0
+    unchanged: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+
+class Tally:
+    def __init__(self, wall: Callable[[], float] = time) -> None:
+        self._wall = wall
+        self.started_at = wall()
+        self.routes: dict[str, RouteCounts] = {}
+        self.unrouted = RouteCounts()
+        self.upstreams: dict[str, UpstreamCounts] = {}
+        self.connections = 0  # from apps, ever
+        self.limits = dict.fromkeys(LIMITS, 0)
+        self.refusals = dict.fromkeys(REFUSALS, 0)
+        self.held = {"request": 0, "answer": 0}  # times that one side was held back for the other
+        self.troubles: dict[tuple[str, str, str], Trouble] = {}
+        self.fetches: dict[str, Fetches] = {}
+        self.fetch_failures: dict[tuple[str, ...], int] = {}  # by source, audience, cause
+        self.reloads = {"taken": 0, "refused": 0}
+        self.last_reload: Reload | None = None
+        self.reloaded_at = self.started_at
+
+    def route(self, name: str) -> RouteCounts:
+        return self.routes.setdefault(name, RouteCounts())
+
+    def upstream(self, origin: str) -> UpstreamCounts:
+        return self.upstreams.setdefault(origin, UpstreamCounts())
+
+    def retain(
+        self, routes: Collection[str], origins: Collection[str], audiences: Collection[str | None]
+    ) -> None:
+        """After a reload: what the configuration does not name any more is not told of any more."""
+        self.routes = {name: counts for name, counts in self.routes.items() if name in routes}
+        self.upstreams = {origin: counts for origin, counts in self.upstreams.items() if origin in origins}
+        self.troubles = {
+            key: trouble for key, trouble in self.troubles.items() if key[0] in routes or key[0] == NO_ROUTE
+        }
+        self.fetch_failures = {
+            key: count for key, count in self.fetch_failures.items() if key[1] in audiences
+        }
+
+    # -- the engine ------------------------------------------------------------
+
+    def ended(self, exchange: Exchange) -> bool:
+        """Every exchange comes through here, once. False: it went well, and nobody has to hear of it."""
+        lane = exchange.lane
+        counts = self.unrouted if lane is None else lane.counts
+        elapsed = monotonic() - exchange.started
+        status = exchange.status
+        counts.classes[status // 100] += 1
+        counts.buckets[bisect_left(BOUNDS, elapsed)] += 1
+        counts.seconds += elapsed
+        counts.received += exchange.received
+        counts.sent += exchange.sent
+        if exchange.state is DONE:
+            return status >= 400
+        error = exchange.error
+        if error is not None:
+            self.trouble(NO_ROUTE if lane is None else lane.route.name, error)
+        elif exchange.state is BROKEN:
+            counts.abandoned += 1
+        return True
+
+    def trouble(self, route: str, error: ProxyError) -> None:
+        if error.limit is not None:
+            self.hit(error.limit)
+        if isinstance(error, Refused):
+            self.refusals[error.reason] = self.refusals.get(error.reason, 0) + 1
+        key = (route, kind_of(error), cause_of(error))
+        told = self.troubles.get(key)
+        if told is None:
+            told = self.troubles[key] = Trouble(*key)
+        told.count += 1
+        told.at = self._wall()
+        told.status = error.status
+        told.fault = error.fault.value
+        told.detail = error.detail
+        told.remedy = error.remedy
+
+    def hit(self, limit: str) -> None:
+        self.limits[limit] = self.limits.get(limit, 0) + 1
+
+    # -- identity, reloads -------------------------------------------------------
+
+    def fetched(self, event: FetchEvent) -> None:
+        fetches = self.fetches.setdefault(event.source, Fetches())
+        fetches.seconds += event.seconds
+        cause = event.cause
+        if cause is not None:
+            fetches.failed += 1
+            key = (event.source, event.audience, cause)
+            self.fetch_failures[key] = self.fetch_failures.get(key, 0) + 1
+        elif event.changed:
+            fetches.fresh += 1
+        else:
+            fetches.unchanged += 1
+
+    def reloaded(self, error: ProxyError | None) -> None:
+        self.last_reload = Reload(self._wall(), None if error is None else error.detail)
+        if error is None:
+            self.reloads["taken"] += 1
+            self.reloaded_at = self.last_reload.at
+        else:
+            self.reloads["refused"] += 1
+
+
+def kind_of(error: ProxyError) -> str:
+    """`connect_failed`, for a label."""
+    kind = _kinds.get(type(error))
+    if kind is None:
+        name = "Internal" if type(error) is ProxyError else type(error).__name__
+        kind = _kinds[type(error)] = re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+    return kind
+
+
+_kinds: dict[type[ProxyError], str] = {}
+
+
+def cause_of(error: ProxyError) -> str:
+    """The slug of a token's error; of any other, the error type of RFC 9209."""
+    return error.cause if isinstance(error, TokenError) else error.proxy_status

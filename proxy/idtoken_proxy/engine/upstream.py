@@ -1,0 +1,191 @@
+"""Connections to receivers: requests out, answers in, strictly parsed and handed to the exchange that asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol, cast
+
+from idtoken_proxy.engine.body import BodyReader, TooMuchOverhead, UntilCloseReader
+from idtoken_proxy.engine.http1 import parse_response
+from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.errors import BrokenOff, MalformedResponse, UpstreamError
+from idtoken_proxy.policy.request import Response
+
+if TYPE_CHECKING:
+    from idtoken_proxy.engine.pool import Pool
+
+_HEAD_END = b"\r\n\r\n"
+MAX_RESPONSE_HEAD = 256 * 1024  # what Node and Go allow is less; a receiver is trusted more than a caller
+WRITE_HIGH_WATER = 64 * 1024
+
+
+class Listener(Protocol):
+    """What an exchange is to its upstream connection."""
+
+    def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:
+        """A head, and what came behind it so far. Returns the reader of the body that is to be read on; None where
+        there is none: an interim answer, or one that the listener took whole. Raises MalformedResponse.
+        """
+
+    def on_answer_data(self, payload: bytes) -> None: ...
+
+    def on_answer_end(self, reader: BodyReader) -> None: ...
+
+    def on_upstream_lost(self, error: UpstreamError) -> None: ...
+
+    def on_upstream_full(self, *, full: bool) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """`answered`: whether the current exchange has had any byte of an answer."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.listener: Listener | None = None
+        self.deadline = NEVER
+        self.answered = False
+        self.idle_since = 0.0  # by the clock that runs through suspend
+        self._held = False
+        self.lost = False
+        self.transport: asyncio.Transport
+        self._reader: BodyReader | None = None
+        self._partial = b""
+
+    # -- asyncio ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
+        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+        self.pool.register(self)
+
+    def data_received(self, data: bytes) -> None:
+        listener = self.listener
+        if listener is None:
+            # Nobody asked: whatever this is, the next request must not take it for its answer.
+            self.abort()
+            return
+        reader = self._reader
+        if reader is not None:
+            try:
+                payload = reader.feed(data)
+            except ValueError as error:
+                limit = "response_chunk_overhead" if isinstance(error, TooMuchOverhead) else None
+                malformed = MalformedResponse(f"the receiver's body is malformed: {error}", limit=limit)
+                self._fail(listener, malformed)
+                return
+            if payload:
+                listener.on_answer_data(payload)
+            if reader.done:
+                self._end(listener, reader)
+            return
+        self.answered = True
+        if self._partial:
+            data = self._partial + data
+            self._partial = b""
+        while True:
+            end = data.find(_HEAD_END)
+            if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > MAX_RESPONSE_HEAD:
+                malformed = MalformedResponse(
+                    "the receiver's response head is too large", limit="response_header_bytes"
+                )
+                self._fail(listener, malformed)
+                return
+            if end < 0:
+                self._partial = data
+                return
+            try:
+                response = parse_response(data[:end])
+                data = data[end + 4 :]
+                reader = listener.on_answer(response, data)
+            except MalformedResponse as error:
+                self._fail(listener, error)
+                return
+            if reader is not None:
+                self._reader = reader
+                if data:
+                    self.data_received(data)
+                return
+            if self.listener is not listener or not data:
+                return  # taken whole, or an interim answer with nothing behind it
+
+    def eof_received(self) -> bool:
+        return False  # the transport closes itself; connection_lost tells the exchange
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.pool.unregister(self)
+        listener, reader = self.listener, self._reader
+        self.listener = None
+        if listener is None:
+            return
+        if isinstance(reader, UntilCloseReader) and exc is None:
+            listener.on_answer_end(reader)
+        else:
+            listener.on_upstream_lost(
+                BrokenOff("the receiver closed the connection before its answer was complete")
+            )
+
+    def pause_writing(self) -> None:
+        if self.listener is not None:
+            self.listener.on_upstream_full(full=True)
+
+    def resume_writing(self) -> None:
+        if self.listener is not None:
+            self.listener.on_upstream_full(full=False)
+
+    # -- the exchange's side ---------------------------------------------------
+
+    def begin(self, listener: Listener) -> None:
+        self.listener = listener
+        self.answered = False
+        self._reader = None
+
+    def hold(self, *, held: bool) -> None:
+        """The app reads slower than the receiver sends, or has caught up."""
+        if held != self._held and not self.lost:
+            self._held = held
+            if held:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    def release(self, *, reusable: bool) -> None:
+        """The exchange is done with it."""
+        self.listener = None
+        self._reader = None
+        transport = self.transport
+        # Octets of a request that the receiver answered without reading it would stand before the next one.
+        if (
+            reusable
+            and not self.lost
+            and not transport.is_closing()
+            and not transport.get_write_buffer_size()
+        ):
+            if self._held:
+                # By the end of an answer that the app has yet to read; the next one is another matter.
+                self.hold(held=False)
+            self.pool.put(self)
+        elif transport.get_write_buffer_size():
+            # The answer is whole, and what is left of the request is for nobody: a close would wait for it to be read.
+            self.abort()
+        else:
+            self.pool.unregister(self)
+            transport.close()
+
+    def abort(self) -> None:
+        """At once and without an end that could be taken for the message's own."""
+        self.listener = None
+        self.pool.unregister(self)
+        self.transport.abort()
+
+    def expire(self) -> None:
+        """Idle for too long."""
+        self.abort()
+
+    def _end(self, listener: Listener, reader: BodyReader) -> None:
+        self._reader = None
+        listener.on_answer_end(reader)
+
+    def _fail(self, listener: Listener, error: UpstreamError) -> None:
+        self.abort()
+        listener.on_upstream_lost(error)

@@ -1,0 +1,137 @@
+"""One generation of settings, composed: sources, token slots, pools and the gateway over them.
+
+Composed whole before anything of it is used, so that a reload takes over whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.identity.cache import TokenCache, TokenSlot
+from idtoken_proxy.identity.sources import Source, build
+from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings
+from idtoken_proxy.trust import Trust, trust
+
+_SHORTEST_SECRET: Final = 16  # octets
+_VISIBLE: Final = bytes(range(0x21, 0x7F))
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """`sources` and `slots`: by route name; a public route has none."""
+
+    settings: Settings
+    sources: Mapping[str, Source]
+    slots: Mapping[str, TokenSlot]
+    pools: tuple[Pool, ...]
+    gateway: Gateway
+
+    def retire(self) -> None:
+        """Idle upstream connections go; one in use goes with its exchange."""
+        for pool in self.pools:
+            pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What takes a while to come by, 20 to 100 ms, and on a disk that hangs for good: `sources` by their identities,
+    `trust` in receivers, guard.caller_token_file's content.
+    """
+
+    sources: Mapping[Identity, Source]
+    trust: Trust
+    caller_token: bytes | None
+
+
+def means(
+    settings: Settings, environ: Mapping[str, str], trusted: Callable[[], Trust] | None = None
+) -> Means:
+    """Reads files, and imports the kinds of credentials; in any thread. `trusted`: from trust_ahead. ConfigError,
+    TokenError.
+    """
+    identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
+    sources: dict[Identity, Source] = {one: build(one, settings.google, environ) for one in identities}
+    return Means(sources, trusted() if trusted is not None else trust(settings), _caller_token(settings))
+
+
+def compose(
+    settings: Settings,
+    means: Means,
+    *,
+    cache: TokenCache,
+    sweeper: Sweeper,
+    tally: Tally | None = None,
+) -> Generation:
+    """Asks nobody and reads nothing."""
+    tally = tally or Tally()
+    sources = means.sources
+    slots = {
+        route.name: cache.slot(route.identity, sources[route.identity], route.audience)
+        for route in settings.routes
+        if route.identity in sources and route.audience is not None
+    }
+    pools: dict[tuple[object, ...], Pool] = {}
+
+    def pool_of(route: Route) -> Pool:
+        upstream, timeouts = route.upstream, route.timeouts
+        key = (upstream.origin, timeouts.connect, timeouts.keepalive, route.egress_proxy)
+        if key not in pools:
+            pools[key] = Pool(
+                upstream,
+                sweeper,
+                tls=means.trust if upstream.scheme == "https" else None,
+                connect=timeouts.connect,
+                keepalive=timeouts.keepalive,
+                egress=route.egress_proxy,
+                counts=tally.upstream(upstream.origin),
+            )
+        return pools[key]
+
+    gateway = Gateway(settings, slots, pool_of, means.caller_token, tally)
+    by_name = {route.name: sources[route.identity] for route in settings.routes if route.name in slots}
+    return Generation(settings, by_name, slots, tuple(pools.values()), gateway)
+
+
+def object_to(generation: Generation) -> None:
+    """ConfigError for routes whose receiver cannot take the tokens of their identity (a user's carry their login's
+    client ID as audience, which IAP and 1st-generation functions do not take). Reads files; blocks for a second.
+    """
+    problems: list[Problem] = []
+    for route in generation.settings.routes:
+        source: object = generation.sources.get(route.name)
+        if isinstance(source, Particular) and route.audience is not None:
+            objection = source.objection(route.audience, route.upstream.host)
+            if objection is not None:
+                remedy = "" if objection.remedy is None else f"; {objection.remedy}"
+                problems.append(Problem("settings", 0, f'route "{route.name}"', objection.detail + remedy))
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _caller_token(settings: Settings) -> bytes | None:
+    path = settings.guard.caller_token_file
+    if path is None:
+        return None
+    try:
+        secret = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise _refused("guard.caller_token_file", f"{path} cannot be read: {error.strerror}") from None
+    if len(secret) < _SHORTEST_SECRET or secret.translate(None, _VISIBLE):
+        raise _refused(
+            "guard.caller_token_file",
+            f"{path} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters",
+        )
+    return secret
+
+
+def _refused(key: str, message: str) -> ConfigError:
+    return ConfigError((Problem("settings", 0, key, message),))

@@ -1,0 +1,66 @@
+"""A valid token at hand for each (identity, audience), both from the configuration, never from a request."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+
+from cachetools import LRUCache
+
+from idtoken_proxy.identity.clock import Clock, SystemClock
+from idtoken_proxy.identity.events import FetchEvent, Observer, log_event
+from idtoken_proxy.identity.slot import Shared, SlotStatus, TokenSlot
+from idtoken_proxy.identity.sources.source import Source
+from idtoken_proxy.identity.tasks import Tasks
+from idtoken_proxy.settings.model import Identity
+
+__all__ = ["FetchEvent", "SlotStatus", "TokenCache", "TokenSlot"]
+
+DEADLINE = 10.0  # seconds a fetch may take
+MAXSIZE = 4096  # well over any configuration's routes; what falls out and is held by a route works on
+
+
+class TokenCache:
+    """Lives as long as the proxy, over reloads: the slots of unchanged keys keep their tokens."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        deadline: float = DEADLINE,
+        maxsize: int = MAXSIZE,
+        on_event: Observer = log_event,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._tasks = Tasks()
+        self._shared = Shared(
+            clock=clock or SystemClock(),
+            tasks=self._tasks,
+            deadline=deadline,
+            on_event=on_event,
+            rng=rng or random.Random(),  # noqa: S311 -- jitter, no secret
+        )
+        self._slots: LRUCache[tuple[Identity, str], TokenSlot] = LRUCache(maxsize)
+
+    def slot(self, identity: Identity, source: Source, audience: str) -> TokenSlot:
+        """The one slot of (identity, audience), made where there is none; one that is there keeps its source until it is
+        told to `use` another. Nothing is fetched before its first get().
+        """
+        key = (identity, audience)
+        slot = self._slots.get(key)
+        if slot is None:
+            slot = self._slots[key] = TokenSlot(self._shared, source, audience)
+        return slot
+
+    def retain(self, slots: Iterable[TokenSlot]) -> None:
+        """After a reload: forget all other slots, so that no token is minted for a route that is gone. One that is
+        still held, by a request under way, works on.
+        """
+        kept = set(slots)
+        for key, slot in tuple(self._slots.items()):
+            if slot not in kept:
+                del self._slots[key]
+
+    async def close(self) -> None:
+        """Cancel all background work. Threads that hang are left to themselves; whoever still waits gets TokenError."""
+        await self._tasks.close()

@@ -1,0 +1,349 @@
+"""One (identity, audience): its token, the one fetch under way, the timer of the next.
+
+    current()   per request: the token if it may be sent, else None. Kicks a refresh that is due.
+    get()       where current() had none: waits for the fetch under way, starts one, or fails at once while the
+                last failure is fresh.
+
+A slot is driven by two kinds of task, both owned by the cache. A *flight* is one fetch, in a thread of its own:
+there is never more than one a slot, and it belongs to no waiter, so that a waiter who goes away stops nothing. It
+ends by arming the *timer*, which sleeps and then starts the next: after success ahead of the token's expiry, after
+failure when the back-off is over. So a slot that was asked once keeps itself fresh, and recovers, without being
+asked. Where the CPU sleeps between requests the timer stands still: hence current() looks at the clock too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import math
+import random
+import weakref
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity import schedule
+from idtoken_proxy.identity.causes import REMEDIES
+from idtoken_proxy.identity.clock import Clock
+from idtoken_proxy.identity.events import FetchEvent, Observer
+from idtoken_proxy.identity.sources.source import Source, Watched
+from idtoken_proxy.identity.tasks import Tasks
+from idtoken_proxy.identity.threads import Threads
+from idtoken_proxy.identity.token import IdToken
+
+# A receiver may refuse every token of ours (a wrong audience looks just like an expired token). At most one in so
+# many seconds is thrown away on its word, or each request would cost a token.
+REFUSAL_INTERVAL = 60.0
+
+# A timer that is so many seconds late was not late: the process was frozen. How often in one fetch is believed.
+_FREEZE = 2.0
+_THAWS = 3
+
+_Outcome: TypeAlias = "asyncio.Future[IdToken | TokenError]"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all slots of a cache have in common."""
+
+    clock: Clock
+    tasks: Tasks
+    deadline: float
+    on_event: Observer
+    rng: random.Random
+
+
+@dataclass(frozen=True, slots=True)
+class SlotStatus:
+    """For the status page and `doctor`. `error` may stand beside a token that is still valid."""
+
+    audience: str
+    source: str
+    valid: bool
+    email: str | None = None
+    token_audience: str | None = None
+    expires_at: float | None = None  # Unix seconds
+    error: TokenError | None = None
+
+
+class TokenSlot:
+    """Made by TokenCache.slot; used on its event loop alone."""
+
+    __slots__ = (
+        "__weakref__",
+        "_boot",
+        "_boot_due",
+        "_boot_end",
+        "_error",
+        "_failures",
+        "_lease",
+        "_outcome",
+        "_refused_at",
+        "_shared",
+        "_source",
+        "_threads",
+        "_timer",
+        "_token",
+        "_wall",
+        "_wall_due",
+        "_wall_end",
+        "audience",
+    )
+
+    def __init__(self, shared: Shared, source: Source, audience: str) -> None:
+        self.audience = audience
+        self._shared = shared
+        self._source = source
+        self._threads = Threads(f"token-{source.name}")
+        self._wall = shared.clock.wall  # bound once, for current()
+        self._boot = shared.clock.boot
+        self._lease: schedule.Lease | None = None
+        # The lease's moments again, flat, for current(). Without a token no clock is before its end.
+        self._token: IdToken | None = None
+        self._wall_end = self._boot_end = -math.inf
+        self._wall_due = self._boot_due = math.inf
+        self._outcome: _Outcome | None = None  # of the flight under way
+        self._timer: asyncio.Task[None] | None = None
+        self._error: TokenError | None = None  # of the last fetch, if it failed
+        self._failures = 0  # in a row
+        self._refused_at = -math.inf
+
+    def __repr__(self) -> str:
+        return f"TokenSlot({self.audience!r}, {self._token!r})"
+
+    def current(self) -> IdToken | None:
+        """The token, if it has 30 s left by both clocks. Every request comes through here: two clock readings and
+        four comparisons.
+        """
+        wall = self._wall()
+        boot = self._boot()
+        if (boot >= self._boot_due or wall >= self._wall_due) and self._outcome is None:
+            self._take_off()
+        if wall < self._wall_end and boot < self._boot_end:
+            return self._token
+        return None
+
+    async def get(self) -> IdToken:
+        """A valid token, waited for if need be. TokenError where there is none, with the source's cause and remedy;
+        its `retry_after` says when it pays to ask again. Put your own timeout on it: that stops no fetch.
+        """
+        token = self.current()
+        if token is not None:
+            return token
+        outcome = self._outcome
+        if outcome is None:
+            if self._error is not None and self._boot() < self._boot_due:
+                raise self._fresh(self._error)
+            outcome = self._take_off()
+        result = await asyncio.shield(outcome)
+        if isinstance(result, TokenError):
+            raise self._fresh(result)
+        return result
+
+    def refused(self, token: IdToken) -> bool:
+        """A receiver called this token invalid (Google's own 401). True: renewed() may have a better one."""
+        if token is not self._token:
+            return True  # it has been replaced, or dropped, meanwhile
+        boot = self._boot()
+        if boot - self._refused_at < REFUSAL_INTERVAL:
+            return self._outcome is not None  # that refusal's fetch is under way
+        self._refused_at = boot
+        return True
+
+    async def renewed(self, token: IdToken) -> IdToken:
+        """In place of one that a receiver refused: what has replaced it, or a fresh fetch. Where that fails, the same
+        again, as long as it is valid: it may be the receiver that is wrong. TokenError where there is none at all.
+        """
+        if token is not self._token:
+            return await self.get()
+        result = await asyncio.shield(self._outcome or self._take_off())
+        if isinstance(result, IdToken):
+            return result
+        kept = self.current()
+        if kept is None:
+            raise self._fresh(result)
+        return kept
+
+    def use(self, source: Source) -> None:
+        """From the next fetch on, ask this source: a reload may change the way to the same identity."""
+        self._source = source
+
+    def status(self) -> SlotStatus:
+        token = self._token
+        return SlotStatus(
+            audience=self.audience,
+            source=self._source.describe(),
+            valid=self._wall() < self._wall_end and self._boot() < self._boot_end,
+            email=token.email if token else None,
+            token_audience=token.audience if token else None,
+            expires_at=token.expires_at if token else None,
+            error=self._error,
+        )
+
+    # -- one fetch, and the next --------------------------------------------------
+
+    def _take_off(self) -> _Outcome:
+        outcome: _Outcome = asyncio.get_running_loop().create_future()
+        if self._shared.tasks.closed:
+            outcome.set_result(_closed())
+            return outcome
+        self._outcome = outcome
+        flight = self._shared.tasks.spawn(self._fly(outcome))
+        # However the flight ends, cancelled before its first step included, nobody is left waiting.
+        flight.add_done_callback(lambda _: self._land(outcome, _closed()))
+        return outcome
+
+    def _land(self, outcome: _Outcome, result: IdToken | TokenError) -> None:
+        if not outcome.done():
+            outcome.set_result(result)
+            self._outcome = None
+
+    async def _fly(self, outcome: _Outcome) -> None:
+        source = self._source
+        started = self._boot()
+        before = self._token
+        try:
+            token = await self._fetch(source)
+            delay = self._accept(token, source, started)
+        except TokenError as error:
+            failure = error
+        except TimeoutError:
+            failure = TokenError(
+                f"{source.describe()}: no answer within {self._shared.deadline:g} s",
+                cause="timeout",
+                fault=Fault.GOOGLE,
+                remedy="If it does not mend itself, check this machine's network and DNS",
+            )
+        except Exception as error:  # noqa: BLE001 -- a source's bug must cost this token, not the slot
+            failure = TokenError(
+                "the token could not be fetched, for a reason that the proxy does not know",
+                cause="internal",
+                fault=Fault.PROXY,
+                log_detail=type(error).__name__,  # its message may hold anything
+            )
+        else:
+            self._land(outcome, token)
+            self._arm(delay)
+            self._shared.on_event(
+                FetchEvent(
+                    source=source.name,
+                    described=source.describe(),
+                    audience=self.audience,
+                    seconds=self._boot() - started,
+                    changed=before is None or before.value != token.value,
+                    email=token.email,
+                    expires_in=token.expires_at - self._wall(),
+                    next_in=delay,
+                )
+            )
+            return
+        delay = self._fail(failure)
+        self._land(outcome, failure)
+        self._arm(delay)
+        self._shared.on_event(
+            FetchEvent(
+                source=source.name,
+                described=source.describe(),
+                audience=self.audience,
+                seconds=self._boot() - started,
+                error=failure,
+                next_in=delay,
+                still_valid=self.status().valid,
+            )
+        )
+
+    async def _fetch(self, source: Source) -> IdToken:
+        """TimeoutError after the deadline; but where the CPU was taken away in mid-fetch (Cloud Run, suspend), the deadline
+        has passed in the moment of waking, and tells nothing of the source: it is asked again.
+        """
+        deadline = self._shared.deadline
+        for _ in range(_THAWS):
+            started = self._boot()
+            try:
+                return await self._threads.run(functools.partial(source.fetch, self.audience), deadline)
+            except TimeoutError:
+                if self._boot() - started < deadline + _FREEZE:
+                    raise
+        raise TimeoutError
+
+    def _accept(self, token: IdToken, source: Source, started: float) -> float:
+        """Take the token in; seconds to the next fetch. TokenError where it is too old to be sent."""
+        wall, boot = self._wall(), self._boot()
+        lease = schedule.lease(
+            token,
+            started=started,
+            wall=wall,
+            boot=boot,
+            ahead=source.refresh_ahead,
+            jitter=self._shared.rng.random(),
+            recheck=source.recheck if isinstance(source, Watched) else math.inf,
+            before=self._lease,
+        )
+        if not lease.valid(wall, boot):
+            raise _too_old(token, source, wall)
+        self._lease = lease
+        self._token = token
+        self._wall_end, self._boot_end = lease.wall_end, lease.boot_end
+        self._wall_due, self._boot_due = wall + lease.interval, boot + lease.interval
+        self._error = None
+        self._failures = 0
+        return lease.interval
+
+    def _fail(self, error: TokenError) -> float:
+        """Whatever token there is stays; seconds to the next fetch."""
+        self._error = error
+        self._failures += 1
+        delay = schedule.backoff(self._failures, self._shared.rng.random())
+        # The wall clock has no say in a back-off: a jump of it would end or prolong it.
+        self._wall_due, self._boot_due = math.inf, self._boot() + delay
+        return delay
+
+    def _arm(self, delay: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        # Weakly: a slot that nobody holds any more, neither a route nor the cache, is not kept alive to mint tokens.
+        self._timer = self._shared.tasks.spawn(_wake(weakref.ref(self), self._shared.clock.sleep, delay))
+
+    def _fresh(self, error: TokenError) -> TokenError:
+        """A copy for one more waiter: one instance raised by many would collect all their tracebacks."""
+        return TokenError(
+            error.detail,
+            cause=error.cause,
+            fault=error.fault,
+            remedy=error.remedy or REMEDIES.get(error.cause),
+            identity=self._source.describe(),
+            retry_after=max(1, math.ceil(self._boot_due - self._boot()))
+            if self._error
+            else error.retry_after,
+            log_detail=error.log_detail,
+        )
+
+
+async def _wake(
+    slot_ref: weakref.ref[TokenSlot], sleep: Callable[[float], Awaitable[None]], delay: float
+) -> None:
+    await sleep(delay)
+    slot = slot_ref()
+    if slot is not None and slot._outcome is None:  # noqa: SLF001 -- a method of it, but for the weak reference
+        slot._take_off()  # noqa: SLF001
+
+
+def _too_old(token: IdToken, source: Source, wall: float) -> TokenError:
+    left = token.expires_at - wall
+    if left > 0:
+        return TokenError(
+            f"{source.describe()}: the token has only {left:.0f} s left",
+            cause="short_lived",
+            fault=Fault.GOOGLE,
+        )
+    return TokenError(
+        f"{source.describe()}: the token has expired",
+        cause="expired",
+        fault=Fault.OPERATOR,
+        remedy="Check this machine's clock (date -u); a token file must be renewed by whoever writes it",
+    )
+
+
+def _closed() -> TokenError:
+    return TokenError("the proxy is shutting down", cause="closed", fault=Fault.PROXY)

@@ -1,0 +1,135 @@
+"""Application Default Credentials, in Google's documented order.
+
+https://cloud.google.com/docs/authentication/application-default-credentials: GOOGLE_APPLICATION_CREDENTIALS,
+gcloud's own file, the metadata server. google-auth's `fetch_id_token_credentials` leaves the second out and
+asks the metadata server for a sign of life first; hence not it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.sources.application_default import VARIABLE, gcloud_file, named_file, source_of
+from idtoken_proxy.identity.sources.credential_file import LOGIN
+from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_host
+from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken, Credential, Particular
+from idtoken_proxy.identity.sources.user import audience_host, who_refuses
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import GoogleEndpoints
+
+_log = structlog.get_logger("idtoken_proxy.identity")
+
+_NO_METADATA_SERVER = ("metadata_unreachable", "metadata_foreign")
+
+T = TypeVar("T")
+
+
+class AutoSource:
+    """Decides by what exists, at the first fetch and not before: looking may block. The decision holds from the
+    first token on; until then each fetch looks again, so that a login mends a running proxy.
+    """
+
+    def __init__(self, google: GoogleEndpoints, environ: Mapping[str, str]) -> None:
+        self._google = google
+        self._environ = environ
+        self._metadata_host = metadata_host(google.metadata_host, environ)
+        self._named = named_file(environ)
+        self._gcloud = gcloud_file(environ)
+        self._chosen: Credential | None = None
+        self._where = ""
+        self._told: tuple[str, str] | None = None
+        self._works = False
+
+    @property
+    def name(self) -> str:
+        return self._chosen.name if self._chosen else "auto"
+
+    @property
+    def refresh_ahead(self) -> float:
+        return self._chosen.refresh_ahead if self._chosen else REFRESH_AHEAD
+
+    def describe(self) -> str:
+        return f"auto: {self._chosen.describe()}" if self._chosen else "auto: nothing found yet"
+
+    def objection(self, audience: str, host: str) -> TokenError | None:
+        try:
+            found = self._found()
+        except TokenError:
+            return None  # the fetch will say so
+        return found.objection(audience, host) if isinstance(found, Particular) else None
+
+    def fetch(self, audience: str) -> IdToken:
+        return self._by(lambda found: found.fetch(audience), audience)
+
+    def access_token(self) -> AccessToken:
+        return self._by(lambda found: found.access_token())
+
+    def member(self) -> str | None:
+        return self._chosen.member() if self._chosen else None
+
+    def _by(self, ask: Callable[[Credential], T], audience: str | None = None) -> T:
+        try:
+            answer = ask(self._found())
+        except TokenError as error:
+            if error.cause in _NO_METADATA_SERVER:
+                raise self._nothing(error, audience) from None
+            if error.cause == "credential_file_invalid":
+                self._works = False  # it may hold another type of credential by now, after a new login
+            raise
+        self._works = True
+        self._tell()
+        return answer
+
+    def _found(self) -> Credential:
+        if self._chosen is not None and self._works:
+            return self._chosen
+        # A file that is there and broken is an error, never a reason to go on to somebody else's identity.
+        if self._named is not None:
+            found = source_of(self._named, self._google, self._environ)
+            where = f"{self._named.path} ({VARIABLE})"
+        elif _exists(Path(self._gcloud.path)):
+            found, where = source_of(self._gcloud, self._google, self._environ), self._gcloud.path
+        else:
+            # What is left. Whether it is there, its answer tells, and it is found no sooner.
+            self._chosen, self._where = MetadataSource(host=self._metadata_host), self._metadata_host
+            return self._chosen
+        # Two audiences may look at once; they find the same.
+        self._chosen, self._where = found, where
+        self._tell()
+        return found
+
+    def _tell(self) -> None:
+        """Once, of what was found."""
+        found, where = self._chosen, self._where
+        if found is not None and (found.name, where) != self._told:
+            self._told = (found.name, where)
+            _log.info("identity_found", kind=found.name, where=where, described=found.describe())
+
+    def _nothing(self, error: TokenError, audience: str | None) -> TokenError:
+        """Told to whoever has just installed this on a laptop: what they lack is a login."""
+        login = LOGIN
+        if audience is not None and who_refuses(audience, audience_host(audience)) is not None:
+            login += " --impersonate-service-account=EMAIL"
+        return TokenError(
+            f"no credentials found: {VARIABLE} is not set, {self._gcloud.path} does not exist, and {error.detail}",
+            cause=error.cause,
+            fault=error.fault,
+            remedy=f"{login}; or set {VARIABLE} to a credential file; or, without Google: idtoken-proxy emulate",
+            log_detail=error.log_detail,
+        )
+
+
+def _exists(path: Path) -> bool:
+    """Path.exists, but a file that may not be looked at counts as there: it will be an error, not passed over."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,78 @@
+"""A command that prints an ID token: whatever Google's own ways do not cover."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import PurePath
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources import process
+from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
+from idtoken_proxy.identity.token import IdToken
+
+VARIABLE = "IDTOKEN_PROXY_AUDIENCE"
+
+
+class CommandSource:
+    name = "command"
+    refresh_ahead = REFRESH_AHEAD
+
+    def __init__(
+        self, argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = process.DEADLINE
+    ) -> None:
+        self._argv = argv
+        self._environ = environ
+        self._deadline = deadline
+        self._program = PurePath(argv[0]).name
+
+    def describe(self) -> str:
+        """Without its arguments, which may hold secrets."""
+        return f"command {self._argv[0]}"
+
+    def fetch(self, audience: str) -> IdToken:
+        argv = tuple(argument.replace("{audience}", audience) for argument in self._argv)
+        try:
+            ended = process.run(argv, {**self._environ, VARIABLE: audience}, self._deadline)
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else type(error).__name__
+            raise self._error(
+                f"cannot be started ({why})",
+                "command_not_started",
+                f"Correct argv: {self._argv[0]} must be a program that this user may run, with a path or on PATH",
+            ) from None
+        except ValueError:  # a NUL in an argument
+            raise self._error("cannot be started", "command_not_started", "Correct argv") from None
+        except process.TimedOut:
+            raise self._error(
+                f"was stopped after {self._deadline:.0f} s", "command_timeout", self._try(audience)
+            ) from None
+        except process.TooMuch:
+            raise self._error(
+                "was stopped: it prints more than a token",
+                "command_output",
+                f"{self._program} must print the ID token alone; see what it prints: {self._try(audience)}",
+            ) from None
+        if ended.code != 0:
+            how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+            raise self._error(
+                f"failed ({how})",
+                "command_failed",
+                f"See what it says: {self._try(audience)}",
+                # For the log alone: a stranger's words, which may hold anything.
+                log_detail=ended.stderr[-1] if ended.stderr else None,
+            )
+        # Its audience is the command's affair, as a file's is: a service may have custom audiences.
+        return IdToken.parse(ended.stdout, origin=f"the command {self._program}", fault=Fault.OPERATOR)
+
+    def _try(self, audience: str) -> str:
+        return f"{VARIABLE}={audience} {self._argv[0]} ..."
+
+    def _error(self, what: str, cause: str, remedy: str, *, log_detail: str | None = None) -> TokenError:
+        return TokenError(
+            f"the command {self._argv[0]} {what}",
+            cause=cause,
+            fault=Fault.OPERATOR,
+            remedy=remedy,
+            log_detail=log_detail,
+        )

@@ -1,0 +1,143 @@
+"""A JSON file that holds a credential, of any type: read once, and again when it changes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from idtoken_proxy.errors import Fault, TokenError
+
+LOGIN = "gcloud auth application-default login"
+
+
+class Document(Protocol):
+    """A credential's JSON object: a file's, or a part of it."""
+
+    @property
+    def path(self) -> str: ...
+
+    @property
+    def label(self) -> str:
+        """For messages: `the key file /k.json`."""
+
+    def read(self) -> Mapping[str, Any]:
+        """The same object as long as the file is the same: keys get rotated under a running proxy."""
+
+    def invalid(self, what: str, *, remedy: str | None = None, log_detail: str | None = None) -> TokenError:
+        """`what`: such as `lacks client_email`. Never a value of it."""
+
+
+class CredentialFile:
+    def __init__(self, path: str, *, noun: str = "the credential file", named_by: str | None = None) -> None:
+        """`named_by`: who says that it is this file, for the errors, where the configuration does not."""
+        self.path = path
+        self.label = f"{noun} {path}" + (f" ({named_by})" if named_by else "")
+        # (what the file looked like, what it holds); replaced as one, since threads share it.
+        self._loaded: tuple[tuple[int, int, int], dict[str, Any]] | None = None
+        self._make = _make(Path(path), None)
+
+    def read(self) -> Mapping[str, Any]:
+        path = Path(self.path)
+        try:
+            stat = path.stat()
+            # A rename onto the path may keep the mtime's second, never the inode with it.
+            version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            loaded = self._loaded
+            if loaded is not None and loaded[0] == version:
+                return loaded[1]
+            text = path.read_bytes()
+        except FileNotFoundError:
+            raise TokenError(
+                f"{self.label} does not exist",
+                cause="credential_file_missing",
+                fault=Fault.OPERATOR,
+                remedy=f"Correct the path, or make it: {self._make}",
+            ) from None
+        except OSError as error:
+            why = os.strerror(error.errno) if error.errno else type(error).__name__
+            raise TokenError(
+                f"{self.label} cannot be read ({why})",
+                cause="credential_file_unreadable",
+                fault=Fault.OPERATOR,
+                remedy="Give this user the right to read it",
+            ) from None
+        try:
+            info = json.loads(text)
+        except (ValueError, RecursionError):
+            # `from None`: the text that failed to parse may be most of a credential.
+            raise self.invalid("is not JSON") from None
+        if not isinstance(info, dict):
+            raise self.invalid("is no JSON object")
+        self._make = _make(path, info.get("type"))
+        self._loaded = (version, info)
+        return info
+
+    def invalid(self, what: str, *, remedy: str | None = None, log_detail: str | None = None) -> TokenError:
+        return TokenError(
+            f"{self.label} {what}",
+            cause="credential_file_invalid",
+            fault=Fault.OPERATOR,
+            remedy=remedy or f"Make it anew: {self._make}",
+            log_detail=log_detail,
+        )
+
+
+class CredentialPart:
+    """A credential inside another one's document: `source_credentials`."""
+
+    def __init__(self, whole: Document, key: str) -> None:
+        self._whole = whole
+        self._key = key
+
+    @property
+    def path(self) -> str:
+        return self._whole.path
+
+    @property
+    def label(self) -> str:
+        return f"{self._whole.label}, in its {self._key},"
+
+    def read(self) -> Mapping[str, Any]:
+        part = self._whole.read().get(self._key)
+        if not isinstance(part, dict):
+            raise self._whole.invalid(f"lacks {self._key}")
+        return part
+
+    def invalid(self, what: str, *, remedy: str | None = None, log_detail: str | None = None) -> TokenError:
+        return self._whole.invalid(f"in its {self._key} {what}", remedy=remedy, log_detail=log_detail)
+
+
+def read_as(
+    document: Document, kind: str, wanted: str, required: tuple[str, ...], *, remedy: str | None = None
+) -> Mapping[str, Any]:
+    """The document, known to be of type `kind` (`wanted`, for people) and to have text under every required key."""
+    info = document.read()
+    found = kind_of(info)
+    if found != kind:
+        named = f"of type {found!r}" if found else "without a type"
+        raise document.invalid(f"holds a credential {named}, not {wanted}", remedy=remedy)
+    missing = [key for key in required if not isinstance(info.get(key), str) or not info[key]]
+    if missing:
+        raise document.invalid(f"lacks {', '.join(missing)}", remedy=remedy)
+    return info
+
+
+def kind_of(info: Mapping[str, Any]) -> str | None:
+    kind = info.get("type")
+    return kind[:64] if isinstance(kind, str) and kind.isidentifier() else None
+
+
+def _make(path: Path, kind: object) -> str:
+    """The command that makes such a file."""
+    if kind == "external_account":
+        return (
+            "gcloud iam workload-identity-pools create-cred-config "
+            "projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER "
+            f"--service-account=EMAIL --output-file={path} and where the subject token comes from"
+        )
+    if path.name == "application_default_credentials.json" or kind == "authorized_user":
+        return LOGIN
+    return f"gcloud iam service-accounts keys create {path} --iam-account=EMAIL"

@@ -1,0 +1,191 @@
+"""A workload of AWS, Azure, GitHub or any OIDC or SAML provider: its own token, exchanged for Google's at STS.
+
+https://cloud.google.com/iam/docs/workload-identity-federation, https://google.aip.dev/auth/4117. What comes out is
+an access token of a federated principal, which has no ID tokens: see external_account.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.credential_file import Document, read_as
+from idtoken_proxy.identity.sources.source import SCOPE, AccessToken
+from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation, host_of
+
+ALLOW_EXECUTABLES = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"
+AWS = "urn:ietf:params:aws:token-type:aws4_request"
+# google-auth grants an executable 30 s, and takes 5 at least; the cache waits 10 for the whole of a fetch.
+_EXECUTABLE_MILLIS = 8000
+_PATH = "/v1/token"
+_POOL = re.compile(
+    r"//iam\.googleapis\.com/((?:projects/[^/]+/)?locations/[^/]+/work(?:load|force)\w+/[^/]+)/.+"
+)
+
+
+class Federation:
+    def __init__(self, document: Document, sts_endpoint: str | None, environ: Mapping[str, str]) -> None:
+        self._document = document
+        self._sts_endpoint = sts_endpoint
+        self._environ = environ
+        self._audience: str | None = None
+
+    def describe(self) -> str:
+        return f"workload identity federation by {self._document.path}"
+
+    def read(self) -> Mapping[str, Any]:
+        info = read_as(
+            self._document,
+            "external_account",
+            "a workload identity federation's configuration",
+            ("audience", "subject_token_type", "token_url"),
+        )
+        source = info.get("credential_source")
+        if not isinstance(source, dict):
+            raise self._document.invalid("lacks credential_source")
+        for key in ("file", "url"):
+            # google-auth would take a number for an open file's, and close it.
+            if not isinstance(source.get(key, ""), str):
+                raise self._document.invalid(f"has a credential_source whose {key} is no text")
+        self._audience = info["audience"]
+        return info
+
+    def member(self) -> str | None:
+        return pool_member(self._audience)
+
+    def access_token(self) -> AccessToken:
+        info = self.read()
+        self._check(info["credential_source"])
+        sts = sts_url(self._sts_endpoint, _PATH) if self._sts_endpoint else info["token_url"]
+        origin = _origin(info)
+        asked: str | None = None
+        try:
+            with conversation("STS") as transport:
+                try:
+                    credentials = self._credentials({**info, "token_url": sts})
+                    credentials.refresh(transport)
+                finally:
+                    asked = transport.last_url
+        except EndpointRefused as refused:
+            if refused.url == sts:
+                raise self._sts_refusal(refused, info) from None
+            raise _no_subject_token(
+                origin, f"{host_of(refused.url)} answered {refused.status}", None
+            ) from None
+        except TokenError as error:
+            if error.cause == "garbage" and asked != sts:
+                raise _no_subject_token(origin, "it is missing or malformed", error.log_detail) from None
+            raise
+        return AccessToken(credentials.token)
+
+    def _credentials(self, info: dict[str, Any]) -> Any:
+        """As google.auth.default chooses, but it would ask the Resource Manager too, which needs a right of its own."""
+        source = dict(info["credential_source"])
+        kind: Any  # untyped in google-auth
+        if info["subject_token_type"] == AWS:
+            from google.auth import aws  # noqa: PLC0415
+
+            kind = aws.Credentials
+        elif "executable" in source:
+            from google.auth import pluggable  # noqa: PLC0415
+
+            kind = pluggable.Credentials
+            executable = dict(source["executable"])
+            wanted = executable.get("timeout_millis") or _EXECUTABLE_MILLIS
+            source["executable"] = {**executable, "timeout_millis": min(wanted, _EXECUTABLE_MILLIS)}
+        else:
+            from google.auth import identity_pool  # noqa: PLC0415
+
+            kind = identity_pool.Credentials
+        # Without impersonation: that is for external_account.py, which needs no access token in between.
+        info |= {
+            "credential_source": source,
+            "service_account_impersonation_url": None,
+            "service_account_impersonation": None,
+        }
+        return kind.from_info(info, scopes=[SCOPE])
+
+    def _check(self, source: Mapping[str, Any]) -> None:
+        """What can be told before: google-auth's words for it are lost, since they may quote a token."""
+        if "executable" in source and self._environ.get(ALLOW_EXECUTABLES) != "1":
+            raise TokenError(
+                f"{self._document.label} names an executable, and those are not allowed",
+                cause="executables_not_allowed",
+                fault=Fault.OPERATOR,
+                remedy=f"If you trust {self._document.path}: {ALLOW_EXECUTABLES}=1",
+            )
+        file: str | None = source.get("file")
+        if file is not None and not Path(file).is_file():
+            raise _no_subject_token(f"the file {file}", "it does not exist", None)
+
+    def _sts_refusal(self, refused: EndpointRefused, info: Mapping[str, Any]) -> TokenError:
+        if refused.code == "invalid_target":
+            remedy = (
+                f"The pool or provider {info['audience']} is missing, disabled or deleted: "
+                "gcloud iam workload-identity-pools providers describe PROVIDER --location=global "
+                "--workload-identity-pool=POOL"
+            )
+        else:
+            remedy = (
+                f"Compare the token of {_origin(info)} with the provider's issuer, allowed audiences and attribute "
+                "condition: gcloud iam workload-identity-pools providers describe PROVIDER --location=global "
+                "--workload-identity-pool=POOL; and check this machine's clock (date -u)"
+            )
+        return TokenError(
+            f"STS refused the subject token from {_origin(info)} {refused.said}",
+            cause="sts_refused",
+            fault=Fault.OPERATOR,
+            remedy=_with_pool(remedy, info["audience"]),
+            log_detail=f"status {refused.status}",
+        )
+
+
+def _with_pool(command: str, audience: str) -> str:
+    """The names that the audience holds, in place of POOL and PROVIDER."""
+    parts = audience.split("/")
+    for name, key in (("POOL", "workloadIdentityPools"), ("PROVIDER", "providers")):
+        if key in parts[:-1]:
+            command = re.sub(rf"\b{name}\b", parts[parts.index(key) + 1], command)
+    return command
+
+
+def _origin(info: Mapping[str, Any]) -> str:
+    """Where the subject token comes from, for people: no argument and no query, which may hold secrets."""
+    source = info["credential_source"]
+    if info["subject_token_type"] == AWS:
+        return "AWS"
+    if isinstance(source.get("executable"), dict):
+        return f"the executable {str(source['executable'].get('command', '')).partition(' ')[0]}"
+    if "url" in source:
+        return host_of(source["url"])
+    if "certificate" in source:
+        return "the client certificate"
+    return f"the file {source.get('file')}"
+
+
+def _no_subject_token(origin: str, why: str, log_detail: str | None) -> TokenError:
+    return TokenError(
+        f"no subject token could be had from {origin}: {why}",
+        cause="subject_token",
+        fault=Fault.OPERATOR,
+        remedy=f"See that {origin} gives this workload a token; on AWS, that a role is attached or that AWS_REGION, "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set"
+        if origin == "AWS"
+        else f"See that {origin} gives this workload a token",
+        log_detail=log_detail,
+    )
+
+
+def sts_url(endpoint: str, path: str) -> str:
+    """The configured one may be the bare origin, as for IAM Credentials."""
+    return endpoint if urlsplit(endpoint).path.strip("/") else endpoint.rstrip("/") + path
+
+
+def pool_member(audience: str | None) -> str | None:
+    """The whole pool: which of its subjects somebody is, the provider's attribute mapping decides."""
+    pool = _POOL.fullmatch(audience or "")
+    return f"principalSet://iam.googleapis.com/{pool[1]}/*" if pool else None

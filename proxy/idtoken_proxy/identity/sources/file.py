@@ -1,0 +1,69 @@
+"""A JWT that something else writes to a file: another sidecar, a projected volume, a person."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import structlog
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
+from idtoken_proxy.identity.token import IdToken
+
+_log = structlog.get_logger("idtoken_proxy.identity")
+_MAX_BYTES = 64 * 1024
+
+
+class FileSource:
+    name = "file"
+    refresh_ahead = REFRESH_AHEAD
+    recheck = 15.0  # seconds; a stat where nothing changed
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._read: tuple[tuple[int, int, int], IdToken] | None = None  # what the file looked like, its token
+        self._warned: frozenset[str] = frozenset()
+
+    def describe(self) -> str:
+        return f"token file {self._path}"
+
+    def fetch(self, audience: str) -> IdToken:
+        try:
+            stat = self._path.stat()
+            # A rename onto the path may keep the mtime's second, never the inode with it.
+            version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            read = self._read
+            if read is not None and read[0] == version:
+                self._warn(read[1], audience)
+                return read[1]
+            with self._path.open("rb") as file:
+                text = file.read(_MAX_BYTES)
+        except OSError as error:
+            raise TokenError(
+                f"the token file {self._path} cannot be read ({_why(error)})",
+                cause="file_missing" if isinstance(error, FileNotFoundError) else "file_unreadable",
+                fault=Fault.OPERATOR,
+                remedy=f"Write the ID token (a JWT) to {self._path}, readable by this user",
+            ) from None
+        token = IdToken.parse(
+            text.decode("latin-1"), origin=f"the token file {self._path}", fault=Fault.OPERATOR
+        )
+        self._read = (version, token)
+        self._warn(token, audience)
+        return token
+
+    def _warn(self, token: IdToken, audience: str) -> None:
+        """Not an error: a service may have custom audiences, which the configuration need not name."""
+        if token.audience != audience and audience not in self._warned:
+            self._warned |= {audience}
+            _log.warning(
+                "token_file_for_another_audience",
+                path=str(self._path),
+                audience=audience,
+                token_audience=token.audience,
+            )
+
+
+def _why(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else type(error).__name__

@@ -1,0 +1,150 @@
+"""IAM Credentials: a service account's tokens and signatures, for those who may impersonate it.
+
+https://cloud.google.com/iam/docs/reference/credentials/rest. One POST each; google-auth's impersonated ID tokens
+ignore an endpoint override and open a session of their own, hence not it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.source import AccessToken, AccessTokenSource
+from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
+
+_TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 -- a role's name
+_OPEN_ID_TOKEN_CREATOR = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105
+_FEDERATED = "roles/iam.workloadIdentityUser"
+# The projects of gcloud's own OAuth clients: charged where a user's login names no quota project, and nobody's to mend.
+_GCLOUD_PROJECTS = frozenset({"764086051850", "32555940559"})
+_PROJECT = re.compile(r"\bproject ([a-z0-9][a-z0-9.:-]*[a-z0-9])")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    name: str
+    answers: str  # the field of its answer
+    role: str  # that the caller needs on the target
+
+
+ID_TOKEN = Method("generateIdToken", "token", _OPEN_ID_TOKEN_CREATOR)
+ACCESS_TOKEN = Method("generateAccessToken", "accessToken", _TOKEN_CREATOR)
+SIGN_JWT = Method("signJwt", "signedJwt", _TOKEN_CREATOR)
+
+
+def iam_endpoint(configured: str | None, universe_domain: str) -> str:
+    """Without a slash at its end."""
+    return (configured or f"https://iamcredentials.{universe_domain}").rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class IamCredentials:
+    """`endpoint`: its base, as `iam_endpoint` gives it. `caller`: who asks."""
+
+    endpoint: str
+    caller: AccessTokenSource
+
+    def ask(
+        self, method: Method, service_account: str, delegates: tuple[str, ...], body: Mapping[str, Any]
+    ) -> str:
+        """The one value that the method answers with. `delegates`: the chain of accounts between caller and
+        `service_account`. Raises TokenError.
+        """
+        token = self.caller.access_token()
+        if delegates:
+            body = {**body, "delegates": [f"projects/-/serviceAccounts/{email}" for email in delegates]}
+        url = (
+            f"{self.endpoint}/v1/projects/-/serviceAccounts/{quote(service_account, safe='@')}:{method.name}"
+        )
+        try:
+            with conversation("IAM Credentials") as transport:
+                answer = transport(url, "POST", json.dumps(body).encode(), _headers(token))
+                value = json.loads(answer.data)[method.answers]
+                if not isinstance(value, str):
+                    raise TypeError
+                return value
+        except EndpointRefused as refused:
+            raise self._refusal(refused, method, service_account, delegates) from None
+
+    def _refusal(
+        self, refused: EndpointRefused, method: Method, service_account: str, delegates: tuple[str, ...]
+    ) -> TokenError:
+        caller = self.caller.describe()
+        about = f"IAM refused {method.name} for {service_account} to {caller} {refused.said}"
+        cause, remedy = (
+            "iam_refused",
+            f"Check the account: gcloud iam service-accounts describe {service_account}",
+        )
+        if refused.reason == "SERVICE_DISABLED" or "has not been used in project" in refused.description:
+            cause, remedy = "iam_api_disabled", _enable(refused.description, service_account)
+        elif (
+            refused.reason == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
+            or "insufficient authentication scopes" in refused.description
+        ):
+            cause = "iam_scopes"
+            remedy = (
+                "The caller's access token lacks the scope cloud-platform. On a VM: gcloud compute instances "
+                "set-service-account INSTANCE --scopes=cloud-platform; a user: gcloud auth application-default login"
+            )
+        elif refused.status == 403:
+            cause = "iam_permission_denied"
+            remedy = _grants(method, self.caller.member(), service_account, delegates)
+        elif refused.status == 404:
+            cause = "iam_no_such_account"
+            remedy = (
+                "Correct the name; these exist: gcloud iam service-accounts list "
+                f"--project={project_of(service_account) or 'PROJECT'}"
+            )
+        elif refused.status == 401:
+            cause = "iam_unauthenticated"
+            remedy = f"The access token of {caller} is not valid: log in anew, and check this machine's clock (date -u)"
+        return TokenError(
+            about, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=f"status {refused.status}"
+        )
+
+
+def project_of(service_account: str) -> str | None:
+    """NAME@PROJECT.iam.gserviceaccount.com; other kinds do not tell."""
+    project, _, domain = service_account.rpartition("@")[2].partition(".")
+    return project if domain == "iam.gserviceaccount.com" else None
+
+
+def _headers(token: AccessToken) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {token.value}", "Content-Type": "application/json"}
+    if token.quota_project is not None:
+        headers["x-goog-user-project"] = token.quota_project
+    return headers
+
+
+def _enable(description: str, service_account: str) -> str:
+    found = _PROJECT.search(description)
+    project = found[1] if found else project_of(service_account) or "PROJECT"
+    if project in _GCLOUD_PROJECTS:
+        return (
+            "The login names no project to charge: gcloud auth application-default set-quota-project "
+            f"{project_of(service_account) or 'PROJECT'}"
+        )
+    return f"gcloud services enable iamcredentials.googleapis.com --project={project}"
+
+
+def _grants(method: Method, member: str | None, service_account: str, delegates: tuple[str, ...]) -> str:
+    """The commands for each link of the chain: Google does not say which one is missing."""
+    members = [member or "MEMBER", *(f"serviceAccount:{email}" for email in delegates)]
+    targets = [*delegates, service_account]
+    role = _TOKEN_CREATOR if delegates else method.role
+    commands = [
+        f"gcloud iam service-accounts add-iam-policy-binding {target} --member={_quoted(link)} "
+        f"--role={_FEDERATED if link.startswith('principal') else role}"
+        for link, target in zip(members, targets, strict=True)
+    ]
+    return "; ".join(commands)
+
+
+def _quoted(member: str) -> str:
+    return shlex.quote(member)

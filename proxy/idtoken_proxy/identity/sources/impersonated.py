@@ -1,0 +1,39 @@
+"""A service account's token, asked for by another identity that may impersonate it.
+
+https://cloud.google.com/iam/docs/create-short-lived-credentials-direct, and -delegated for a chain.
+"""
+
+from __future__ import annotations
+
+from idtoken_proxy.identity.sources.iam_credentials import ACCESS_TOKEN, ID_TOKEN, IamCredentials
+from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
+from idtoken_proxy.identity.token import IdToken
+
+
+class ImpersonatedSource:
+    name = "impersonated"
+    refresh_ahead = REFRESH_AHEAD
+
+    def __init__(self, iam: IamCredentials, service_account: str, delegates: tuple[str, ...] = ()) -> None:
+        self._iam = iam
+        self._service_account = service_account
+        self._delegates = delegates
+
+    def describe(self) -> str:
+        via = "".join(f" via {email}" for email in self._delegates)
+        return f"{self._service_account}, impersonated{via} by {self._iam.caller.describe()}"
+
+    def fetch(self, audience: str) -> IdToken:
+        # includeEmail: IAP and many an application know a caller by it.
+        value = self._iam.ask(
+            ID_TOKEN, self._service_account, self._delegates, {"audience": audience, "includeEmail": True}
+        )
+        return IdToken.parse(value, origin="IAM Credentials", audience=audience)
+
+    def access_token(self) -> AccessToken:
+        return AccessToken(
+            self._iam.ask(ACCESS_TOKEN, self._service_account, self._delegates, {"scope": [SCOPE]})
+        )
+
+    def member(self) -> str | None:
+        return f"serviceAccount:{self._service_account}"

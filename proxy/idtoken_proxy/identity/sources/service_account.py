@@ -1,0 +1,120 @@
+"""A service account's key file: a JWT signed with it is exchanged for the ID token (https://aip.dev/auth/4116)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.credential_file import Document, read_as
+from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
+from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
+from idtoken_proxy.identity.token import IdToken
+
+
+class ServiceAccountSource:
+    name = "service_account"
+    refresh_ahead = REFRESH_AHEAD
+
+    def __init__(self, document: Document, token_endpoint: str | None = None) -> None:
+        self._document = document
+        self._token_endpoint = token_endpoint
+        # (the document, the key in it as google-auth's signer); replaced as one, since threads share it.
+        self._loaded: tuple[Mapping[str, Any], Any] | None = None
+        self._email: str | None = None
+
+    def describe(self) -> str:
+        of = f" of {self._email}" if self._email else ""
+        return f"key file {self._document.path}{of}"
+
+    def fetch(self, audience: str) -> IdToken:
+        # Imported here, in the fetching thread: google-auth takes 200 ms that the proxy's start does not wait for.
+        from google.oauth2 import service_account  # noqa: PLC0415
+
+        info, signer = self.key()
+        new: Any = service_account.IDTokenCredentials  # untyped in google-auth
+        credentials = new(
+            signer,
+            info["client_email"],
+            self._token_endpoint or info["token_uri"],
+            target_audience=audience,
+            universe_domain=_universe(info),
+        )
+        self._refresh(credentials)
+        return IdToken.parse(credentials.token, origin="the token endpoint", audience=audience)
+
+    def access_token(self) -> AccessToken:
+        from google.oauth2 import service_account  # noqa: PLC0415
+
+        info, signer = self.key()
+        new: Any = service_account.Credentials
+        credentials = new(
+            signer,
+            info["client_email"],
+            self._token_endpoint or info["token_uri"],
+            scopes=[SCOPE],
+            universe_domain=_universe(info),
+        )
+        self._refresh(credentials)
+        return AccessToken(credentials.token)
+
+    def member(self) -> str | None:
+        return f"serviceAccount:{self._email}" if self._email else None
+
+    def key(self) -> tuple[Mapping[str, Any], Any]:
+        """(what the file says, google-auth's signer). TokenError where it is broken."""
+        info = read_as(
+            self._document,
+            "service_account",
+            "a service account's key",
+            ("client_email", "private_key", "token_uri"),
+        )
+        loaded = self._loaded
+        if loaded is not None and loaded[0] is info:
+            return loaded
+        from google.auth import crypt  # noqa: PLC0415
+
+        signer_of: Any = crypt.RSASigner.from_service_account_info
+        try:
+            signer = signer_of(info)
+        except Exception as error:  # noqa: BLE001 -- cryptography's own kinds; its message may quote the key
+            raise self._document.invalid(
+                "holds a private key that cannot be used", log_detail=type(error).__name__
+            ) from None
+        self._email = info["client_email"]
+        self._loaded = (info, signer)
+        return self._loaded
+
+    def _refresh(self, credentials: Any) -> None:
+        try:
+            with conversation("the token endpoint") as transport:
+                credentials.refresh(transport)
+        except EndpointRefused as refused:
+            raise self._refusal(refused) from None
+
+    def _refusal(self, refused: EndpointRefused) -> TokenError:
+        email, path = self._email, self._document.path
+        if refused.code != "invalid_grant":
+            remedy = f"Check that {email} exists and is enabled: gcloud iam service-accounts describe {email}"
+        elif "timeframe" in refused.description or "short-lived" in refused.description:
+            # Google says: Invalid JWT. Token must be a short-lived token (60 minutes) and in a reasonable timeframe.
+            remedy = "This machine's clock is wrong: set it, and keep it set (timedatectl set-ntp true)"
+        elif "account not found" in refused.description:
+            remedy = f"{email} was deleted: make another service account, and a key of it"
+        else:
+            remedy = (
+                f"The key in {path} was deleted or disabled, or this machine's clock is wrong. "
+                f"See: gcloud iam service-accounts keys list --iam-account={email}"
+            )
+        return TokenError(
+            f"the token endpoint refused the key in {path} of {email} {refused.said}",
+            cause="invalid_grant" if refused.code == "invalid_grant" else "endpoint_refused",
+            fault=Fault.OPERATOR,
+            remedy=remedy,
+            log_detail=f"status {refused.status}",
+        )
+
+
+def _universe(info: Mapping[str, Any]) -> str:
+    universe = info.get("universe_domain")
+    return universe if isinstance(universe, str) and universe else "googleapis.com"

@@ -1,0 +1,78 @@
+"""What a source of ID tokens is: one blocking call, nothing of caching, threads or retries. And what else it may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.token import IdToken
+
+# How long before expiry the cache asks again. The metadata server hands out the same token until about 4
+# minutes are left, so that asking it sooner loops (google-auth-library-java#749, arrow-rs#6638).
+METADATA_REFRESH_AHEAD = 210.0
+REFRESH_AHEAD = 600.0
+
+# What an access token must be good for to call IAM Credentials.
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+class Source(Protocol):
+    @property
+    def name(self) -> str:
+        """The kind, for logs and metrics: `metadata`, `service_account`."""
+
+    @property
+    def refresh_ahead(self) -> float:
+        """Seconds before a token's expiry at which the next is fetched."""
+
+    def fetch(self, audience: str) -> IdToken:
+        """Blocks, for seconds. Several threads may be in it at once. Raises TokenError alone."""
+
+    def describe(self) -> str:
+        """Where tokens come from, for people; never blocks: `metadata server, account default`."""
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A source that costs next to nothing and may change under us: ask it at least every `recheck` seconds."""
+
+    @property
+    def recheck(self) -> float: ...
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """A source whose tokens not every receiver takes."""
+
+    def objection(self, audience: str, host: str) -> TokenError | None:
+        """Why the receiver at `host` will not take this source's tokens for a route of `audience`, and what to do
+        instead; None where it will, or where nobody can tell. Reads files, and may block for a second.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An OAuth access token. `quota_project`: whom Google is to charge the call to, where the credential says."""
+
+    value: str = field(repr=False)
+    quota_project: str | None = None
+
+
+@runtime_checkable
+class AccessTokenSource(Protocol):
+    """An identity that can ask Google for another's tokens: the `source` of an impersonation."""
+
+    def access_token(self) -> AccessToken:
+        """For SCOPE. Blocks, for seconds. Raises TokenError alone."""
+
+    def member(self) -> str | None:
+        """Whose token it is, as IAM names it (`serviceAccount:EMAIL`, `user:EMAIL`, `principalSet://...`), for the
+        command that grants it something; None where that cannot be told. May block.
+        """
+
+    def describe(self) -> str: ...
+
+
+class Credential(Source, AccessTokenSource, Protocol):
+    """What application default credentials can be: good for both."""

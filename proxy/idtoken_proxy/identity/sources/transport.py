@@ -1,0 +1,220 @@
+"""How google-auth's credentials reach Google's token endpoints.
+
+A `google.auth.transport.Request` in shape. google-auth's own, over the same requests library, is not used: it
+logs assertions and Authorization headers at debug level, gives a token endpoint 120 s, follows redirects with
+the assertion in hand, and retries inside, where the cache backs off already.
+
+Proxies and CA bundles come from the environment, as in Google's libraries (HTTPS_PROXY, NO_PROXY,
+REQUESTS_CA_BUNDLE).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.redaction import redacted
+
+if TYPE_CHECKING:
+    import requests
+
+CONNECT_TIMEOUT = 3.0  # seconds; both together under the cache's deadline
+READ_TIMEOUT = 6.0
+
+_ERROR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class EndpointRefused(Exception):
+    """A token endpoint's lasting no (RFC 6749 section 5.2): `code` such as `invalid_grant`, `reason` where it
+    says more (`invalid_rapt`, `SERVICE_DISABLED`), and a description cut down to what is safe to show.
+    """
+
+    def __init__(
+        self, status: int, code: str, description: str, *, reason: str | None = None, url: str = ""
+    ) -> None:
+        super().__init__(f"{status} {code}")
+        self.status = status
+        self.code = code
+        self.description = description
+        self.reason = reason
+        self.url = url
+
+    @property
+    def said(self) -> str:
+        """In brackets, behind what we say ourselves."""
+        return f"({self.code}: {self.description})" if self.description else f"({self.code})"
+
+
+@contextmanager
+def conversation(answerer: str) -> Iterator[Transport]:
+    """A Transport for google-auth, whose own exceptions become a TokenError that does not repeat them: they quote
+    the answer, and with it perhaps the token. EndpointRefused passes: what is to be done about it depends on who asked.
+    """
+    try:
+        with Transport() as transport:
+            yield transport
+    except (TokenError, EndpointRefused):
+        raise
+    except Exception as error:  # noqa: BLE001 -- google-auth meets a malformed answer with many kinds of them
+        raise TokenError(
+            f"the answer of {answerer} holds no token",
+            cause="garbage",
+            fault=Fault.GOOGLE,
+            log_detail=type(error).__name__,
+        ) from None
+
+
+class Transport:
+    """One fetch's way out; `with` closes its connections."""
+
+    def __init__(self) -> None:
+        # Imported here, in the fetching thread: 100 ms that the proxy's start does not wait for.
+        import requests  # noqa: PLC0415
+
+        self._session = requests.Session()
+        # Anything here keeps requests from looking into .netrc, whose entry would replace our Authorization.
+        self._session.auth = _keep
+        self.last_url: str | None = None  # where the last request went
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        cert: tuple[str, str] | None = None,
+        **_: Any,
+    ) -> Response:
+        """Raises TokenError where it helps to try again later or where the way there is broken, EndpointRefused
+        for any other answer than 200: google-auth, which puts whole bodies into its messages, sees none.
+        """
+        import requests  # noqa: PLC0415
+
+        self.last_url = url
+        host = host_of(url)
+        try:
+            response = self._session.request(
+                method,
+                url,
+                data=body,
+                headers=dict(headers or {}),
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+                cert=cert,
+            )
+        except (requests.RequestException, OSError, ValueError) as error:
+            # OSError: a REQUESTS_CA_BUNDLE that is not there. ValueError: a URL that urllib3 does not take.
+            raise _unreachable(host, error) from None
+        status = response.status_code
+        if status == 200:
+            return Response(status, response.headers, response.content)
+        if status in (408, 429) or status >= 500:
+            raise TokenError(
+                f"{host} answered {status}", cause="endpoint_unavailable", fault=Fault.GOOGLE, retry_after=10
+            )
+        code, description, reason = _read_error(response.content)
+        raise EndpointRefused(status, code, description, reason=reason, url=url)
+
+
+class Response:
+    """`google.auth.transport.Response` in shape."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.data = data
+
+
+def host_of(url: str) -> str:
+    """For messages: without a password that somebody may have put into the URL."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return "the token endpoint"
+
+
+def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
+
+
+def _unreachable(host: str, error: Exception) -> TokenError:
+    import requests  # noqa: PLC0415
+
+    kinds: tuple[tuple[type[Exception], str, str, str], ...] = (
+        (
+            requests.exceptions.ProxyError,
+            "egress_proxy_failed",
+            f"the proxy on the way to {host} does not let the token request through",
+            "Check HTTPS_PROXY, or name the host in NO_PROXY",
+        ),
+        (
+            requests.exceptions.SSLError,
+            "endpoint_tls",
+            f"the certificate of {host} was not accepted",
+            "Where a proxy re-signs TLS, name its CA in REQUESTS_CA_BUNDLE",
+        ),
+        (
+            requests.exceptions.Timeout,
+            "endpoint_timeout",
+            f"{host} did not answer in time",
+            f"Check that this machine may reach {host}; behind a proxy, set HTTPS_PROXY",
+        ),
+        (
+            requests.exceptions.ConnectionError,
+            "endpoint_unreachable",
+            f"{host} cannot be reached",
+            f"Check that this machine may reach {host}; behind a proxy, set HTTPS_PROXY",
+        ),
+    )
+    for kind, cause, detail, remedy in kinds:
+        if isinstance(error, kind):
+            return TokenError(
+                detail, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=type(error).__name__
+            )
+    return TokenError(
+        f"the token request to {host} could not be sent",
+        cause="endpoint_misconfigured",
+        fault=Fault.OPERATOR,
+        remedy="Check the token endpoint's URL, REQUESTS_CA_BUNDLE and HTTPS_PROXY",
+        log_detail=type(error).__name__,
+    )
+
+
+def _read_error(body: bytes) -> tuple[str, str, str | None]:
+    """(code, description, reason) of RFC 6749 section 5.2's form (with Google's error_subtype) or of Google's APIs'
+    ({"error": {"status", "message", "details": [{"reason"}]}}), whichever it is. Whatever does not look like one is
+    not passed on at all.
+    """
+    try:
+        answer = json.loads(body)
+        error = answer["error"]
+        if isinstance(error, dict):
+            code, description = error.get("status"), error.get("message")
+            reason = next(
+                (detail["reason"] for detail in error.get("details", ()) if "reason" in detail), None
+            )
+        else:
+            code, description = error, answer.get("error_description")
+            reason = answer.get("error_subtype")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return "unknown", "", None
+    return (
+        _word(code) or "unknown",
+        redacted(description) if isinstance(description, str) else "",
+        _word(reason),
+    )
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else None

@@ -1,0 +1,87 @@
+"""An ID token, its claims read once; the value shows only where `value` is asked for by name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from dataclasses import dataclass, field
+
+from idtoken_proxy.errors import Fault, TokenError
+
+# The compact form of RFC 7515 section 7.1. Matched whole, since the value becomes a header line: a line end
+# inside it would be header injection. Google's tokens are about 1 KiB; 16 is what receivers take in one header.
+_COMPACT = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+_MAX_LENGTH = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class IdToken:
+    """`expires_at`, `issued_at`: Unix seconds. `audience`: the token's own `aud`, not the one asked for."""
+
+    value: str = field(repr=False)
+    audience: str
+    expires_at: float
+    issued_at: float | None = None
+    email: str | None = None
+    subject: str | None = None
+
+    def __str__(self) -> str:
+        return f"IdToken(for {self.audience}, redacted)"
+
+    @classmethod
+    def parse(
+        cls, value: str, *, origin: str, audience: str | None = None, fault: Fault = Fault.GOOGLE
+    ) -> IdToken:
+        """Read a JWT's claims without checking its signature: the receiver does that (RFC 7519 section 7.2).
+
+        `origin` names who handed it out and `fault` whose mistake it is, for the errors: TokenError with cause
+        `garbage`, or `wrong_audience` where `audience` is given and the token is for another.
+        """
+        try:
+            token = cls._read(value.strip())
+        except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
+            # `from None`: the text that failed to parse may be most of a credential.
+            raise TokenError(
+                f"{origin} handed out something that is no ID token",
+                cause="garbage",
+                fault=fault,
+            ) from None
+        if audience is not None and token.audience != audience:
+            raise TokenError(
+                f"{origin} handed out a token for another audience than the one asked for",
+                cause="wrong_audience",
+                fault=fault,
+                log_detail=f"asked for {audience!r}, got {token.audience!r}",
+            )
+        return token
+
+    @classmethod
+    def _read(cls, value: str) -> IdToken:
+        compact = _COMPACT.fullmatch(value)
+        if compact is None or len(value) > _MAX_LENGTH:
+            raise ValueError
+        payload = compact[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        if not isinstance(claims["aud"], str):
+            raise TypeError
+        return cls(
+            value=value,
+            audience=claims["aud"],
+            expires_at=_numeric_date(claims["exp"]),
+            issued_at=_numeric_date(claims["iat"]) if "iat" in claims else None,
+            email=_text(claims.get("email")),
+            subject=_text(claims.get("sub")),
+        )
+
+
+def _numeric_date(claim: object) -> float:
+    """RFC 7519 section 2. Python's JSON also reads NaN and Infinity, which no clock would ever pass."""
+    if isinstance(claim, bool) or not isinstance(claim, int | float) or not math.isfinite(claim):
+        raise TypeError
+    return float(claim)
+
+
+def _text(claim: object) -> str | None:
+    return claim if isinstance(claim, str) else None

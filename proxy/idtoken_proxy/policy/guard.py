@@ -1,0 +1,217 @@
+"""May this caller use this proxy? Whoever reaches the port would be the service account.
+
+Against DNS rebinding the name in `Host` must be one that is ours (MCP Inspector CVE-2025-49596, Ollama
+CVE-2024-28224); against web pages, which may send requests to localhost without asking (Vite GHSA-vg6x-rcgg-rjx6),
+`Origin` and `Sec-Fetch-Site` must not be another site's.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from idtoken_proxy.errors import MalformedRequest, Refused
+from idtoken_proxy.policy.cors import is_preflight
+from idtoken_proxy.policy.request import Request
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+# RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
+_ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?")
+_OWN_PAGES = (
+    "only pages that the proxy itself serves may send requests through it; open the page through the proxy"
+)
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
+_MEMO_LIMIT = 256
+_MOST_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """How the app addressed the proxy: `name` lower case and without port, `origin` as a browser would say it."""
+
+    name: str
+    origin: bytes
+    forwarded_host: bytes  # the X-Forwarded-Host line
+    upstream: str | None = None  # the receiver's authority, where the request's target names one of ours
+
+
+class Guard:
+    """`secret`: (header name, value) that every request must carry; it goes no further than here. `upstreams`: the
+    authorities that a request's target may name, without port 80. `routed`: the hosts that routes match, which it may
+    name with any port.
+    """
+
+    def __init__(
+        self,
+        allowed_hosts: Iterable[str] = (),
+        allowed_origins: Iterable[str] = (),
+        secret: tuple[str, bytes] | None = None,
+        upstreams: Iterable[str] = (),
+        routed: Iterable[str] = (),
+    ) -> None:
+        self._secret = None if secret is None else (secret[0].lower().encode() + b":", secret[1])
+        self._secret_header = None if secret is None else secret[0]
+        self._routed = frozenset(name.lower() for name in routed)
+        self._names = LOOPBACK_NAMES | self._routed | {name.lower() for name in allowed_hosts}
+        self._origins = frozenset(origin.lower().encode() for origin in allowed_origins)
+        self._upstreams = frozenset(upstreams)
+        self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
+        self._forwarded: dict[tuple[bytes, int | None], Caller] = {}  # likewise, of targets that are URLs
+
+    def admit(self, request: Request, port: int | None = None) -> Caller:
+        """`port`: the one that the app connected to, None on a unix socket. Raises Refused (403), or MalformedRequest for
+        a Host that is none.
+        """
+        host = request.host
+        if request.absolute and host is not None:
+            caller = self._forwarded.get((host, port)) or self._judge_target(host, port)
+        elif host is None:  # HTTP/1.0 alone may leave it out, and no browser speaks that
+            caller = _UNNAMED
+        else:
+            known = self._callers.get(host)
+            caller = known if known is not None else self._judge_host(host)
+        if request.origin is not None or request.fetch_site is not None:
+            self._judge_page(request, caller)
+        # A preflight cannot carry it; it asks whether it may be sent, and goes no further than here itself.
+        if self._secret is not None and not request.preflight:
+            self._judge_secret(request, *self._secret)
+        return caller
+
+    def _judge_target(self, host: bytes, connected: int | None) -> Caller:
+        """A forward proxy's request: to a receiver of ours, or to the proxy itself as any other request."""
+        name, port = _split(host)
+        authority = _authority(name, port)
+        own = self._is_own(name)
+        # `http://localhost:3000/` of an app with HTTP_PROXY means another server of this machine. Were it ours because
+        # the name is, a request for that server would go to a receiver that it was never meant for. Without a port it
+        # is ours: `docker run -p 80:8080`.
+        here = own and (
+            name in self._routed or authority == name or connected is None or port == str(connected)
+        )
+        if authority in self._upstreams and not (here and authority == name):
+            caller = Caller(
+                name, b"http://" + authority.encode(), b"X-Forwarded-Host: " + host + b"\r\n", authority
+            )
+        elif here:
+            caller = self._judge_host(host)
+        elif own:
+            raise Refused(
+                f'"{authority}" is another port of this machine than the proxy\'s own, {connected}',
+                reason="host",
+                remedy=f"the app need not ask a proxy for it: NO_PROXY={name}",
+            )
+        else:
+            raise Refused(
+                f'"{authority}" is no host that this proxy forwards to',
+                reason="host",
+                remedy=f"{self._known()}; add a route whose upstream it is, or name it in the app's NO_PROXY",
+            )
+        if len(self._forwarded) >= _MEMO_LIMIT:
+            self._forwarded.clear()
+        self._forwarded[host, connected] = caller
+        return caller
+
+    def _known(self) -> str:
+        # :443 is but another word for a receiver that is there without it.
+        upstreams = {
+            one for one in self._upstreams if one.removesuffix(":443") not in self._upstreams - {one}
+        }
+        known = sorted(upstreams | (self._names - LOOPBACK_NAMES))
+        more = f" and {len(known) - _MOST_SHOWN} more" if len(known) > _MOST_SHOWN else ""
+        return f"it forwards to {', '.join(known[:_MOST_SHOWN])}{more}" if known else "it forwards to none"
+
+    def _is_own(self, name: str) -> bool:
+        # A trailing dot names the same host in DNS and another one to every check: not ours.
+        return name in self._names or (name.endswith(".localhost") and _is_host_name(name))
+
+    def _judge_host(self, host: bytes) -> Caller:
+        name, port = _split(host)
+        if not self._is_own(name):
+            raise Refused(
+                f'host "{name}" is not a name of this proxy',
+                reason="host",
+                remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: ['{name}']}}",
+            )
+        origin = b"http://" + _authority(name, port).encode()
+        caller = Caller(name, origin, b"X-Forwarded-Host: " + host + b"\r\n")
+        if len(self._callers) >= _MEMO_LIMIT:
+            self._callers.clear()
+        self._callers[host] = caller
+        return caller
+
+    def _judge_secret(self, request: Request, prefix: bytes, expected: bytes) -> None:
+        size = len(prefix)
+        sent = [line[size:].strip() for line in request.passing if line[:size].lower() == prefix]
+        # In constant time, so that it cannot be guessed octet by octet.
+        if len(sent) != 1 or not hmac.compare_digest(sent[0], expected):
+            raise Refused(
+                f"the header {self._secret_header} is missing or wrong",
+                reason="caller_token",
+                remedy="send the content of guard.caller_token_file in it",
+            )
+        request.passing = [line for line in request.passing if line[:size].lower() != prefix]
+
+    def _judge_page(self, request: Request, caller: Caller) -> None:
+        origin = request.origin
+        listed = False
+        if origin is not None:
+            lower = origin.lower()
+            listed = lower in self._origins
+            # No Host, no own origin. A form in a page with `Referrer-Policy: no-referrer` (Helmet's default) says `null`
+            # for whatever origin it has (https://fetch.spec.whatwg.org/#append-a-request-origin-header); that it is the
+            # proxy's own, Sec-Fetch-Site tells, which no page can set: `null` of a sandboxed frame, a file or a redirect
+            # by way of elsewhere is never same-origin (https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header).
+            own = bool(caller.origin) and (
+                lower == caller.origin or (origin == b"null" and request.fetch_site == b"same-origin")
+            )
+            if listed and not own:
+                request.listed = True
+                request.preflight = is_preflight(request)
+            elif not own:
+                shown = origin.decode("ascii", "replace") if len(origin) <= 256 else "too long to show"
+                # Said to the page's own author too, who cannot do it: the configuration is the operator's.
+                listing = f", or list its origin: guard: {{allowed_origins: ['{shown}']}}"
+                raise Refused(
+                    f'a page of origin "{shown}" may not use this proxy',
+                    reason="origin",
+                    remedy=_OWN_PAGES + (listing if _ORIGIN.fullmatch(origin) else ""),
+                )
+        site = request.fetch_site
+        if site is None or site in (b"same-origin", b"none") or listed:
+            return
+        # A link from elsewhere into a web app behind the proxy shows a page and gives the linking one nothing.
+        if (
+            request.method == b"GET"
+            and origin is None
+            and request.fetch_mode == b"navigate"
+            and request.fetch_dest == b"document"
+        ):
+            return
+        raise Refused(
+            "the request comes from a page of another site (Sec-Fetch-Site)",
+            reason="fetch_site",
+            remedy=_OWN_PAGES,
+        )
+
+
+def _split(host: bytes) -> tuple[str, str]:
+    """The name, lower case, and the port, "" for none. Raises MalformedRequest."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        raise MalformedRequest("the Host header is not a host name with an optional port")
+    return match[1].decode("ascii").lower(), (match[2] or b"").decode("ascii")
+
+
+def _authority(name: str, port: str) -> str:
+    """As an http:// origin has it: without the port that it would have anyway."""
+    return name if port in ("", "80") else f"{name}:{port}"
+
+
+def _is_host_name(name: str) -> bool:
+    return all(label and not label.startswith("-") for label in name.split("."))
+
+
+_UNNAMED = Caller("", b"", b"")

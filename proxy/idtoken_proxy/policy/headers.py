@@ -1,0 +1,208 @@
+"""The outbound head, and the way back. Strip first, attach last, into a fresh head.
+
+The order is what keeps a client from taking the token off again by naming its header in `Connection` (Go
+CVE-2021-33197, httpd CVE-2022-31813, Traefik CVE-2024-45410, Pingora CVE-2026-105299): by the time the token's
+line is written there is nothing left to strip.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from idtoken_proxy.policy import cors
+from idtoken_proxy.policy.fields import ACCESS_CONTROL
+from idtoken_proxy.policy.guard import Caller
+from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.policy.rewrite import Rewriter
+from idtoken_proxy.settings.model import NoIdentity, Route, SignedJwtIdentity, TokenHeader
+
+VIA = b"Via: 1.1 idtoken-proxy\r\n"
+IAP_AUDIENCE_SUFFIX = ".apps.googleusercontent.com"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLines:
+    """Header lines of one token, made once for its life: `alone` where the app brings no Authorization that
+    passes, `beside` where it does.
+    """
+
+    alone: bytes = field(repr=False)
+    beside: bytes = field(repr=False)
+    keeps_authorization: bool  # whether `beside` leaves the app's own Authorization in place
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """Where a route's token goes; decided once for each route."""
+
+    alone: tuple[str, ...]
+    beside: tuple[str, ...]
+    keeps_authorization: bool
+
+    @classmethod
+    def of(cls, route: Route) -> TokenPlace:
+        if isinstance(route.identity, NoIdentity):
+            return cls((), (), keeps_authorization=True)
+        header = route.token_header
+        if header is not TokenHeader.AUTO:
+            mine = (header.value,)
+            return cls(mine, mine, keeps_authorization=header is not TokenHeader.AUTHORIZATION)
+        alone = ("Authorization",)
+        if (route.audience or "").endswith(IAP_AUDIENCE_SUFFIX) or isinstance(
+            route.identity, SignedJwtIdentity
+        ):
+            return cls(alone, ("Proxy-Authorization",), keeps_authorization=True)
+        if route.upstream.host.endswith(".cloudfunctions.net"):
+            # A 1st-generation function reads Authorization alone, a 2nd-generation one prefers the other.
+            return cls(alone, ("X-Serverless-Authorization", "Authorization"), keeps_authorization=False)
+        return cls(alone, ("X-Serverless-Authorization",), keeps_authorization=True)
+
+    def lines(self, token: str) -> TokenLines:
+        return TokenLines(
+            b"".join(f"{name}: Bearer {token}\r\n".encode("ascii") for name in self.alone),
+            b"".join(f"{name}: Bearer {token}\r\n".encode("ascii") for name in self.beside),
+            self.keeps_authorization,
+        )
+
+
+NO_TOKEN = TokenLines(b"", b"", keeps_authorization=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The lines that tell of the app's connection, made once for each connection."""
+
+    address: str | None  # None: a unix socket
+    lines: bytes
+
+    @classmethod
+    def of(cls, address: str | None) -> Peer:
+        return cls(address, _forwarded_for((), address) + b"X-Forwarded-Proto: http\r\n" + VIA)
+
+
+def _forwarded_for(earlier: tuple[bytes, ...], address: str | None) -> bytes:
+    hops = [*filter(None, earlier), *([address.encode("ascii")] if address else [])]
+    return b"X-Forwarded-For: " + b", ".join(hops) + b"\r\n" if hops else b""
+
+
+def outbound_head(
+    request: Request,
+    target: bytes,
+    host_line: bytes,
+    caller: Caller,
+    peer: Peer,
+    token: TokenLines,
+    rewriter: Rewriter | None = None,
+) -> bytes:
+    """The head that goes upstream: `request.passing` has been stripped of everything hop-by-hop, of every token
+    header and of what `Connection` names; the token is attached last.
+    """
+    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", host_line, *request.passing]
+    if request.chunked:
+        parts.append(b"Transfer-Encoding: chunked\r\n")
+    elif request.content_length is not None:
+        parts.append(b"Content-Length: %d\r\n" % request.content_length)
+    if request.expect_continue:
+        parts.append(b"Expect: 100-continue\r\n")
+    if request.websocket:
+        parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+    elif request.te_trailers:
+        parts.append(b"Connection: TE\r\nTE: trailers\r\n")
+    forwarded_host = caller.forwarded_host
+    if request.origin is not None:
+        # `null` is what the app sees of its own form without a proxy, too.
+        passes = request.listed or request.origin == b"null"
+        own = None if passes or rewriter is None else rewriter.origin_line
+        parts.append(own or b"Origin: " + request.origin + b"\r\n")
+        if own is not None:
+            # One story: many a CSRF check compares Origin with X-Forwarded-Host, and with Host where that is not there.
+            forwarded_host = b""
+    if request.referers and rewriter is not None:
+        _rewrite_referers(parts, request, caller, rewriter)
+    if request.fetch_site is not None or request.fetch_mode is not None or request.fetch_dest is not None:
+        parts.extend(_fetch_metadata(request))
+    if request.forwarded_for or request.via or request.http10:
+        parts.extend(_hops(request, peer))
+    else:
+        parts.append(peer.lines)
+    parts.append(forwarded_host)
+    authorization = request.authorization
+    if authorization:
+        # More than one is no credential that a receiver could read; none passes.
+        if token.keeps_authorization and len(authorization) == 1:
+            parts.append(authorization[0])
+        parts.append(token.beside)
+    else:
+        parts.append(token.alone)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def _rewrite_referers(parts: list[bytes], request: Request, caller: Caller, rewriter: Rewriter) -> None:
+    for each in request.referers:
+        if each.wire in parts:  # not where `Connection` names it
+            parts[parts.index(each.wire)] = rewriter.referer(each.wire, each.value, caller)
+
+
+def _hops(request: Request, peer: Peer) -> list[bytes]:
+    """RFC 9110 section 7.6.3: Via tells the version that was received, and adds to what is there."""
+    mine = b"1.0 idtoken-proxy" if request.http10 else VIA[5:-2]
+    return [
+        _forwarded_for(request.forwarded_for, peer.address),
+        b"X-Forwarded-Proto: http\r\n",
+        b"Via: " + b", ".join((*filter(None, request.via), mine)) + b"\r\n",
+    ]
+
+
+def _fetch_metadata(request: Request) -> list[bytes]:
+    named = (
+        (b"Sec-Fetch-Site: ", request.fetch_site),
+        (b"Sec-Fetch-Mode: ", request.fetch_mode),
+        (b"Sec-Fetch-Dest: ", request.fetch_dest),
+    )
+    return [name + value + b"\r\n" for name, value in named if value is not None]
+
+
+def turn_back(
+    response: Response, request: Request, caller: Caller, rewriter: Rewriter, *, cross_origin: bool
+) -> None:
+    """Makes what the receiver says of its own address the proxy's, and what it says of other origins too: whose pages
+    may read an answer is for the proxy alone to say. `cross_origin`: there are listed ones.
+    """
+    lines = response.passing
+    for each in response.addressed:
+        at = lines.index(each.wire)
+        if each.kind != ACCESS_CONTROL:
+            lines[at] = rewriter.back(each, caller, request.target)
+        elif request.listed:
+            del lines[at]
+    if response.status < 200:
+        return
+    if request.listed:
+        lines.append(cors.answer_lines(request, lines))
+    elif cross_origin:
+        lines.append(cors.VARY)
+
+
+def inbound_head(response: Response, framing: bytes, connection: bytes) -> bytes:
+    """The head that goes back to the app: the receiver's fields less the hop-by-hop ones, framed afresh."""
+    return b"".join((response.status_line, *response.passing, framing, connection, b"\r\n"))
+
+
+_INVALID_TOKEN = re.compile(rb'bearer\b.*\berror="?invalid_token\b', re.IGNORECASE | re.DOTALL)
+_GOOGLES_WORDS = b"the access token could not be verified"
+
+
+def is_invalid_token(challenge: bytes) -> bool:
+    """Whether a WWW-Authenticate value says that the token is expired, for another audience, or none (RFC 6750
+    section 3.1).
+    """
+    return _INVALID_TOKEN.match(challenge) is not None
+
+
+def is_googles_invalid_token(challenge: bytes) -> bool:
+    """Whether it is Google who says so (https://cloud.google.com/run/docs/troubleshooting#401), and not the app behind,
+    of a token of its own.
+    """
+    return is_invalid_token(challenge) and _GOOGLES_WORDS in challenge.lower()

@@ -1,0 +1,56 @@
+"""The head of a request and of a response, as the wire told them; syntax is settled, nothing else is.
+
+Plain classes whose defaults stand on the class: of a dozen facts a usual head has two or three.
+"""
+
+from __future__ import annotations
+
+from idtoken_proxy.policy.fields import Field
+
+
+class Request:
+    """`target` is the raw request-target in origin form (or `*`); `passing` the field lines to write on."""
+
+    method: bytes
+    target: bytes
+    passing: list[bytes]
+    http10: bool = False
+    absolute: bool = False  # the target came as a URL, as it does to a forward proxy
+    host: bytes | None = None
+    keep_alive: bool = True
+    content_length: int | None = None
+    chunked: bool = False
+    websocket: bool = False
+    expect_continue: bool = False
+    te_trailers: bool = False
+    authorization: tuple[bytes, ...] = ()  # the field lines of the app's own
+    origin: bytes | None = None
+    fetch_site: bytes | None = None
+    fetch_mode: bytes | None = None
+    fetch_dest: bytes | None = None
+    forwarded_for: tuple[bytes, ...] = ()
+    via: tuple[bytes, ...] = ()
+    referers: tuple[Field, ...] = ()  # in `passing` too
+    listed: bool = False  # by a page of one of guard.allowed_origins, and not of the proxy's own
+    preflight: bool = False  # such a page's, which the proxy answers
+
+    @property
+    def has_body(self) -> bool:
+        return self.chunked or bool(self.content_length)
+
+
+class Response:
+    """`status_line` is written afresh as HTTP/1.1, CRLF included; `length_line` the Content-Length as it came."""
+
+    status: int
+    status_line: bytes
+    passing: list[bytes]
+    http10: bool = False
+    keep_alive: bool = True
+    content_length: int | None = None
+    length_line: bytes = b""
+    chunked: bool = False
+    upgrade: bytes | None = None
+    connection_upgrade: bool = False
+    www_authenticate: tuple[bytes, ...] = ()
+    addressed: tuple[Field, ...] = ()  # in `passing` too: what speaks of addresses or origins

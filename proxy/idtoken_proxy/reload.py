@@ -1,0 +1,123 @@
+"""Loads the configuration again on SIGHUP and when its file changes; a bad one changes nothing and says why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+import signal
+from typing import Final, Protocol
+
+import structlog
+
+from idtoken_proxy import logs
+from idtoken_proxy.errors import ProxyError
+from idtoken_proxy.identity.threads import Threads
+from idtoken_proxy.settings.model import Settings
+
+log = structlog.get_logger("idtoken_proxy.reload")
+
+_UNHURRIED: Final = 1.0  # seconds
+# The kernel tells of no change that comes through another path (a file that is mounted alone into a container, a disk of
+# the network), nor of one before it was asked.
+_LOOK: Final = 2.0  # seconds
+# On a disk that hangs; a thousand routes take half a second. A thread that hangs keeps no proxy from its end.
+_LOOKING: Final = 5.0
+_LOADING: Final = 30.0
+
+
+class Source(Protocol):
+    """Both block."""
+
+    path: str
+
+    def load(self) -> Settings:
+        """ConfigError with every mistake."""
+
+    def changed(self) -> bool:
+        """Since it was loaded last."""
+
+
+class Reloads(Protocol):
+    async def reload(self, settings: Settings) -> None:
+        """Raises ProxyError, with nothing changed."""
+
+    def reloading(self) -> None:
+        """Told before every attempt."""
+
+    def reloaded(self, error: ProxyError | None) -> None:
+        """Told of every attempt. `error`: why it was refused."""
+
+
+async def keep_reloading(server: Reloads, source: Source, asked: asyncio.Event | None = None) -> None:
+    """Until it is cancelled. `asked` is set by whoever gives it when SIGHUP comes, which otherwise is heard here."""
+    loop = asyncio.get_running_loop()
+    own = asked is None
+    asked = asked or asyncio.Event()
+    if own:
+        loop.add_signal_handler(signal.SIGHUP, asked.set)
+    threads = Threads("configuration")
+    watcher = asyncio.ensure_future(_watch(source, asked, threads))
+    try:
+        while True:
+            await asked.wait()
+            asked.clear()
+            await _reload(server, source, threads)
+    finally:
+        watcher.cancel()
+        if own:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _reload(server: Reloads, source: Source, threads: Threads) -> None:
+    server.reloading()
+    try:
+        settings = await threads.run(source.load, _LOADING)
+        await server.reload(settings)
+    except ProxyError as error:
+        server.reloaded(error)
+        log.warning("reload refused: the settings stay as they are", reason=error.detail)
+    except TimeoutError:
+        late = ProxyError(f"{source.path} could not be read within {_LOADING:g} s")
+        server.reloaded(late)
+        log.warning("reload refused: the settings stay as they are", reason=late.detail)
+    except Exception as error:
+        # A bug of ours. It must cost neither the proxy nor the next reload.
+        server.reloaded(ProxyError("the reload failed"))
+        log.exception("reload failed", error=type(error).__name__)
+    else:
+        server.reloaded(None)
+        logs.configure(settings.log)
+        log.info("reloaded", file=source.path, routes=len(settings.routes))
+
+
+async def _watch(source: Source, asked: asyncio.Event, threads: Threads) -> None:
+    """As soon as the kernel tells of something, and else every few seconds."""
+    directory, told = os.path.dirname(source.path) or ".", ""  # noqa: PTH120 -- "" for none
+    # watchfiles takes 5 MB and 60 ms, for which the first request shall not wait.
+    await asyncio.sleep(_UNHURRIED)
+    while True:
+        try:
+            watchfiles = await asyncio.to_thread(importlib.import_module, "watchfiles")
+            # Of anything in there: what is passed over would put off the look.
+            async for _ in watchfiles.awatch(
+                directory,
+                watch_filter=None,
+                recursive=False,
+                rust_timeout=round(_LOOK * 1000),
+                yield_on_timeout=True,
+            ):
+                await _look(source, asked, threads)
+        except Exception as error:  # noqa: BLE001 -- no such directory just now, no more watches to be had
+            if told != repr(error):
+                told = repr(error)
+                log.warning("the kernel does not watch the file; it is looked at all the same", reason=told)
+        await asyncio.sleep(_LOOK)
+        await _look(source, asked, threads)
+
+
+async def _look(source: Source, asked: asyncio.Event, threads: Threads) -> None:
+    with contextlib.suppress(TimeoutError, RuntimeError):  # no thread to be had: perhaps the next time
+        if await threads.run(source.changed, _LOOKING):
+            asked.set()

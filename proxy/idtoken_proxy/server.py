@@ -1,0 +1,386 @@
+"""The composition root: opens the listeners, and exchanges one generation of settings for the next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import importlib
+import ipaddress
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from idtoken_proxy.engine.access import access_log
+from idtoken_proxy.engine.explain import explain_once
+from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.listeners import Listeners, ListenFailed
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.errors import ConfigError, Problem, ProxyError, TokenError
+from idtoken_proxy.generation import Generation, compose, means, object_to
+from idtoken_proxy.identity.cache import TokenCache, TokenSlot
+from idtoken_proxy.identity.events import FetchEvent, log_event
+from idtoken_proxy.identity.threads import Threads
+from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
+from idtoken_proxy.notify import notify, reloading, waiting
+from idtoken_proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
+from idtoken_proxy.trust import Trust
+
+if TYPE_CHECKING:
+    from idtoken_proxy.admin.app import Admin
+
+__all__ = ["ListenFailed", "Server"]
+
+_WARM_UP_AT_ONCE = 16  # fetches; a thousand routes must not start a thousand threads
+_CERTIFICATES = 30.0  # seconds to read them, without which there is no start and no reload
+_CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
+
+log = structlog.get_logger("idtoken_proxy.server")
+
+
+class Server:
+    """A proxy in a running event loop: `start`, then `stop`; `reload` between."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environ: Mapping[str, str] | None = None,
+        trusted: Callable[[], Trust] | None = None,
+    ) -> None:
+        """`trusted`: from trust_ahead, where that was asked of these settings."""
+        self._first_settings = settings
+        self._trusted = trusted
+        self._environ = os.environ if environ is None else environ
+        self.lifecycle = Lifecycle(self._on_change)
+        self._tally = Tally()
+        self._cache = TokenCache(on_event=self._on_fetch)
+        self._threads = Threads("objections")
+        self._reading = Threads(
+            "certificates"
+        )  # of their own: those that hang on a login must not cost a reload
+        self._warm_ups: set[asyncio.Task[None]] = set()
+        self._opened = False
+        self._waiting = ""  # what the service manager was last told that the start waits for
+        self._admin: Admin | None = None
+        self._generation: Generation
+        self._listeners: Listeners
+        self._front: Front
+        self._sweeper: Sweeper
+
+    async def start(self) -> None:
+        """Raises ConfigError and ListenFailed. A token source that does not answer is no reason not to start."""
+        settings = self._first_settings
+        self._sweeper = Sweeper(_sweep_interval(settings))
+        self._generation = await self._compose(settings, self._trusted)
+        await self._object_to(self._generation)
+        self._front = Front(
+            self._generation.gateway,
+            self._sweeper,
+            access_log=explain_once(access_log(settings.log.access)),
+            tally=self._tally,
+        )
+        self._listeners = Listeners(self._front)
+        try:
+            await self._listeners.listen(settings.listen)
+            await self._listeners.share(shared=settings.guard.allowed_uids is not None)
+            self._tell_of_new(())
+            self._warm_up()
+            self._admin = await self._open_admin(settings.admin)
+        except ProxyError:
+            await self._close()
+            raise
+        self._opened = True
+        self._look()
+
+    async def reload(self, settings: Settings) -> None:
+        """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all; so also where it is cancelled.
+        Exchanges that are under way end under the ones they began with.
+        """
+        generation = await self._compose(settings)
+        try:
+            await self._object_to(generation)
+            await _to_its_end(self._exchange(generation))
+        finally:
+            self._cache.retain(self._generation.slots.values())
+
+    async def _exchange(self, generation: Generation) -> None:
+        settings = generation.settings
+        admin, prepared = self._admin, None
+        try:
+            prepared = await self._listeners.prepare(settings.listen)
+            if admin is None or admin.address != settings.admin:
+                admin = await self._open_admin(settings.admin)
+        except BaseException:
+            if prepared is not None:
+                await prepared.discard()
+            raise
+        # From here on nothing is refused any more. The guard changes before a listener does: a new one lets nobody in
+        # whom the new settings would not, and a socket is open to others only while it is checked who they are.
+        shared = settings.guard.allowed_uids is not None
+        if not shared:
+            await self._listeners.share(shared=False)
+        bound = self._listeners.bound
+        self._take_over(generation)
+        await self._listeners.adopt(prepared)
+        if shared:
+            await self._listeners.share(shared=True)
+        before, self._admin = self._admin, admin
+        if before is not None and before is not admin:
+            await before.stop()
+        self._tell_of_new(bound)
+        self._warm_up()
+        self._look()
+
+    def _take_over(self, generation: Generation) -> None:
+        settings = generation.settings
+        before, self._generation = self._generation, generation
+        self._sweeper.interval = _sweep_interval(settings)
+        self._front.access_log = explain_once(access_log(settings.log.access))
+        self._front.adopt(generation.gateway)
+        for name, slot in generation.slots.items():
+            slot.use(generation.sources[name])
+        self._tally.retain(
+            {route.name for route in settings.routes},
+            {route.upstream.origin for route in settings.routes},
+            {route.audience for route in settings.routes},
+        )
+        before.retire()
+
+    def reloading(self) -> None:
+        """An attempt to reload begins."""
+        if self.started:
+            reloading(self._environ)
+
+    def reloaded(self, error: ProxyError | None) -> None:
+        """What became of an attempt to reload, for metrics, the status page and the service manager."""
+        self._tally.reloaded(error)
+        if self.started:
+            notify(self._environ, "READY=1")
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self._generation.settings
+
+    @property
+    def addresses(self) -> tuple[TcpAddress, ...]:
+        """The TCP ports that were bound."""
+        return tuple(address for address in self._listeners.bound if isinstance(address, TcpAddress))
+
+    @property
+    def bound(self) -> tuple[Address, ...]:
+        """All that was bound."""
+        return self._listeners.bound
+
+    @property
+    def admin(self) -> tuple[Address, ...]:
+        """What was bound for the operator."""
+        return () if self._admin is None else self._admin.addresses
+
+    @property
+    def started(self) -> bool:
+        """Listeners are open, and every route has had a token; true to the end."""
+        return self.lifecycle.started
+
+    @property
+    def ready(self) -> bool:
+        """Started, a valid token for every route, not draining; nothing about a receiver's health."""
+        return self.lifecycle.state is SERVING and self._has_tokens
+
+    @property
+    def _has_tokens(self) -> bool:
+        return all(slot.current() is not None for slot in self._generation.slots.values())
+
+    def quit(self, **why: str) -> None:
+        """Readiness ends at once; whoever runs this server stops it now. Twice is once."""
+        if self.lifecycle.state in (STARTING, SERVING):
+            log.info("draining", **why)
+        self.lifecycle.on(DRAIN)
+
+    @property
+    def front(self) -> Front:
+        return self._front
+
+    @property
+    def slots(self) -> Mapping[str, TokenSlot]:
+        """By route name."""
+        return self._generation.slots
+
+    def status(self) -> dict[str, Any]:
+        """What /api/status tells: no token, no header, no query."""
+        return {
+            "state": self.lifecycle.state,
+            "ready": self.ready,
+            "draining": self.lifecycle.state is DRAINING,
+            "listen": [shown(address) for address in self._listeners.bound],
+            "connections": self._front.busy,
+            "routes": [self._route_status(route) for route in self.settings.routes],
+        }
+
+    def _route_status(self, route: Route) -> dict[str, Any]:
+        told: dict[str, Any] = {
+            "name": route.name,
+            "host": route.host,
+            "path": route.path,
+            "upstream": str(route.upstream),
+            "audience": route.audience,
+        }
+        slot = self._generation.slots.get(route.name)
+        if slot is not None:
+            status = slot.status()
+            told["token"] = {
+                "source": status.source,
+                "valid": status.valid,
+                "email": status.email,
+                "audience": status.token_audience,
+                "expires_at": status.expires_at,
+                "error": status.error
+                and {
+                    "cause": status.error.cause,
+                    "detail": status.error.detail,
+                    "remedy": status.error.remedy,
+                },
+            }
+        return told
+
+    async def stop(self, drain: float | None = None) -> None:
+        """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
+        self.lifecycle.on(DRAIN)
+        await self._listeners.close()
+        self._front.drain()
+        loop = asyncio.get_running_loop()
+        limit = self.settings.timeouts.drain if drain is None else drain
+        deadline = loop.time() + limit
+        # Once in a process's life: no event is worth a place on the data path.
+        while self._front.busy and loop.time() < deadline:
+            await asyncio.sleep(0.02)
+            self._front.drain()  # what was accepted just before, and has nothing to say yet
+        if self._front.busy:
+            log.warning("drain timed out", still_open=self._front.busy, seconds=limit)
+        await self._close()
+
+    # -- parts -----------------------------------------------------------------
+
+    async def _compose(self, settings: Settings, trusted: Callable[[], Trust] | None = None) -> Generation:
+        try:
+            found = await self._reading.run(
+                functools.partial(means, settings, self._environ, trusted), _CERTIFICATES
+            )
+        except TimeoutError:
+            told = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"
+            raise ConfigError((Problem("settings", 0, "", told),)) from None
+        return compose(settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally)
+
+    async def _object_to(self, generation: Generation) -> None:
+        with contextlib.suppress(TimeoutError):  # they lie on a disk that hangs; the fetch will say so
+            await self._threads.run(functools.partial(object_to, generation), _CREDENTIAL_FILES)
+
+    def _on_fetch(self, event: FetchEvent) -> None:
+        self._tally.fetched(event)
+        log_event(event)
+        self._look()
+
+    def _look(self) -> None:
+        if not self._opened or self.lifecycle.state is not STARTING:
+            return
+        if self._has_tokens:
+            self.lifecycle.on(STARTED)
+            log.info("ready", routes=len(self.settings.routes))
+            return
+        slots = [(name, slot.status()) for name, slot in self._generation.slots.items()]
+        told = waiting(
+            (name, None if one.error is None else one.error.cause) for name, one in slots if not one.valid
+        )
+        if told != self._waiting:
+            self._waiting = told
+            notify(self._environ, told)
+
+    def _on_change(self, state: str) -> None:
+        if state is SERVING:
+            notify(self._environ, "READY=1", "STATUS=serving")
+        elif state is DRAINING:
+            notify(self._environ, "STOPPING=1", "STATUS=draining")
+
+    def _tell_of_new(self, before: tuple[Address, ...]) -> None:
+        for address in self._listeners.bound:
+            if address not in before:
+                log.info("listening", address=shown(address))
+                if is_remote(address) and self._generation.settings.guard.caller_token_file is None:
+                    log.warning(
+                        "whoever reaches this address acts as this proxy's identity",
+                        address=shown(address),
+                        remedy="ask callers for a secret: guard: {caller_token_file: ...}; or listen on loopback",
+                    )
+
+    async def _open_admin(self, address: Address | None) -> Admin | None:
+        if address is None:
+            return None
+        # aiohttp takes 0.2 s to import, for which the first request shall not wait.
+        app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.app")
+        admin: Admin = app.Admin(self, address)
+        await admin.start()
+        for bound in admin.addresses:
+            log.info("admin listening", address=shown(bound))
+            if is_remote(bound):
+                log.warning(
+                    "whoever reaches this address reads the routes, their audiences and the identity's email",
+                    address=shown(bound),
+                    remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
+                )
+        return admin
+
+    def _warm_up(self) -> None:
+        task = asyncio.ensure_future(self._fetch_first_tokens(self._generation))
+        self._warm_ups.add(task)
+        task.add_done_callback(self._warm_ups.discard)
+
+    async def _fetch_first_tokens(self, generation: Generation) -> None:
+        gate = asyncio.Semaphore(_WARM_UP_AT_ONCE)
+
+        async def fetch(slot: TokenSlot) -> None:
+            async with gate:
+                with contextlib.suppress(TokenError):  # the cache has said it, and goes on trying
+                    await slot.get()
+
+        await asyncio.gather(*(fetch(slot) for slot in set(generation.slots.values())))
+
+    async def _close(self) -> None:
+        for task in tuple(self._warm_ups):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._listeners.close()
+        self._front.abort()
+        self._generation.retire()
+        if self._admin is not None:
+            await self._admin.stop()
+        await self._cache.close()
+        self._sweeper.close()
+        self.lifecycle.on(END)
+        await asyncio.sleep(0)  # transports that were aborted report it in the next turn of the loop
+
+
+def shown(address: Address) -> str:
+    return str(address) if isinstance(address, UnixAddress) else f"http://{address}"
+
+
+def is_remote(address: Address) -> bool:
+    """Whether other machines may reach it."""
+    return isinstance(address, TcpAddress) and not ipaddress.ip_address(address.host).is_loopback
+
+
+def _sweep_interval(settings: Settings) -> float:
+    return Sweeper.interval_for([settings.timeouts, *(route.timeouts for route in settings.routes)])
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """For what is brief and must not stop halfway: whoever is cancelled meanwhile is so when it has ended."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise

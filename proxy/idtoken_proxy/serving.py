@@ -1,0 +1,109 @@
+"""A server as a process: its signals, its reloads, its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import os
+import signal
+from collections.abc import Awaitable, Callable, Collection
+from types import FrameType
+from typing import TypeAlias
+
+import structlog
+
+from idtoken_proxy.errors import ProxyError
+from idtoken_proxy.reload import Source, keep_reloading
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import Settings
+from idtoken_proxy.trust import Trust
+
+log = structlog.get_logger("idtoken_proxy.server")
+
+Attendant: TypeAlias = Callable[[Server], Awaitable[None]]
+
+
+def run(
+    settings: Settings,
+    source: Source | None = None,
+    attendant: Attendant | None = None,
+    trusted: Callable[[], Trust] | None = None,
+) -> int:
+    """`idtoken-proxy serve`: until SIGTERM, SIGINT or POST /quitquitquit, which drain; a second signal ends at once. The
+    exit code.
+
+    `source`: where the settings came from; SIGHUP and a change of the file load them again. Without it SIGHUP is as
+    SIGTERM, unless it is ignored already (nohup). `attendant` is awaited when the listeners are open; what it raises
+    ends the proxy. Then the signals that end it are its affair. `trusted`: from trust_ahead.
+    """
+    import uvloop  # noqa: PLC0415
+
+    return uvloop.run(_serve(settings, source, attendant, trusted))
+
+
+async def _serve(
+    settings: Settings,
+    source: Source | None,
+    attendant: Attendant | None,
+    trusted: Callable[[], Trust] | None,
+) -> int:
+    server = Server(settings, trusted=trusted)
+    asked = asyncio.Event()
+    told = _hear(server, asked, reloads=source is not None, ends=attendant is None)
+    await server.start()
+    # What is alive now stays, and so the collector, which the start did without, need not look at it.
+    gc.freeze()
+    gc.enable()
+    if attendant is not None:
+        try:
+            await attendant(server)
+        except ProxyError:
+            await server.stop(drain=0)
+            raise
+    reloads = asyncio.ensure_future(keep_reloading(server, source, asked)) if source is not None else None
+    await server.lifecycle.ending.wait()
+    if reloads is not None:
+        reloads.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reloads  # which ends in no other way: _reload takes whatever goes wrong
+    if told:
+        # Cloud Run, and pods without native sidecars, send the signal to the app at the same moment, and its own end may
+        # be a request; whoever calls /quitquitquit has made its last.
+        await asyncio.sleep(server.settings.timeouts.lameduck)
+    await server.stop()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python's own end gives up all handlers, but not this
+    log.info("stopped")
+    return 0
+
+
+def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) -> Collection[int]:
+    """The signals to end, as they come. It hears from before anybody is told that it is there, to the end of the loop,
+    which gives up its own handlers sooner than Python does these: a signal after that would kill a proxy that has drained.
+    """
+    loop = asyncio.get_running_loop()
+    told: set[int] = set()
+
+    def soon(call: Callable[[], object]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(call)
+
+    def reload(_signum: int, _frame: FrameType | None) -> None:
+        soon(asked.set)
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        """The first one drains, and leaves a drain that was begun otherwise alone."""
+        if told:
+            os._exit(128 + signum)
+        told.add(signum)
+        soon(functools.partial(server.quit, signal=signal.Signals(signum).name))
+
+    if ends:
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+    if reloads:
+        signal.signal(signal.SIGHUP, reload)
+    elif ends and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, end)
+    return told

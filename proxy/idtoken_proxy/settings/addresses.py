@@ -1,0 +1,157 @@
+"""Hosts and listen addresses: `localhost:8080`, `127.0.0.1:0`, `[::1]:80`, `unix:/run/proxy.sock`, `unix:~/proxy.sock`."""
+
+from __future__ import annotations
+
+import ipaddress
+import posixpath
+import re
+from typing import Final, TypeAlias
+
+from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
+from idtoken_proxy.settings.values import shown, text
+
+IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# What getaddrinfo takes for a number: 127.1, 0x7f000001, 2130706433. Only the plain form may pass, or checks by
+# address could be walked around (WHATWG URL, "ends in a number").
+_ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+_HOLDING_IPV4: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+_AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
+
+
+def split_authority(value: str) -> tuple[str, str | None]:
+    """`host:port` -> (host in lower case, an IPv6 address without brackets; port as written or None)."""
+    match = _AUTHORITY.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{shown(value)} is no host; an IPv6 address goes in brackets, such as [::1]:8080")
+    name, number = match[1].lower(), match[2]
+    if name.startswith("["):
+        try:
+            address = ipaddress.IPv6Address(name[1:-1])
+        except ValueError:
+            raise ValueError(f"{shown(match[1])} is no IPv6 address") from None
+        if address.scope_id is not None:
+            raise ValueError(f"{shown(match[1])} names a network interface, which has no place here")
+        return str(address), number
+    return _host_name(name), number
+
+
+def _host_name(name: str) -> str:
+    if _ENDS_IN_NUMBER.fullmatch(name):
+        try:
+            return str(ipaddress.IPv4Address(name))
+        except ValueError:
+            raise ValueError(
+                f"{shown(name)} is no IPv4 address; write four decimal numbers, as in 127.0.0.1"
+            ) from None
+    if name.endswith("."):
+        raise ValueError(f"{shown(name)} ends in a dot; remove it")
+    if not name.isascii():
+        raise ValueError(f"{shown(name)} is not ASCII; write the name in its xn-- form")
+    if len(name) > 253 or not _NAME.fullmatch(name):
+        raise ValueError(f"{shown(name)} is no host name; write one such as example.com or localhost")
+    return name
+
+
+def ip_address(host: str) -> IPAddress | None:
+    """None for a name; an IPv4 address that is mapped into IPv6 (`::ffff:1.2.3.4`) comes out of it."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def is_link_local(host: str) -> bool:
+    """169.254.0.0/16 and fe80::/10, also where NAT64 (RFC 6052), 6to4 (RFC 3056) or an IPv4-compatible
+    address (RFC 4291 section 2.5.5.1) would lead to them.
+    """
+    address = ip_address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        held = any(address in network for network in _HOLDING_IPV4)
+        inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if held else address.sixtofour
+        return (inner or address).is_link_local
+    return address is not None and address.is_link_local
+
+
+def is_loopback(host: str) -> bool:
+    """`localhost` and what is under it (RFC 6761 section 6.3), 127.0.0.0/8, ::1."""
+    address = ip_address(host)
+    return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback
+
+
+def overlap(one: Address, other: Address) -> bool:
+    """Whether the two cannot both be listened on. Port 0 is never taken; `localhost` is both loopback addresses."""
+    if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
+        return _file(one) == _file(other) is not None
+    if one.port != other.port or one.port == 0:
+        return False
+    return one.host == other.host or bool(_bound(one.host) & _bound(other.host))
+
+
+def _file(address: Address) -> str | None:
+    return posixpath.normpath(address.path) if isinstance(address, UnixAddress) else None
+
+
+def _bound(host: str) -> frozenset[str]:
+    """What is bound, of the addresses that may overlap: an unspecified address is all of its family."""
+    address = ip_address(host)
+    if address is None:
+        return frozenset({"127.0.0.1", "::1"}) if is_loopback(host) else frozenset()
+    if address.is_unspecified:
+        return frozenset({str(address), "127.0.0.1", "::1"} if address.version == 6 else {host, "127.0.0.1"})
+    return frozenset({str(address)})
+
+
+def port(value: str, *, lowest: int) -> int:
+    if re.fullmatch(r"[0-9]{1,5}", value) is None or not lowest <= int(value) <= 65535:
+        raise ValueError(f"{shown(value)} is no port; write a number from {lowest} to 65535")
+    return int(value)
+
+
+def listen_address(value: object) -> Address:
+    """Port 0 lets the kernel choose. A port without a host would mean every interface, so it is refused. A unix
+    socket's path may begin with `~`, which is still to be made a path of the file system.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - what readers collect
+    string = text(value)
+    if string.startswith("unix:"):
+        path = string.removeprefix("unix:")
+        if not path.startswith(("/", "~/")) or path.endswith("/") or not path.isprintable():
+            raise ValueError(
+                f"must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not {shown(string)}"
+            )
+        return UnixAddress(path)
+    if re.fullmatch(r":?[0-9]{1,5}", string):
+        raise ValueError(f"says no host; write localhost:{string.removeprefix(':')}")
+    host, number = split_authority(string)
+    if not number:
+        raise ValueError(f"says no port; write {TcpAddress(host, 8080)}")
+    return TcpAddress(host, port(number, lowest=0))
+
+
+def admin_address(value: object) -> Address | None:
+    """None: off."""
+    return None if value == "off" or value is False else listen_address(value)
+
+
+def host_only(value: object) -> str:
+    """A name as Host carries it, lower case, without a port; an IPv6 address keeps its brackets."""
+    host, number = split_authority(text(value))
+    name = f"[{host}]" if ":" in host else host
+    if number is not None:
+        raise ValueError(f'is a name without a port (the port in Host does not matter); write "{name}"')
+    return name
+
+
+def host_and_port(value: object) -> str:
+    """`host` or `host:port`, without a scheme, as GCE_METADATA_HOST has it."""
+    string = text(value)
+    if "/" in string:
+        raise ValueError(f"{shown(string)} is no HOST or HOST:PORT; leave out http:// and the path")
+    host, number = split_authority(string)
+    name = f"[{host}]" if ":" in host else host
+    return name if number is None else f"{name}:{port(number, lowest=1)}"

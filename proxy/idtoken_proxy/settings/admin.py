@@ -1,0 +1,69 @@
+"""Where the admin listener of a running proxy is, for `wait` and `probe`: the one key, read by itself.
+
+They are run every few seconds, so nothing heavy is imported here; and a file that has become mistaken since is none of
+their affair: the proxy goes on under its old settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.addresses import admin_address
+from idtoken_proxy.settings.environment import substitute
+from idtoken_proxy.settings.model import Address, Settings, UnixAddress
+from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
+
+_VARIABLE: Final = "IDTOKEN_PROXY_ADMIN"
+_DEFAULT: Final = Settings(routes=()).admin
+
+
+def running_admin(said: str | None, path: str | None, environ: Mapping[str, str]) -> Address:
+    """What `--admin` says, else the variable, else the file at `path`, else the default. ConfigError where there is
+    none to be asked.
+    """
+    if said is not None:
+        return _asked("--admin", "", said)
+    if environ.get(_VARIABLE):
+        return _asked(_VARIABLE, "", environ[_VARIABLE])
+    if path is None:
+        assert _DEFAULT is not None
+        return _DEFAULT
+    return _of_file(path, environ)
+
+
+def _of_file(path: str, environ: Mapping[str, str]) -> Address:
+    try:
+        reading = read_yaml(Path(path).read_text("utf-8-sig"), lambda value: substitute(value, environ))
+    except OSError as error:
+        raise _refused(path, "", f"cannot be read: {error.strerror}") from None
+    except YamlError as error:
+        raise ConfigError((Problem(path, error.line, "", error.message),)) from None
+    except ValueError:
+        raise _refused(path, "", "is not UTF-8 text") from None
+    found = reading.tree.get("admin") if isinstance(reading.tree, dict) else None
+    return _asked(path, "admin", str(_DEFAULT) if found is None else found)
+
+
+def _asked(place: str, key: str, said: object) -> Address:
+    try:
+        address = admin_address(said)
+    except ValueError as error:
+        raise _refused(place, key, str(error)) from None
+    if address is None:
+        raise _refused(place, key, "the admin listener is off, so there is nobody to ask; name an address")
+    if isinstance(address, UnixAddress):
+        return replace(address, path=os.path.expanduser(address.path))  # noqa: PTH111 -- may not raise
+    if address.port == 0:
+        raise _refused(
+            place, key, "port 0 is one that the kernel chose; name the one that the log tells with --admin"
+        )
+    return address
+
+
+def _refused(place: str, key: str, message: str) -> ConfigError:
+    return ConfigError((Problem(place, 0, key, message),))

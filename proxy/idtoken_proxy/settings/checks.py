@@ -1,0 +1,196 @@
+"""What no key can know alone: keys that contradict each other, and what they leave unsaid."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+
+from idtoken_proxy.settings.addresses import is_loopback, overlap
+from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
+from idtoken_proxy.settings.document import Document, Guard, RouteEntry
+from idtoken_proxy.settings.identities import Identity, Nobody, SignedJwt
+from idtoken_proxy.settings.mistakes import Location, Mistake
+from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
+from idtoken_proxy.settings.names import is_iap_client, url_variable
+
+# Set by `idtoken-proxy run` beside the routes' own.
+_RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"
+_LONGEST_SOCKET = 107  # octets: sun_path holds 108 with its end (unix(7))
+
+
+def contradictions(
+    document: Document, routes: Mapping[int, RouteEntry], file_path: Callable[[str], str]
+) -> Iterator[Mistake]:
+    """`routes` by their position in the file; `file_path` makes a path of the configuration one of the file system."""
+    yield from _listeners(document, file_path)
+    yield from _guard(document.guard, document.listen)
+    if document.identity is not None:
+        yield from _identity(document.identity, ("identity",))
+    yield from _names(routes)
+    yield from _matches(routes)
+    for index, route in routes.items():
+        if route.identity is not None:
+            yield from _identity(route.identity, ("routes", index, "identity"))
+        yield from _audience(document, route, ("routes", index))
+    if document.tls.ca_file is not None:
+        yield from _certificates(file_path(document.tls.ca_file))
+
+
+def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[Mistake]:
+    places: list[tuple[Location, Address]] = [(("listen", i), a) for i, a in enumerate(document.listen)]
+    if document.admin is not None:
+        places.append((("admin",), document.admin))
+    places = [
+        (at, UnixAddress(file_path(address.path)) if isinstance(address, UnixAddress) else address)
+        for at, address in places
+    ]
+    for index, (location, address) in enumerate(places):
+        if isinstance(address, UnixAddress):
+            size = len(os.fsencode(address.path))
+            if size > _LONGEST_SOCKET:
+                yield (
+                    location,
+                    f"a socket's path may be {_LONGEST_SOCKET} bytes long, and this one has {size}; choose a shorter one",
+                )
+        elif not document.allow_remote and not is_loopback(address.host):
+            yield (
+                location,
+                (
+                    f"{address.host} can be reached from other machines, and whoever reaches the proxy acts as its "
+                    "identity; use localhost, or set allow_remote: true"
+                ),
+            )
+        before = next((place for place, other in places[:index] if overlap(address, other)), None)
+        if before is not None:
+            other = "port" if isinstance(address, TcpAddress) else "path"
+            yield location, f"{address} is already taken by {before[0]}; choose another {other}"
+
+
+def _guard(guard: Guard, listen: list[Address]) -> Iterator[Mistake]:
+    ports = [address for address in listen if isinstance(address, TcpAddress)]
+    if guard.allowed_uids is not None and len(ports) == len(listen):
+        yield (
+            ("guard", "allowed_uids"),
+            (
+                "has no use without a unix: listener, since a TCP port cannot tell users apart; write "
+                "listen: unix:/run/idtoken-proxy/proxy.sock"
+            ),
+        )
+    elif guard.allowed_uids is not None and ports:
+        yield (
+            ("guard", "allowed_uids"),
+            (
+                f"does not guard {ports[0]}: a TCP port cannot tell users apart, and any of them can reach it; listen "
+                "on unix: sockets alone, or have callers send a secret (caller_token_file) in place of this"
+            ),
+        )
+    if guard.caller_token_file is None and "caller_token_header" in vars(guard):
+        yield (
+            ("guard", "caller_token_header"),
+            "has no use without caller_token_file, which holds the secret; add it, or remove this key",
+        )
+
+
+def _identity(identity: Identity, location: Location) -> Iterator[Mistake]:
+    if isinstance(identity, SignedJwt) and identity.key_file is not None and "source" in vars(identity):
+        yield (
+            (*location, "source"),
+            "has no use beside key_file: with its key at hand, nobody is asked to sign; remove one of the two",
+        )
+
+
+def _names(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+    first: dict[str, tuple[int, str]] = {_RESERVED_VARIABLE: (-1, "")}
+    for index, route in routes.items():
+        variable = url_variable(route.name)
+        earlier, name = first.setdefault(variable, (index, route.name))
+        location = ("routes", index, "name")
+        if earlier == -1:
+            yield (
+                location,
+                f"would set {variable}, which is the proxy's own URL in a wrapped app; choose another name",
+            )
+        elif name == route.name and earlier != index:
+            yield location, f'"{name}" is already the name of routes[{earlier}]; names must be unique'
+        elif earlier != index:
+            yield (
+                location,
+                (
+                    f'would set {variable} in a wrapped app, as routes[{earlier}] ("{name}") does; names must differ in '
+                    'more than case, "-" and "_"'
+                ),
+            )
+
+
+def _matches(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+    first: dict[tuple[str | None, str], int] = {}
+    for index, route in routes.items():
+        key = (route.match.host, route.match.path)
+        earlier = first.setdefault(key, index)
+        if earlier != index:
+            where = f"{route.match.host or 'any host'}, path {route.match.path}"
+            yield (
+                ("routes", index, "match"),
+                (
+                    f"matches the same requests as routes[{earlier}]: {where}; "
+                    "give one of them another path or host"
+                ),
+            )
+
+
+def _audience(document: Document, route: RouteEntry, location: Location) -> Iterator[Mistake]:
+    here = (*location, "audience")
+    identity = route.identity or document.identity
+    if isinstance(identity, SignedJwt):
+        yield from _signed_jwt(route, location)
+        return
+    if isinstance(identity, Nobody):
+        if route.audience is not None:
+            yield (
+                here,
+                "has no use on a public route (identity: none), which gets no token; remove one of the two",
+            )
+        return
+    if route.audience is None:
+        try:
+            derived_audience(route.upstream)
+        except ValueError as error:
+            yield here, str(error)
+    elif is_iap_client(route.audience) and route.token_header == "X-Serverless-Authorization":  # noqa: S105
+        yield (
+            (*location, "token_header"),
+            (
+                "is not read by IAP, whose client ID is this route's audience: IAP reads Authorization and "
+                "Proxy-Authorization only; write one of them, or auto"
+            ),
+        )
+
+
+def _signed_jwt(route: RouteEntry, location: Location) -> Iterator[Mistake]:
+    if route.audience is not None and is_iap_client(route.audience):
+        yield (
+            (*location, "audience"),
+            (
+                "is an OAuth client ID, for which IAP takes an ID token alone; for a signed JWT write the protected URL, "
+                f"such as {signed_jwt_audience(route.upstream)}, or leave it out"
+            ),
+        )
+    if route.token_header == "X-Serverless-Authorization":  # noqa: S105
+        yield (
+            (*location, "token_header"),
+            (
+                "is not read by IAP, for which this route's JWT is signed: IAP reads Authorization and "
+                "Proxy-Authorization only; write one of them, or auto"
+            ),
+        )
+
+
+def _certificates(path: str) -> Iterator[Mistake]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError:  # an OSError too
+        yield ("tls", "ca_file"), f"{path} holds no certificate; it must be PEM (-----BEGIN CERTIFICATE-----)"
+    except OSError as error:
+        yield ("tls", "ca_file"), f"{path} cannot be read: {error.strerror}"

@@ -1,0 +1,231 @@
+"""The configuration file's shape: what each key takes, said once for validation and for the JSON Schema.
+
+Defaults stand in model.py.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+from idtoken_proxy.settings import addresses, egress, model, names, urls, values
+from idtoken_proxy.settings.identities import IDENTITY, PATH, Identity
+from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, choice_of, key
+
+_TIMEOUTS: Final = model.Timeouts()
+_LIMITS: Final = model.Limits()
+_GUARD: Final = model.GuardSettings()
+_LOG: Final = model.LogSettings()
+_SETTINGS: Final = model.Settings(routes=())
+
+_STRING: Final = {"type": "string", "minLength": 1}
+
+
+def _pattern(pattern: str) -> dict[str, str]:
+    return {"type": "string", "pattern": f"^{pattern}$"}
+
+
+BOOLEAN: Final = Scalar(values.boolean, {"type": "boolean"})
+DURATION: Final = Scalar(
+    values.duration,
+    {"type": "number", "exclusiveMinimum": 0, "maximum": values.LONGEST},
+    _pattern(rf"(?=.)({values.DURATION}|[0-9.]+)"),
+)
+DELAY: Final = Scalar(
+    values.delay,
+    {"type": "number", "minimum": 0, "maximum": values.LONGEST},
+    _pattern(rf"(?=.)({values.DURATION}|[0-9.]+)"),
+)
+HEADER_BYTES: Final = Scalar(
+    values.header_bytes, {"type": "integer", "minimum": 1024, "maximum": 1024**2}, _pattern(values.SIZE)
+)
+CONNECTIONS: Final = Scalar(values.connections, {"type": "integer", "minimum": 1, "maximum": 1_000_000})
+UID: Final = Scalar(values.uid, {"type": "integer", "minimum": 0, "maximum": 2**32 - 2})
+LISTEN: Final = Scalar(addresses.listen_address, _STRING)
+ADMIN: Final = Scalar(addresses.admin_address, _STRING, {"const": False})
+UPSTREAM: Final = Scalar(urls.upstream, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
+URL_PATH: Final = Scalar(urls.path, _pattern(r"/[^?#%\\]*"))
+ENDPOINT: Final = Scalar(urls.endpoint, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
+EGRESS_PROXY: Final = Scalar(
+    egress.egress_proxy,
+    _pattern(r"[Hh][Tt][Tt][Pp]://([^/?#@\\]*:[^/?#@\\]*@)?[^/?#@\\]+:[0-9]{1,5}/?"),
+)
+PAGE_ORIGIN: Final = Scalar(urls.origin, _pattern("[a-z][a-z0-9+.-]*://[^/?#@]+"))
+HOST_NAME: Final = Scalar(addresses.host_only, _STRING)
+HOST_PORT: Final = Scalar(addresses.host_and_port, _STRING)
+ROUTE_NAME: Final = Scalar(names.route_name, _pattern(names.ROUTE_NAME))
+METHOD: Final = Scalar(names.method, _pattern(f"(?!CONNECT$|TRACE$){names.METHOD}"))
+HEADER_NAME: Final = Scalar(names.header, _pattern(names.HEADER))
+AUDIENCE: Final = Scalar(names.audience, _pattern("[!-~]+"))
+TOKEN_HEADER: Final = choice_of(*(header.value for header in model.TokenHeader))
+LOG_FORMAT: Final = choice_of("auto", "text", "json")
+LOG_LEVEL: Final = choice_of("debug", "info", "warning", "error")
+LOG_ACCESS: Final = choice_of("off", "errors", "all")
+
+
+class Match(Entry):
+    """Which requests take the route."""
+
+    path: str = key(URL_PATH, "A prefix of whole segments; the longest wins.", default="/")
+    host: str | None = key(HOST_NAME, "A host name, such as profiles.localhost. Left out: any.", default=None)
+
+
+class RouteTimeouts(Entry):
+    """In place of the top-level ones, for this route."""
+
+    connect: float = key(DURATION, "To reach the receiver, TLS included.", default=_TIMEOUTS.connect)
+    response: float = key(
+        DURATION, "From the request's end to the response's head.", default=_TIMEOUTS.response
+    )
+    idle: float = key(
+        DURATION, "Without a byte either way, in a body or a WebSocket.", default=_TIMEOUTS.idle
+    )
+    keepalive: float = key(DURATION, "Of an idle connection.", default=_TIMEOUTS.keepalive)
+
+    misplaced: ClassVar = dict.fromkeys(
+        ("header", "drain", "lameduck"),
+        "is a timeout of the whole proxy, not of one route; move it to the top-level timeouts",
+    )
+
+
+class Timeouts(RouteTimeouts):
+    """Times: 500ms, 5s, 10m, 1h, or a number of seconds."""
+
+    header: float = key(
+        DURATION, "From a request's first byte to the end of its head.", default=_TIMEOUTS.header
+    )
+    drain: float = key(DURATION, "For requests in flight, at the end.", default=_TIMEOUTS.drain)
+    lameduck: float = key(
+        DELAY,
+        "How long new requests are still taken after SIGTERM, before the drain.",
+        default=_TIMEOUTS.lameduck,
+    )
+
+
+class RouteEntry(Entry):
+    """Requests that match go to one receiver, with an ID token for its audience."""
+
+    name: str = key(ROUTE_NAME, "Unique; names the route in logs, metrics and errors.")
+    upstream: model.Upstream = key(
+        UPSTREAM, "The receiver: https, or http on loopback. May carry a base path."
+    )
+    match: Match = key(Section(Match), "Which requests take the route; default all.", default=Match())
+    audience: str | None = key(
+        AUDIENCE,
+        "Whom the token is for. Derived for *.run.app, *.cloudfunctions.net and loopback.",
+        default=None,
+    )
+    strip_prefix: bool = key(BOOLEAN, "Whether match.path is taken off before the upstream.", default=False)
+    token_header: str = key(
+        TOKEN_HEADER,
+        "Where the token goes. auto: Authorization, unless the app uses that itself.",
+        default="auto",
+    )
+    identity: Identity | None = key(IDENTITY, "Where this route's tokens come from.", default=None)
+    methods: list[str] | None = key(
+        Items(METHOD, least=1),
+        "The methods that may be used; default all but CONNECT and TRACE.",
+        default=None,
+    )
+    timeouts: RouteTimeouts = key(
+        Section(RouteTimeouts), "In place of the top-level ones.", default=RouteTimeouts()
+    )
+
+    misplaced: ClassVar = {
+        name: f"belongs into match; write match: {{{name}: ...}}" for name in Match.declared
+    }
+
+
+class Limits(Entry):
+    header_bytes: int = key(
+        HEADER_BYTES, "The largest request head: 64KiB, or a number of bytes.", default=_LIMITS.header_bytes
+    )
+    connections: int = key(CONNECTIONS, "Connections from apps at one time.", default=_LIMITS.connections)
+
+
+class Guard(Entry):
+    """Who may use the proxy."""
+
+    allowed_hosts: list[str] = key(
+        Items(HOST_NAME),
+        "Added to localhost, *.localhost, 127.0.0.1, [::1] and every match.host; the admin listener's names too.",
+        default=[],
+    )
+    allowed_origins: list[str] = key(Items(PAGE_ORIGIN), "Web pages that may send requests.", default=[])
+    allowed_uids: list[int] | None = key(
+        Items(UID, least=1),
+        "The users who may use the unix sockets; default whoever runs the proxy.",
+        default=None,
+    )
+    caller_token_file: str | None = key(
+        PATH, "Holds a secret that every request must carry; relative to this file's directory.", default=None
+    )
+    caller_token_header: str = key(
+        HEADER_NAME, "Where requests carry it.", default=_GUARD.caller_token_header
+    )
+
+
+class Tls(Entry):
+    ca_file: str | None = key(PATH, "PEM; certificates to trust besides the system's.", default=None)
+
+
+class Rewrite(Entry):
+    """So that web apps keep working behind localhost."""
+
+    location: bool = key(BOOLEAN, "Location and Content-Location of responses.", default=True)
+    cookies: bool = key(BOOLEAN, "Domain and Path of cookies.", default=True)
+    origin: bool = key(BOOLEAN, "Origin and Referer of requests.", default=True)
+
+
+class Google(Entry):
+    """Other endpoints than Google's public ones."""
+
+    token_endpoint: str | None = key(ENDPOINT, "In place of a key file's token_uri.", default=None)
+    iam_endpoint: str | None = key(ENDPOINT, "In place of iamcredentials.googleapis.com.", default=None)
+    sts_endpoint: str | None = key(ENDPOINT, "In place of sts.googleapis.com.", default=None)
+    metadata_host: str | None = key(HOST_PORT, "HOST or HOST:PORT, without http://.", default=None)
+    universe_domain: str | None = key(HOST_NAME, "In place of googleapis.com.", default=None)
+
+
+class Log(Entry):
+    format: str = key(LOG_FORMAT, "auto: text on a terminal, JSON otherwise.", default=_LOG.format)
+    level: str = key(LOG_LEVEL, "The least that is logged.", default=_LOG.level)
+    access: str = key(LOG_ACCESS, "Which requests get a line.", default=_LOG.access)
+
+
+class Document(Entry):
+    """A configuration of idtoken-proxy."""
+
+    routes: list[RouteEntry] = key(
+        Items(Section(RouteEntry), least=1, hint="a route has at least a name and an upstream"),
+        "Where requests go.",
+    )
+    listen: list[model.Address] = key(
+        Items(LISTEN, least=1, single=True),
+        "HOST:PORT, unix:PATH, or a list. Loopback only, unless allow_remote: true.",
+        default=list(_SETTINGS.listen),
+    )
+    admin: model.Address | None = key(
+        ADMIN, "Health and status: HOST:PORT, unix:PATH, or off.", default=_SETTINGS.admin
+    )
+    allow_remote: bool = key(
+        BOOLEAN, "Lets listen and admin take addresses that other machines can reach.", default=False
+    )
+    identity: Identity | None = key(
+        IDENTITY, "Where tokens come from, for every route; default auto.", default=None
+    )
+    timeouts: Timeouts = key(
+        Section(Timeouts), "Times: 500ms, 5s, 10m, 1h, or a number of seconds.", default=Timeouts()
+    )
+    limits: Limits = key(Section(Limits), "Of what apps may ask for.", default=Limits())
+    guard: Guard = key(Section(Guard), "Who may use the proxy.", default=Guard())
+    tls: Tls = key(Section(Tls), "The way receivers are trusted.", default=Tls())
+    rewrite: Rewrite = key(
+        Section(Rewrite), "So that web apps keep working behind localhost.", default=Rewrite()
+    )
+    google: Google = key(Section(Google), "Other endpoints than Google's public ones.", default=Google())
+    egress_proxy: model.EgressProxy | None = key(
+        EGRESS_PROXY,
+        "http://[USER:PASSWORD@]HOST:PORT of the way out by CONNECT. Loopback is reached directly.",
+        default=None,
+    )
+    log: Log = key(Section(Log), "What is written to standard error.", default=Log())

@@ -1,0 +1,69 @@
+"""Environment variables: the one that names the configuration, in strings (`${NAME}`, `${NAME:-default}`), and those that override keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from idtoken_proxy.settings.mistakes import Location
+
+_REFERENCE: Final = re.compile(r"\$(\$\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-((?:(?!\$\{)[^}])*))?\}|(\$\{)")
+
+OVERRIDES: Final[Mapping[str, Location]] = {
+    "IDTOKEN_PROXY_LISTEN": ("listen",),
+    "IDTOKEN_PROXY_ADMIN": ("admin",),
+    "IDTOKEN_PROXY_LOG_LEVEL": ("log", "level"),
+    "IDTOKEN_PROXY_LOG_FORMAT": ("log", "format"),
+}
+
+
+SEARCHED: Final = ("config/proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
+
+
+def found_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str | None:
+    """The configuration where none is named: $IDTOKEN_PROXY_CONFIG, else the first file that is there."""
+    return environ.get("IDTOKEN_PROXY_CONFIG") or next(
+        (path for path in searched if Path(path).is_file()), None
+    )
+
+
+def substitute(text: str, environ: Mapping[str, str]) -> str:
+    """As in a shell, `:-` also stands in for an empty variable; `$${` is a literal `${`. ValueError names every
+    variable that is not set.
+    """
+    if "${" not in text:
+        return text
+    unset: list[str] = []
+
+    def value(match: re.Match[str]) -> str:
+        literal, name, default, malformed = match.groups()
+        if literal:
+            return "${"
+        if malformed:
+            raise ValueError(
+                "${ begins no variable; write ${NAME} or ${NAME:-default}, and $${ for a literal ${"
+            )
+        found = environ.get(name)
+        if default is not None:
+            return found or str(default)
+        if found is None:
+            unset.append(name)
+        return found or ""
+
+    result = _REFERENCE.sub(value, text)
+    if unset:
+        names = list(dict.fromkeys(unset))
+        said = f"variable {names[0]} is" if len(names) == 1 else f"variables {', '.join(names)} are"
+        raise ValueError(f"environment {said} not set; set it, or write ${{{names[0]}:-default}}")
+    return result
+
+
+def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, Location, object]]:
+    """(variable, key, value) of each that is set and not empty; several listeners are divided by commas."""
+    for name, location in OVERRIDES.items():
+        value = environ.get(name)
+        if value:
+            several = [part.strip() for part in value.split(",")]
+            yield name, location, several if location == ("listen",) and len(several) > 1 else value

@@ -1,0 +1,145 @@
+"""The ways in: a configuration file, or `serve --upstream`; and where a file is looked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.environment import SEARCHED, found_path, overrides, substitute
+from idtoken_proxy.settings.mistakes import Location, Origin
+from idtoken_proxy.settings.model import Settings
+from idtoken_proxy.settings.resolve import resolve
+from idtoken_proxy.settings.shape import without_nulls
+from idtoken_proxy.settings.validate import validated
+from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
+
+_ROUTE: Final = "default"  # of a single-route configuration
+
+
+def default_config_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str:
+    """$IDTOKEN_PROXY_CONFIG, else the first file that is there. ConfigError lists what was tried."""
+    tried = list(searched)
+    found = found_path(environ, tried)
+    if found is not None:
+        return found
+    message = (
+        f"no configuration found: IDTOKEN_PROXY_CONFIG is not set, and there is no {' and no '.join(tried)}; "
+        "name a file with -c, or one receiver with serve --upstream URL"
+    )
+    raise ConfigError((Problem("configuration", 0, "", message),))
+
+
+def load_settings(
+    path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+) -> Settings:
+    """ConfigError with every mistake of the file and of the variables that override it. `defaults`: what top-level keys
+    are that neither of them has, in place of the usual.
+    """
+    return settings_from_bytes(read_file(path), path, environ, defaults)
+
+
+def read_file(path: str) -> bytes:
+    """ConfigError."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError((Problem(path, 0, "", f"cannot be read: {error.strerror}"),)) from None
+    except ValueError:  # a NUL in the path
+        raise ConfigError((Problem("configuration", 0, "", "its path holds a NUL character"),)) from None
+
+
+def settings_from_bytes(
+    content: bytes, path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+) -> Settings:
+    """As load_settings, of what is in the file."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError((Problem(path, line, "", "is not UTF-8 text"),)) from None
+    return settings_from_text(text, path, environ, defaults)
+
+
+def settings_from_text(
+    text: str, path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+) -> Settings:
+    """As load_settings; `path` names the file in messages, and file paths in it are relative to its directory."""
+    try:
+        reading = read_yaml(text, lambda value: substitute(value, environ))
+    except YamlError as error:
+        raise ConfigError((Problem(path, error.line, "", error.message),)) from None
+    origin = Origin(path, reading.tree, reading.lines)
+    problems = [replace(origin.problem(at, said), line=line) for line, at, said in reading.mistakes]
+    directory = os.path.dirname(path)  # noqa: PTH120 - "" for none
+    return _settings(origin, environ, directory, reading.unreadable, problems, defaults)
+
+
+def settings_from_upstream(
+    upstream: str,
+    audience: str | None,
+    listen: str | None,
+    environ: Mapping[str, str],
+    defaults: Mapping[str, Any] | None = None,
+) -> Settings:
+    """A single route for everything. Mistakes are named by the options of `serve`. ConfigError."""
+    tree: dict[str, Any] = {"routes": [{"name": _ROUTE, "upstream": upstream, "audience": audience}]}
+    environ = dict(environ)
+    if listen is not None:
+        tree["listen"] = listen
+        environ.pop("IDTOKEN_PROXY_LISTEN", None)  # what is said last and nearest counts
+    options: dict[Location, str] = {
+        ("routes",): "--upstream",
+        ("routes", 0, "upstream"): "--upstream",
+        ("routes", 0, "audience"): "--audience",
+        ("listen",): "--listen",
+    }
+    return _settings(Origin("--upstream", tree, {}, options), environ, "", set(), [], defaults)
+
+
+def _settings(
+    origin: Origin,
+    environ: Mapping[str, str],
+    directory: str,
+    unreadable: set[Location],
+    problems: list[Problem],
+    defaults: Mapping[str, Any] | None,
+) -> Settings:
+    tree = without_nulls(origin.tree if origin.tree is not None else {})
+    if not isinstance(tree, dict):
+        problems.append(origin.problem((), "must be a mapping of keys to values, such as routes: [...]"))
+        raise ConfigError(tuple(problems))
+    tree = {**(defaults or {}), **tree}
+    elsewhere = dict(origin.elsewhere)
+    for name, location, value in overrides(environ):
+        _put(tree, location, value)
+        elsewhere[location] = name
+    home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - may not raise
+    file_path = partial(_file_path, directory=directory, home=home)
+    document, mistakes = validated(tree, unreadable, file_path)
+    origin = replace(origin, elsewhere=elsewhere)
+    problems += [origin.problem(location, message) for location, message in mistakes]
+    if document is None or problems:
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
+    return resolve(document, file_path)
+
+
+def _put(tree: dict[str, Any], location: Location, value: object) -> None:
+    *sections, key = location
+    for section in sections:
+        inner = tree.setdefault(str(section), {})
+        if not isinstance(inner, dict):
+            return  # a mistake that is told anyway
+        tree = inner
+    tree[str(key)] = value
+
+
+def _file_path(path: str, *, directory: str, home: str) -> str:
+    """`~` is the home directory; what is relative is so to the configuration's directory."""
+    if path == "~" or path.startswith("~/"):
+        path = home + path[1:]
+    return os.path.join(directory, path)  # noqa: PTH118 - keeps the path as it was written

@@ -1,0 +1,106 @@
+"""Names of routes, methods, headers, accounts and audiences: each ends up in a header, a log or an environment."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from idtoken_proxy.settings.values import shown, text
+
+ROUTE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9_-]*"
+METHOD: Final = r"[A-Z0-9!#$%&'*+.^_`|~-]+"  # RFC 9110 section 5.6.2, without lower case
+ACCOUNT: Final = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+"
+IAP_CLIENT: Final = ".apps.googleusercontent.com"
+HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # RFC 9110 section 5.6.2
+
+# What is something to the proxy itself, so that it never comes as far as the guard (policy/fields.py).
+RESERVED_HEADERS: Final = frozenset(
+    {
+        "authorization", "connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
+        "metadata-flavor", "origin", "proxy-authorization", "proxy-connection", "referer", "sec-fetch-dest",
+        "sec-fetch-mode", "sec-fetch-site", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-forwarded-for",
+        "x-forwarded-host", "x-forwarded-proto", "x-google-metadata-request", "x-serverless-authorization",
+    }
+)  # fmt: skip
+
+_REFUSED_METHODS: Final = {
+    "CONNECT": "would open a tunnel to any host",
+    "TRACE": "would echo the token back to the caller",
+}
+
+
+def route_name(value: object) -> str:
+    string = text(value)
+    if len(string) > 63 or re.fullmatch(ROUTE_NAME, string) is None:
+        raise ValueError(
+            f'must be letters, digits, "-" and "_", a letter or digit first, 63 at most, not {shown(string)}'
+        )
+    return string
+
+
+def url_variable(name: str) -> str:
+    """The variable in which `idtoken-proxy run` tells an app a route's URL."""
+    return name.upper().replace("-", "_") + "_URL"
+
+
+def method(value: object) -> str:
+    string = text(value)
+    if string.upper() in _REFUSED_METHODS:
+        raise ValueError(
+            f"{string.upper()} {_REFUSED_METHODS[string.upper()]}, so it is always refused; remove it"
+        )
+    if re.fullmatch(METHOD, string) is None:
+        upper = string.upper()
+        hint = f'write "{upper}"' if re.fullmatch(METHOD, upper, re.ASCII) else "write one such as GET"
+        raise ValueError(f"{shown(string)} is no method name in upper case; {hint}")
+    return string
+
+
+def header(value: object) -> str:
+    """One that a client may send besides those that HTTP and the proxy have a use for."""
+    string = text(value)
+    if len(string) > 64 or re.fullmatch(HEADER, string) is None:
+        raise ValueError(
+            f'must be a header\'s name: letters, digits and "-", 64 at most, such as X-Caller-Token, not {shown(string)}'
+        )
+    if re.sub("[^a-z0-9]", "-", string.lower()) in RESERVED_HEADERS:
+        raise ValueError(
+            f"{string} has a meaning of its own to the proxy; write another name, such as X-Caller-Token"
+        )
+    return string
+
+
+def audience(value: object) -> str:
+    """Printable ASCII without blanks: it goes into a token request as it stands."""
+    string = text(value)
+    if not string or len(string) > 2048 or re.search(r"[^\x21-\x7e]", string):
+        raise ValueError(f"must be printable ASCII without blanks, and not empty, not {shown(string)}")
+    return string
+
+
+def is_iap_client(value: str) -> bool:
+    return value.endswith(IAP_CLIENT)
+
+
+def account(value: object) -> str:
+    """An email, or a service account's numeric ID."""
+    string = text(value)
+    if re.fullmatch(rf"{ACCOUNT}|[0-9]+", string, re.ASCII) is None:
+        raise ValueError(
+            f"must be an email such as NAME@PROJECT.iam.gserviceaccount.com, not {shown(string)}"
+        )
+    return string
+
+
+def email(value: object) -> str:
+    """A service account's email, where its numeric ID will not do."""
+    string = text(value)
+    if re.fullmatch(ACCOUNT, string, re.ASCII) is None:
+        raise ValueError(
+            f"must be an email such as NAME@PROJECT.iam.gserviceaccount.com, not {shown(string)}"
+        )
+    return string
+
+
+def metadata_account(value: object) -> str:
+    return "default" if value == "default" else account(value)

@@ -1,0 +1,117 @@
+"""The JSON Schema of the configuration, for editors: what the YAML accepts, as far as a schema can say it."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from idtoken_proxy.settings import model
+from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.identities import WORDS
+from idtoken_proxy.settings.shape import TAG, Entry, Form, Items, Key, Kind, Scalar, Section, Tagged
+
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+REFERENCE: Final = {"type": "string", "pattern": r"\$\{"}  # what a variable holds is checked at load
+NULL: Final = {"type": "null"}
+
+
+def json_schema() -> dict[str, Any]:
+    inner = {entry.__name__: _mapping(entry) for entry in _reached(Document, set())}
+    return {
+        "$schema": DIALECT,
+        "title": "Configuration of idtoken-proxy",
+        "$defs": dict(sorted(inner.items())),
+        **_mapping(Document),
+    }
+
+
+def schema_text() -> str:
+    return json.dumps(json_schema(), indent=2)
+
+
+def _reached(entry: type[Entry], before: set[type[Entry]]) -> Iterator[type[Entry]]:
+    """All the mappings within it, each once."""
+    for declared in entry.declared.values():
+        for inner in _entries(declared.kind):
+            if inner not in before:
+                before.add(inner)
+                yield inner
+                yield from _reached(inner, before)
+
+
+def _entries(kind: Kind[object]) -> list[type[Entry]]:
+    match kind:
+        case Items():
+            return _entries(kind.item)
+        case Section():
+            return [kind.entry]
+        case Tagged():
+            return list(kind.entries().values())
+        case _:
+            return []
+
+
+def _mapping(entry: type[Entry]) -> dict[str, Any]:
+    tag = {TAG: {"type": "string", "const": entry.tag}} if entry.tag else {}
+    about = {"description": inspect.cleandoc(entry.__doc__)} if entry.__doc__ else {}
+    required = [*tag, *(name for name, declared in entry.declared.items() if declared.required)]
+    return {
+        **about,
+        "type": "object",
+        "properties": {**tag, **{name: _property(declared) for name, declared in entry.declared.items()}},
+        **({"required": required} if required else {}),
+        "additionalProperties": False,
+    }
+
+
+def _property(declared: Key) -> dict[str, Any]:
+    """A key without a value is a key left out; so optional ones may be null."""
+    forms = _forms(declared.kind)
+    if not declared.required:
+        forms.append(NULL)
+    return {**_one_of(forms), "description": declared.description, **_default(declared)}
+
+
+def _default(declared: Key) -> dict[str, object]:
+    """As a file would say it; a mapping's own keys tell theirs."""
+    match declared.default:
+        case bool() | int() | float() | str() as value:
+            return {"default": value}
+        case model.TcpAddress() | [model.TcpAddress()] as address:
+            return {"default": str(address[0] if isinstance(address, list) else address)}
+        case list() as value:
+            return {"default": value}
+        case Entry() as entry if entry.tag:
+            return {"default": entry.tag}
+        case _:
+            return {}
+
+
+def _one_of(forms: list[Form]) -> dict[str, Any]:
+    return dict(forms[0]) if len(forms) == 1 else {"anyOf": forms}
+
+
+def _forms(kind: Kind[object]) -> list[Form]:
+    """The alternatives, `${NAME}` among them where one value is asked for."""
+    match kind:
+        case Scalar():
+            any_text = any(set(form) == {"type", "minLength"} for form in kind.forms)
+            return [*kind.forms, *([] if any_text else [REFERENCE])]
+        case Items():
+            items = _forms(kind.item)
+            least = {"minItems": kind.least} if kind.least else {}
+            several = {"type": "array", "items": _one_of(items), **least}
+            return [*(items if kind.single else []), several]
+        case Tagged():
+            entries = kind.entries()
+            words = {"enum": [word for word in WORDS if word in entries]}
+            return [words, *(_reference(entry) for entry in entries.values()), REFERENCE]
+        case _:
+            assert isinstance(kind, Section)
+            return [_reference(kind.entry)]
+
+
+def _reference(entry: type[Entry]) -> Form:
+    return {"$ref": f"#/$defs/{entry.__name__}"}

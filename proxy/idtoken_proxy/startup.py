@@ -1,0 +1,57 @@
+"""What has to be so before anything else is imported, however this process was started."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Final
+
+_SERVE: Final = "serve"
+_SERVING: Final = frozenset({_SERVE, "emulate", "demo"})  # until they are told to stop, which is no failure
+_WRAPPING: Final = "run"
+_STDERR: Final = 2
+
+
+def prepare(argv: Sequence[str]) -> None:
+    """First of all. `argv`: the command's name and what follows it."""
+    _open_what_is_closed()
+    # Where it is ignored, the kernel reaps children by itself: no exit code reaches whoever waits for one, and a failed
+    # gcloud would count as 0. A wrapped app gets the default, too.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    command = argv[0] if argv else ""
+    if command in (_SERVE, _WRAPPING):
+        # What is made until it serves, stays, and looking for what does not is a tenth of the start. From then on the
+        # collector runs: idtoken_proxy.serving.
+        gc.disable()
+    if command in _SERVING or command == _WRAPPING:
+        _end_when_told(success=command in _SERVING)
+
+
+def _open_what_is_closed() -> None:
+    """Standard input, output and error, lest a socket take a number of theirs, and since Python has None for them then.
+    Not for an app: with exec they are closed again, as it would find them without a wrapper.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", _STDERR, "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 -- a descriptor
+
+
+def _end_when_told(*, success: bool) -> None:
+    """Until the command has handlers of its own. PID 1 is deaf to a signal that it has no handler for, and the imports
+    take long enough for a stop to come meanwhile. Nothing is open yet that had to be closed.
+    """
+
+    def end(signum: int, _frame: FrameType | None) -> None:
+        os._exit(0 if success else 128 + signum)
+
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        # Those that serve hear it later even where it was ignored at first; an app goes on ignoring it.
+        if success or signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, end)

@@ -1,0 +1,51 @@
+"""Whom receivers' certificates must come from: the system's roots, which take 60 ms to read, and those of `tls.ca_file`."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeAlias
+
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.model import Settings
+
+Trust: TypeAlias = ssl.SSLContext | None  # None where no receiver is reached by https
+
+
+def trust(settings: Settings) -> Trust:
+    """Reads files. ConfigError."""
+    if all(route.upstream.scheme == "http" for route in settings.routes):
+        return None
+    try:
+        return tls_context(settings.ca_file)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        problem = Problem("settings", 0, "tls.ca_file", f"{settings.ca_file} cannot be read: {error}")
+        raise ConfigError((problem,)) from None
+
+
+def trust_ahead(settings: Settings) -> Callable[[], Trust]:
+    """The same, begun at once in a thread of its own, while others import what comes next. What it returns waits for
+    the end of it, and raises ConfigError.
+    """
+    done: Future[Trust] = Future()
+
+    def read() -> None:
+        try:
+            done.set_result(trust(settings))
+        except BaseException as error:  # noqa: BLE001 -- it belongs to whoever asks for the result
+            done.set_exception(error)
+
+    threading.Thread(target=read, name="trust", daemon=True).start()
+    return done.result
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Verifies always; `ca_file` is trusted besides the system's roots. Raises OSError, ssl.SSLError."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context

@@ -1,0 +1,41 @@
+"""What a wrapped app finds in its environment: URLs through the proxy, in place of the receivers' own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.model import Address, Settings, TcpAddress
+from idtoken_proxy.settings.names import url_variable
+
+OWN: Final = "IDTOKEN_PROXY_URL"
+FORWARD: Final = ("HTTP_PROXY", "http_proxy")  # curl reads the lower case alone
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104
+
+
+def check(settings: Settings, *, http_proxy: bool) -> None:
+    """ConfigError where there is no port that a variable could name."""
+    if http_proxy and not any(isinstance(address, TcpAddress) for address in settings.listen):
+        message = (
+            "--http-proxy needs a TCP port, and only unix sockets are listened on; add listen: localhost:0"
+        )
+        raise ConfigError((Problem("settings", 0, "listen", message),))
+
+
+def variables(settings: Settings, bound: Sequence[Address], *, http_proxy: bool) -> dict[str, str]:
+    """`bound`: what is really listened on, in the settings' order. Without a TCP port there is no URL for a route."""
+    named = next((address for address in settings.listen if isinstance(address, TcpAddress)), None)
+    taken = next((address for address in bound if isinstance(address, TcpAddress)), None)
+    if named is None or taken is None:
+        return {OWN: str(bound[0])}
+    # An address that was named stands for itself: localhost may lead to another family, where somebody else listens.
+    host = "localhost" if named.host in _EVERYWHERE else named.host
+    own = f"http://{TcpAddress(host, taken.port)}"
+    told = {OWN: own}
+    for route in settings.routes:
+        origin = own if route.host is None else f"http://{route.host}:{taken.port}"
+        told[url_variable(route.name)] = origin + (route.path if route.path != "/" else "")
+    if http_proxy:
+        told |= dict.fromkeys(FORWARD, own)
+    return told
