@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import posixpath
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -8,6 +12,7 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.policy.routes import RouteTable, forward_routes
 from idtoken_proxy.settings.model import Route, Upstream
+from tests.steps import steps_of
 
 TABLE = RouteTable(
     [
@@ -221,27 +226,216 @@ def test_outside_of_every_base_path_there_is_nothing() -> None:
 
 # -- paths that receivers may read as another route's -----------------------------
 
-NESTED = RouteTable([(None, "/", "all"), (None, "/admin", "admin"), ("h.localhost", "/", "named")])
+NESTED = RouteTable(
+    [
+        (None, "/", "all"),
+        (None, "/admin", "admin"),
+        (None, "/v1/jobs:purge", "purge"),
+        (None, "/a/b/c", "deep"),
+        ("h.localhost", "/", "named"),
+        ("p.localhost", "/own", "own"),
+    ]
+)
 
 
 @pytest.mark.parametrize(
-    "path", ["/%61dmin", "/x/../admin/1", "//admin", "/x/..;/admin", "/admin;x", "/x/..%2fadmin"]
+    "path",
+    [
+        # Escapes, once, twice and three times; wide and overlong ones; of any octet that a route's path may hold.
+        *("/%61dmin", "/%2561dmin", "/%25%36%31dmin", "/%2525%36%31dmin", "/%u0061dmin", "/%c1%a1dmin"),
+        *("/v1/jobs%3Apurge", "/v1/jobs%3apurge", "/a/b/%63", "/%76%31/jobs:purge", "/%EF%BD%81dmin"),
+        # Dot segments, however they are spelled.
+        *(
+            "/x/../admin/1",
+            "/x/..;/admin",
+            "/x/..%2fadmin",
+            "/x/..%3b/admin",
+            "/x/%c0%ae%c0%ae/admin",
+            "/..;/admin",
+        ),
+        *(
+            "/x/..%20/admin",
+            "/x\\..\\admin",
+            "/x%5c..%5cadmin",
+            "/a/b/x/../c",
+            "/./admin",
+            "/v1/./jobs:purge",
+            "/.;/admin",
+        ),
+        *("/x/%2e%2e%u2216admin", "/x%c0%afy/../../admin", "/x/%e2%80%a5/admin", "/../admin"),
+        # Empty segments, parameters, other slashes.
+        *(
+            "//admin",
+            "/v1//jobs:purge",
+            "/admin;x",
+            "/;a/admin",
+            "/%3b/admin",
+            "/%5cadmin",
+            "/%2fadmin",
+            "/v1%2fjobs:purge",
+        ),
+        # Case, and what Windows takes off a name.
+        *(
+            "/ADMIN",
+            "/Admin/x",
+            "/%41dmin",
+            "/admin.",
+            "/admin..",
+            "/admin%20",
+            "/admin%00x",
+            "/v1/jobs:purge.",
+        ),
+    ],
 )
 def test_another_spelling_of_a_route_s_path_is_found_out(path: str) -> None:
-    route = NESTED.match("localhost", path.encode())
-    assert route == "all"
-    assert NESTED.claimed_by_another("localhost", path.encode(), route)
+    assert NESTED.match("localhost", path.encode()) == "all"
+    assert NESTED.claimed_by_another("localhost", path.encode(), "all")
 
 
-@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x"])
+@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..;/x", "/admin/%c0%ae%c0%ae/x"])
 def test_and_so_is_the_way_out_of_one(path: str) -> None:
     assert NESTED.claimed_by_another("localhost", path.encode(), "admin")
 
 
-@pytest.mark.parametrize("path", ["/", "/a/../b", "/a%2fb", "/a;x", "//b", "/adminx", "/%41dmin", "/x%20y"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/",
+            "*",
+            "/a/../b",
+            "/a%2fb",
+            "/a;x",
+            "//b",
+            "/adminx",
+            "/%61dminx",
+            "/x%20y",
+            "/administrator",
+            "/a/b/d.txt",
+        ),
+        *(
+            "/v1/jobs:run",
+            "/V1/Jobs",
+            "/Static/App.js",
+            "/x/y/../admin",
+            "/x/y/z/../admin/x",
+            "/v1/objects/a%2Fb%20c",
+        ),
+        *(
+            "/.well-known/x",
+            "/x/%E2%82%AC/%C3%A4",
+            "/x/" + "A" * 60_000,
+            "/x" + "/Y" * 30_000,
+            "/x/" + "%C3%A4" * 10_000,
+        ),
+    ],
+)
 def test_a_path_that_is_its_route_s_however_it_is_read(path: str) -> None:
     assert not NESTED.claimed_by_another("localhost", path.encode(), "all")
 
 
+@pytest.mark.parametrize("path", ["/admin", "/admin/x.y", "/admin/X/y;z=1", "/admin//x", "/admin/a%2Fb"])
+def test_what_comes_after_a_route_s_own_path_is_its_own_affair(path: str) -> None:
+    assert not NESTED.claimed_by_another("localhost", path.encode(), "admin")
+
+
 def test_where_a_host_has_one_route_every_path_is_its_own() -> None:
     assert not NESTED.claimed_by_another("h.localhost", b"/x/../admin", "named")
+
+
+def test_where_a_host_has_no_route_for_it_a_path_is_anyone_s() -> None:
+    assert NESTED.match("p.localhost", b"/%61dmin") == "all"
+    assert NESTED.claimed_by_another("p.localhost", b"/%61dmin", "all")
+    assert NESTED.claimed_by_another("p.localhost", b"/%6fwn", "all")
+    assert not NESTED.claimed_by_another("p.localhost", b"/%6fther", "all")
+
+
+def test_a_configured_name_of_an_odd_spelling_is_judged_by_its_plain_one_too() -> None:
+    odd = RouteTable([(None, "/", "all"), (None, "/Admin", "admin"), (None, "/jobs;purge", "purge")])
+    assert odd.claimed_by_another("localhost", b"/admin", "all")
+    assert odd.claimed_by_another("localhost", b"/jobs", "all")
+    assert not odd.claimed_by_another("localhost", b"/Admin/x", "admin")
+    assert not odd.claimed_by_another("localhost", b"/jobs;purge", "purge")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/" + ";p" * 9_000 + "/admin",
+        "/" * 20_000 + "admin",
+        "/;" + "p" * 1_200 + "/%61dmin",
+        "/x" * 3_000 + "/.." * 3_000 + "/admin",
+        "/x" * 3_000 + "/%2e%2e" * 3_000 + "/admin",
+        "/x" + "%2f.." * 3_000 + "%2fadmin",
+    ],
+)
+def test_what_is_too_long_to_tell_is_another_s(path: str) -> None:
+    assert NESTED.claimed_by_another("localhost", path.encode(), "all")
+
+
+HABITS: list[Callable[[bytes], bytes]] = [
+    unquote_to_bytes,
+    lambda path: path.replace(b"\\", b"/"),
+    lambda path: re.sub(rb";[^/]*", b"", path),
+    lambda path: re.sub(rb"//+", b"/", path),
+    lambda path: posixpath.normpath(path) if path.startswith(b"/") else path,
+    bytes.lower,
+    lambda path: b"/".join(segment.rstrip(b". ") or segment for segment in path.split(b"/")),
+]
+PIECES = st.sampled_from(
+    [
+        b"/",
+        b"admin",
+        b"%61dmin",
+        b"a",
+        b"b",
+        b"c",
+        b"..",
+        b"%2e",
+        b".",
+        b";x",
+        b"%2f",
+        b"%5c",
+        b"\\",
+        b"%25",
+        b"2e",
+        b"A",
+        b"%20",
+        b"",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=9).map(b"".join), st.lists(st.sampled_from(HABITS), max_size=6))
+def test_no_receiver_s_habits_lead_to_another_route_unnoticed(
+    rest: bytes, habits: list[Callable[[bytes], bytes]]
+) -> None:
+    path = b"/" + rest
+    route = NESTED.match("localhost", path)
+    read = path
+    for habit in habits:
+        read = habit(read)
+    if NESTED.match("localhost", read) != route:
+        assert NESTED.claimed_by_another("localhost", path, str(route))
+
+
+@pytest.mark.parametrize(
+    "seed",
+    ["%61", "/..", ";a/", "/%2e%2e", "%252e", "/a%2f..", "//", "A", "/A", "/%C3%A4", "\\..", "/admin/.."],
+)
+def test_what_it_costs_does_not_grow_with_the_path(seed: str) -> None:
+    def cost(times: int) -> int:
+        path = ("/" + seed * times).encode()
+        return steps_of(lambda: NESTED.claimed_by_another("localhost", path, "all"))
+
+    assert cost(16_000) <= cost(2_000)
+
+
+def test_what_it_costs_does_not_grow_with_the_routes() -> None:
+    path = b"/x/%61dmin/../r1/..;/r2"
+
+    def cost(routes: int) -> int:
+        table = RouteTable([(None, "/", "all"), *((None, f"/r{n}", f"r{n}") for n in range(routes))])
+        return steps_of(lambda: table.claimed_by_another("localhost", path, "all"))
+
+    assert cost(2_000) <= cost(100)

@@ -60,7 +60,7 @@ class Lane:
         shared: bool = False,
     ) -> None:
         self.route = route
-        self.shared = shared  # its receiver is another route's too, whose paths are not for this one
+        self.shared = shared  # its receiver may be another route's too, whose paths are not for this one
         self.counts = counts or RouteCounts()
         self.slot = slot
         self.pool = pool
@@ -110,12 +110,15 @@ class Gateway:
         counts = (tally or Tally()).route
 
         receivers = Counter(route.upstream.origin for route in settings.routes)
+        # A receiver has more than one name (localhost beside 127.0.0.1, a service's two run.app URLs), so that routes to
+        # what looks like two may lead to one, under other rules.
+        rules = {(route.methods, route.identity) for route in settings.routes}
 
         @functools.cache
         def lane_of(route: Route) -> Lane:
             return Lane(
                 *(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite),
-                shared=receivers[route.upstream.origin] > 1,
+                shared=len(rules) > 1 or receivers[route.upstream.origin] > 1,
             )
 
         self.lanes = tuple(map(lane_of, settings.routes))

@@ -8,20 +8,50 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from idtoken_proxy.policy.target import is_ambiguous, readings
+from idtoken_proxy.policy.spelling import LONGEST_SPELLING, folded, hides_segments, is_plain, spellings
 from idtoken_proxy.settings.model import DEFAULT_PORTS, Route, Upstream
 
 T = TypeVar("T")
 
 
-class _Node(Generic[T]):
-    __slots__ = ("children", "route")
+# A path that is read in more than one way is looked at no further than the deepest route goes, and this much more.
+_MORE_SEGMENTS: Final = 32
+_MORE_OCTETS: Final = 1024
 
-    def __init__(self) -> None:
+# Where some readers may be: at these nodes, so many segments (from, to) beyond them.
+_Places: TypeAlias = "dict[_Node[T], tuple[int, int]]"
+
+
+class _Node(Generic[T]):
+    """`best`: the route of a path that ends here, or goes on where no route does. `folded`: the children by what careless
+    receivers take for their names.
+    """
+
+    __slots__ = ("best", "children", "folded", "parent", "route")
+
+    def __init__(self, parent: _Node[T] | None = None) -> None:
+        self.parent = parent
         self.children: dict[bytes, _Node[T]] = {}
+        self.folded: dict[bytes, list[_Node[T]]] = {}
         self.route: T | None = None
+        self.best: T | None = None
+
+    def child(self, segment: bytes) -> _Node[T]:
+        child = self.children.get(segment)
+        if child is None:
+            child = self.children[segment] = _Node(self)
+            self.folded.setdefault(folded(segment), []).append(child)
+        return child
+
+    def settle(self) -> None:
+        """Once all routes are there."""
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
+            node.best = node.route if node.route is not None or node.parent is None else node.parent.best
+            waiting.extend(node.children.values())
 
 
 class RouteTable(Generic[T]):
@@ -30,11 +60,24 @@ class RouteTable(Generic[T]):
     def __init__(self, routes: Iterable[tuple[str | None, str, T]]) -> None:
         self._any_host: _Node[T] = _Node()
         self._by_host: dict[str, _Node[T]] = {}
+        self._depth = 0
+        longest = 0
+        self._longest_name = 0
+        self._odd = False  # some configured name has another folded form, so that plain paths may mean it too
         for host, path, route in routes:
             node = self._any_host if host is None else self._by_host.setdefault(host.lower(), _Node())
-            for segment in _segments(path.encode()):
-                node = node.children.setdefault(segment, _Node())
+            segments = _segments(path.encode())
+            for segment in segments:
+                node = node.child(segment)
+                self._odd = self._odd or folded(segment) != segment
+                self._longest_name = max(self._longest_name, len(segment))
             node.route = route
+            self._depth = max(self._depth, len(segments))
+            longest = max(longest, len(path))
+        for root in (self._any_host, *self._by_host.values()):
+            root.settle()
+        self._most_segments = self._depth + _MORE_SEGMENTS
+        self._most_octets = longest * LONGEST_SPELLING + _MORE_OCTETS
 
     def match(self, host: str, path: bytes) -> T | None:
         """`host` lower case without port; `path` raw, without the query. A route that names the host comes
@@ -43,16 +86,101 @@ class RouteTable(Generic[T]):
         if self._by_host:
             named = self._by_host.get(host)
             if named is not None:
-                route = _longest(named, path)
+                route = self._longest(named, path)
                 if route is not None:
                     return route
-        return _longest(self._any_host, path)
+        return self._longest(self._any_host, path)
+
+    def _longest(self, node: _Node[T], path: bytes) -> T | None:
+        if node.children:
+            for segment in path.split(b"/", self._depth + 1)[1:]:
+                child = node.children.get(segment)
+                if child is None:
+                    break
+                node = child
+        return node.best
 
     def claimed_by_another(self, host: str, path: bytes, route: T) -> bool:
         """Whether `path`, which is `route`'s as it stands, is another's in some receiver's reading: `/%61dmin` and
         `/x/../admin` beside a route for /admin.
+
+        All readings are followed at once, and no further than the deepest route goes: what it costs does not grow with
+        the path. Where that does not tell, it says True.
         """
-        return is_ambiguous(path) and any(self.match(host, one) is not route for one in readings(path))
+        if is_plain(path) and not self._odd:
+            return False
+        pieces, cut = self._looked_at(path)
+        if cut and hides_segments(path):
+            return True
+        named = self._by_host.get(host)
+        if named is not None:
+            found = _possible(named, pieces, cut=cut)
+            if found is None or found - {route, None}:
+                return True
+            if None not in found:
+                return False
+        found = _possible(self._any_host, pieces, cut=cut)
+        return found is None or bool(found - {route})
+
+    def _looked_at(self, path: bytes) -> tuple[list[bytes], bool]:
+        """(its first segments, whether there is more)."""
+        cut = len(path) > self._most_octets
+        pieces = path[: self._most_octets].split(b"/", self._most_segments + 1)[1:]
+        if len(pieces) > self._most_segments:
+            return pieces[: self._most_segments], True
+        if cut and len(pieces[-1]) <= self._longest_name * LONGEST_SPELLING:
+            pieces.pop()  # it may be a route's name, were it whole
+        return pieces, cut
+
+
+def _possible(root: _Node[T], pieces: list[bytes], *, cut: bool) -> set[T | None] | None:
+    """The routes that readers may find, None for none of them; None where that cannot be told. `cut`: the path goes on."""
+    places: _Places[T] = {root: (0, 0)}
+    for piece in pieces:
+        reached: _Places[T] = {}
+        # What a route's path holds to the letter is what it says: an operator wrote it so.
+        exact = all(not most and piece in node.children for node, (_, most) in places.items())
+        for reading in [(piece,)] if exact else spellings(piece):
+            here = places
+            for name in reading:
+                here = _beyond(here, name)
+            for node, (least, most) in here.items():
+                _add(reached, node, least, most)
+        places = reached
+    if cut and any(node.children and not least for node, (least, _) in places.items()):
+        return None  # who has not left the known paths yet may be led anywhere by what was not looked at
+    return {node.best for node in places}
+
+
+def _beyond(places: _Places[T], name: bytes) -> _Places[T]:
+    """Where readers are after one more segment."""
+    reached: _Places[T] = {}
+    key = folded(name)
+    for node, (least, most) in places.items():
+        if key in {b"", b"."}:  # left out, or kept as a name that no route has
+            _add(reached, node, least, most + 1)
+            continue
+        if key == b"..":  # followed (RFC 3986 section 5.2.4), or kept
+            _add(reached, node, max(least - 1, 0) if most else 1, most + 1)
+            if not least:
+                _add(reached, node.parent or node, 0, 0)
+            continue
+        if most:
+            _add(reached, node, max(least, 1) + 1, most + 1)
+        if not least:
+            exact = node.children.get(name)
+            if exact is not None:
+                _add(reached, exact, 0, 0)
+                continue
+            _add(reached, node, 1, 1)
+            for child in node.folded.get(key, ()):
+                _add(reached, child, 0, 0)
+    return reached
+
+
+def _add(places: _Places[T], node: _Node[T], least: int, most: int) -> None:
+    known = places.get(node)
+    places[node] = (least, most) if known is None else (min(least, known[0]), max(most, known[1]))
 
 
 def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
@@ -87,16 +215,3 @@ def _authorities(upstream: Upstream) -> tuple[str, ...]:
 
 def _segments(path: bytes) -> list[bytes]:
     return [] if path == b"/" else path.split(b"/")[1:]
-
-
-def _longest(node: _Node[T], path: bytes) -> T | None:
-    best = node.route
-    if node.children:
-        for segment in path.split(b"/")[1:]:
-            child = node.children.get(segment)
-            if child is None:
-                break
-            node = child
-            if node.route is not None:
-                best = node.route
-    return best

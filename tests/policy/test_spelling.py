@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idtoken_proxy.policy.spelling import LONGEST_SPELLING, folded, hides_segments, is_plain, spellings
+
+SPELLINGS = [
+    "%61",
+    "%2561",
+    "%252561",
+    "%u0061",
+    "%25u0061",
+    "%c1%a1",
+    "%e0%81%a1",
+    "%f0%80%81%a1",
+    "A",
+    "%41",
+    "%EF%BD%81",
+]
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_letter_has_many_spellings(spelling: str) -> None:
+    assert folded(spelling.encode()) == b"a"
+    assert len(spelling) <= LONGEST_SPELLING
+    assert not is_plain(spelling.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("admin;x=1", "admin"),
+        ("admin%3bx", "admin"),
+        ("admin%00.html", "admin"),
+        ("admin. .", "admin"),
+        ("admin%20", "admin"),
+        ("%20admin", "admin"),
+        ("admin...", "admin"),
+        ("..", ".."),
+        (".. ", ".."),
+        ("..;x", ".."),
+        ("%2e%2E", ".."),
+        ("%c0%ae.", ".."),
+        ("%e2%80%a5", ".."),  # U+2025 is two dots to NFKC
+        (".;x", "."),
+        ("...", ""),
+        (";x", ""),
+        ("STRASSE", "strasse"),
+        ("stra%C3%9Fe", "strasse"),
+        ("%ff", "\udcff"),
+        ("%zz", "%zz"),
+        ("%", "%"),
+    ],
+)
+def test_a_name_is_folded_as_the_most_careless_receiver_reads_it(name: str, read: str) -> None:
+    assert folded(name.encode()) == read.encode("utf-8", "surrogateescape")
+
+
+@pytest.mark.parametrize(
+    ("segment", "reading"),
+    [
+        ("a", (b"a",)),
+        ("a%2fb", (b"a", b"b")),
+        ("a%2fb", (b"a%2fb",)),
+        ("a%252fb", (b"a", b"b")),
+        ("a\\b", (b"a", b"b")),
+        ("a%5cb", (b"a", b"b")),
+        ("a%c0%afb", (b"a", b"b")),
+        ("a%c0/b", (b"a", b"b")),
+        ("a%u2215b", (b"a", b"b")),
+        ("a%ef%bc%8fb", (b"a", b"b")),
+        ("a;x%2f..%2fb", (b"a",)),
+        ("a;x%2f..%2fb", (b"a;x", b"..", b"b")),
+    ],
+)
+def test_a_segment_may_be_more_than_one(segment: str, reading: tuple[bytes, ...]) -> None:
+    assert reading in spellings(segment.encode())
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/a/b", "/a.b/c..d/g.h", "/a,b=c:d@e", "*", "/a/", "/v1/jobs:purge", "/a_b~c"]
+)
+def test_the_usual_path_is_plain(path: str) -> None:
+    assert is_plain(path.encode())
+    assert not hides_segments(path.encode())
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            "/..",
+            "/x/..;a",
+            "/x/..%20/y",
+            "/%2e%2e",
+            "/%252e",
+            "/a%2fb",
+            "/a%5cb",
+            "/a\\b",
+            "/.",
+            "/%u002e",
+            "/%c0%ae",
+            "/%%32%65",
+        ),
+        *("/%e2%80%a5", "/%ef%bc%8e", "/%e0%80%ae", "/a;../b"),
+    ],
+)
+def test_where_segments_may_hide(path: str) -> None:
+    assert hides_segments(path.encode())
+
+
+@given(st.binary(max_size=30).map(lambda octets: octets.replace(b"/", b"")))
+def test_every_segment_is_itself_in_some_reading_and_a_plain_one_in_no_other(segment: bytes) -> None:
+    readings = spellings(segment)
+    assert (segment,) in readings
+    if is_plain(segment):
+        assert readings == {(segment,)}
+
+
+@given(st.text(st.sampled_from("abc/.;%2e5cf\\uA0"), max_size=12).map(str.encode))
+def test_what_hides_no_segments_has_none(path: bytes) -> None:
+    if not hides_segments(b"/" + path):
+        for piece in path.split(b"/"):
+            for reading in spellings(piece):
+                assert len(reading) == 1
+                assert folded(reading[0]) not in {b".", b".."} or b";" in piece
+
+
+def test_a_folded_name_is_folded() -> None:
+    for name in ("admin", "strasse", "v1", "jobs:purge"):
+        assert folded(name.encode()) == name.encode()
