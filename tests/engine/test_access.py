@@ -42,6 +42,16 @@ async def test_every_exchange(receive: Receive, start: Start, lines: list[Any]) 
     assert "secret" not in str(lines)
 
 
+@pytest.mark.parametrize(("length", "shown"), [(1024, "/" + "a" * 1023), (1025, "/" + "a" * 1023 + "...")])
+async def test_a_long_path_is_cut(
+    receive: Receive, start: Start, lines: list[Any], length: int, shown: str
+) -> None:
+    proxied = await start(await receive(answering(ok())), log=LogSettings(access="all"))
+    await proxied.ask(get("/" + "a" * (length - 1)))
+    await eventually(lambda: len(requests_of(lines)) == 1, "a line")
+    assert requests_of(lines)[0]["path"] == shown
+
+
 async def test_errors_alone(receive: Receive, start: Start, lines: list[Any]) -> None:
     receiver = await receive(
         answering(ok(), ok().replace(b"200 OK", b"404 No"), ok().replace(b"200 OK", b"503 Oops"))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from time import monotonic
-from typing import Literal
+from typing import Final, Literal
 
 import structlog
 
@@ -16,6 +16,9 @@ from idtoken_proxy.engine.front import AccessLog
 from idtoken_proxy.engine.states import BROKEN
 from idtoken_proxy.engine.tally import kind_of
 from idtoken_proxy.engine.trace import trace_of
+
+# A line is for people to read and for a disk to hold: with `all`, a caller's paths of 64 KiB would fill it.
+MAX_PATH: Final = 1024
 
 
 def access_log(mode: Literal["off", "errors", "all"]) -> AccessLog | None:
@@ -61,7 +64,8 @@ def _seen(exchange: Exchange) -> dict[str, object]:
     if request is not None:
         trace = trace_of(request.passing)
         seen["method"] = request.method.decode("ascii")
-        seen["path"] = request.target.partition(b"?")[0].decode("ascii", "replace")
+        path = request.target.partition(b"?")[0]
+        seen["path"] = path[:MAX_PATH].decode("ascii", "replace") + ("..." if len(path) > MAX_PATH else "")
         seen["protocol"] = "HTTP/1.0" if request.http10 else "HTTP/1.1"
         if trace is not None:
             seen["trace"], seen["span"], seen["sampled"] = trace

@@ -141,7 +141,8 @@ def _apply_request_fields(request: Request, special: list[Field]) -> None:
                 raise MalformedRequest("two Host headers")
             request.host = value
         elif kind == fields.CONNECTION:
-            connection = [*(connection or ()), *_list_members(value)]
+            connection = connection or []
+            connection += _list_members(value)
         elif kind == fields.CONTENT_LENGTH:
             if request.content_length is not None:
                 raise MalformedRequest("two Content-Length headers")
@@ -336,7 +337,8 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
                 raise MalformedResponse("the receiver's Transfer-Encoding is not understood")
             response.chunked = True
         elif kind == fields.CONNECTION:
-            connection = [*(connection or ()), *_list_members(value)]
+            connection = connection or []
+            connection += _list_members(value)
         elif kind == fields.WWW_AUTHENTICATE:
             response.www_authenticate = (*response.www_authenticate, value)
             response.passing.append(field.wire)

@@ -50,6 +50,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
         self._reader: BodyReader | None = None
         self._partial = b""
+        self._searched = 0  # octets of `_partial` that do not begin a head's end
 
     # -- asyncio ---------------------------------------------------------------
 
@@ -79,11 +80,15 @@ class UpstreamConnection(asyncio.Protocol):
                 self._end(listener, reader)
             return
         self.answered = True
+        searched = 0
         if self._partial:
             data = self._partial + data
             self._partial = b""
+            searched = self._searched
         while True:
-            end = data.find(_HEAD_END)
+            # From where the last search ended: a head that comes octet by octet would cost its square.
+            end = data.find(_HEAD_END, searched)
+            searched = 0
             if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > MAX_RESPONSE_HEAD:
                 malformed = MalformedResponse(
                     "the receiver's response head is too large", limit="response_header_bytes"
@@ -92,6 +97,7 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             if end < 0:
                 self._partial = data
+                self._searched = max(len(data) - len(_HEAD_END) + 1, 0)
                 return
             try:
                 response = parse_response(data[:end])

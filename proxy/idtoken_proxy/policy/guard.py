@@ -7,6 +7,7 @@ CVE-2024-28224); against web pages, which may send requests to localhost without
 
 from __future__ import annotations
 
+import functools
 import hmac
 import re
 from collections.abc import Iterable
@@ -107,17 +108,19 @@ class Guard:
             raise Refused(
                 f'"{authority}" is no host that this proxy forwards to',
                 reason="host",
-                remedy=f"{self._known()}; add a route whose upstream it is, or name it in the app's NO_PROXY",
+                remedy=f"{self._known}; add a route whose upstream it is, or name it in the app's NO_PROXY",
             )
         if len(self._forwarded) >= _MEMO_LIMIT:
             self._forwarded.clear()
         self._forwarded[host, connected] = caller
         return caller
 
+    @functools.cached_property
     def _known(self) -> str:
+        """For every refusal the same, and dear where there are thousands of receivers."""
         # :443 is but another word for a receiver that is there without it.
         upstreams = {
-            one for one in self._upstreams if one.removesuffix(":443") not in self._upstreams - {one}
+            one for one in self._upstreams if not (one.endswith(":443") and one[:-4] in self._upstreams)
         }
         known = sorted(upstreams | (self._names - LOOPBACK_NAMES))
         more = f" and {len(known) - _MOST_SHOWN} more" if len(known) > _MOST_SHOWN else ""
