@@ -20,7 +20,8 @@ PROVIDER = (
     "//iam.googleapis.com/projects/42/locations/global/workloadIdentityPools/my-pool/providers/my-provider"
 )
 WORKFORCE = "//iam.googleapis.com/locations/global/workforcePools/my-pool/providers/my-provider"
-DESCRIBE = "gcloud iam workload-identity-pools providers describe my-provider --location=global --workload-identity-pool=my-pool"
+PROVIDERS = "gcloud iam workload-identity-pools providers"
+IN_POOL = "my-provider --location=global --workload-identity-pool=my-pool"
 
 
 def federation(
@@ -104,28 +105,29 @@ def test_a_subject_token_that_is_not_taken(
         detail=f"STS refused the subject token from the file {tmp_path}/token "
         "(invalid_grant: The audience does not match.)",
         remedy=f"Compare the token of the file {tmp_path}/token with the provider's issuer, allowed audiences and "
-        f"attribute condition: {DESCRIBE}; and check this machine's clock (date -u)",
+        f"attribute condition: {PROVIDERS} describe {IN_POOL} --project=42; and check this machine's clock (date -u)",
         log_detail="status 400",
     )
     assert len(server.received) == 1
 
 
 @pytest.mark.parametrize(
-    ("audience", "describe"),
+    ("audience", "where"),
     [
-        (PROVIDER, DESCRIBE),
-        ("x", DESCRIBE.replace("my-provider", "PROVIDER").replace("my-pool", "POOL")),
-        ("x/providers", DESCRIBE.replace("my-provider", "PROVIDER").replace("my-pool", "POOL")),
+        (PROVIDER, f"{IN_POOL} --project=42"),
+        ("x", IN_POOL.replace("my-provider", "PROVIDER").replace("my-pool", "POOL")),
+        ("x/providers", IN_POOL.replace("my-provider", "PROVIDER").replace("my-pool", "POOL")),
     ],
 )
 def test_a_pool_that_is_gone(
-    http_endpoint: Serve, tmp_path: Path, token_file: dict[str, str], audience: str, describe: str
+    http_endpoint: Serve, tmp_path: Path, token_file: dict[str, str], audience: str, where: str
 ) -> None:
     server = refusing(http_endpoint, error="invalid_target")
     fails(
         federation(tmp_path / "f", token_file, server.url, audience=audience).access_token,
         cause="sts_refused",
-        remedy=f"The pool or provider {audience} is missing, disabled or deleted: {describe}",
+        remedy=f"The pool or provider {audience} is missing, disabled or deleted. See: {PROVIDERS} describe {where}; deleted "
+        f"within 30 days: {PROVIDERS} undelete {where}; disabled: {PROVIDERS} update-oidc {where} --no-disabled",
     )
 
 

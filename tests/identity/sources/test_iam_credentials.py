@@ -15,7 +15,6 @@ from idtoken_proxy.identity.sources.iam_credentials import (
     IamCredentials,
     Method,
     iam_endpoint,
-    project_of,
 )
 from idtoken_proxy.identity.sources.source import AccessToken
 from tests.identity.fakes import Answer, HttpEndpoint, Received
@@ -95,7 +94,10 @@ ENABLE = "gcloud services enable iamcredentials.googleapis.com --project="
         (
             error(403, "PERMISSION_DENIED", DISABLED.format("764086051850")),
             "iam_api_disabled",
-            "The login names no project to charge: gcloud auth application-default set-quota-project proj",
+            (
+                "The login names no project to charge: gcloud auth application-default set-quota-project proj "
+                "(GOOGLE_CLOUD_QUOTA_PROJECT, where it is set, goes before that)"
+            ),
         ),
         (
             error(403, "PERMISSION_DENIED", "Request had insufficient authentication scopes."),
@@ -113,18 +115,40 @@ ENABLE = "gcloud services enable iamcredentials.googleapis.com --project="
             f"Check the account: gcloud iam service-accounts describe {TARGET.email}",
         ),
         (
-            Answer(302, b"SENTINEL"),
+            error(403, "PERMISSION_DENIED", "The moon is full.", details=[{"reason": "MOON_PHASE"}]),
             "iam_refused",
-            f"Check the account: gcloud iam service-accounts describe {TARGET.email}",
+            "Google's own sentence says why; no role is known that mends it",
+        ),
+        (
+            error(
+                403,
+                "PERMISSION_DENIED",
+                "Mind the perimeter.",
+                details=[{"reason": "SECURITY_POLICY_VIOLATED"}],
+            ),
+            "vpc_service_controls",
+            (
+                "Give the time and the caller of the refusal to whoever keeps the perimeter, for an ingress rule or an access "
+                "level: no role mends that. What it was: gcloud logging read "
+                "'protoPayload.metadata.vpcServiceControlsUniqueId=\"IDENTIFIER\"' --project=proj"
+            ),
         ),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_refusals(http_endpoint: Serve, answer: Answer, cause: str, remedy: str) -> None:
     server = http_endpoint(lambda _: answer)
     got = refused(server, Caller(), cause=cause, fault=Fault.OPERATOR, remedy=remedy)
     assert got.detail.startswith(f"IAM refused generateIdToken for {TARGET.email} to a caller (")
     assert len(server.received) == 1
+
+
+@pytest.mark.parametrize("answer", [Answer(302, b"SENTINEL"), Answer(403, b"<h1>SENTINEL</h1>"), Answer(403)])
+def test_what_is_no_answer_of_googles(http_endpoint: Serve, answer: Answer) -> None:
+    """A proxy's page of status 403 is no missing role."""
+    server = http_endpoint(lambda _: answer)
+    remedy = f"That is no answer of Google's API; see what answers in its place: curl -sv {server.url}/"
+    refused(server, Caller(), cause="iam_refused", remedy=remedy)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +163,7 @@ def test_refusals(http_endpoint: Serve, answer: Answer, cause: str, remedy: str)
     ],
 )
 def test_to_whom_to_grant(http_endpoint: Serve, who: str | None, says: str) -> None:
-    server = http_endpoint(lambda _: error(403, "PERMISSION_DENIED", "No."))
+    server = http_endpoint(lambda _: error(403, "PERMISSION_DENIED", "The caller does not have permission"))
     grant = f"gcloud iam service-accounts add-iam-policy-binding {TARGET.email} {says}"
     refused(server, Caller(who), cause="iam_permission_denied", remedy=grant)
 
@@ -160,7 +184,7 @@ def test_an_account_that_does_not_tell_its_project(
     assert says in refused(server, Caller(), target).remedy
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("status", [500, 503])
 def test_what_may_pass(http_endpoint: Serve, status: int) -> None:
     server = http_endpoint(lambda _: Answer(status, b"SENTINEL"))
     refused(server, Caller(), cause="endpoint_unavailable", fault=Fault.GOOGLE, retry_after=10)
@@ -182,8 +206,3 @@ def test_the_endpoint() -> None:
     assert iam_endpoint(None, "googleapis.com") == "https://iamcredentials.googleapis.com"
     assert iam_endpoint(None, "u.example") == "https://iamcredentials.u.example"
     assert iam_endpoint("http://localhost:1/", "u.example") == "http://localhost:1"
-
-
-def test_the_project() -> None:
-    assert project_of("a@proj.iam.gserviceaccount.com") == "proj"
-    assert project_of("1-compute@developer.gserviceaccount.com") is None

@@ -76,7 +76,7 @@ async def test_without_the_grant(google: Google) -> None:
         cause="iam_permission_denied",
         fault=Fault.OPERATOR,
         detail=f"IAM refused generateIdToken for {LONER.email} to metadata server at "
-        f"{google.emulator.metadata_host}, account default (PERMISSION_DENIED: Permission "
+        f"{google.emulator.metadata_host}, account default (PERMISSION_DENIED, IAM_PERMISSION_DENIED: Permission "
         "'iam.serviceAccounts.getOpenIdToken' denied on resource (or it may not exist).)",
         remedy=f"{GRANT} {LONER.email} --member=serviceAccount:{CALLER.email} "
         "--role=roles/iam.serviceAccountOpenIdTokenCreator",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.sources import transport
 from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation
 from tests.identity.fakes import Answer, HttpEndpoint, Received
@@ -78,11 +79,23 @@ def test_a_redirect_is_not_followed(http_endpoint: Serve) -> None:
     assert elsewhere.received == []
 
 
-@pytest.mark.parametrize("status", [408, 429, 500, 503])
+@pytest.mark.parametrize("status", [408, 500, 503])
 def test_what_may_pass_is_not_retried_here(http_endpoint: Serve, status: int) -> None:
     server = http_endpoint(lambda _: Answer(status, b"SENTINEL"))
     error = fails(server.url)
     assert (error.cause, error.fault) == ("endpoint_unavailable", Fault.GOOGLE)
+    assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"SENTINEL", b'{"error": {"status": "RESOURCE_EXHAUSTED", "message": "Quota exceeded."}}']
+)
+def test_a_quota_is_no_outage(http_endpoint: Serve, body: bytes) -> None:
+    server = http_endpoint(lambda _: Answer(429, body))
+    error = fails(server.url)
+    assert (error.cause, error.fault, error.retry_after) == ("quota_exceeded", Fault.OPERATOR, 10)
+    assert "SENTINEL" not in f"{error}{error.remedy}"
+    assert "console.cloud.google.com/iam-admin/quotas" in (error.remedy or "")
     assert len(server.received) == 1
 
 
@@ -132,7 +145,7 @@ TOKEN = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl"
         ({"error": "a b"}, "unknown", ""),
         ({"error": "x", "error_description": f"was {TOKEN}, no"}, "x", "was ..., no"),
         ({"error": "x", "error_description": "a\r\nb\x1b[31m\u202e"}, "x", "a b [31m"),
-        ({"error": "x", "error_description": "word " * 100}, "x", ("word " * 32).strip()),
+        ({"error": "x", "error_description": "word " * 100}, "x", "word " * 47 + "..."),
         ({"error": None}, "unknown", ""),
         ({"other": TOKEN}, "unknown", ""),
         ([TOKEN], "unknown", ""),
@@ -199,7 +212,7 @@ def test_what_google_auth_raises_is_not_repeated(error: Exception) -> None:
 
 
 def test_what_is_ours_passes() -> None:
-    for ours in (TokenError("x", cause="closed", fault=Fault.PROXY), EndpointRefused(400, "x", "")):
+    for ours in (TokenError("x", cause="closed", fault=Fault.PROXY), EndpointRefused(GoogleError(400, "x"))):
         with pytest.raises(type(ours)) as caught, conversation("it"):
             raise ours
         assert caught.value is ours

@@ -115,7 +115,7 @@ def test_without_an_id_token(http_endpoint: Serve, tmp_path: Path) -> None:
         (
             {"error": "invalid_grant", "error_description": "Bad Request", "error_subtype": "invalid_rapt"},
             "login_required",
-            "(invalid_grant: Bad Request): the organisation asks for a new login",
+            "(invalid_grant, invalid_rapt: Bad Request): the organisation asks for a new login",
         ),
         (
             {"error": "invalid_grant", "error_description": "reauth related error (rapt_required)"},

@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.google_error import UNKNOWN
+from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
 from idtoken_proxy.identity.sources.source import SCOPE, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation, host_of
@@ -123,25 +125,44 @@ class Federation:
             raise _no_subject_token(f"the file {file}", "it does not exist", None)
 
     def _sts_refusal(self, refused: EndpointRefused, info: Mapping[str, Any]) -> TokenError:
-        if refused.code == "invalid_target":
-            remedy = (
-                f"The pool or provider {info['audience']} is missing, disabled or deleted: "
-                "gcloud iam workload-identity-pools providers describe PROVIDER --location=global "
-                "--workload-identity-pool=POOL"
-            )
-        else:
-            remedy = (
-                f"Compare the token of {_origin(info)} with the provider's issuer, allowed audiences and attribute "
-                "condition: gcloud iam workload-identity-pools providers describe PROVIDER --location=global "
-                "--workload-identity-pool=POOL; and check this machine's clock (date -u)"
-            )
-        return TokenError(
-            f"STS refused the subject token from {_origin(info)} {refused.said}",
-            cause="sts_refused",
-            fault=Fault.OPERATOR,
-            remedy=_with_pool(remedy, info["audience"]),
-            log_detail=f"status {refused.status}",
+        about = f"STS refused the subject token from {_origin(info)} {refused.said}"
+        found = why(
+            refused.error,
+            caller=f"the subject from {_origin(info)}",
+            member=self.member(),
+            project=_project(info["audience"]),
         )
+        if found is not None:
+            about, cause, remedy = f"{about}: {found.detail}", found.cause, found.remedy
+        else:
+            cause, remedy = "sts_refused", _with_pool(self._sts_remedy(refused, info), info["audience"])
+        return TokenError(
+            about, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=f"status {refused.status}"
+        )
+
+    def _sts_remedy(self, refused: EndpointRefused, info: Mapping[str, Any]) -> str:
+        if refused.code == UNKNOWN:
+            return f"That is no answer of STS; see what answers in its place: curl -sv {refused.url}"
+        project = _project(info["audience"])
+        of_pool = f"PROVIDER --location=global --workload-identity-pool=POOL{f' --project={project}' if project else ''}"
+        providers = "gcloud iam workload-identity-pools providers"
+        if refused.code == "invalid_target":
+            # https://cloud.google.com/iam/docs/manage-workload-identity-pools-providers: both live on for 30 days.
+            return (
+                f"The pool or provider {info['audience']} is missing, disabled or deleted. See: {providers} describe "
+                f"{of_pool}; deleted within 30 days: {providers} undelete {of_pool}; disabled: {providers} update-oidc "
+                f"{of_pool} --no-disabled"
+            )
+        return (
+            f"Compare the token of {_origin(info)} with the provider's issuer, allowed audiences and attribute "
+            f"condition: {providers} describe {of_pool}; and check this machine's clock (date -u)"
+        )
+
+
+def _project(audience: str) -> str | None:
+    """The pool's, by its number; a workforce pool has none."""
+    found = re.match(r"//iam\.googleapis\.com/projects/([a-z0-9-]+)/", audience)
+    return found[1] if found else None
 
 
 def _with_pool(command: str, audience: str) -> str:

@@ -7,7 +7,6 @@ ignore an endpoint override and open a session of their own, hence not it.
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,15 +14,14 @@ from typing import Any
 from urllib.parse import quote
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.google_error import UNKNOWN
+from idtoken_proxy.identity.reasons import lacks_a_right, project_of, why
 from idtoken_proxy.identity.sources.source import AccessToken, AccessTokenSource
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
 
 _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 -- a role's name
 _OPEN_ID_TOKEN_CREATOR = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105
 _FEDERATED = "roles/iam.workloadIdentityUser"
-# The projects of gcloud's own OAuth clients: charged where a user's login names no quota project, and nobody's to mend.
-_GCLOUD_PROJECTS = frozenset({"764086051850", "32555940559"})
-_PROJECT = re.compile(r"\bproject ([a-z0-9][a-z0-9.:-]*[a-z0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +73,14 @@ class IamCredentials:
     def _refusal(
         self, refused: EndpointRefused, method: Method, service_account: str, delegates: tuple[str, ...]
     ) -> TokenError:
-        caller = self.caller.describe()
+        caller, member = self.caller.describe(), self.caller.member()
         about = f"IAM refused {method.name} for {service_account} to {caller} {refused.said}"
-        cause, remedy = (
-            "iam_refused",
-            f"Check the account: gcloud iam service-accounts describe {service_account}",
-        )
-        if refused.reason == "SERVICE_DISABLED" or "has not been used in project" in refused.description:
-            cause, remedy = "iam_api_disabled", _enable(refused.description, service_account)
-        elif (
-            refused.reason == "ACCESS_TOKEN_SCOPE_INSUFFICIENT"
-            or "insufficient authentication scopes" in refused.description
-        ):
-            cause = "iam_scopes"
-            remedy = (
-                "The caller's access token lacks the scope cloud-platform. On a VM: gcloud compute instances "
-                "set-service-account INSTANCE --scopes=cloud-platform; a user: gcloud auth application-default login"
-            )
-        elif refused.status == 403:
-            cause = "iam_permission_denied"
-            remedy = _grants(method, self.caller.member(), service_account, delegates)
+        found = why(refused.error, caller=caller, member=member, project=project_of(service_account))
+        if found is not None:
+            about = f"{about}: {found.detail}"
+            cause, remedy = found.cause, found.remedy
+        elif lacks_a_right(refused.error):
+            cause, remedy = "iam_permission_denied", _grants(method, member, service_account, delegates)
         elif refused.status == 404:
             cause = "iam_no_such_account"
             remedy = (
@@ -104,15 +90,19 @@ class IamCredentials:
         elif refused.status == 401:
             cause = "iam_unauthenticated"
             remedy = f"The access token of {caller} is not valid: log in anew, and check this machine's clock (date -u)"
+        elif refused.code == UNKNOWN:
+            cause = "iam_refused"
+            remedy = (
+                f"That is no answer of Google's API; see what answers in its place: curl -sv {self.endpoint}/"
+            )
+        elif refused.status == 403:
+            cause, remedy = "iam_refused", "Google's own sentence says why; no role is known that mends it"
+        else:
+            cause = "iam_refused"
+            remedy = f"Check the account: gcloud iam service-accounts describe {service_account}"
         return TokenError(
             about, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=f"status {refused.status}"
         )
-
-
-def project_of(service_account: str) -> str | None:
-    """NAME@PROJECT.iam.gserviceaccount.com; other kinds do not tell."""
-    project, _, domain = service_account.rpartition("@")[2].partition(".")
-    return project if domain == "iam.gserviceaccount.com" else None
 
 
 def _headers(token: AccessToken) -> dict[str, str]:
@@ -120,17 +110,6 @@ def _headers(token: AccessToken) -> dict[str, str]:
     if token.quota_project is not None:
         headers["x-goog-user-project"] = token.quota_project
     return headers
-
-
-def _enable(description: str, service_account: str) -> str:
-    found = _PROJECT.search(description)
-    project = found[1] if found else project_of(service_account) or "PROJECT"
-    if project in _GCLOUD_PROJECTS:
-        return (
-            "The login names no project to charge: gcloud auth application-default set-quota-project "
-            f"{project_of(service_account) or 'PROJECT'}"
-        )
-    return f"gcloud services enable iamcredentials.googleapis.com --project={project}"
 
 
 def _grants(method: Method, member: str | None, service_account: str, delegates: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.reasons import project_of, why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
@@ -94,6 +95,20 @@ class ServiceAccountSource:
 
     def _refusal(self, refused: EndpointRefused) -> TokenError:
         email, path = self._email, self._document.path
+        found = why(
+            refused.error,
+            caller=email or "the key's account",
+            member=self.member(),
+            project=project_of(email),
+        )
+        if found is not None:
+            return TokenError(
+                f"the token endpoint refused the key in {path} of {email} {refused.said}: {found.detail}",
+                cause=found.cause,
+                fault=Fault.OPERATOR,
+                remedy=found.remedy,
+                log_detail=f"status {refused.status}",
+            )
         if refused.code != "invalid_grant":
             remedy = f"Check that {email} exists and is enabled: gcloud iam service-accounts describe {email}"
         elif "timeframe" in refused.description or "short-lived" in refused.description:

@@ -10,15 +10,14 @@ REQUESTS_CA_BUNDLE).
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.sources.redaction import redacted
+from idtoken_proxy.identity.google_error import GoogleError
+from idtoken_proxy.identity.reasons import why
 
 if TYPE_CHECKING:
     import requests
@@ -26,28 +25,38 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 3.0  # seconds; both together under the cache's deadline
 READ_TIMEOUT = 6.0
 
-_ERROR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-
 
 class EndpointRefused(Exception):
-    """A token endpoint's lasting no (RFC 6749 section 5.2): `code` such as `invalid_grant`, `reason` where it
-    says more (`invalid_rapt`, `SERVICE_DISABLED`), and a description cut down to what is safe to show.
-    """
+    """A token endpoint's lasting no, as google_error.py reads it; reasons.py tells why."""
 
-    def __init__(
-        self, status: int, code: str, description: str, *, reason: str | None = None, url: str = ""
-    ) -> None:
-        super().__init__(f"{status} {code}")
-        self.status = status
-        self.code = code
-        self.description = description
-        self.reason = reason
+    def __init__(self, error: GoogleError, *, url: str = "") -> None:
+        super().__init__(f"{error.status} {error.code}")
+        self.error = error
         self.url = url
+
+    @property
+    def status(self) -> int:
+        return self.error.status
+
+    @property
+    def code(self) -> str:
+        """Such as `invalid_grant`, or UNKNOWN."""
+        return self.error.code
+
+    @property
+    def reason(self) -> str | None:
+        """Such as `invalid_rapt` or `SERVICE_DISABLED`."""
+        return self.error.reason
+
+    @property
+    def description(self) -> str:
+        """Google's sentence, safe to show."""
+        return self.error.message
 
     @property
     def said(self) -> str:
         """In brackets, behind what we say ourselves."""
-        return f"({self.code}: {self.description})" if self.description else f"({self.code})"
+        return self.error.said
 
 
 @contextmanager
@@ -119,12 +128,14 @@ class Transport:
         status = response.status_code
         if status == 200:
             return Response(status, response.headers, response.content)
-        if status in (408, 429) or status >= 500:
+        if status == 408 or status >= 500:
             raise TokenError(
                 f"{host} answered {status}", cause="endpoint_unavailable", fault=Fault.GOOGLE, retry_after=10
             )
-        code, description, reason = _read_error(response.content)
-        raise EndpointRefused(status, code, description, reason=reason, url=url)
+        said = GoogleError.read(status, response.content)
+        if status == 429:
+            raise _too_many(host, said)
+        raise EndpointRefused(said, url=url)
 
 
 class Response:
@@ -191,30 +202,13 @@ def _unreachable(host: str, error: Exception) -> TokenError:
     )
 
 
-def _read_error(body: bytes) -> tuple[str, str, str | None]:
-    """(code, description, reason) of RFC 6749 section 5.2's form (with Google's error_subtype) or of Google's APIs'
-    ({"error": {"status", "message", "details": [{"reason"}]}}), whichever it is. Whatever does not look like one is
-    not passed on at all.
-    """
-    try:
-        answer = json.loads(body)
-        error = answer["error"]
-        if isinstance(error, dict):
-            code, description = error.get("status"), error.get("message")
-            reason = next(
-                (detail["reason"] for detail in error.get("details", ()) if "reason" in detail), None
-            )
-        else:
-            code, description = error, answer.get("error_description")
-            reason = answer.get("error_subtype")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return "unknown", "", None
-    return (
-        _word(code) or "unknown",
-        redacted(description) if isinstance(description, str) else "",
-        _word(reason),
+def _too_many(host: str, error: GoogleError) -> TokenError:
+    """A quota is no outage: waiting mends it for a while, and asking less often, or a higher quota, for good."""
+    found = why(error)
+    return TokenError(
+        f"{host} answered 429 {error.said}",
+        cause="quota_exceeded",
+        fault=Fault.OPERATOR,
+        remedy=found.remedy if found else None,
+        retry_after=10,
     )
-
-
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and _ERROR_CODE.fullmatch(value) else None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import LOGIN, Document, read_as
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
@@ -100,6 +101,15 @@ class UserSource:
 
     def _refusal(self, refused: EndpointRefused) -> TokenError:
         detail = f"the token endpoint refused the {self.describe()} {refused.said}"
+        found = why(refused.error, caller=self._email or "this login", member=self.member())
+        if found is not None:
+            return TokenError(
+                f"{detail}: {found.detail}",
+                cause=found.cause,
+                fault=Fault.OPERATOR,
+                remedy=found.remedy,
+                log_detail=f"status {refused.status}",
+            )
         if refused.code == "invalid_grant":
             again = refused.reason in ("invalid_rapt", "rapt_required") or "reauth" in refused.description
             return TokenError(

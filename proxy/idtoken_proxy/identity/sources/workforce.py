@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
 from idtoken_proxy.identity.sources.federation import pool_member, sts_url
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
@@ -50,18 +51,24 @@ class WorkforceSource:
                 with conversation("STS") as transport:
                     credentials.refresh(transport)
             except EndpointRefused as refused:
-                raise TokenError(
-                    f"STS refused the {self.describe()} {refused.said}",
-                    cause="login_expired" if refused.code == "invalid_grant" else "login_refused",
-                    fault=Fault.OPERATOR,
-                    remedy=LOGIN,
-                    log_detail=f"status {refused.status}",
-                ) from None
+                raise self._refusal(refused) from None
             project = info.get("quota_project_id")
             return AccessToken(credentials.token, project if isinstance(project, str) and project else None)
 
     def member(self) -> str | None:
         return pool_member(self._audience)
+
+    def _refusal(self, refused: EndpointRefused) -> TokenError:
+        detail = f"STS refused the {self.describe()} {refused.said}"
+        found = why(refused.error, caller="this login", member=self.member())
+        if found is not None:
+            detail, cause, remedy = f"{detail}: {found.detail}", found.cause, found.remedy
+        else:
+            cause = "login_expired" if refused.code == "invalid_grant" else "login_refused"
+            remedy = LOGIN
+        return TokenError(
+            detail, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=f"status {refused.status}"
+        )
 
     def _credentials(self) -> tuple[Mapping[str, Any], Any]:
         from google.auth import external_account_authorized_user  # noqa: PLC0415
