@@ -24,6 +24,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from idtoken_proxy.settings.model import LogSettings
+from idtoken_proxy.terminal import printable
 
 MASKED: Final = "[redacted]"
 ACCESS: Final = "idtoken_proxy.access"  # the logger of the access log
@@ -48,7 +49,6 @@ _HALF_A_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?!.*-----END )", re.IGNORECASE | re.DOTALL
 )
 _DEEPEST: Final = 16  # containers within containers; beyond, and in a circle, a value is its description
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def mask(text: str) -> str:
@@ -300,16 +300,12 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
     """So that no value writes lines, or a terminal's escapes, of its own; a traceback keeps its lines."""
     traceback = event.pop("exception", None)
     escaped = {
-        key: value if isinstance(value, bool | int | float | None) else _escaped(_described(value))
+        key: value if isinstance(value, bool | int | float | None) else printable(_described(value))
         for key, value in event.items()
     }
     if traceback is not None:
-        escaped["exception"] = "\n".join(map(_escaped, traceback.split("\n")))
+        escaped["exception"] = "\n".join(map(printable, traceback.split("\n")))
     return escaped
-
-
-def _escaped(text: str) -> str:
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def _mask_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

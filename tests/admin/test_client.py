@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -101,6 +104,72 @@ def test_nobody_there(dead: TcpAddress, tmp_path: Path) -> None:
     assert probe(dead, "liveness") == f"nobody answers at {dead}: Connection refused"
     gone = UnixAddress(str(tmp_path / "s"))
     assert probe(gone, "liveness") == f"nobody answers at {gone}: No such file or directory"
+
+
+def test_a_squatter_s_words_are_no_orders_to_a_terminal(operator: Operator) -> None:
+    operator.answers = [(503, "\x1b]0;owned\x07 \u202e" + "x" * 5_000)]
+    wrong = str(probe(operator.address, "readiness"))
+    assert wrong.startswith(f"{operator.address}: 503: \\x1b]0;owned\\x07 \\u202exxx")
+    assert len(wrong) < 2_100
+    broken = {"valid": False, "source": "\x1b[2J", "error": None}
+    operator.answers = [(200, status(state="draining\n", a=broken))]
+    assert not any("\x1b" in line or "\n" in line for line in wait(operator.address, 0))
+
+
+@contextlib.contextmanager
+def squatter(pieces: Iterable[bytes]) -> Iterator[TcpAddress]:
+    """Has the port, and sends for as long as somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def send() -> None:
+            with contextlib.suppress(OSError), listener.accept()[0] as connection:
+                connection.recv(4096)
+                for piece in pieces:
+                    connection.sendall(piece)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        yield TcpAddress("127.0.0.1", listener.getsockname()[1])
+        thread.join()
+
+
+DRIPS = {
+    "a status line": itertools.repeat(b"H"),
+    "fields": itertools.chain([b"HTTP/1.1 200 OK\r\n"], itertools.repeat(b"X-A: b\r\n")),
+    "a body": itertools.chain([b"HTTP/1.1 200 OK\r\n\r\n"], itertools.repeat(b"x")),
+    "chunks": itertools.chain(
+        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"], itertools.repeat(b"1\r\nx\r\n")
+    ),
+    "interim answers": itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("what", DRIPS)
+def test_a_drip_does_not_outlast_the_deadline(what: str) -> None:
+    def dripping() -> Iterator[bytes]:
+        for piece in itertools.islice(DRIPS[what], 2_000):
+            yield piece
+            sleep(0.01)
+
+    with squatter(dripping()) as address:
+        wrong = probe(address, "readiness", patience=0.2)
+    assert wrong is not None
+    assert "nobody answers" in wrong
+
+
+def test_an_endless_answer_is_not_read_to_its_end() -> None:
+    sent = 0
+
+    def flood() -> Iterator[bytes]:
+        nonlocal sent
+        yield b"HTTP/1.1 200 OK\r\n\r\n"
+        for _ in range(400):
+            sent += 1
+            yield b"x" * 1024 * 1024
+
+    with squatter(flood()) as address:
+        assert "more than 32 MiB" in str(probe(address, "readiness", patience=60))
+    assert sent < 100
 
 
 def test_somebody_who_speaks_no_http() -> None:

@@ -13,28 +13,62 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 from idtoken_proxy.settings.model import Address, UnixAddress
+from idtoken_proxy.terminal import printable
 
-PATIENCE: Final = 5.0  # seconds for an answer
+PATIENCE: Final = 5.0  # seconds for an answer, from the first octet that is sent to the last that is read
+MAX_OCTETS: Final = 32 * 1024 * 1024  # of an answer; a status of ten thousand routes has some 6 MiB
+_LONGEST: Final = 2_000  # characters of one line that is shown
 _INTERVAL: Final = 0.1  # seconds between two questions
 
 
-class _OverUnix(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
+class TooMuch(OSError):
+    """An answer of more than MAX_OCTETS, which no proxy's is."""
+
+    def __init__(self) -> None:
+        super().__init__(None, f"what answers there says more than {MAX_OCTETS >> 20} MiB")
+
+
+class _Bounded(socket.socket):
+    """One deadline over everything that is read, and a bound on how much that is: a socket's own timeout begins anew with
+    each octet, and whoever sits on the port may send one a second.
+    """
+
+    deadline: float
+    left = MAX_OCTETS
+
+    def recv_into(self, *buffer: Any) -> int:  # what makefile's readers call
+        self.settimeout(max(self.deadline - monotonic(), 0.001))
+        read = super().recv_into(*buffer)
+        self.left -= read
+        if self.left < 0:
+            raise TooMuch
+        return read
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, address: Address, timeout: float) -> None:
+        host = "localhost" if isinstance(address, UnixAddress) else address.host
+        super().__init__(host, None if isinstance(address, UnixAddress) else address.port, timeout=timeout)
+        self._address = address
+        self._deadline = monotonic() + timeout
 
     def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
+        if isinstance(self._address, UnixAddress):
+            self.sock = bounded = _Bounded(socket.AF_UNIX)
+            bounded.settimeout(self.timeout)
+            bounded.connect(self._address.path)
+        else:
+            plain = socket.create_connection((self.host, self.port), self.timeout)
+            self.sock = bounded = _Bounded(fileno=plain.detach())
+            bounded.settimeout(self.timeout)
+        bounded.deadline = self._deadline
 
 
 def ask(address: Address, path: str, timeout: float = PATIENCE) -> tuple[int, str]:
-    """Status and body. OSError and http.client.HTTPException where there is no answer."""
-    if isinstance(address, UnixAddress):
-        connection: http.client.HTTPConnection = _OverUnix(address.path, timeout)
-    else:
-        connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
+    """Status and body, within `timeout` seconds for all of it. OSError and http.client.HTTPException where there is no
+    answer.
+    """
+    connection = _Connection(address, timeout)
     try:
         # By whatever name it is reached: this one is always the listener's own.
         connection.request("GET", path, headers={"Host": "localhost", "Connection": "close"})
@@ -44,13 +78,13 @@ def ask(address: Address, path: str, timeout: float = PATIENCE) -> tuple[int, st
         connection.close()
 
 
-def probe(address: Address, what: str) -> str | None:
+def probe(address: Address, what: str, patience: float = PATIENCE) -> str | None:
     """None where all is well, else what is not. `what`: startup, readiness, liveness."""
     try:
-        status, body = ask(address, f"/{what}")
+        status, body = ask(address, f"/{what}", patience)
     except (OSError, http.client.HTTPException) as error:
         return _nobody(address, error)
-    return None if status == 200 else f"{address}: {status}: {body.strip()}"
+    return None if status == 200 else f"{address}: {status}: {_shown(body.strip())}"
 
 
 def wait(
@@ -68,7 +102,7 @@ def wait(
             # Once at least, however short the limit.
             status, body = ask(address, "/api/status", max(min(left, PATIENCE), _INTERVAL))
             if status != 200:
-                lacking = [f"{address}: {status}: {body.strip()}"]
+                lacking = [f"{address}: {status}: {_shown(body.strip())}"]
             else:
                 told = json.loads(body)
                 if told["ready"]:
@@ -84,7 +118,11 @@ def wait(
 
 
 def missing(status: Mapping[str, Any]) -> Iterator[str]:
-    """What keeps a proxy from being ready, by its /api/status."""
+    """What keeps a proxy from being ready, by its /api/status, or by that of whoever has its port."""
+    return (_shown(line) for line in _lacking(status))
+
+
+def _lacking(status: Mapping[str, Any]) -> Iterator[str]:
     if status["state"] in ("draining", "stopped"):
         yield f"it is {status['state']}"
     for route in status["routes"]:
@@ -106,4 +144,9 @@ def _nobody(address: Address, error: Exception) -> str:
         if isinstance(error, OSError) and error.strerror
         else str(error) or type(error).__name__
     )
-    return f"nobody answers at {address}: {cause}"
+    return f"nobody answers at {address}: {_shown(cause)}"
+
+
+def _shown(body: str) -> str:
+    text = printable(body.rstrip())
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."

@@ -1,0 +1,26 @@
+"""Other people's words on a terminal: what a program there would obey, or a person would not see, is spelled out.
+
+A terminal takes orders in what it shows (ECMA-48 escapes: CVE-2003-0063 and its kin set titles, move the cursor, answer
+for the user), a lone surrogate cannot be written at all, and letters that change the direction or have no width make one
+command look like another (CVE-2021-42574).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# C0 and C1 controls, DEL, line and paragraph separators, marks without width, direction overrides, surrogates.
+UNPRINTABLE: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
+
+
+def printable(text: str) -> str:
+    r"""On one line, each such character as its escape: `\x1b`, `\u202e`."""
+    return UNPRINTABLE.sub(_spelled, text)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
