@@ -7,11 +7,9 @@ out by the socket's mode, and it tells who is calling (SO_PEERCRED), which `guar
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import socket
-import stat
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from idtoken_proxy.engine.socket_file import SocketFile, bind
 from idtoken_proxy.errors import Fault, ProxyError
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 
@@ -40,20 +39,13 @@ class ListenFailed(ProxyError):
 class _Open:
     bound: list[Address] = field(default_factory=list)
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
-    sockets: list[tuple[Path, int]] = field(default_factory=list)  # unix sockets and their inodes
-    made: list[Path] = field(default_factory=list)  # directories that were made for them
+    sockets: list[SocketFile] = field(default_factory=list)
 
     async def close(self) -> None:
         for server in self.servers:
             server.close()
-        if self.sockets:
-            await asyncio.to_thread(self._unlink)
-
-    def _unlink(self) -> None:
-        for path, inode in self.sockets:
-            with contextlib.suppress(OSError):
-                if path.lstat().st_ino == inode:  # and not one that a successor has put there meanwhile
-                    path.unlink()
+        for one in self.sockets:
+            await asyncio.to_thread(one.remove)
 
 
 @dataclass
@@ -122,8 +114,8 @@ class Listeners:
     async def share(self, *, shared: bool) -> None:
         """Whether other users may open the unix sockets: only once it is checked who they are, and no longer."""
         for _, one in self._open:
-            for path, inode in one.sockets:
-                await asyncio.to_thread(_set_mode, path, inode, made=path.parent in one.made, shared=shared)
+            for file in one.sockets:
+                await asyncio.to_thread(file.share, shared=shared)
 
     async def close(self) -> None:
         for _, one in self._open:
@@ -157,70 +149,20 @@ class Listeners:
             one.bound.append(TcpAddress(taken[0], port))
 
     async def _unix(self, address: UnixAddress, one: _Open) -> None:
-        path = Path(address.path)
         try:
-            bound, inode, made = await asyncio.to_thread(_bind, path)
+            bound, file = await asyncio.to_thread(bind, Path(address.path))
         except OSError as error:
             raise ListenFailed(
                 f"cannot listen on {address}: {error.strerror or error}",
                 remedy="choose a path in a directory of the proxy's own, such as unix:/run/idtoken-proxy/proxy.sock",
             ) from None
-        one.sockets.append((path, inode))
-        one.made.extend([path.parent] if made else [])
+        one.sockets.append(file)
         one.servers.append(
             await asyncio.get_running_loop().create_unix_server(
                 self._factory, sock=bound, backlog=BACKLOG, start_serving=False
             )
         )
         one.bound.append(address)
-
-
-def _remove_stale(path: Path) -> None:
-    """What a proxy that was killed left behind; never a file, never a socket that someone listens on."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(mode):
-        raise OSError(errno.EEXIST, "there is something that is no socket")
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            path.unlink()
-            return
-    raise OSError(errno.EADDRINUSE, "another process listens there")
-
-
-def _bind(path: Path) -> tuple[socket.socket, int, bool]:
-    """The socket, its inode, and whether a directory was made for it. Its mode stands from the first moment on: a
-    socket that is open first and closed to others then is a race.
-    """
-    made = not path.parent.exists()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove_stale(path)
-    bound = socket.socket(socket.AF_UNIX)
-    before = os.umask(0o177)
-    try:
-        bound.bind(str(path))
-    except OSError:
-        bound.close()
-        raise
-    finally:
-        os.umask(before)
-    bound.setblocking(False)
-    return bound, path.lstat().st_ino, made
-
-
-def _set_mode(path: Path, inode: int, *, made: bool, shared: bool) -> None:
-    try:
-        if path.lstat().st_ino != inode:
-            return  # somebody else's by now
-        if made:
-            path.parent.chmod(0o755 if shared else 0o700)
-        path.chmod(0o666 if shared else 0o600)
-    except OSError as error:
-        log.warning("the socket's mode cannot be set", path=str(path), reason=error.strerror)
 
 
 def peer_uid(transport: asyncio.BaseTransport) -> int | None:
