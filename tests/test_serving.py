@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from idtoken_proxy import serving
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import NoIdentity, Route, Settings, TcpAddress, Upstream
+from idtoken_proxy.settings.model import Limits, NoIdentity, Route, Settings, TcpAddress, Upstream
 
 SETTINGS = Settings(
     (Route("it", Upstream("http", "127.0.0.1", 1), None, NoIdentity()),),
@@ -76,3 +77,15 @@ def test_signals_that_end_it_are_its_attendants_affair() -> None:
     serving.run(SETTINGS, attendant=attend)
     assert signal.getsignal(signal.SIGTERM) is mine
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN  # which would cut a drain short to the very end
+
+
+def test_more_connections_than_there_are_descriptors_for_are_told_of() -> None:
+    async def attend(server: Server) -> None:
+        server.quit(reason="a test")
+
+    many = replace(SETTINGS, limits=Limits(connections=1 << 40))
+    with capture_logs() as logged:
+        assert serving.run(many, attendant=attend) == 0
+    (told,) = [line for line in logged if line["event"] == "too few file descriptors"]
+    assert told["limit"] < told["needed"]
+    assert "limits: {connections: " in told["remedy"]

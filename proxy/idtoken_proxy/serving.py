@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import structlog
 
+from idtoken_proxy import descriptors
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.reload import Source, keep_reloading
 from idtoken_proxy.server import Server
@@ -49,6 +50,7 @@ async def _serve(
     attendant: Attendant | None,
     trusted: Callable[[], Trust] | None,
 ) -> int:
+    _count_descriptors(settings.limits.connections)
     server = Server(settings, trusted=trusted)
     asked = asyncio.Event()
     told = _hear(server, asked, reloads=source is not None, ends=attendant is None)
@@ -76,6 +78,18 @@ async def _serve(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python's own end gives up all handlers, but not this
     log.info("stopped")
     return 0
+
+
+def _count_descriptors(connections: int) -> None:
+    there, needed = descriptors.raise_limit(), descriptors.needed(connections)
+    if there < needed:
+        log.warning(
+            "too few file descriptors",
+            limit=there,
+            needed=needed,
+            remedy=f"allow more (LimitNOFILE={needed}, --ulimit nofile={needed}), or take fewer connections: "
+            f"limits: {{connections: {descriptors.room_for(there)}}}",
+        )
 
 
 def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) -> Collection[int]:

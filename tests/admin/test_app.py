@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import socket
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +24,15 @@ from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.logs import configure
-from idtoken_proxy.settings.model import GuardSettings, LogSettings, Route, Settings, TcpAddress, UnixAddress
+from idtoken_proxy.settings.model import (
+    GuardSettings,
+    LogSettings,
+    Route,
+    Settings,
+    TcpAddress,
+    Timeouts,
+    UnixAddress,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -276,3 +286,53 @@ async def test_a_unix_socket_takes_any_name_since_no_page_reaches_it(
     finally:
         await admin.stop()
     assert not (tmp_path / "own" / "admin.sock").exists()
+
+
+async def test_no_page_elsewhere_gets_anything_into_its_process(
+    client: aiohttp.ClientSession, url: str
+) -> None:
+    for path in ("/", "/metrics", "/api/status", "/liveness", "/nowhere", "/quitquitquit"):
+        async with client.get(url + path) as answer:
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
+@pytest.mark.parametrize("path", ["/metrics", "/api/status", "/readiness", "/"])
+async def test_a_browser_s_request_for_a_page_of_another_site_is_refused(
+    client: aiohttp.ClientSession, url: str, site: str, path: str
+) -> None:
+    for mode, dest in (
+        ("no-cors", "script"),
+        ("no-cors", "image"),
+        ("cors", "empty"),
+        ("navigate", "iframe"),
+    ):
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest}
+        async with client.get(url + path, headers=headers) as answer:
+            assert answer.status == 403
+    for own in ("same-origin", "none"):
+        async with client.get(url + path, headers={"Sec-Fetch-Site": own}) as answer:
+            assert answer.status != 403
+
+
+async def test_a_link_from_elsewhere_opens_the_status_page(client: aiohttp.ClientSession, url: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    async with client.get(url + "/", headers=headers) as answer:
+        assert answer.status == 200
+    async with client.get(url + "/api/status", headers=headers) as answer:
+        assert answer.status == 403
+
+
+async def test_a_head_that_does_not_end_is_cut_off(server: FakeServer) -> None:
+    server.settings = replace(server.settings, timeouts=Timeouts(header=0.05))
+    admin = Admin(server, TcpAddress("127.0.0.1", 0))
+    await admin.start()
+    (bound,) = admin.addresses
+    assert isinstance(bound, TcpAddress)
+    reader, writer = await asyncio.open_connection(bound.host, bound.port)
+    writer.write(b"GET /liveness HTTP/1.1\r\nHost: localhost\r\nX: ")
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    await admin.stop()

@@ -135,6 +135,25 @@ async def test_out_of_descriptors_it_neither_spins_nor_stays_down(tmp_path: Path
             await serves()
 
 
+async def test_a_crowd_at_the_admin_listener_takes_nothing_from_the_data_path(tmp_path: Path) -> None:
+    """Silent, in the middle of a head, and reading nothing; more of them than the process has descriptors."""
+    async with (
+        Receiver(answering(ok())) as receiver,
+        serving(tmp_path, receiver.port, descriptors=256, limits={"connections": 32}) as process,
+    ):
+        crowd = [await connect(process.admin) for _ in range(300)]
+        for number, one in enumerate(crowd):
+            if number % 3:
+                one.send(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n" + b"\r\n" * (number % 2))
+        for _ in range(20):
+            answer, _ = await ask(process.port, get("/", "Connection: close"))
+            assert answer is not None
+            assert answer.status == 200
+        assert process.descriptors() < 150
+        for one in crowd:
+            one.close()
+
+
 async def test_under_attack_others_are_served_and_memory_is_bounded(tmp_path: Path) -> None:
     """Slow heads, endless heads, floods of empty lines, readers that do not read, receivers that flood with 1xx."""
     large = b"x" * (4 * MIB)

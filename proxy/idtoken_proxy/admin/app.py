@@ -20,6 +20,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from idtoken_proxy.admin import status
+from idtoken_proxy.admin.connections import Connections
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
 from idtoken_proxy.policy.guard import LOOPBACK_NAMES
 from idtoken_proxy.settings.model import Address, Settings
@@ -50,7 +51,9 @@ class Admin:
         self._server = server
         self._runner: web.AppRunner | None = None
         self._listeners: Listeners | None = None
+        self._connections: Connections | None = None
         self._exposition: Exposition | None = None
+        self._rendering = asyncio.Lock()
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -59,7 +62,8 @@ class Admin:
 
     async def start(self) -> None:
         """Raises ListenFailed."""
-        app = web.Application(middlewares=[self._own_host_only])
+        app = web.Application(middlewares=[self._keep_time, self._own_host_only])
+        app.on_response_prepare.append(_keep_to_itself)
         app.add_routes(
             [
                 web.get("/startup", self._started),
@@ -77,7 +81,8 @@ class Admin:
         await self._runner.setup()
         factory = self._runner.server
         assert factory is not None
-        self._listeners = Listeners(factory)
+        self._connections = Connections(factory, lambda: self._server.settings.timeouts.header)
+        self._listeners = Listeners(self._connections)
         try:
             await self._listeners.listen([self.address])
         except ListenFailed as error:
@@ -94,6 +99,9 @@ class Admin:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self._connections is not None:
+            self._connections.close()
+            self._connections = None
 
     async def _started(self, _request: web.Request) -> web.Response:
         return _verdict(self._server.started, "not started")
@@ -109,7 +117,8 @@ class Admin:
             # The library takes memory that a proxy does without which nobody scrapes.
             metrics = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.metrics")
             self._exposition = metrics.Exposition(self._server)
-        body, content_type = await self._exposition.render(request.headers.get("Accept", ""))
+        async with self._rendering:  # one at a time: a thousand routes take a while
+            body, content_type = await self._exposition.render(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _page(self, _request: web.Request) -> web.Response:
@@ -143,10 +152,42 @@ class Admin:
             )
         if origin is not None and origin.lower() != f"http://{request.host.lower()}":
             raise web.HTTPForbidden(text="a page of another origin may not read this\n")
+        # Only what browsers say of themselves: no page can set it, and a link from elsewhere opens the status page.
+        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not _opens_page(
+            request
+        ):
+            raise web.HTTPForbidden(text="a page of another site may not read this\n")
         return await handler(request)
+
+    @web.middleware
+    async def _keep_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        connection = None if self._connections is None else self._connections.of(request.transport)
+        if connection is None:
+            return await handler(request)
+        connection.begin()
+        try:
+            return await handler(request)
+        finally:
+            connection.answer()
 
     def _is_allowed(self, name: str) -> bool:
         return any(name == allowed.lower() for allowed in self._server.settings.guard.allowed_hosts)
+
+
+async def _keep_to_itself(_request: web.Request, response: web.StreamResponse) -> None:
+    """A page elsewhere may name any URL in a script or an image; it gets nothing of this into its process."""
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+
+
+def _opens_page(request: web.Request) -> bool:
+    """A navigation of a whole tab (https://www.w3.org/TR/fetch-metadata/)."""
+    return (
+        request.method == "GET"
+        and request.path == "/"
+        and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        and request.headers.get("Sec-Fetch-Dest") == "document"
+    )
 
 
 def _comes_from_here(transport: asyncio.BaseTransport | None) -> bool:
