@@ -79,6 +79,18 @@ def test_check_counts_one_route_as_one(capsys: pytest.CaptureFixture[str], tmp_p
     assert run(capsys, "check", "-c", file)[1].splitlines()[-1] == "OK: 1 route"
 
 
+def test_check_warns_of_what_is_no_mistake(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    tagged = "https://canary---a-x7f3kq-uc.a.run.app"
+    file.write_text(f"routes:\n- name: a\n  upstream: {tagged}\n  audience: {tagged}\n")
+    code, out, err = run(capsys, "check", "-c", file)
+    assert (code, out.splitlines()[-1]) == (0, "OK: 1 route")
+    assert err == (
+        f"warning: {file}:4: routes[0].audience: {tagged} is a traffic tag's URL, for which Cloud Run takes no token; write "
+        "https://a-x7f3kq-uc.a.run.app, the service's own, or leave it out\n"
+    )
+
+
 def test_check_prints_every_mistake_to_standard_error(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

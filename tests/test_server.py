@@ -18,7 +18,7 @@ import structlog
 
 import idtoken_proxy.server
 from idtoken_proxy.admin.client import ask
-from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.threads import MAX_ABANDONED
 from idtoken_proxy.server import ListenFailed, Server
 from idtoken_proxy.settings.model import (
@@ -75,6 +75,20 @@ async def dial() -> AsyncIterator[Dial]:
 
 def port_of(server: Server) -> int:
     return server.addresses[0].port
+
+
+async def test_what_is_doubtful_is_said_at_the_start_and_after_a_reload(serve: Serve) -> None:
+    async with Receiver(answering(ok())) as receiver:
+        settings = settings_for(route_to(receiver, None, **PUBLIC))
+        doubtful = replace(settings, warnings=(Problem("proxy.yaml", 4, "routes[0].audience", "looks odd"),))
+        with structlog.testing.capture_logs() as lines:
+            server = await serve(doubtful)
+            await server.reload(settings)
+            await server.reload(doubtful)
+        told = [line for line in lines if line["event"] == "doubtful setting"]
+        assert [(line["key"], line["line"], line["detail"]) for line in told] == [
+            ("routes[0].audience", 4, "looks odd")
+        ] * 2
 
 
 # -- listeners -------------------------------------------------------------------

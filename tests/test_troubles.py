@@ -790,6 +790,20 @@ REFUSED = (
         (f"In route shop: audience: https://{RUN}",),
     ),
     Trouble(
+        "a traffic tag's URL for an audience",
+        meant_for(f"https://canary---{RUN}", RUN),
+        "tag_audience",
+        (f"https://canary---{RUN}", "a traffic tag's URL"),
+        (f"In route shop: audience: https://{RUN}",),
+    ),
+    Trouble(
+        "a run.app audience by http",
+        meant_for(f"http://{RUN}", RUN),
+        "audience_not_exact",
+        (f"http://{RUN}",),
+        (f"In route shop: audience: https://{RUN}",),
+    ),
+    Trouble(
         "another service's audience",
         meant_for(f"https://{HASH}", RUN),
         "other_service_audience",

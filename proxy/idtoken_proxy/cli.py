@@ -96,9 +96,12 @@ def check(configuration: Configuration) -> int:
     \b
     idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
 
-    Prints one line a route, or the mistakes, and exits with 0 or 2.
+    Prints one line a route, or the mistakes, and exits with 0 or 2. What is no mistake and looks like one is a warning,
+    on standard error.
     """
     routes = configuration.settings.routes
+    for warning in configuration.settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
     for route in routes:
         match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
         click.echo(
@@ -244,8 +247,8 @@ def token(configuration: Configuration, audience: str | None, route: str | None,
         raise click.UsageError(str(error)) from None
     logs.configure(LogSettings(level="error"))
     minted = asyncio.run(one_token(identity, wanted, configuration.settings.google, os.environ))
-    if minted.audience != wanted:
-        click.echo(f"The token is for {minted.audience!a}, not for {wanted}", err=True)
+    if not minted.is_for(wanted):
+        click.echo(f"The token is for {minted.audiences!a}, not for {wanted}", err=True)
     click.echo(json.dumps(claims_of(minted), indent=2) if claims_only else minted.value)
     return 0
 

@@ -305,6 +305,10 @@ class Server:
             notify(self._environ, "STOPPING=1", "STATUS=draining")
 
     def _tell_of_new(self, before: tuple[Address, ...]) -> None:
+        for doubt in self._generation.settings.warnings:
+            log.warning(
+                "doubtful setting", key=doubt.key, file=doubt.file, line=doubt.line, detail=doubt.message
+            )
         for address in self._listeners.bound:
             if address not in before:
                 log.info("listening", address=shown(address))

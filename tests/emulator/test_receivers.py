@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -256,6 +257,26 @@ async def test_bound_to_every_address_it_answers_to_every_name(
         assert (await client.get(url, headers=headers)).status == 200
         headers["Host"] = "another:8101"
         assert (await client.get(url, headers=headers)).status == 401
+
+
+async def test_a_traffic_tag_is_a_name_of_the_service_and_no_audience(
+    keys: Keys, client: aiohttp.ClientSession
+) -> None:
+    own = "profiles-123456789012.europe-west1.run.app"
+    tagged = f"canary---{own}"
+    profiles = replace(WORLD.services[0], audiences=(f"https://{own}", f"https://{tagged}"))
+    world = replace(WORLD, services=(profiles,))
+    async with Emulator(world, keys=keys, host="0.0.0.0") as emulator:
+        for audience, status in (
+            (f"http://{own}", 200),
+            (f"https://{own}", 200),
+            (f"http://{tagged}", 401),
+            (f"https://{tagged}", 401),  # registered or not
+            (f"https://a---b---{own}", 401),
+        ):
+            headers = bearer(emulator.mint("login", audience)) | {"Host": tagged}
+            answer = await client.get(emulator.urls["profiles"], headers=headers)
+            assert answer.status == status, audience
 
 
 @pytest.mark.parametrize("start_line", [b"TRACE / HTTP/1.1", b"CONNECT a:443 HTTP/1.1"])

@@ -52,7 +52,10 @@ def test_the_value_is_redacted() -> None:
         [],
         "text",
         None,
-        {**GOOD, "aud": [AUDIENCE]},
+        {**GOOD, "aud": []},
+        {**GOOD, "aud": [AUDIENCE, 7]},
+        {**GOOD, "aud": [[AUDIENCE]]},
+        {**GOOD, "aud": {AUDIENCE: 1}},
         {**GOOD, "aud": None},
         {**GOOD, "exp": "1800003600"},
         {**GOOD, "exp": True},
@@ -105,6 +108,34 @@ def test_a_token_for_another_audience() -> None:
         IdToken.parse(value, origin="the test", audience=AUDIENCE + "/")
     assert caught.value.cause == "wrong_audience"
     assert value not in f"{caught.value.detail}{caught.value.log_detail}"
+
+
+@pytest.mark.parametrize(
+    ("aud", "wanted", "audience", "others"),
+    [
+        ([AUDIENCE], None, AUDIENCE, ()),
+        ([AUDIENCE], AUDIENCE, AUDIENCE, ()),
+        (["//iam", AUDIENCE, "c"], AUDIENCE, AUDIENCE, ("//iam", "c")),
+        (["//iam", AUDIENCE], None, "//iam", (AUDIENCE,)),
+        ([AUDIENCE, AUDIENCE], AUDIENCE, AUDIENCE, ()),
+    ],
+)
+def test_an_audience_may_be_a_list(
+    aud: list[str], wanted: str | None, audience: str, others: tuple[str, ...]
+) -> None:
+    token = IdToken.parse(jwt({**GOOD, "aud": aud}), origin="the test", audience=wanted)
+    assert (token.audience, token.others) == (audience, others)
+    assert all(token.is_for(one) for one in aud)
+    assert not token.is_for("elsewhere")
+    assert not token.is_for(None)
+    assert token.audiences == ", ".join((audience, *others))
+
+
+def test_the_audience_must_be_in_the_list() -> None:
+    with pytest.raises(TokenError) as caught:
+        IdToken.parse(jwt({**GOOD, "aud": ["//iam", "b\x1b[2J"]}), origin="the test", audience=AUDIENCE)
+    assert caught.value.cause == "wrong_audience"
+    assert f"it is for //iam, b [2J, and {AUDIENCE} was asked for" in caught.value.detail
 
 
 @given(st.text() | st.binary().map(lambda raw: f"a.{b64(raw)}.c"))

@@ -24,6 +24,7 @@ from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
 from idtoken_proxy.identity.sources import Particular, Source, build
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.doubts import audience_doubt
 from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings
 from idtoken_proxy.settings.names import is_iap_client
 from idtoken_proxy.trust import trust
@@ -121,7 +122,7 @@ class _Case:
             identity_type=route.identity.type,
             identity=identity,
             email=token.email if token else None,
-            token_audience=token.audience if token else None,
+            token_audience=token.audiences if token else None,
             expires_in=self.expires_in,
             steps=probed.steps if probed else (),
             status=answer.status if answer else None,
@@ -161,7 +162,10 @@ class _Practice:
         error = probed.error
         if error is not None:
             case.fail(error.proxy_status, error.detail, _way_there(error, route))
-        case.findings.extend(_of_answer(case, probed))
+        found = tuple(_of_answer(case, probed))
+        case.findings.extend(found)
+        if not any(finding.verdict is Verdict.FAIL for finding in found):
+            _doubt(case)
 
     async def _token(self, case: _Case) -> None:
         route = case.route
@@ -199,6 +203,14 @@ class _Practice:
             return None  # the fetch will say so
 
 
+def _doubt(case: _Case) -> None:
+    """Of what the receiver's answer has not settled."""
+    doubt = audience_doubt(case.route)
+    if doubt is not None:
+        detail, _, remedy = doubt.rpartition("; ")
+        case.warn(Diagnosis("audience_doubtful", detail, f"In route {case.route.name}: {remedy}"))
+
+
 def _of_answer(case: _Case, probed: Probe) -> Iterator[Finding]:
     answer, route, token = probed.answer, case.route, case.token
     if answer is None:
@@ -216,11 +228,11 @@ def _of_answer(case: _Case, probed: Probe) -> Iterator[Finding]:
             f"the app at {route.upstream} answered {answer.status} to a GET of its first page",
             "See the receiver's log",
         )
-    if token is not None and token.audience != route.audience and not is_iap_client(token.audience):
+    if token is not None and not token.is_for(route.audience) and not is_iap_client(token.audience):
         yield Finding(
             Verdict.WARN,
             "token_audience",
-            f"the token is for {token.audience!a}, not for route {route.name}'s audience; the receiver takes it",
+            f"the token is for {token.audiences!a}, not for route {route.name}'s audience; the receiver takes it",
             f"In route {route.name}, name the audience that the token is for, or have it made for {route.audience}",
         )
     ahead = answer.clock_skew(probed.at)

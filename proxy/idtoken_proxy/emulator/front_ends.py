@@ -27,6 +27,7 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.token_endpoint import ANY_TIME
 from idtoken_proxy.emulator.tokens import Clock
 from idtoken_proxy.emulator.world import Service, World
+from idtoken_proxy.settings.audience import untagged
 
 TOKEN_HEADERS = ("X-Serverless-Authorization", "Authorization")  # the first that is there is the one checked
 SIGNATURE = "SIGNATURE_REMOVED_BY_GOOGLE"
@@ -94,6 +95,8 @@ class CloudRun:
         token = bearer(credential)
         if token is None:
             return None
+        if not self._service.is_function:
+            origins = tuple(map(_untagged, origins))
         others = () if self._service.is_function else (*self._service.audiences, *GCLOUD_CLIENTS)
         try:
             claims: Mapping[str, Any] = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
@@ -106,6 +109,8 @@ class CloudRun:
             return None
         if not claims["iat"] - SKEW <= self._clock() <= claims["exp"]:
             return None
+        if _untagged(claims["aud"]) != claims["aud"]:
+            return None  # a traffic tag's URL is a name of the service's, and never an audience
         if claims["aud"] in GCLOUD_CLIENTS and claims.get("azp") != claims["aud"]:
             return None  # gcloud's audience is a user's alone
         return claims
@@ -125,6 +130,16 @@ class PublishedKeys:
 
     data: bytes
     status: int = 200
+
+
+def _untagged(url: str) -> str:
+    """`https://TAG---SERVICE-...run.app` -> `https://SERVICE-...run.app`; a URL without a tag as it is."""
+    scheme, separator, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    try:
+        return scheme + separator + untagged(host) + slash + path
+    except ValueError:
+        return ""  # which no token is for
 
 
 def bearer(credential: str) -> str | None:

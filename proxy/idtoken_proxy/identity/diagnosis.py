@@ -18,6 +18,8 @@ from idtoken_proxy.identity.answer import Answer, Speaker
 from idtoken_proxy.identity.resource import FUNCTIONS, RUN, Resource
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.addresses import is_loopback
+from idtoken_proxy.settings.audience import derived_audience, untagged
+from idtoken_proxy.settings.doubts import audience_doubt
 from idtoken_proxy.settings.model import Route, SignedJwtIdentity, TokenHeader
 from idtoken_proxy.settings.names import is_iap_client
 
@@ -83,6 +85,27 @@ class _Case:
         return self.own.kind == "function"
 
     @property
+    def is_tagged(self) -> bool:
+        return self.audience_host.endswith(RUN) and self.right_host != self.audience_host
+
+    @property
+    def own_audience(self) -> str | None:
+        """What the upstream's URL says by itself."""
+        try:
+            return derived_audience(self.upstream)
+        except ValueError:
+            return self.upstream.origin
+
+    @property
+    def right_host(self) -> str:
+        """The audience's, as Google writes it: without a tag, a port or a dot at its end."""
+        host = self.audience_host.partition(":")[0].rstrip(".")
+        try:
+            return untagged(host)
+        except ValueError:
+            return host
+
+    @property
     def is_custom(self) -> bool:
         """A domain of the user's own, or a load balancer's address."""
         host = self.upstream.host
@@ -105,7 +128,7 @@ class _Case:
 
     @property
     def differs(self) -> bool:
-        return self.token is not None and self.token.audience != self.audience
+        return self.token is not None and not self.token.is_for(self.audience)
 
     @property
     def is_persons(self) -> bool:
@@ -131,7 +154,7 @@ class _Case:
             "origin": self.upstream.origin,
             "header": self.header.value,
             "audience": self.audience,
-            "audience_host": self.audience_host,
+            "right_audience": f"https://{self.right_host}",
             "aud": aud,
             "email": email,
             "caller": email if told == email else "the caller",
@@ -314,16 +337,28 @@ _UNAUTHORIZED: Final = (
         "leave audience out: gcloud functions describe {at} --format='value(serviceConfig.uri)'",
     ),
     _Rule(
+        "tag_audience",
+        lambda case: case.is_tagged,
+        "{audience} is a traffic tag's URL, and Cloud Run takes tokens for the service's own alone",
+        "In route {route}: audience: {right_audience}",
+    ),
+    _Rule(
         "audience_with_path",
         lambda case: case.audience_host.endswith(RUN) and bool(case.audience_path.strip("/")),
         "Cloud Run's audience is the service's URL without a path, and route {route}'s is {audience}",
-        "In route {route}: audience: https://{audience_host}",
+        "In route {route}: audience: {right_audience}",
     ),
     _Rule(
         "custom_domain_audience",
         lambda case: case.is_custom and case.audience_host == case.upstream.authority,
         "a custom domain is no audience of the service behind it, and route {route}'s is {audience}",
         "In route {route}, take the service's run.app URL for an audience ({url}); or register this one: {register}",
+    ),
+    _Rule(
+        "audience_not_exact",
+        lambda case: audience_doubt(case.route) is not None,
+        "Google compares an audience to the octet, and {audience} is not written as it writes the service's URL",
+        "In route {route}: audience: {right_audience}",
     ),
     _Rule(
         "other_service_audience",
@@ -333,7 +368,7 @@ _UNAUTHORIZED: Final = (
     ),
     _Rule(
         "audience_not_registered",
-        lambda case: case.audience != case.upstream.origin,
+        lambda case: case.audience != case.own_audience,
         "the service at {host} does not take tokens for {audience}",
         "In route {route}, take the service's run.app URL for an audience ({url}); or register this one: {register}",
     ),

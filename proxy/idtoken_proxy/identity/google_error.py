@@ -17,7 +17,7 @@ from html import unescape
 from types import MappingProxyType
 from typing import Any, Final, Self
 
-from idtoken_proxy.identity.sources.redaction import is_identifier, redacted
+from idtoken_proxy.identity.redaction import is_identifier, redacted
 
 UNKNOWN: Final = "unknown"
 

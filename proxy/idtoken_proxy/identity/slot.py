@@ -176,7 +176,7 @@ class TokenSlot:
             source=self._source.describe(),
             valid=self._wall() < self._wall_end and self._boot() < self._boot_end,
             email=token.email if token else None,
-            token_audience=token.audience if token else None,
+            token_audience=token.audiences if token else None,
             expires_at=token.expires_at if token else None,
             error=self._error,
         )

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.redaction import redacted
 
 # The compact form of RFC 7515 section 7.1. Matched whole, since the value becomes a header line: a line end
 # inside it would be header injection. Google's tokens are about 1 KiB; 16 is what receivers take in one header.
@@ -18,7 +19,9 @@ _MAX_LENGTH = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class IdToken:
-    """`expires_at`, `issued_at`: Unix seconds. `audience`: the token's own `aud`, not the one asked for."""
+    """`expires_at`, `issued_at`: Unix seconds. `audience`: the token's own `aud`; where that is a list (RFC 7519 section
+    4.1.3), the one that was asked for, or else the first, and `others` the rest.
+    """
 
     value: str = field(repr=False)
     audience: str
@@ -26,6 +29,15 @@ class IdToken:
     issued_at: float | None = None
     email: str | None = None
     subject: str | None = None
+    others: tuple[str, ...] = ()
+
+    def is_for(self, audience: str | None) -> bool:
+        return audience == self.audience or audience in self.others
+
+    @property
+    def audiences(self) -> str:
+        """All of them, for people."""
+        return ", ".join((self.audience, *self.others))
 
     def __str__(self) -> str:
         return f"IdToken(for {self.audience}, redacted)"
@@ -40,7 +52,7 @@ class IdToken:
         `garbage`, or `wrong_audience` where `audience` is given and the token is for another.
         """
         try:
-            token = cls._read(value.strip())
+            token = cls._read(value.strip(), audience)
         except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
             # `from None`: the text that failed to parse may be most of a credential.
             raise TokenError(
@@ -49,30 +61,33 @@ class IdToken:
                 fault=fault,
             ) from None
         if audience is not None and token.audience != audience:
+            # What came is the key to who answers there; a claim may hold anything, and comes out fit for a terminal.
             raise TokenError(
-                f"{origin} handed out a token for another audience than the one asked for",
+                f"{origin} handed out a token for another audience than the one asked for: it is for "
+                f"{redacted(token.audiences)}, and {audience} was asked for",
                 cause="wrong_audience",
                 fault=fault,
-                log_detail=f"asked for {audience!r}, got {token.audience!r}",
+                log_detail=f"asked for {audience!r}, got {token.audiences!r}",
             )
         return token
 
     @classmethod
-    def _read(cls, value: str) -> IdToken:
+    def _read(cls, value: str, wanted: str | None) -> IdToken:
         compact = _COMPACT.fullmatch(value)
         if compact is None or len(value) > _MAX_LENGTH:
             raise ValueError
         payload = compact[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        if not isinstance(claims["aud"], str):
-            raise TypeError
+        audiences = _audiences(claims["aud"])
+        audience = wanted if wanted is not None and wanted in audiences else audiences[0]
         return cls(
             value=value,
-            audience=claims["aud"],
+            audience=audience,
             expires_at=_numeric_date(claims["exp"]),
             issued_at=_numeric_date(claims["iat"]) if "iat" in claims else None,
             email=_text(claims.get("email")),
             subject=_text(claims.get("sub")),
+            others=tuple(one for one in audiences if one != audience),
         )
 
 
@@ -81,6 +96,13 @@ def _numeric_date(claim: object) -> float:
     if isinstance(claim, bool) or not isinstance(claim, int | float) or not math.isfinite(claim):
         raise TypeError
     return float(claim)
+
+
+def _audiences(claim: object) -> list[str]:
+    found = [one for one in (claim if isinstance(claim, list) else [claim]) if isinstance(one, str)]
+    if not found or (isinstance(claim, list) and len(found) < len(claim)):
+        raise TypeError
+    return found
 
 
 def _text(claim: object) -> str | None:

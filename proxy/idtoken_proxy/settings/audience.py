@@ -6,8 +6,14 @@ https://cloud.google.com/functions/docs/securing/authenticating#generate_tokens_
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.model import Upstream
+
+_RUN: Final = ".run.app"
+_TAG: Final = "---"
 
 
 def is_function(upstream: Upstream) -> bool:
@@ -21,9 +27,38 @@ def signed_jwt_audience(upstream: Upstream) -> str:
     return f"{upstream.origin}/*"
 
 
+def is_mtls(host: str) -> bool:
+    """Cloud Run's mutual TLS endpoints, for certificate-bound tokens."""
+    return host.endswith(".mtls.run.app")
+
+
+def untagged(host: str) -> str:
+    """`TAG---SERVICE-...run.app` -> `SERVICE-...run.app`; any other host as it is. ValueError where it cannot be told
+    which part is the tag. https://cloud.google.com/run/docs/rollouts-rollbacks-traffic-migration#tags: a tag's URL is a
+    name of the service's, and no audience.
+    """
+    label, dot, domain = host.partition(".")
+    if _TAG not in label or not host.endswith(_RUN):
+        return host
+    tag, _, service = label.partition(_TAG)
+    if not tag or not service or _TAG in service:
+        raise ValueError(
+            f"cannot be derived from {host}, whose tag and service cannot be told apart; write the service's own URL, "
+            "without the tag"
+        )
+    return service + dot + domain
+
+
 def derived_audience(upstream: Upstream) -> str:
     """ValueError where it cannot be told."""
-    if upstream.host.endswith(".run.app") or is_loopback(upstream.host):
+    if is_mtls(upstream.host):
+        raise ValueError(
+            f"cannot be derived from {upstream.host}, which is another name than the service's; write the service's "
+            "run.app URL, or a custom audience that is registered with it"
+        )
+    if upstream.host.endswith(_RUN):
+        return replace(upstream, host=untagged(upstream.host)).origin
+    if is_loopback(upstream.host):
         return upstream.origin
     if is_function(upstream):
         name = upstream.base_path.split("/")[1:2]

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.doubts import doubts
 from idtoken_proxy.settings.environment import SEARCHED, found_path, overrides, substitute
-from idtoken_proxy.settings.mistakes import Location, Origin
+from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.resolve import resolve
 from idtoken_proxy.settings.shape import without_nulls
@@ -125,7 +126,11 @@ def _settings(
     problems += [origin.problem(location, message) for location, message in mistakes]
     if document is None or problems:
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
-    return resolve(document, file_path)
+    settings = resolve(document, file_path)
+    warnings = (
+        origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
+    )
+    return replace(settings, warnings=tuple(warnings))
 
 
 def _put(tree: dict[str, Any], location: Location, value: object) -> None:

@@ -9,6 +9,8 @@ import enum
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
+from idtoken_proxy.errors import Problem
+
 # -- addresses ----------------------------------------------------------------
 
 
@@ -269,3 +271,4 @@ class Settings:
     rewrite: Rewrite = Rewrite()
     google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
     log: LogSettings = LogSettings()
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)  # of what is no mistake (doubts.py)

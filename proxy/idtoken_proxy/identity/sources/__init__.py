@@ -8,7 +8,6 @@ metadata.py  service_account.py  user.py  workforce.py  external_account.py (ove
 gcloud.py  command.py (over process.py)  file.py  signed_jwt.py
 iam_credentials.py      IAM's three methods, and what its refusals mean
 credential_file.py      reading a credential file        transport.py  HTTP for google-auth
-redaction.py            others' words, made safe
 """
 
 from __future__ import annotations

@@ -55,13 +55,13 @@ class FileSource:
 
     def _warn(self, token: IdToken, audience: str) -> None:
         """Not an error: a service may have custom audiences, which the configuration need not name."""
-        if token.audience != audience and audience not in self._warned:
+        if not token.is_for(audience) and audience not in self._warned:
             self._warned |= {audience}
             _log.warning(
                 "token_file_for_another_audience",
                 path=str(self._path),
                 audience=audience,
-                token_audience=token.audience,
+                token_audience=token.audiences,
             )
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from idtoken_proxy.identity.sources.redaction import redacted
+from idtoken_proxy.identity.redaction import redacted
 
 DEADLINE = 9.5  # seconds: under the cache's ten, so that the error is this one
 MAX_OUTPUT = 64 * 1024  # bytes, of stdout and of stderr

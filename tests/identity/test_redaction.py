@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idtoken_proxy.identity.sources.redaction import LONGEST, redacted
+from idtoken_proxy.identity.redaction import LONGEST, redacted
 from tests.identity.fakes import jwt
 
 

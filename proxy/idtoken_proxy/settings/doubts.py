@@ -1,0 +1,65 @@
+"""What is no mistake, and will most likely not do what was meant: told by `check`, by `doctor` and at a start.
+
+Nothing is refused for it. A value that looks wrong may be right: whoever wrote it knows the receiver better.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from idtoken_proxy.settings.audience import is_mtls, untagged
+from idtoken_proxy.settings.mistakes import Mistake
+from idtoken_proxy.settings.model import Route, Settings, SignedJwtIdentity
+from idtoken_proxy.settings.names import is_iap_client
+
+_URL: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?#@\\\s]+)([/?#].*)?", re.DOTALL)
+_RUN: Final = ".run.app"
+_FUNCTIONS: Final = ".cloudfunctions.net"
+
+
+def doubts(settings: Settings) -> Iterator[Mistake]:
+    for index, route in enumerate(settings.routes):
+        doubt = audience_doubt(route)
+        if doubt is not None:
+            yield ("routes", index, "audience"), doubt
+
+
+def audience_doubt(route: Route) -> str | None:
+    """Of an audience that is the URL of a Cloud Run service or of a function, and not as Google compares it: to the
+    octet, with the URL that it gave the service. What is registered as a custom audience is nobody's to judge.
+    """
+    audience = route.audience
+    if audience is None or is_iap_client(audience) or isinstance(route.identity, SignedJwtIdentity):
+        return None
+    match = _URL.fullmatch(audience)
+    if match is None:
+        return None
+    scheme, authority, path = match[1], match[2], match[3] or ""
+    host = authority.partition(":")[0].lower().rstrip(".")
+    if not host.endswith((_RUN, _FUNCTIONS)):
+        return None
+    if is_mtls(host):
+        return (
+            f"{audience} is the mutual TLS endpoint's name, for which Cloud Run takes no token; write the service's run.app "
+            "URL, or a custom audience that is registered with it"
+        )
+    try:
+        own = untagged(host)
+    except ValueError:
+        own = host
+    right = f"https://{own}" + (path.rstrip("/") if host.endswith(_FUNCTIONS) else "")
+    if own != host:
+        return f"{audience} is a traffic tag's URL, for which Cloud Run takes no token; write {right}, the service's own, or leave it out"
+    if host.endswith(_FUNCTIONS) and not path.strip("/"):
+        return f"{audience} lacks the function's name, and a function's audience is its whole URL; write {right}/FUNCTION"
+    if audience == right:
+        return None
+    if scheme is None or scheme.lower() == "http":
+        return f"{audience} does not begin with https://, as the URL does for which Google takes tokens; write {right}"
+    if path and host.endswith(_RUN):
+        return (
+            f"{audience} has a path, and Cloud Run's audience is the service's URL without one; write {right}"
+        )
+    return f"{audience} is not written as Google writes the receiver's URL; write {right}"
