@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -22,6 +23,7 @@ def steps_of(call: Callable[[], object]) -> int:
         steps += event == "c_call"
 
     before = sys.gettrace(), sys.getprofile()
+    gc.disable()  # others hear of it, in steps of their own
     sys.settrace(traced)
     sys.setprofile(profiled)
     try:
@@ -29,4 +31,5 @@ def steps_of(call: Callable[[], object]) -> int:
     finally:
         sys.setprofile(before[1])
         sys.settrace(before[0])
+        gc.enable()
     return steps

@@ -10,6 +10,7 @@ import pytest
 
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.server import Server
+from idtoken_proxy.settings.model import GuardSettings
 from tests.browser.chromium import BROWSER, MISSING, opened
 from tests.browser.site import Rebound, Site
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
@@ -29,10 +30,13 @@ WORKS = {
 
 
 @asynccontextmanager
-async def proxied(receiver: Receiver, directory: Path) -> AsyncIterator[tuple[Proxied, list[Exchange]]]:
+async def proxied(
+    receiver: Receiver, directory: Path, guard: GuardSettings | None = None
+) -> AsyncIterator[tuple[Proxied, list[Exchange]]]:
     """And every exchange that the proxy had."""
     (directory / "token").write_text(make_token())
-    server = Server(settings_for(route_to(receiver, directory / "token")), {})
+    settings = settings_for(route_to(receiver, directory / "token"), guard=guard or GuardSettings())
+    server = Server(settings, {})
     await server.start()
     await server.slots["receiver"].get()
     exchanges: list[Exchange] = []
@@ -95,6 +99,49 @@ async def test_a_page_elsewhere_reaches_nothing(tmp_path: Path, host: str) -> No
             told[way]
             for way in ("fetch", "preflight", "json", "xhr", "websocket", "events", "image", "script")
         } == {"error"}
+
+
+# Names that browsers do not trust: there they say nothing of whose page it is, and of plain GETs not even Origin.
+NAMED = "proxy.example"
+
+
+@pytest.mark.parametrize("referrer", ["", '<meta name="referrer" content="no-referrer">'])
+@pytest.mark.parametrize("unverified", ["refuse", "allow"])
+async def test_under_a_name_that_browsers_do_not_trust_neither(
+    tmp_path: Path, referrer: str, unverified: str
+) -> None:
+    """Where the operator has let in what cannot be told, a page that hides its address gets blind requests through."""
+    guard = GuardSettings(
+        allowed_hosts=(NAMED,), unverified_pages="allow" if unverified == "allow" else "refuse"
+    )
+    async with Receiver(Site().script) as receiver, proxied(receiver, tmp_path, guard) as (proxy, exchanges):
+        attacker = Site(f"http://{NAMED}:{proxy.port}")
+        attacker.page = attacker.page.replace(b"<title>", referrer.encode() + b"<title>")
+        async with (
+            Receiver(attacker.script) as elsewhere,
+            opened(f"http://evil.example:{elsewhere.port}/page", tmp_path),
+        ):
+            told = await attacker.report()
+        if unverified == "allow" and referrer:
+            reached = {request.target for request in receiver.requests}
+            assert reached <= {"/no-cors", "/image", "/script", "/style", "/frame", "/form-get?a=b"}, reached
+            assert "/image" in reached
+            return
+        refused(receiver, exchanges)
+        assert {told[way] for way in ("fetch", "json", "xhr", "websocket", "events", "image", "script")} == {
+            "error"
+        }
+
+
+async def test_a_page_under_such_a_name_works_where_that_is_said(tmp_path: Path) -> None:
+    guard = GuardSettings(allowed_hosts=(NAMED,), unverified_pages="allow")
+    site = Site()
+    async with (
+        Receiver(site.script) as receiver,
+        proxied(receiver, tmp_path, guard) as (proxy, _),
+        opened(f"http://{NAMED}:{proxy.port}/page", tmp_path),
+    ):
+        assert await site.report() == WORKS
 
 
 async def test_a_rebound_name_reaches_nothing(tmp_path: Path) -> None:

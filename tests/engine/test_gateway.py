@@ -250,7 +250,9 @@ async def test_what_a_route_forbids_no_other_spelling_of_its_path_gets_around(
 )  # fmt: skip
 async def test_whom_the_proxy_answers_to(receive: Receive, start: Start, line: bytes, status: int) -> None:
     receiver = await receive(told)
-    proxied = await start(receiver, guard=GuardSettings(allowed_hosts=("listed.example",)))
+    proxied = await start(
+        receiver, guard=GuardSettings(allowed_hosts=("listed.example",), unverified_pages="allow")
+    )
     answer = await proxied.ask(line + b"\r\n\r\n")
     assert answer.status == status
     if status != 200:

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.errors import MalformedRequest, Refused, RequestError
+from idtoken_proxy.policy import fields
 from idtoken_proxy.policy import guard as module
+from idtoken_proxy.policy.fields import Field
 from idtoken_proxy.policy.guard import Caller, Guard
 from idtoken_proxy.policy.request import Request
 
@@ -41,7 +43,87 @@ def request(
 
 
 def usual() -> Guard:
-    return Guard(["Profiles.Internal", "[fd00::1]", "myhost"], [LISTED, "HTTP://Other.Example:3000"])
+    names = ["Profiles.Internal", "[fd00::1]", "myhost"]
+    return Guard(names, [LISTED, "HTTP://Other.Example:3000"], unverified_pages=True)
+
+
+# -- names under which browsers do not say what page a request is from --------------
+
+UNTOLD = ["proxy.test", "profiles.corp.example", "[fd00::1]", "10.1.2.3", "localhost.test", "127.0.0.1.test"]
+TOLD = ["localhost", "127.0.0.1", "[::1]", "127.0.0.2", "app.localhost", "LocalHost:9"]
+
+
+def referred(made: Request, *referers: str) -> Request:
+    made.referers = tuple(Field(b"referer", one.encode(), b"", fields.REFERER) for one in referers)
+    return made
+
+
+@pytest.mark.parametrize("name", UNTOLD)
+def test_under_a_name_that_browsers_do_not_trust_a_request_must_show_whose_it_is(name: str) -> None:
+    guard = Guard(allowed_hosts=[name])
+    with pytest.raises(Refused, match="cannot be told from a page") as caught:
+        guard.admit(request(name), 8080)
+    assert caught.value.reason == "unverified_page"
+    assert caught.value.remedy is not None
+    assert "unverified_pages: allow" in caught.value.remedy
+    assert guard.admit(request(name, origin=f"http://{name}"), 8080).name
+    assert guard.admit(request(name, site="same-origin"), 8080).name
+    assert guard.admit(referred(request(name), f"http://{name}/page?x"), 8080).name
+    for method in ("GET", "POST", "OPTIONS"):
+        with pytest.raises(Refused):
+            guard.admit(request(name, method=method), 8080)
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_under_one_that_they_trust_a_request_without_a_word_is_a_program_s(name: str) -> None:
+    assert Guard(allowed_hosts=[name.partition(":")[0]]).admit(request(name), 8080).name
+
+
+@pytest.mark.parametrize(
+    "referer",
+    [
+        *(
+            "http://evil.test/",
+            "http://proxy.test.evil.test/",
+            "http://proxy.testevil/",
+            "https://proxy.test/",
+            "null",
+            "",
+        ),
+        *("http://proxy.test:81/", "http://user@proxy.test/", "http://proxy.test@evil.test/", "/proxy.test"),
+    ],
+)
+@pytest.mark.parametrize("unverified", [False, True])
+def test_a_page_of_another_site_that_says_so_is_refused_there(referer: str, *, unverified: bool) -> None:
+    guard = Guard(allowed_hosts=["proxy.test"], unverified_pages=unverified)
+    for referers in ((referer,), ("http://proxy.test/", referer)):
+        with pytest.raises(Refused) as caught:
+            guard.admit(referred(request("proxy.test"), *referers), 8080)
+        assert caught.value.reason == "referer"
+
+
+def test_who_knows_the_secret_is_no_page() -> None:
+    guard = Guard(["proxy.test"], secret=("X-Secret", b"s" * 32))
+    made = referred(request("proxy.test"), "http://elsewhere.test/")
+    made.passing = [b"X-Secret: " + b"s" * 32 + b"\r\n"]
+    assert guard.admit(made, 8080).name
+    with pytest.raises(Refused, match="X-Secret"):
+        guard.admit(request("proxy.test"), 8080)
+
+
+def test_a_route_s_own_host_is_such_a_name_too_and_where_it_is_said_so_no_word_is_needed() -> None:
+    with pytest.raises(Refused, match="cannot be told from a page"):
+        Guard(routed=["profiles.corp.example"]).admit(request("profiles.corp.example"), 8080)
+    guard = Guard(routed=["profiles.corp.example"], unverified_pages=True)
+    assert guard.admit(request("profiles.corp.example"), 8080).name == "profiles.corp.example"
+
+
+def test_what_is_sent_to_a_proxy_is_no_page_s_unless_it_says_so() -> None:
+    guard = Guard(upstreams=["users.a.run.app"], routed=["named.example"])
+    for host in ("users.a.run.app", "named.example"):
+        assert guard.admit(absolute(host), 8080).name
+        with pytest.raises(Refused, match="Referer"):
+            guard.admit(referred(absolute(host), "http://evil.test/"), 8080)
 
 
 # -- Host ---------------------------------------------------------------------
@@ -607,7 +689,7 @@ UPSTREAMS = ("users.a.run.app", "users.a.run.app:443", "127.0.0.1:9001", "intern
 
 
 def forwarding(*names: str) -> Guard:
-    return Guard(names, [LISTED], None, UPSTREAMS)
+    return Guard(names, [LISTED], None, UPSTREAMS, unverified_pages=True)
 
 
 def absolute(host: str, **changes: str) -> Request:
@@ -704,7 +786,7 @@ def test_with_another_port_it_is_another_server_of_this_machine(host: str) -> No
     "host", ["named.localhost", "Named.Localhost:80", "named.localhost:9", "named.example"]
 )
 def test_a_host_that_a_route_matches_is_its_own_with_any_port(host: str) -> None:
-    guard = Guard(upstreams=UPSTREAMS, routed=["named.localhost", "named.example"])
+    guard = Guard(upstreams=UPSTREAMS, routed=["named.localhost", "named.example"], unverified_pages=True)
     assert guard.admit(absolute(host), 8080) == guard.admit(request(host))
 
 

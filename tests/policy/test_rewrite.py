@@ -33,7 +33,7 @@ def caller(host: str | None = "localhost:8080") -> Caller:
     """As the guard makes it of a Host header."""
     request = Request()
     request.host = None if host is None else host.encode()
-    return Guard(["proxy.example.com"]).admit(request)
+    return Guard(["proxy.example.com"], unverified_pages=True).admit(request)
 
 
 PLAIN = rewriter()

@@ -99,3 +99,27 @@ def test_the_settings_know_where_it_stands() -> None:
     assert str(warning).startswith(
         f"proxy.yaml:9: routes[1].audience: https://canary---{HASH} is a traffic tag's URL"
     )
+
+
+@pytest.mark.parametrize(
+    ("guard", "host", "named"),
+    [
+        (
+            "{allowed_hosts: [proxy.test, localhost, app.localhost]}",
+            None,
+            ["proxy.yaml:2: guard.allowed_hosts[0]"],
+        ),
+        ("{}", "profiles.corp.example", ["proxy.yaml:1: routes[0].match.host"]),
+        ("{}", "profiles.localhost", []),
+        ("{allowed_hosts: [proxy.test], unverified_pages: allow}", "a.example", []),
+        ("{allowed_hosts: [proxy.test], caller_token_file: secret}", "a.example", []),
+    ],
+)
+def test_a_name_under_which_programs_are_refused_is_told_of(
+    guard: str, host: str | None, named: list[str]
+) -> None:
+    match = "" if host is None else f", match: {{host: {host}}}"
+    text = f"routes: [{{name: a, upstream: 'https://{HASH}'{match}}}]\nguard: {guard}\n"
+    warnings = settings_from_text(text, "proxy.yaml", {}).warnings
+    assert [str(warning).partition(": requests under")[0] for warning in warnings] == named
+    assert all("unverified_pages: allow" in str(warning) for warning in warnings)

@@ -134,6 +134,7 @@ class Gateway:
             secret,
             {authority for authority, _ in forwarded},
             hosts,
+            unverified_pages=guard.unverified_pages == "allow",
         )
         self.cross_origin = bool(guard.allowed_origins)
         self.directions = _directions(settings)

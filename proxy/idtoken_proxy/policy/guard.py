@@ -2,7 +2,8 @@
 
 Against DNS rebinding the name in `Host` must be one that is ours (MCP Inspector CVE-2025-49596, Ollama
 CVE-2024-28224); against web pages, which may send requests to localhost without asking (Vite GHSA-vg6x-rcgg-rjx6),
-`Origin` and `Sec-Fetch-Site` must not be another site's.
+`Origin` and `Sec-Fetch-Site` must not be another site's. Browsers send the latter to URLs that they trust alone (localhost,
+*.localhost, loopback addresses): under any other name a request without either must show otherwise that no page sent it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import functools
 import hmac
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from idtoken_proxy.errors import MalformedRequest, Refused
 from idtoken_proxy.policy.cors import is_preflight
 from idtoken_proxy.policy.request import Request
+from idtoken_proxy.settings.addresses import is_loopback
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
@@ -37,12 +39,15 @@ class Caller:
     origin: bytes
     forwarded_host: bytes  # the X-Forwarded-Host line
     upstream: str | None = None  # the receiver's authority, where the request's target names one of ours
+    # A name under which browsers do not say what page a request is from (https://www.w3.org/TR/fetch-metadata/#framework,
+    # "potentially trustworthy"): an <img> or a no-cors GET of any page looks like a program's request.
+    untold: bool = field(default=False, compare=False)
 
 
 class Guard:
     """`secret`: (header name, value) that every request must carry; it goes no further than here. `upstreams`: the
     authorities that a request's target may name, without port 80. `routed`: the hosts that routes match, which it may
-    name with any port.
+    name with any port. `unverified_pages`: requests that may be a page's are let in where nothing tells.
     """
 
     def __init__(
@@ -52,8 +57,11 @@ class Guard:
         secret: tuple[str, bytes] | None = None,
         upstreams: Iterable[str] = (),
         routed: Iterable[str] = (),
+        *,
+        unverified_pages: bool = False,
     ) -> None:
         self._secret = None if secret is None else (secret[0].lower().encode() + b":", secret[1])
+        self._unverified_pages = unverified_pages
         self._secret_header = None if secret is None else secret[0]
         self._routed = frozenset(name.lower() for name in routed)
         self._names = LOOPBACK_NAMES | self._routed | {name.lower() for name in allowed_hosts}
@@ -76,6 +84,8 @@ class Guard:
             caller = known if known is not None else self._judge_host(host)
         if request.origin is not None or request.fetch_site is not None:
             self._judge_page(request, caller)
+        elif caller.untold and self._secret is None:  # which no page knows
+            self._judge_untold(request, caller)
         # A preflight cannot carry it; it asks whether it may be sent, and goes no further than here itself.
         if self._secret is not None and not request.preflight:
             self._judge_secret(request, *self._secret)
@@ -94,7 +104,8 @@ class Guard:
         )
         if authority in self._upstreams and not (here and authority == name):
             caller = Caller(
-                name, b"http://" + authority.encode(), b"X-Forwarded-Host: " + host + b"\r\n", authority
+                *(name, b"http://" + authority.encode(), b"X-Forwarded-Host: " + host + b"\r\n", authority),
+                untold=True,
             )
         elif here:
             caller = self._judge_host(host)
@@ -139,7 +150,9 @@ class Guard:
                 remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: ['{name}']}}",
             )
         origin = b"http://" + _authority(name, port).encode()
-        caller = Caller(name, origin, b"X-Forwarded-Host: " + host + b"\r\n")
+        caller = Caller(
+            name, origin, b"X-Forwarded-Host: " + host + b"\r\n", untold=not is_loopback(name.strip("[]"))
+        )
         if len(self._callers) >= _MEMO_LIMIT:
             self._callers.clear()
         self._callers[host] = caller
@@ -198,6 +211,34 @@ class Guard:
             reason="fetch_site",
             remedy=_OWN_PAGES,
         )
+
+    def _judge_untold(self, request: Request, caller: Caller) -> None:
+        """A page cannot say another's address in Referer, and can leave it out (`no-referrer`)."""
+        origin = caller.origin
+        if request.referers:
+            if all(_is_of(referer.value, origin) for referer in request.referers):
+                return
+            raise Refused(
+                "the request comes from a page of another site (Referer)", reason="referer", remedy=_OWN_PAGES
+            )
+        # A target with a host in it is what a client sends to a proxy that it was told to use: no page makes a browser do so.
+        if self._unverified_pages or request.absolute:
+            return
+        raise Refused(
+            f'under the name "{caller.name}" a program cannot be told from a page of another site, of which browsers say '
+            "nothing there",
+            reason="unverified_page",
+            remedy="use http://localhost or a name under .localhost; or ask callers for a secret: guard: "
+            "{caller_token_file: ...}; or, where no browser runs, guard: {unverified_pages: allow}",
+        )
+
+
+def _is_of(url: bytes, origin: bytes) -> bool:
+    return (
+        bool(origin)
+        and url[: len(origin)].lower() == origin
+        and url[len(origin) : len(origin) + 1] in (b"", b"/", b"?")
+    )
 
 
 def _split(host: bytes) -> tuple[str, str]:

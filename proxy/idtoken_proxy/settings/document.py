@@ -162,6 +162,11 @@ class Guard(Entry):
     caller_token_header: str = key(
         HEADER_NAME, "Where requests carry it.", default=_GUARD.caller_token_header
     )
+    unverified_pages: str = key(
+        choice_of("refuse", "allow"),
+        "Requests that cannot be told from a page's: under names that are neither loopback nor *.localhost.",
+        default=_GUARD.unverified_pages,
+    )
 
 
 class Tls(Entry):

@@ -9,21 +9,46 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import is_mtls, untagged
-from idtoken_proxy.settings.mistakes import Mistake
+from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Route, Settings, SignedJwtIdentity
 from idtoken_proxy.settings.names import is_iap_client
 
 _URL: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?#@\\\s]+)([/?#].*)?", re.DOTALL)
+_UNTOLD: Final = (
+    "requests under the name {name} are refused unless they show that no page of another site sent them, of which browsers "
+    "say nothing there (no Sec-Fetch-Site); write a name under .localhost, ask callers for a secret "
+    "(guard.caller_token_file), or, where no browser runs, guard: {{unverified_pages: allow}}"
+)
 _RUN: Final = ".run.app"
 _FUNCTIONS: Final = ".cloudfunctions.net"
 
 
 def doubts(settings: Settings) -> Iterator[Mistake]:
+    yield from _untold_names(settings)
     for index, route in enumerate(settings.routes):
         doubt = audience_doubt(route)
         if doubt is not None:
             yield ("routes", index, "audience"), doubt
+
+
+def _untold_names(settings: Settings) -> Iterator[Mistake]:
+    """Names under which a program's request and a page's look alike: who asks under one is refused (policy/guard.py)."""
+    guard = settings.guard
+    if guard.caller_token_file is not None or guard.unverified_pages == "allow":
+        return
+    names: list[tuple[Location, str]] = [
+        (("guard", "allowed_hosts", index), name) for index, name in enumerate(guard.allowed_hosts)
+    ]
+    names += [
+        (("routes", index, "match", "host"), route.host)
+        for index, route in enumerate(settings.routes)
+        if route.host is not None
+    ]
+    for place, name in names:
+        if not is_loopback(name.lower().strip("[]")):
+            yield place, _UNTOLD.format(name=name)
 
 
 def audience_doubt(route: Route) -> str | None:

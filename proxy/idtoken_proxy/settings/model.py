@@ -211,6 +211,8 @@ class GuardSettings:
     # A secret that callers must send, and in which header.
     caller_token_file: str | None = None
     caller_token_header: str = "X-Idtoken-Proxy-Caller"  # noqa: S105 -- the name of a header
+    # Requests that may be a page's, under names of which browsers say nothing.
+    unverified_pages: Literal["refuse", "allow"] = "refuse"
 
 
 @dataclass(frozen=True, slots=True)

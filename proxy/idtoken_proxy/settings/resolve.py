@@ -80,6 +80,7 @@ def _guard(guard: Guard, file_path: Callable[[str], str]) -> model.GuardSettings
         None if guard.allowed_uids is None else frozenset(guard.allowed_uids),
         None if secret is None else file_path(secret),
         guard.caller_token_header,
+        "allow" if guard.unverified_pages == "allow" else "refuse",
     )
 
 
