@@ -79,7 +79,7 @@ class Server:
         self._front = Front(
             self._generation.gateway,
             self._sweeper,
-            access_log=explain_once(access_log(settings.log.access)),
+            access_log=explain_once(access_log(settings.log.access), self._tally),
             tally=self._tally,
         )
         self._listeners = Listeners(self._front)
@@ -138,7 +138,7 @@ class Server:
         settings = generation.settings
         before, self._generation = self._generation, generation
         self._sweeper.interval = _sweep_interval(settings)
-        self._front.access_log = explain_once(access_log(settings.log.access))
+        self._front.access_log = explain_once(access_log(settings.log.access), self._tally)
         self._front.adopt(generation.gateway)
         for name, slot in generation.slots.items():
             slot.use(generation.sources[name])

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.admin import status
 from idtoken_proxy.engine.tally import BOUNDS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.settings.model import TcpAddress
 from tests.admin.test_metrics import admin_of, ended
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
@@ -64,7 +66,7 @@ async def test_what_the_server_itself_tells_stays(receive: Receive, start: Start
         if key != "routes":
             assert told[key] == value
     for route, of_own in zip(told["routes"], own["routes"], strict=True):
-        assert {key: value for key, value in route.items() if key != "traffic"} == of_own
+        assert {key: value for key, value in route.items() if key not in ("traffic", "refused")} == of_own
 
 
 async def test_traffic(receive: Receive, start: Start) -> None:
@@ -102,6 +104,48 @@ async def test_traffic(receive: Receive, start: Start) -> None:
         }
     ]
     app.close()
+
+
+NO_INVOKER = Diagnosis(
+    "no_invoker", "login may not invoke shop", "gcloud run services add-iam-policy-binding shop"
+)
+
+
+async def test_what_google_refuses_stands_at_its_route_and_among_the_errors(
+    receive: Receive, start: Start
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    tally = proxied.server.front.tally
+    assert told_by(proxied)["routes"][0]["refused"] is None
+    tally.refused_upstream("receiver", 404, replace(NO_INVOKER, cause="reserved_path"))
+    tally.refused_upstream("receiver", 403, NO_INVOKER)
+    tally.refused_upstream("receiver", 403, NO_INVOKER)
+    told = told_by(proxied)
+    refused = told["routes"][0]["refused"]
+    assert refused.pop("standing") is True
+    assert (refused["cause"], refused["count"], refused["status"]) == ("no_invoker", 2, 403)
+    assert (refused["kind"], refused["fault"]) == ("refused_by_google", "operator")
+    assert (refused["detail"], refused["remedy"]) == (NO_INVOKER.detail, NO_INVOKER.remedy)
+    assert [error["cause"] for error in told["errors"]] == ["no_invoker", "reserved_path"]
+    assert told["errors"][0] == refused
+    await proxied.ask(get("/"))
+    await ended(proxied, 1)
+    assert told_by(proxied)["routes"][0]["refused"]["standing"] is False
+    tally.refused_upstream("receiver", 503, replace(NO_INVOKER, cause="receiver_down"))
+    refused = told_by(proxied)["routes"][0]["refused"]
+    assert (refused["cause"], refused["standing"], refused["fault"]) == ("receiver_down", True, "receiver")
+
+
+async def test_a_foreign_host_and_a_foreign_origin_are_two_errors(receive: Receive, start: Start) -> None:
+    proxied = await start(1)
+    for _ in range(3):
+        await proxied.ask(get("/").replace(b"localhost", b"evil.com"))
+        await proxied.ask(get("/", "Origin: http://evil.example"))
+    await ended(proxied, 6)
+    by_cause = {error["cause"]: error for error in told_by(proxied)["errors"]}
+    assert {cause: error["count"] for cause, error in by_cause.items()} == {"host": 3, "origin": 3}
+    assert "allowed_origins" in by_cause["origin"]["remedy"]
+    assert "evil.com" in by_cause["host"]["detail"]
 
 
 async def test_errors_the_latest_first_and_no_more_than_fit(receive: Receive, start: Start) -> None:

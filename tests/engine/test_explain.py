@@ -9,9 +9,10 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ProxyError, Refused
 from idtoken_proxy.identity.token import IdToken
-from idtoken_proxy.policy.request import Response
+from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.settings.model import NoIdentity, Route, Upstream
 
 NOW = 1_800_000_000.0
@@ -44,6 +45,9 @@ class Exchange:
     lane: Lane | None
     response: Response | None
     error: ProxyError | None = None
+    request: Request | None = None
+    said: bytes | None = None
+    path: bytes = b"/"
 
 
 def lane(name: str = "shop", *, public: bool = False, token: IdToken | None = None) -> Lane:
@@ -65,15 +69,24 @@ def response(status: int, *lines: bytes) -> Response:
     return made
 
 
-def refused(status: int = 403, at: Lane | None = None, *lines: bytes) -> Exchange:
+def request(method: bytes = b"GET") -> Request:
+    made = Request()
+    made.method = method
+    return made
+
+
+def refused(status: int = 403, at: Lane | None = None, *lines: bytes, **more: Any) -> Exchange:
     return Exchange(
-        status, at or lane(token=token()), response(status, *(lines or (FRONT_END, HTML, CHALLENGE)))
+        status,
+        at or lane(token=token()),
+        response(status, *(lines or (FRONT_END, HTML, CHALLENGE))),
+        **{"request": request(), **more},
     )
 
 
-def said(*exchanges: Exchange) -> list[Any]:
+def said(*exchanges: Exchange, tally: Tally | None = None) -> list[Any]:
     with capture_logs() as lines:
-        write: Callable[[Exchange], None] = explain_once(None, wall=lambda: NOW)
+        write: Callable[[Exchange], None] = explain_once(None, tally or Tally(), wall=lambda: NOW)
         for exchange in exchanges:
             write(exchange)
     return lines
@@ -102,6 +115,56 @@ def test_once_for_each_route_and_status() -> None:
     ]
 
 
+def robot(status: int, words: str) -> bytes:
+    """As all of Google's servers say it, without a Server field."""
+    return f"<!DOCTYPE html>\n<title>Error {status} ({words})!!1</title>\n<p><b>{status}.</b>".encode()
+
+
+ALONE = (HTML, b"Referrer-Policy: no-referrer\r\n")
+
+
+@pytest.mark.parametrize(
+    ("exchange", "cause", "says"),
+    [
+        (refused(404, None, *ALONE, said=robot(404, "Not Found"), path=b"/healthz"), "reserved_path", "/healthz"),
+        (refused(404, None, *ALONE, said=robot(404, "Not Found"), path=b"/x"), "no_such_service", "ingress"),
+        (refused(411, None, *ALONE, said=robot(411, "Length Required")), "length_required", "length"),
+        (refused(413, None, *ALONE, said=robot(413, "Request Entity Too Large")), "request_too_large", "32 MiB"),
+        (refused(400, None, *ALONE, said=robot(400, "Bad Request")), "malformed_request", "malformed"),
+        (refused(429, said=b"Rate exceeded."), "no_instance", "no instance free"),
+        (refused(503, said=b"Service Unavailable"), "receiver_down", "did not come up"),
+        (
+            refused(504, None, FRONT_END, b"Content-Type: text/plain\r\n", said=b"upstream request timeout"),
+            "receiver_timeout",
+            "if it is Google",
+        ),
+        (refused(403, said=b"<h1>Error: Forbidden</h1>Your client does not have permission"), "no_invoker", CALLER),
+        (
+            refused(302, None, b"X-Goog-Iap-Generated-Response: true\r\n", said=b""),
+            "iap_client_id",
+            "IAP before",
+        ),
+        (
+            refused(
+                *(403, None, FRONT_END, b"Content-Type: application/json\r\n"),
+                said=b'{"error": {"status": "PERMISSION_DENIED", "details": [{"reason": "SECURITY_POLICY_VIOLATED"}]}}',
+            ),
+            "vpc_service_controls",
+            "if it is Google",
+        ),
+    ],
+)  # fmt: skip
+def test_what_the_front_end_refuses_by_itself(exchange: Exchange, cause: str, says: str) -> None:
+    tally = Tally(wall=lambda: NOW)
+    [line] = said(exchange, exchange, tally=tally)
+    assert line["cause"] == cause
+    assert says in line["detail"]
+    [(key, trouble)] = tally.upstream_refusals.items()
+    assert key == ("shop", cause)
+    assert (trouble.count, trouble.at, trouble.status) == (2, NOW, exchange.status)
+    assert (trouble.detail, trouble.remedy) == (line["detail"], line["remedy"])
+
+
 def test_a_public_route_sends_no_token() -> None:
     [line] = said(refused(403, lane(public=True)))
     assert (line["cause"], line["identity"], line["email"], line["audience"]) == (
@@ -119,11 +182,22 @@ def test_a_public_route_sends_no_token() -> None:
         refused(404),
         refused(403, None, b"Content-Type: application/json\r\n"),
         Exchange(403, lane(token=token()), None),
-        Exchange(403, None, response(403, FRONT_END, HTML)),
-        Exchange(403, lane(token=token()), response(403, FRONT_END, HTML), Refused("the guard's own")),
+        Exchange(403, None, response(403, FRONT_END, HTML), request=request()),
+        Exchange(
+            403, lane(token=token()), response(403, FRONT_END, HTML), Refused("the guard's own"), request()
+        ),
         refused(403, lane(token=None)),
+        refused(404, said=b"<h1>No such profile</h1>"),
+        refused(404, None, FRONT_END, b"Content-Type: application/json\r\n", said=b'{"error": "none"}'),
+        refused(404, request=request(b"HEAD"), said=b""),
+        refused(302, None, b"Location: https://login.shop.example/\r\n", said=b""),
+        refused(503, None, b"Content-Type: text/html\r\n", said=b"Service Unavailable"),
+        refused(500, said=b"<h1>Oops</h1>"),
     ],
-    ids=["200", "404", "the app's own", "no answer", "no route", "the proxy's own", "the token is gone"],
+    ids=[
+        *("200", "404", "the app's own", "no answer", "no route", "the proxy's own", "the token is gone"),
+        *("an app's page", "an app's JSON", "a HEAD", "an app's login", "no front end", "an app's failure"),
+    ],
 )
 def test_there_is_nothing_to_explain(exchange: Exchange) -> None:
     assert said(exchange) == []
@@ -133,7 +207,7 @@ def test_the_access_log_is_written_all_the_same() -> None:
     written: list[Exchange] = []
     exchanges = [refused(200), refused(403), refused(403)]
     with capture_logs():
-        write = explain_once(written.append)
+        write = explain_once(written.append, Tally())
         for exchange in exchanges:
             write(exchange)
     assert written == exchanges

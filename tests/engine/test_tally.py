@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -38,12 +39,13 @@ from idtoken_proxy.errors import (
     TokenError,
     UpstreamTimeout,
 )
+from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import FileIdentity, GuardSettings, Limits, Timeouts
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
-from tests.engine.wire import Ended, Wire, answering, eventually, get, ok, post
+from tests.engine.wire import Ended, Receiver, Wire, answering, chunked, eventually, get, ok, post, turns
 
 NOW = 1000.0
 
@@ -472,3 +474,77 @@ def test_a_reload_forgets_what_is_gone_and_keeps_the_rest() -> None:
     assert tally.upstreams == {"http://kept": upstream}
     assert {key[0] for key in tally.troubles} == {"kept", NO_ROUTE}
     assert tally.fetch_failures == {("file", "kept", "x"): 1}
+
+
+# -- Google's refusals -----------------------------------------------------------
+
+
+def test_a_refusal_of_googles_is_counted_by_route_and_cause() -> None:
+    tally = Tally(wall=lambda: NOW)
+    one, other = (Diagnosis(cause, f"{cause} it is", "mend it") for cause in ("no_invoker", "no_instance"))
+    tally.route("shop").classes[2] = 3
+    tally.route("shop").classes[3] = 2
+    tally.refused_upstream("shop", 403, one)
+    tally.refused_upstream("shop", 403, replace(one, detail="newer"))
+    tally.refused_upstream("shop", 429, other)
+    tally.refused_upstream("gone", 403, one)
+    told = tally.upstream_refusals["shop", "no_invoker"]
+    assert (told.count, told.detail, told.remedy, told.status, told.fault) == (
+        2,
+        "newer",
+        "mend it",
+        403,
+        "operator",
+    )
+    assert (told.passed, told.at, told.kind) == (5, NOW, "refused_by_google")
+    assert tally.upstream_refusals["shop", "no_instance"].fault == "receiver"
+    assert tally.troubles == {}
+    tally.retain({"shop"}, (), ())
+    assert set(tally.upstream_refusals) == {("shop", "no_invoker"), ("shop", "no_instance")}
+
+
+PAGE = b"<h1>Error: Forbidden</h1><h2>Your client does not have permission to get URL</h2>"
+HEAD = b"HTTP/1.1 403 Forbidden\r\nServer: Google Frontend\r\nContent-Type: text/html\r\n"
+REFUSALS_OF_GOOGLES = {
+    "length": HEAD + b"Content-Length: %d\r\n\r\n" % len(PAGE) + PAGE,
+    "chunked": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunked(PAGE[:20], PAGE[20:]),
+    "until close": HEAD + b"\r\n" + PAGE,
+}
+
+
+@pytest.mark.parametrize("framing", REFUSALS_OF_GOOGLES)
+async def test_who_refuses_is_read_from_the_body_wherever_it_is_cut(
+    receive: Receive, start: Start, framing: str
+) -> None:
+    answer = REFUSALS_OF_GOOGLES[framing]
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        cut = int((await wire_target(receiver)).partition("=")[2])
+        wire.send(answer[:cut])
+        await turns(3)
+        wire.send(answer[cut:])
+        wire.close()
+
+    receiver = await receive(script)
+    proxied = await start(receiver)
+    places = range(1, len(answer))
+    for cut in places:
+        told = await proxied.ask(get(f"/?cut={cut}"))
+        assert told.body == PAGE
+    [(key, refusal)] = tally_of(proxied).upstream_refusals.items()
+    assert key == ("receiver", "no_invoker")
+    assert refusal.count == len(places)
+    assert not refusal.detail.startswith("if ")
+
+
+async def wire_target(receiver: Receiver) -> str:
+    return receiver.requests[-1].start.split()[1]
+
+
+async def test_an_app_s_own_refusal_is_none_of_googles(receive: Receive, start: Start) -> None:
+    own = ok(b"<h1>Members only</h1>", "Server: Google Frontend", "Content-Type: text/html")
+    proxied = await start(await receive(answering(own.replace(b"200 OK", b"403 No"))))
+    await proxied.ask(get("/"))
+    await counted(proxied, 1)
+    assert tally_of(proxied).upstream_refusals == {}

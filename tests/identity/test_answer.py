@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import zlib
 from email.utils import formatdate
 
 import pytest
@@ -9,6 +11,7 @@ from idtoken_proxy.identity.answer import BODY, SKEW, Answer, Speaker
 NOW = 1_800_000_000.0
 INVALID = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
 HTML = "text/html; charset=UTF-8"
+ROBOT = "<!DOCTYPE html><title>Error 403 (Forbidden)!!1</title><p>Your client does not have permission"
 PAGE = "<html><h1>Error: Forbidden</h1></html>"
 
 
@@ -35,6 +38,28 @@ def test_a_head_is_read_once() -> None:
     assert Answer.of(200, []) == Answer(200)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "body", "text"),
+    [
+        (b"gzip", gzip.compress(PAGE.encode()), PAGE),
+        (b"GZIP", gzip.compress(PAGE.encode())[:-8], PAGE),  # its beginning
+        (b"deflate", zlib.compress(PAGE.encode()), PAGE),
+        (b"gzip", gzip.compress(b"x" * 10_000_000), "x" * BODY),  # no more is unpacked than is looked at
+        (b"identity", PAGE.encode(), PAGE),
+        (b"gzip", b"no gzip", None),
+        (b"br", b"\x1b\x00", None),
+    ],
+)
+def test_a_packed_body_is_unpacked(encoding: bytes, body: bytes, text: str | None) -> None:
+    assert Answer.of(404, [b"Content-Encoding: " + encoding + b"\r\n"], body).body == text
+
+
+def test_the_words_of_a_page() -> None:
+    page = "<html><head><title>403</title><style>p {}</style></head><h1>Error: Forbidden</h1>\n<p>It&#39;s <b>not</b> yours"
+    assert Answer(403, body=page).sentence == "Error: Forbidden It's not yours"
+    assert Answer(403).sentence == ""
+
+
 def test_a_body_does_not_show() -> None:
     assert "secret" not in repr(Answer(401, body="secret"))
 
@@ -58,6 +83,27 @@ def test_a_body_does_not_show() -> None:
         (Answer(403, server="Google Frontend", content_type="application/json"), Speaker.APP),
         (Answer(403, server="Google Frontend", content_type=HTML, body=PAGE), Speaker.FRONT_END),
         (Answer(403, server="Google Frontend", content_type=HTML, body="<h1>Members only"), Speaker.APP),
+        (Answer(403, body=ROBOT), Speaker.FRONT_END),
+        (Answer(404, server="nginx", body=ROBOT), Speaker.FRONT_END),
+        (Answer(413, content_type=HTML, body=ROBOT.replace("403", "413")), Speaker.FRONT_END),
+        (Answer(404, content_type=HTML, body="<title>Error 404 (Not Found)</title>"), Speaker.APP),
+        (Answer(404, server="Google Frontend", content_type=HTML, body="<h1>No such profile"), Speaker.APP),
+        (Answer(404, server="Google Frontend", content_type=HTML), Speaker.PERHAPS),
+        (
+            Answer(504, server="Google Frontend", content_type="text/plain", body="upstream request timeout"),
+            Speaker.PERHAPS,
+        ),
+        (
+            Answer(503, server="Google Frontend", content_type="text/plain", body="Service Unavailable"),
+            Speaker.PERHAPS,
+        ),
+        (Answer(503, server="nginx", content_type=HTML, body="Service Unavailable"), Speaker.APP),
+        (
+            Answer(
+                503, server="Google Frontend", content_type=HTML, body="Service Unavailable: see our blog"
+            ),
+            Speaker.APP,
+        ),
         (Answer(429, server="Google Frontend", body="Rate exceeded."), Speaker.FRONT_END),
         (Answer(503, server="Google Frontend", body="Service Unavailable"), Speaker.FRONT_END),
         (Answer(418, server="Google Frontend", content_type=HTML, body=PAGE), Speaker.APP),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
@@ -39,7 +41,11 @@ def token(audience: str, email: str | None = CALLER) -> IdToken:
 
 def google(status: int, **more: Any) -> Answer:
     """The front end, and surely so."""
-    usual = {"server": "Google Frontend", "content_type": "text/html", "body": "<h1>Error: x</h1>"}
+    usual = {
+        "server": "Google Frontend",
+        "content_type": "text/html",
+        "body": "<h1>Error: Forbidden</h1> Your client does not have permission",
+    }
     return Answer(status, **{**usual, "challenges": INVALID if status == 401 else (), **more})
 
 
@@ -212,7 +218,7 @@ def test_who_it_is_may_be_unknown_or_unfit_for_a_command(email: str | None) -> N
 def test_an_audience_of_a_strangers_token_is_fit_for_a_terminal() -> None:
     found = told(route(), google(401), token("\x1b[2J'$(x)\n"))
     assert "?[2J'$(x)?" in found.detail
-    assert found.remedy.endswith("""--add-custom-audiences='?[2J'"'"'$(x)?'""")
+    assert """ --add-custom-audiences='?[2J'"'"'$(x)?' --project=12""" in found.remedy
 
 
 # -- the rest of the front end ---------------------------------------------------
@@ -223,6 +229,19 @@ def test_an_audience_of_a_strangers_token_is_fit_for_a_terminal() -> None:
     [
         (RUN, 404, "no_such_service", "gcloud run services describe profiles --region=europe-west1"),
         (FUNCTION, 404, "no_such_service", "gcloud functions describe resize --region=us-central1"),
+        (RUN, 400, "malformed_request", f"curl -sv https://{RUN}/"),
+        (RUN, 408, "malformed_request", f"curl -sv https://{RUN}/"),
+        (RUN, 411, "length_required", "Content-Length"),
+        (
+            RUN,
+            413,
+            "request_too_large",
+            "gcloud run services update profiles --region=europe-west1 --use-http2",
+        ),
+        (FUNCTION, 413, "request_too_large", "gcloud storage sign-url"),
+        (RUN, 414, "head_too_large", "by POST"),
+        (RUN, 431, "head_too_large", "cookies"),
+        (RUN, 504, "receiver_timeout", "--timeout=SECONDS --project=12"),
         (RUN, 429, "no_instance", "--max-instances=N"),
         (RUN, 500, "receiver_down", "gcloud run services logs read profiles --region=europe-west1"),
         (FUNCTION, 503, "receiver_down", "gcloud functions logs read resize --region=us-central1"),
@@ -232,6 +251,141 @@ def test_neither_401_nor_403(host: str, status: int, cause: str, remedy: str) ->
     found = told(route(host, path="/resize"), google(status))
     assert found.cause == cause
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/eventlog", "/_ah/warmup", "/_ah", "/quiz", "/healthz/"])
+def test_a_path_that_google_keeps(path: str) -> None:
+    found = diagnose(route(), token(RUN), google(404), NOW, path)
+    assert found is not None
+    assert found.cause == "reserved_path"
+    assert path in found.detail
+    assert "/health" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("host", "path"),
+    [(RUN, "/"), (RUN, "/eventlogs"), (RUN, "/a/_ah/b"), (RUN, "/zoo"), (FUNCTION, "/healthz")],
+)
+def test_a_path_that_google_passes_on(host: str, path: str) -> None:
+    found = diagnose(route(host, path="/resize"), token(host), google(404), NOW, path)
+    assert found is not None
+    assert found.cause == "no_such_service"
+
+
+def test_a_path_that_may_hold_anything_is_not_repeated() -> None:
+    found = diagnose(route(), token(RUN), google(404), NOW, "/reset/0d1f42/z")
+    assert found is not None
+    assert "0d1f42" not in found.detail
+
+
+def test_no_instance_while_it_scales() -> None:
+    found = told(
+        route(), google(503, body="The request was aborted because there was no available instance.")
+    )
+    assert found.cause == "no_instance"
+    assert "--min-instances=1" in found.remedy
+
+
+# -- Google's own reason ---------------------------------------------------------
+
+UID = "VQQnKfXtZ16NHnOmdJAy0E92tVT_8fZZRGvnndBWXZLKFx_KItn1EA"
+API = "storage.googleapis.com"
+
+
+def api(
+    status: int, reason: str | None, message: str = "No.", code: str = "PERMISSION_DENIED", **metadata: str
+) -> Answer:
+    details = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "metadata": metadata}]
+    error = {"code": status, "status": code, "message": message, "details": details if reason else []}
+    return Answer(
+        status,
+        server="ESF",
+        content_type="application/json; charset=UTF-8",
+        challenges=INVALID if status == 401 else (),
+        body=json.dumps({"error": error}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "remedy"),
+    [
+        (api(403, "USER_PROJECT_DENIED", consumer="projects/shop"), "quota_project", "set-quota-project"),
+        (
+            api(403, "SERVICE_DISABLED", service=API, consumer="projects/42"),
+            "api_disabled",
+            f"enable {API} --project=42",
+        ),
+        (api(403, "BILLING_DISABLED", consumer="projects/42"), "billing_disabled", "projects link 42"),
+        (api(429, "RATE_LIMIT_EXCEEDED", code="RESOURCE_EXHAUSTED"), "quota_exceeded", "quotas?project=shop"),
+        (
+            api(403, "IAM_PERMISSION_DENIED", "Permission 'a.b.c' denied", permission="a.b.c"),
+            "missing_permission",
+            f"Grant it a role that holds a.b.c: gcloud projects add-iam-policy-binding shop {MEMBER} --role=ROLE",
+        ),
+        (api(403, "MOON_PHASE", "The moon is full."), "refused_otherwise", "no role is known"),
+        (api(404, None, "Not found.", code="NOT_FOUND"), "refused_otherwise", "no role is known"),
+    ],
+)
+def test_an_api_of_googles(answer: Answer, cause: str, remedy: str) -> None:
+    found = told(route(API), answer)
+    assert found.cause == cause
+    assert remedy in found.remedy
+    assert found.sure
+    if cause == "refused_otherwise":
+        assert json.loads(answer.body or "")["error"]["message"] in found.detail
+
+
+PERIMETER = f"Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: {UID}"
+
+
+def test_a_perimeter_before_a_service() -> None:
+    found = told(route(), google(403, body=f"<h1>Error: Forbidden</h1><p>{PERIMETER}"))
+    assert (found.cause, found.sure) == ("vpc_service_controls", True)
+    assert UID in found.detail
+    assert "run.invoker" not in found.remedy
+    perhaps = told(
+        route(), replace(api(403, "SECURITY_POLICY_VIOLATED", PERIMETER), server="Google Frontend")
+    )
+    assert perhaps.cause == "vpc_service_controls"
+    assert perhaps.detail.startswith(
+        "if it is Google that answers 403 here, and not the app: a VPC Service Controls"
+    )
+    assert UID in perhaps.remedy
+
+
+@pytest.mark.parametrize("reason", ["SERVICE_DISABLED", "IAM_PERMISSION_DENIED", "USER_PROJECT_DENIED", None])
+def test_an_app_that_passes_an_api_s_refusal_on(reason: str | None) -> None:
+    """That is the app's trouble with an API of Google's, and none of this route's."""
+    relayed = replace(api(403, reason, "The caller does not have permission"), server="Google Frontend")
+    assert diagnose(route(), token(RUN), relayed, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "cause", "says"),
+    [
+        (
+            "Your client does not have permission to get URL <code>/</code> from this server.",
+            "no_invoker",
+            CALLER,
+        ),
+        ("", "no_invoker", CALLER),
+        ("Access is forbidden.", "ingress", "ingress"),
+        ("The moon is full.", "refused_otherwise", "and says: Error: Forbidden The moon is full."),
+    ],
+)
+def test_a_role_is_advised_where_one_is_missing(words: str, cause: str, says: str) -> None:
+    found = told(route(), google(403, body=f"<h1>Error: Forbidden</h1>\n<h2>{words}</h2>"))
+    assert found.cause == cause
+    assert says in found.detail
+    assert ("add-iam-policy-binding" in found.remedy) is (cause == "no_invoker")
+
+
+def test_iap_and_a_blocked_user() -> None:
+    found = told(
+        route(audience=CLIENT), iap(403, "blocked by your organization's admin (context-aware access)")
+    )
+    assert found.cause == "user_blocked"
+    assert "iap.httpsResourceAccessor" not in found.remedy
 
 
 def test_a_redirect_to_sign_in() -> None:

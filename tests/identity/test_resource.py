@@ -8,13 +8,17 @@ from idtoken_proxy.identity.resource import Resource
 @pytest.mark.parametrize(
     ("host", "path", "expected"),
     [
-        ("profiles-123456789012.europe-west1.run.app", "", Resource("run", "profiles", "europe-west1")),
+        (
+            "profiles-123456789012.europe-west1.run.app",
+            "",
+            Resource("run", "profiles", "europe-west1", "123456789012"),
+        ),
         (
             "a-b-c-1.northamerica-northeast2.run.app",
             "/v1",
-            Resource("run", "a-b-c", "northamerica-northeast2"),
+            Resource("run", "a-b-c", "northamerica-northeast2", "1"),
         ),
-        ("canary---profiles-12.us-east4.run.app", "", Resource("run", "profiles", "us-east4")),
+        ("canary---profiles-12.us-east4.run.app", "", Resource("run", "profiles", "us-east4", "12")),
         ("user-profiles-x7f3kq2abc-uc.a.run.app", "", Resource("run", "user-profiles", "us-central1")),
         ("canary---profiles-x7f3kq2abc-zf.a.run.app", "", Resource("run", "profiles", "me-west1")),
         ("profiles-x7f3kq2abc-qq.a.run.app", "", Resource("run", "profiles", "REGION")),
@@ -40,8 +44,8 @@ def test_a_host_tells(host: str, path: str, expected: Resource) -> None:
 @pytest.mark.parametrize(
     ("audience", "expected"),
     [
-        ("https://Profiles-12.europe-west1.run.app", Resource("run", "profiles", "europe-west1")),
-        ("https://profiles-12.europe-west1.run.app:443/x", Resource("run", "profiles", "europe-west1")),
+        ("https://Profiles-12.europe-west1.run.app", Resource("run", "profiles", "europe-west1", "12")),
+        ("https://profiles-12.europe-west1.run.app:443/x", Resource("run", "profiles", "europe-west1", "12")),
         (
             "https://us-central1-p.cloudfunctions.net/resize",
             Resource("function", "resize", "us-central1", "p"),

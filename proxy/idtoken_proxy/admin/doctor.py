@@ -215,7 +215,7 @@ def _of_answer(case: _Case, probed: Probe) -> Iterator[Finding]:
     answer, route, token = probed.answer, case.route, case.token
     if answer is None:
         return
-    found = diagnose(route, token, answer, probed.at)
+    found = diagnose(route, token, answer, probed.at, route.upstream.base_path or "/")
     if found is not None:
         passing = answer.status == 429 or answer.status >= 500
         verdict = Verdict.WARN if passing else Verdict.FAIL

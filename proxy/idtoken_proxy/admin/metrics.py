@@ -254,6 +254,13 @@ def _troubles(tally: Tally) -> Iterator[Metric]:
         "kind",
         "cause",
     )
+    yield _counter(
+        "upstream_refusals",
+        "What Google refused in front of the receiver; the log and the status page have the remedy of each cause.",
+        {key: trouble.count for key, trouble in list(tally.upstream_refusals.items())},
+        "route",
+        "cause",
+    )
     yield _counter("guard_refusals", "Callers that the guard refused.", _by(dict(tally.refusals)), "reason")
     yield _counter("limit_hits", "Times that a limit was hit.", _by(dict(tally.limits)), "limit")
 

@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
 from idtoken_proxy.engine.front import Front
-from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Trouble
+from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble
 from idtoken_proxy.identity.cache import TokenSlot
 
 MOST_ERRORS: Final = 20
@@ -79,6 +79,7 @@ def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]
         NO_ROUTE if exchange.lane is None else exchange.lane.route.name for exchange in front.under_way()
     )
     status = server.status()
+    refused = _refused_now(tally)
     last = tally.last_reload
     return {
         "version": __version__,
@@ -86,7 +87,11 @@ def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]
         "started_at": tally.started_at,
         **status,
         "routes": [
-            {**route, "traffic": _traffic(tally.route(route["name"]), in_flight[route["name"]])}
+            {
+                **route,
+                "traffic": _traffic(tally.route(route["name"]), in_flight[route["name"]]),
+                "refused": refused.get(route["name"]),
+            }
             for route in status["routes"]
         ],
         "unrouted": _traffic(tally.unrouted, in_flight[NO_ROUTE]),
@@ -105,7 +110,11 @@ def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]
         ],
         "errors": [
             _error(trouble)
-            for trouble in sorted(tally.troubles.values(), key=lambda one: one.at, reverse=True)[:MOST_ERRORS]
+            for trouble in sorted(
+                (*tally.troubles.values(), *tally.upstream_refusals.values()),
+                key=lambda one: one.at,
+                reverse=True,
+            )[:MOST_ERRORS]
         ],
         "refusals": tally.refusals,
         "limits": {
@@ -141,6 +150,18 @@ def _traffic(counts: RouteCounts, in_flight: int) -> dict[str, Any]:
         "received": counts.received,
         "sent": counts.sent,
         "abandoned": counts.abandoned,
+    }
+
+
+def _refused_now(tally: Tally) -> dict[str, dict[str, Any]]:
+    """By route, Google's last refusal. `standing`: nothing has gone well on the route since."""
+    last: dict[str, Trouble] = {}
+    for trouble in tally.upstream_refusals.values():
+        if trouble.route not in last or trouble.at >= last[trouble.route].at:
+            last[trouble.route] = trouble
+    return {
+        name: {**_error(trouble), "standing": tally.route(name).passed == trouble.passed}
+        for name, trouble in last.items()
     }
 
 

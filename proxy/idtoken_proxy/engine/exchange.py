@@ -48,6 +48,7 @@ from idtoken_proxy.errors import (
     ProxyError,
     UpstreamError,
 )
+from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import Caller
 from idtoken_proxy.policy.headers import (
@@ -94,6 +95,7 @@ class Exchange:
         "received",
         "request",
         "response",
+        "said",
         "sent",
         "started",
         "state",
@@ -110,6 +112,7 @@ class Exchange:
         self.status = 0
         self.sent = 0  # octets to the app
         self.response: Response | None = None  # the receiver's last final head
+        self.said: bytes | None = None  # the beginning of a refusal's body, which tells who refuses
         self.error: ProxyError | None = None
         self._upstream: UpstreamConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -123,6 +126,11 @@ class Exchange:
     @property
     def peer(self) -> Peer:
         return self._downstream.peer
+
+    @property
+    def path(self) -> bytes:
+        """As it went to the receiver, without its query."""
+        return self._target.partition(b"?")[0]
 
     # -- the way there ---------------------------------------------------------
 
@@ -294,6 +302,8 @@ class Exchange:
         downstream.keep = keep
         downstream.until_close = not bounded
         head = inbound_head(response, framing, connection)
+        if status >= 400:
+            self.said = b"" if length is None or len(rest) < length else rest[: min(length, BODY)]
         if length is not None and len(rest) >= length:
             self.sent += len(head) + length
             downstream.transport.write(head + rest[:length] if length else head)
@@ -357,6 +367,8 @@ class Exchange:
 
     def on_answer_data(self, payload: bytes) -> None:
         downstream = self._downstream
+        if self.said is not None and len(self.said) < BODY:
+            self.said += payload[:BODY]
         if self._chunked_out:
             payload = chunk(payload)
         self.sent += len(payload)

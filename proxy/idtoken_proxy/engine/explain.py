@@ -1,24 +1,29 @@
-"""Google's own 401 or 403, explained in the log: once for each route and status, with what mends it."""
+"""What Google refuses, explained: in the log once for each route and cause, with what mends it; counted each time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import time
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
 from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ProxyError
-from idtoken_proxy.identity.answer import Answer
+from idtoken_proxy.identity.answer import SPEAKS_OF, Answer
 from idtoken_proxy.identity.diagnosis import diagnose
-from idtoken_proxy.policy.request import Response
+from idtoken_proxy.policy.request import Request, Response
 
-_REFUSALS = frozenset({401, 403})
+_SIGN_IN: Final = 302  # IAP's refusal of a browser
+_LOOKED_AT: Final = SPEAKS_OF | {_SIGN_IN}
+# Where an unread answer is worth a word: whether an app has its own pages for any other status, nobody can tell.
+_OF_CREDENTIALS: Final = frozenset({401, 403, _SIGN_IN})
+_OF_AN_API: Final = (b'"reason"', b"UniqueIdentifier", b"<Code>")
 
 
 class Refused(Protocol):
-    """An exchange at its end. `response`: the receiver's last final head."""
+    """An exchange at its end. `response`: the receiver's last final head; `said`: the beginning of its body."""
 
     @property
     def status(self) -> int: ...
@@ -30,39 +35,58 @@ class Refused(Protocol):
     def lane(self) -> Lane | None: ...
 
     @property
+    def request(self) -> Request | None: ...
+
+    @property
     def response(self) -> Response | None: ...
+
+    @property
+    def said(self) -> bytes | None: ...
+
+    @property
+    def path(self) -> bytes: ...
 
 
 Ended = TypeVar("Ended", bound=Refused)
 
 
 def explain_once(
-    then: Callable[[Ended], None] | None, wall: Callable[[], float] = time
+    then: Callable[[Ended], None] | None, tally: Tally, wall: Callable[[], float] = time
 ) -> Callable[[Ended], None]:
     """An access log that explains, and then writes what `then` writes. Any other status costs one look at it."""
     log = structlog.get_logger("idtoken_proxy.engine")
-    explained: set[tuple[str, int]] = set()
+    explained: set[tuple[str, int, str]] = set()
 
     def write(exchange: Ended) -> None:
-        if exchange.status in _REFUSALS and exchange.error is None:
+        if exchange.status in _LOOKED_AT and exchange.error is None:
             explain(exchange)
         if then is not None:
             then(exchange)
 
     def explain(exchange: Ended) -> None:
-        lane, response = exchange.lane, exchange.response
-        if lane is None or response is None or (lane.route.name, exchange.status) in explained:
+        lane, response, request = exchange.lane, exchange.response, exchange.request
+        if (
+            lane is None
+            or response is None
+            or request is None
+            or not _may_be_googles(response, exchange.said)
+        ):
             return
         token = None
         if lane.slot is not None:
             token = lane.slot.current()
             if token is None:
                 return  # dropped meanwhile; the next refusal will tell
-        answer = Answer.of(response.status, response.passing)
-        found = diagnose(lane.route, token, answer, wall())
-        if found is None:
+        said = None if request.method == b"HEAD" else exchange.said
+        answer = Answer.of(response.status, response.passing, said)
+        found = diagnose(lane.route, token, answer, wall(), exchange.path.decode("latin-1"))
+        if found is None or not (found.sure or exchange.status in _OF_CREDENTIALS or said is not None):
             return
-        explained.add((lane.route.name, exchange.status))
+        tally.refused_upstream(lane.route.name, exchange.status, found)
+        key = (lane.route.name, exchange.status, found.cause)
+        if key in explained:
+            return
+        explained.add(key)
         log.warning(
             "refused by Google",
             route=lane.route.name,
@@ -76,3 +100,13 @@ def explain_once(
         )
 
     return write
+
+
+def _may_be_googles(response: Response, said: bytes | None) -> bool:
+    """Most answers of 400 and up are an app's own JSON, and are not looked at more closely than this."""
+    if response.status == 401 and response.www_authenticate:
+        return True
+    head = b"".join(response.passing).lower()
+    if b"json" not in head:
+        return b"goog" in head or b"text/html" in head or b"xml" in head
+    return b"x-goog-iap" in head or (said is not None and any(mark in said for mark in _OF_AN_API))

@@ -15,7 +15,8 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 from idtoken_proxy.engine.states import BROKEN, DONE
-from idtoken_proxy.errors import ProxyError, Refused, TokenError
+from idtoken_proxy.errors import Fault, ProxyError, Refused, TokenError
+from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ BOUNDS: Final = (
     120.0,
     300.0,
 )
+REFUSED_BY_GOOGLE: Final = "refused_by_google"
 NO_ROUTE: Final = "-"  # begins no route's name
 
 # Every limit that can be hit, and where it is set.
@@ -94,6 +96,11 @@ class RouteCounts:
         self.replays = 0  # with a fresh token
         self.tunnels = 0  # open now
 
+    @property
+    def passed(self) -> int:
+        """Answers that went well."""
+        return self.classes[1] + self.classes[2] + self.classes[3]
+
 
 class UpstreamCounts:
     """`connecting`: connections that are being opened now; `reused`: requests that found an idle one."""
@@ -121,6 +128,7 @@ class Trouble:
     fault: str = ""
     detail: str = ""
     remedy: str | None = None
+    passed: int = 0  # of the route's answers, those that had gone well until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +159,7 @@ class Tally:
         self.refusals = dict.fromkeys(REFUSALS, 0)
         self.held = {"request": 0, "answer": 0}  # times that one side was held back for the other
         self.troubles: dict[tuple[str, str, str], Trouble] = {}
+        self.upstream_refusals: dict[tuple[str, str], Trouble] = {}  # Google's, by route and cause
         self.fetches: dict[str, Fetches] = {}
         self.fetch_failures: dict[tuple[str, ...], int] = {}  # by source, audience, cause
         self.reloads = {"taken": 0, "refused": 0}
@@ -172,6 +181,9 @@ class Tally:
         self.troubles = {
             key: trouble for key, trouble in self.troubles.items() if key[0] in routes or key[0] == NO_ROUTE
         }
+        self.upstream_refusals = {
+            key: trouble for key, trouble in self.upstream_refusals.items() if key[0] in routes
+        }
         self.fetch_failures = {
             key: count for key, count in self.fetch_failures.items() if key[1] in audiences
         }
@@ -190,7 +202,7 @@ class Tally:
         counts.received += exchange.received
         counts.sent += exchange.sent
         if exchange.state is DONE:
-            return status >= 400
+            return status >= 400 or status == 302  # which may be IAP's
         error = exchange.error
         if error is not None:
             self.trouble(NO_ROUTE if lane is None else lane.route.name, error)
@@ -213,6 +225,20 @@ class Tally:
         told.fault = error.fault.value
         told.detail = error.detail
         told.remedy = error.remedy
+
+    def refused_upstream(self, route: str, status: int, found: Diagnosis) -> None:
+        """By Google, in front of the receiver."""
+        key = (route, found.cause)
+        told = self.upstream_refusals.get(key)
+        if told is None:
+            told = self.upstream_refusals[key] = Trouble(route, REFUSED_BY_GOOGLE, found.cause)
+        told.count += 1
+        told.at = self._wall()
+        told.status = status
+        told.fault = (Fault.RECEIVER if status == 429 or status >= 500 else Fault.OPERATOR).value
+        told.detail = found.detail
+        told.remedy = found.remedy
+        told.passed = self.route(route).passed
 
     def hit(self, limit: str) -> None:
         self.limits[limit] = self.limits.get(limit, 0) + 1
@@ -254,5 +280,7 @@ _kinds: dict[type[ProxyError], str] = {}
 
 
 def cause_of(error: ProxyError) -> str:
-    """The slug of a token's error; of any other, the error type of RFC 9209."""
+    """The slug of a token's error or of a refusal of the guard; of any other, the error type of RFC 9209."""
+    if isinstance(error, Refused):
+        return error.reason  # a foreign Host and a foreign Origin are two troubles, and have two remedies
     return error.cause if isinstance(error, TokenError) else error.proxy_status

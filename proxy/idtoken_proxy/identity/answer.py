@@ -2,16 +2,20 @@
 
 All of Cloud Run's answers say `Server: Google Frontend`, the app's too, so the head alone seldom tells: what the front
 end says itself is HTML in words of its own (https://cloud.google.com/run/docs/troubleshooting), and its 401 has a
-challenge. IAP marks what it says (https://cloud.google.com/iap/docs/faq).
+challenge. What never gets as far as Cloud Run (a reserved path, a body that is too large, a malformed request) is answered
+by the page of all of Google's servers, with its own title and without a Server field. IAP marks what it says
+(https://cloud.google.com/iap/docs/faq).
 """
 
 from __future__ import annotations
 
 import enum
 import re
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from html import unescape
 from typing import Final, Self
 
 from idtoken_proxy.policy.headers import is_invalid_token
@@ -23,10 +27,19 @@ SKEW: Final = 30.0  # seconds
 
 _LOGIN: Final = "https://accounts.google.com/"
 _FRONT_END: Final = "google frontend"
-_SPEAKS_OF: Final = frozenset({401, 403, 404, 429, 500, 502, 503, 504})
+SPEAKS_OF: Final = frozenset({400, 401, 403, 404, 408, 411, 413, 414, 429, 431, 500, 502, 503, 504})
+# The page of Google's servers at large: nobody else titles his so.
+_ROBOT: Final = re.compile(r"<title>Error \d{3} \([^)<]{1,60}\)!!1</title>")
 _OWN_WORDS: Final = re.compile(
     r"Your client does not have permission|<h1>Error: |<title>Error \d{3} \(|was not found on this server"
-    r"|^Rate exceeded\.|no available instance|^Service Unavailable\s*$"
+    r"|no available instance|Access is forbidden"
+)
+# What an app, or an Envoy of its own, may say in the very same words: Google's own are HTML, but for Envoy's.
+_BARE_WORDS: Final = re.compile(
+    r"^\s*(?:Rate exceeded\.|Service Unavailable\s*$|upstream request timeout|no healthy upstream|upstream connect error)"
+)
+_TAG: Final = re.compile(
+    r"<(?:style|script|title)\b.*?</(?:style|script|title)>|<[^>]*>", re.DOTALL | re.IGNORECASE
 )
 
 
@@ -39,7 +52,7 @@ class Speaker(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a receiver answered. `body`: its beginning; None where nobody read it."""
+    """What a receiver answered. `body`: its beginning; None where nobody read it, or could."""
 
     status: int
     server: str = ""
@@ -52,7 +65,7 @@ class Answer:
 
     @classmethod
     def of(cls, status: int, lines: Iterable[bytes], body: bytes | None = None) -> Self:
-        """`lines`: header field lines, `Name: value`, with or without their CRLF."""
+        """`lines`: header field lines, `Name: value`, with or without their CRLF. `body`: as it came."""
         headers: dict[str, list[str]] = {}
         for line in lines:
             name, _, value = line.decode("latin-1").partition(":")
@@ -69,7 +82,7 @@ class Answer:
             location=one("location"),
             date=one("date"),
             iap=one("x-goog-iap-generated-response").lower() == "true",
-            body=None if body is None else body[:BODY].decode("utf-8", "replace"),
+            body=_text(body, one("content-encoding").lower()),
         )
 
     @property
@@ -78,18 +91,37 @@ class Answer:
             return Speaker.IAP
         if 300 <= self.status < 400 and self.location.startswith(_LOGIN):
             return Speaker.PERHAPS
-        if self.status not in _SPEAKS_OF:
+        if self.status not in SPEAKS_OF:
             return Speaker.APP
-        google = self.server.lower() == _FRONT_END
         if self.status == 401:
             if not any(is_invalid_token(challenge.encode("latin-1")) for challenge in self.challenges):
                 return Speaker.APP
-            return Speaker.FRONT_END if google else Speaker.PERHAPS
-        if not google:
-            return Speaker.APP
+            return Speaker.FRONT_END if self.of_google else Speaker.PERHAPS
         if self.body is not None:
-            return Speaker.FRONT_END if _OWN_WORDS.search(self.body) else Speaker.APP
-        return Speaker.PERHAPS if self.content_type.startswith("text/html") else Speaker.APP
+            return self._by_words(self.body)
+        is_page = self.content_type.startswith("text/html")
+        return Speaker.PERHAPS if self.of_google and is_page else Speaker.APP
+
+    def _by_words(self, body: str) -> Speaker:
+        if _ROBOT.search(body):
+            return Speaker.FRONT_END
+        if not self.of_google:
+            return Speaker.APP
+        if _OWN_WORDS.search(body):
+            return Speaker.FRONT_END
+        if _BARE_WORDS.match(body):
+            return Speaker.PERHAPS if self.content_type.startswith("text/plain") else Speaker.FRONT_END
+        return Speaker.APP
+
+    @property
+    def of_google(self) -> bool:
+        """Whether it came through Google's front end, whoever gave it."""
+        return self.server.lower() == _FRONT_END
+
+    @property
+    def sentence(self) -> str:
+        """The words of its page, without its marks."""
+        return " ".join(unescape(_TAG.sub(" ", self.body or "")).split())
 
     def clock_skew(self, now: float) -> float | None:
         """Seconds that a clock which says `now` is ahead of the receiver's (below 0: behind), where that is worth a
@@ -100,3 +132,16 @@ class Answer:
         except (ValueError, OverflowError):
             return None
         return ahead if abs(ahead) > SKEW else None
+
+
+def _text(body: bytes | None, encoding: str) -> str | None:
+    if body is None:
+        return None
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        try:
+            body = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, BODY)
+        except zlib.error:
+            return None
+    elif encoding not in ("", "identity"):
+        return None
+    return body[:BODY].decode("utf-8", "replace")

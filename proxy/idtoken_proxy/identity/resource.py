@@ -61,7 +61,7 @@ _CODES: Final = {
     "wx": "me-central2",
     "zf": "me-west1",
 }
-_BY_NUMBER: Final = re.compile(r"(.+)-\d+\.([a-z]+(?:-[a-z]+)+\d+)\.run\.app")
+_BY_NUMBER: Final = re.compile(r"(.+)-(\d+)\.([a-z]+(?:-[a-z]+)+\d+)\.run\.app")
 _BY_HASH: Final = re.compile(r"(.+)-[a-z0-9]+-([a-z]{2})\.a\.run\.app")
 _FUNCTION: Final = re.compile(r"([a-z]+(?:-[a-z]+)+\d+)-(.+)\.cloudfunctions\.net")
 
@@ -69,7 +69,7 @@ _FUNCTION: Final = re.compile(r"([a-z]+(?:-[a-z]+)+\d+)-(.+)\.cloudfunctions\.ne
 @dataclass(frozen=True, slots=True)
 class Resource:
     """`kind`: `run` is a Cloud Run service, `function` what has a cloudfunctions.net URL, of either generation, and
-    `other` whatever stands behind a name that tells nothing.
+    `other` whatever stands behind a name that tells nothing. `project`: an ID, or a number.
     """
 
     kind: Literal["run", "function", "other"]
@@ -88,7 +88,7 @@ class Resource:
             return cls("other", "SERVICE")
         found = _BY_NUMBER.fullmatch(host)
         if found:
-            return cls("run", _untagged(found[1]), found[2])
+            return cls("run", _untagged(found[1]), found[3], found[2])
         found = _BY_HASH.fullmatch(host)
         if found:
             return cls("run", _untagged(found[1]), _CODES.get(found[2], "REGION"))
