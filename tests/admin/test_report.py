@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.probe import Step
 from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict, as_json, as_text
+from idtoken_proxy.terminal import printable
 
 URL = "https://profiles-12.europe-west1.run.app"
 NO_INVOKER = Finding(Verdict.FAIL, "no_invoker", "login may not invoke profiles", "gcloud run ...")
@@ -182,3 +186,16 @@ def test_json_tells_everything() -> None:
     assert weather["token"] is None
     assert weather["receiver"]["steps"][1] == {"name": "tcp", "ms": 0, "error": "refused"}
     assert json.loads(as_json(Report((PROFILES,))))["ok"] is True
+
+
+@given(st.text(max_size=20))
+def test_nothing_that_anyone_says_is_an_order_to_the_terminal(said: str) -> None:
+    finding = Finding(Verdict.FAIL, "cause", said, said)
+    route = replace(
+        SEARCH, name=said, upstream=said, audience=said, identity=said, email=said, findings=(finding,),
+        steps=(Step("dns", 0, said),),
+    )  # fmt: skip
+    for line in as_text(Report((route,)), colors=False):
+        line.encode()
+        assert printable(line) == line
+    as_json(Report((route,))).encode("ascii")

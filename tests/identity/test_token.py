@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.terminal import printable
 from tests.identity.fakes import AUDIENCE, EMAIL, b64, jwt
 
 GOOD: dict[str, Any] = {
@@ -135,7 +136,7 @@ def test_the_audience_must_be_in_the_list() -> None:
     with pytest.raises(TokenError) as caught:
         IdToken.parse(jwt({**GOOD, "aud": ["//iam", "b\x1b[2J"]}), origin="the test", audience=AUDIENCE)
     assert caught.value.cause == "wrong_audience"
-    assert f"it is for //iam, b [2J, and {AUDIENCE} was asked for" in caught.value.detail
+    assert f"it is for //iam, b\\x1b[2J, and {AUDIENCE} was asked for" in caught.value.detail
 
 
 @given(st.text() | st.binary().map(lambda raw: f"a.{b64(raw)}.c"))
@@ -146,3 +147,27 @@ def test_only_ever_a_token_error(value: str) -> None:
         assert error.cause == "garbage"  # noqa: PT017 -- the other outcome is fine too
     else:
         assert token.value.isascii()
+
+
+@pytest.mark.parametrize("said", ["\x1b]0;owned\x07", "a\nb", "\u202ereversed", "\ud800", "\x9b2J"])
+def test_claims_come_out_fit_for_a_terminal(said: str) -> None:
+    claims = {**GOOD, "email": f"a{said}@b.example", "sub": said, "aud": [f"x{said}", said]}
+    token = IdToken.parse(jwt(claims), origin="the test")
+    for text in (token.email, token.subject, token.audience, token.audiences, *token.others):
+        assert text is not None
+        assert printable(text) == text
+        text.encode()
+
+
+def test_a_claim_is_no_longer_than_it_need_be() -> None:
+    token = IdToken.parse(jwt({**GOOD, "email": "e" * 8_000}), origin="the test")
+    assert token.email == "e" * 1024
+
+
+def test_what_was_asked_for_is_compared_as_it_is() -> None:
+    """A control character in an audience is odd, and nobody's who did not ask for it."""
+    with pytest.raises(TokenError, match="for another audience"):
+        IdToken.parse(jwt({**GOOD, "aud": "a\x1bb"}), origin="the test", audience="a\\x1bc")
+    assert IdToken.parse(jwt({**GOOD, "aud": AUDIENCE}), origin="the test", audience=AUDIENCE).is_for(
+        AUDIENCE
+    )

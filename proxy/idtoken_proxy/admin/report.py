@@ -12,6 +12,7 @@ import click
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.probe import Step, StepName
+from idtoken_proxy.terminal import printable
 
 
 class Verdict(enum.Enum):
@@ -129,7 +130,7 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
     for route in report.routes:
         by_bearer.setdefault(_bearer(route), []).append(route)
     for bearer, routes in by_bearer.items():
-        yield bearer
+        yield printable(bearer)
         for route in routes:
             yield line(_cells(route, steps), route.verdict)
     for route in report.routes:
@@ -151,7 +152,8 @@ def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:
     if route.status is not None:
         answer = f"{route.status}{' of the app' if route.by_app and route.status >= 400 else ''}, {answer}"
     reached = (_step(taken.get(name)) for name in steps)
-    return (f"  {route.name}", route.verdict.value, left, *reached, answer, route.audience or "-")
+    cells = (f"  {route.name}", route.verdict.value, left, *reached, answer, route.audience or "-")
+    return tuple(map(printable, cells))
 
 
 def _step(step: Step | None) -> str:
@@ -165,13 +167,17 @@ def _left(seconds: float) -> str:
 
 
 def _told(route: RouteReport, finding: Finding, *, colors: bool) -> Iterator[str]:
-    yield f"{_styled(finding.verdict.value, finding.verdict, colors=colors)}: {route.name}: {finding.cause}"
-    yield f"  {finding.detail}"
-    yield f"  identity: {_bearer(route)}"
-    yield f"  audience: {route.audience or 'none'}"
+    verdict = _styled(finding.verdict.value, finding.verdict, colors=colors)
+    yield f"{verdict}: {printable(route.name)}: {finding.cause}"
     through = f", through the egress proxy {route.egress_proxy}" if route.egress_proxy else ""
-    yield f"  receiver: {route.upstream}{through}"
-    yield f"  to mend:  {finding.remedy}"
+    for line in (
+        f"  {finding.detail}",
+        f"  identity: {_bearer(route)}",
+        f"  audience: {route.audience or 'none'}",
+        f"  receiver: {route.upstream}{through}",
+        f"  to mend:  {finding.remedy}",
+    ):
+        yield printable(line)
 
 
 def _count(report: Report) -> str:

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.redaction import redacted
+from idtoken_proxy.terminal import printable
 
 # The compact form of RFC 7515 section 7.1. Matched whole, since the value becomes a header line: a line end
 # inside it would be header injection. Google's tokens are about 1 KiB; 16 is what receivers take in one header.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 _MAX_LENGTH = 16 * 1024
+_LONGEST_CLAIM = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class IdToken:
         payload = compact[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         audiences = _audiences(claims["aud"])
-        audience = wanted if wanted is not None and wanted in audiences else audiences[0]
+        audience = wanted if wanted is not None and wanted in audiences else _cleaned(audiences[0])
         return cls(
             value=value,
             audience=audience,
@@ -87,7 +89,7 @@ class IdToken:
             issued_at=_numeric_date(claims["iat"]) if "iat" in claims else None,
             email=_text(claims.get("email")),
             subject=_text(claims.get("sub")),
-            others=tuple(one for one in audiences if one != audience),
+            others=tuple(_cleaned(one) for one in audiences if one != audience),
         )
 
 
@@ -106,4 +108,9 @@ def _audiences(claim: object) -> list[str]:
 
 
 def _text(claim: object) -> str | None:
-    return claim if isinstance(claim, str) else None
+    return _cleaned(claim) if isinstance(claim, str) else None
+
+
+def _cleaned(claim: str) -> str:
+    """A claim may hold anything, and is shown on terminals and pages, in logs and in commands to paste."""
+    return printable(claim[:_LONGEST_CLAIM])
