@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 import idtoken_proxy.identity
-from idtoken_proxy.identity.causes import CAUSES
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.causes import CAUSES, REMEDIES, TRANSIENT, remedy_of
 
 TREES = {
     path.name: ast.parse(path.read_text())
@@ -38,3 +39,18 @@ def test_each_is_one_sentence() -> None:
         assert slug == slug.lower().replace(" ", "_")
         assert sentence.endswith(".")
         assert sentence[0].isupper()
+
+
+def error(cause: str, fault: Fault, remedy: str | None = None) -> TokenError:
+    return TokenError("no", cause=cause, fault=fault, remedy=remedy)
+
+
+def test_the_usual_remedy_goes_by_whose_fault_it_is() -> None:
+    assert remedy_of(error("garbage", Fault.GOOGLE)) == REMEDIES["garbage"]
+    told = remedy_of(error("garbage", Fault.OPERATOR)) or ""
+    assert "one ID token" in told
+    assert "guest network" not in told
+    assert remedy_of(error("metadata_unavailable", Fault.GOOGLE)) == TRANSIENT
+    assert remedy_of(error("internal", Fault.OPERATOR)) == REMEDIES["internal"]
+    assert remedy_of(error("garbage", Fault.OPERATOR, "its own")) == "its own"
+    assert remedy_of(error("invalid_grant", Fault.OPERATOR)) is None

@@ -19,7 +19,7 @@ from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import TokenError, UpstreamError
 from idtoken_proxy.identity.answer import SKEW, Speaker
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
-from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT
+from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT, remedy_of
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
 from idtoken_proxy.identity.sources import Particular, Source, build
 from idtoken_proxy.identity.threads import Threads
@@ -154,7 +154,7 @@ class _Practice:
         try:
             await self._token(case)
         except TokenError as missing:
-            remedy = missing.remedy or REMEDIES.get(missing.cause, TRANSIENT)
+            remedy = remedy_of(missing) or TRANSIENT
             case.fail(missing.cause, missing.detail, remedy)
         # Without the token that belongs to it, a request would find out nothing.
         ask = case.token is not None or isinstance(route.identity, NoIdentity)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from idtoken_proxy.errors import Fault, TokenError
+
 CAUSES: Mapping[str, str] = MappingProxyType(
     {
         # any source
@@ -86,7 +88,8 @@ CAUSES: Mapping[str, str] = MappingProxyType(
 
 TRANSIENT = "It passes, and the proxy tries again by itself; if it stays: https://status.cloud.google.com"
 
-# What to do where the source had no better word, because it could not know more.
+# What to do where the source had no better word, because it could not know more: at Google, and where the operator's own
+# file or command has handed it out.
 REMEDIES: Mapping[str, str] = MappingProxyType(
     {
         "garbage": "See what answers there in Google's place: a guest network's sign-in page, a proxy, another server",
@@ -98,3 +101,21 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "internal": "Report it as a bug, with the proxy's log at level debug",
     }
 )
+
+_OF_THE_OPERATORS: Mapping[str, str] = MappingProxyType(
+    {
+        "garbage": "See what it holds or prints: it must be one ID token (a JWT, three parts with dots between them), and "
+        "nothing else",
+        "wrong_audience": "Have the token made for the route's audience, or name the token's own in the route (audience:)",
+        "expired": "Have whatever writes the token renew it in time, and check this machine's clock (date -u)",
+        "short_lived": "Have whatever writes the token renew it sooner",
+    }
+)
+
+
+def remedy_of(error: TokenError) -> str | None:
+    """The error's own, or the usual one for its cause and whose fault it is."""
+    if error.remedy is not None:
+        return error.remedy
+    own = _OF_THE_OPERATORS.get(error.cause) if error.fault is Fault.OPERATOR else None
+    return own or REMEDIES.get(error.cause)

@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity import schedule
-from idtoken_proxy.identity.causes import REMEDIES
+from idtoken_proxy.identity.causes import remedy_of
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, Observer
 from idtoken_proxy.identity.sources.source import Source, Watched
@@ -292,6 +292,7 @@ class TokenSlot:
 
     def _fail(self, error: TokenError) -> float:
         """Whatever token there is stays; seconds to the next fetch."""
+        error.remedy = remedy_of(error)  # the same for the log, the page and the 503
         self._error = error
         self._failures += 1
         delay = schedule.backoff(self._failures, self._shared.rng.random())
@@ -311,7 +312,7 @@ class TokenSlot:
             error.detail,
             cause=error.cause,
             fault=error.fault,
-            remedy=error.remedy or REMEDIES.get(error.cause),
+            remedy=error.remedy,
             identity=self._source.describe(),
             retry_after=max(1, math.ceil(self._boot_due - self._boot()))
             if self._error

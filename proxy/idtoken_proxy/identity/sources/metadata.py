@@ -138,7 +138,16 @@ class MetadataSource:
                 "gcloud compute instances set-service-account INSTANCE --service-account=EMAIL; on GKE, bind "
                 "the pod's service account by Workload Identity",
             )
-        if status == 429 or status >= 500:
+        if status == 429:
+            # https://cloud.google.com/compute/docs/metadata/querying-metadata#rate_limits: for all of a machine together.
+            return TokenError(
+                "the metadata server answered 429",
+                cause="metadata_unavailable",
+                fault=Fault.GOOGLE,
+                remedy="All on this machine together ask it too often. The proxy tries again by itself; see who else asks, as "
+                "an app does that fetches a token for each request",
+            )
+        if status >= 500:
             return TokenError(
                 f"the metadata server answered {status}", cause="metadata_unavailable", fault=Fault.GOOGLE
             )
