@@ -9,10 +9,13 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from time import time
 
 import pytest
 
+from idtoken_proxy.admin.history import EVERY, History
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import FileIdentity, NoIdentity, Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
@@ -97,6 +100,9 @@ async def world(serve: Serve, receiver: Receiver, directory: Path) -> Server:
         named("billing", 1, directory),
         lost,
     )
+    server.front.tally.refused_upstream(
+        "billing", 403, Diagnosis("no_invoker", "x may not invoke billing", INVOKE)
+    )
     for target in ("/user-profiles/1", "/user-profiles/2", "/orders", "/billing", "/reports", "/nowhere"):
         await ask(server, get(target))
     await ask(server, get("/orders", "Origin: http://evil.example"))
@@ -138,9 +144,11 @@ async def test_routes_tokens_and_errors(tab: Tab, serve: Serve, receiver: Receiv
         "proxy.yaml:12: routes[1].upstream: is no URL",
     ):
         assert said in text, said
-    first = await tab.evaluate("document.querySelector('#routes tr').innerText")
-    assert first.startswith("reports")  # the one that needs someone
-    assert "Starting" in await tab.text("#state")
+    rows = await tab.evaluate("[...document.querySelectorAll('#routes tr')].map((row) => row.innerText)")
+    assert [row.split("\n")[0] for row in rows[:2]] == ["billing", "reports"]  # those that need someone
+    assert "Not started: a route gets no token" in await tab.text("#state")
+    assert "bad" in await tab.evaluate("document.querySelector('#state').className")
+    assert "See that the receiver runs, and listens on that port: 127.0.0.1:1" in text
     await shoot(tab, "errors-1280-light")
 
 
@@ -208,6 +216,79 @@ async def test_what_was_said_to_the_proxy_becomes_no_markup(
     await look(tab, page_of(server))
     assert (await tab.text("main")).count(HOSTILE) == 4
     assert await tab.evaluate("document.querySelectorAll('main img, main script').length") == 0
+
+
+INVOKE = "gcloud run services add-iam-policy-binding shop --region=r --member=serviceAccount:a@b.c --role=roles/run.invoker"
+
+
+async def test_what_google_refuses_has_its_command_to_copy(
+    tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
+) -> None:
+    server = await serve(named("users", receiver, tmp_path), named("orders", receiver, tmp_path))
+    tally = server.front.tally
+    remedy = f"Grant it: {INVOKE}; and see: gcloud run services logs read 'a; b' --limit=50, which tells more"
+    tally.refused_upstream("orders", 403, Diagnosis("no_invoker", "a@b.c may not invoke shop", remedy))
+    await look(tab, page_of(server))
+    text = await tab.text("#routes")
+    assert (
+        "Refused by Google (403, no_invoker), just now: a@b.c may not invoke shop. Remedy: Grant it: " in text
+    )
+    assert "403 refused by google" in await tab.text("#errors")
+    first = await tab.evaluate("document.querySelector('#routes tr').innerText")
+    assert first.startswith("orders")
+    commands = "[...document.querySelectorAll('#routes code')].map((code) => code.textContent)"
+    assert await tab.evaluate(commands) == [INVOKE, "gcloud run services logs read 'a; b' --limit=50"]
+    await tab.evaluate(
+        "navigator.clipboard.writeText = (text) => { window.copied = text; return Promise.resolve(); }"
+    )
+    await tab.evaluate("document.querySelector('#routes button.copy').click()")
+    await tab.until("document.querySelector('#routes button.copy').textContent === 'Copied'")
+    assert await tab.evaluate("window.copied") == INVOKE
+    # A page that came by plain HTTP from elsewhere has no clipboard of that kind.
+    await tab.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('no'))")
+    await tab.evaluate(
+        "document.execCommand = () => { window.copied = getSelection().toString() || document.activeElement.value; return true; }"
+    )
+    await tab.evaluate("document.querySelectorAll('#routes button.copy')[1].click()")
+    await tab.until("document.querySelectorAll('#routes button.copy')[1].textContent === 'Copied'")
+    assert await tab.evaluate("window.copied") == "gcloud run services logs read 'a; b' --limit=50"
+    await shoot(tab, "refused-1280-light")
+
+
+async def test_once_it_goes_well_again_the_mark_is_a_note(
+    tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
+) -> None:
+    server = await serve(named("users", receiver, tmp_path))
+    server.front.tally.refused_upstream("users", 403, Diagnosis("no_invoker", "may not", INVOKE))
+    await ask(server, get("/users"))
+    await look(tab, page_of(server))
+    assert "Requests have gone well since." in await tab.text("#routes")
+    assert "warn" in await tab.evaluate("document.querySelectorAll('#routes .trouble')[1].className")
+
+
+async def test_it_has_a_past_when_it_is_opened_after_the_incident(
+    tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
+) -> None:
+    """What the proxy has kept of six minutes, as its clock would have had it."""
+    now = time()
+    server = await serve(named("users", receiver, tmp_path))
+    admin = server._admin
+    assert admin is not None
+    kept = History(lambda: server.front, wall=lambda: now)
+    counts = server.front.tally.route("users")
+    for step in range(30):
+        now = time() - (30 - step) * EVERY
+        counts.classes[2] += 60 if step == 9 else 0
+        counts.buckets[5] += 60 if step == 9 else 0
+        kept.look()
+    admin._history = kept
+    await look(tab, page_of(server))
+    await tab.until("document.querySelector('#rate-chart .first').getAttribute('d') !== ''")
+    points = "everything.series('rate').map((rate) => Math.round(rate || 0))"
+    assert (await tab.evaluate(points))[:29] == [0] * 8 + [10] + [0] * 20
+    of_route = "histories.get('users').series('rate').map((rate) => Math.round(rate || 0))"
+    assert max(await tab.evaluate(of_route)) == 10
+    assert await tab.text("#rate") == "0"
 
 
 # -- who can read it ---------------------------------------------------------------

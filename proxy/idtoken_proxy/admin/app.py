@@ -1,5 +1,5 @@
-"""The admin listener: /startup, /readiness, /liveness, /metrics, / (the status page), /api/status, which feeds it, and
-POST /quitquitquit.
+"""The admin listener: /startup, /readiness, /liveness, /metrics, / (the status page), /api/status and /api/history, which
+feed it, and POST /quitquitquit.
 
 Readiness tells of this proxy (started, a valid token for every route, not draining), never of a receiver's passing
 trouble: a probe that fails with the receiver takes the app down with it.
@@ -21,6 +21,7 @@ from aiohttp.typedefs import Handler
 
 from idtoken_proxy.admin import status
 from idtoken_proxy.admin.connections import Connections
+from idtoken_proxy.admin.history import History
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
 from idtoken_proxy.policy.guard import LOOPBACK_NAMES
 from idtoken_proxy.settings.model import Address, Settings
@@ -54,6 +55,8 @@ class Admin:
         self._connections: Connections | None = None
         self._exposition: Exposition | None = None
         self._rendering = asyncio.Lock()
+        self._history = History(lambda: server.front)
+        self._keeping: asyncio.Task[None] | None = None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -72,6 +75,7 @@ class Admin:
                 web.get("/metrics", self._metrics),
                 web.get("/", self._page),
                 web.get("/api/status", self._status),
+                web.get("/api/history", self._kept),
                 web.post("/quitquitquit", self._quit),  # never GET: a link must not end anything
             ]
         )
@@ -92,7 +96,12 @@ class Admin:
                 remedy="choose another address with admin: or turn it off with admin: off",
             ) from None
 
+        self._keeping = asyncio.ensure_future(self._history.keep())
+
     async def stop(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            self._keeping = None
         if self._listeners is not None:
             await self._listeners.close()
             self._listeners = None
@@ -127,6 +136,9 @@ class Admin:
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(status.report(self._server), headers={"Cache-Control": "no-store"})
+
+    async def _kept(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._history.report(), headers={"Cache-Control": "no-store"})
 
     async def _quit(self, request: web.Request) -> web.Response:
         if not _comes_from_here(request.transport):

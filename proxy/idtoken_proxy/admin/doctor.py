@@ -15,8 +15,9 @@ from typing import Final
 
 from idtoken_proxy.admin.probe import Probe, probe
 from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict
+from idtoken_proxy.admin.way_there import way_there
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.errors import TokenError, UpstreamError
+from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.answer import SKEW, Speaker
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
 from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT, remedy_of
@@ -33,19 +34,6 @@ LIMIT: Final = 30.0  # seconds for all routes together
 AT_ONCE: Final = 16  # routes
 _OBJECTING: Final = 5.0  # seconds; gcloud is asked who is logged in
 _SHORT: Final = 60.0  # seconds that a token should have left
-
-# Where the source itself has no better advice.
-_RECEIVER_REMEDIES: Final = {
-    "dns_error": "Correct the name in upstream; a name of a private zone is known in its own network alone: "
-    "getent hosts {host}",
-    "connection_refused": "See that the receiver runs, and listens on that port: {host}:{port}",
-    "connection_timeout": "Check the way there (firewall, VPN, VPC egress), or allow more: timeouts: {{connect: 15s}}",
-    "destination_unavailable": "Check the way there (network, firewall, VPN): curl -sv{curl} {origin}/ -o /dev/null",
-    "tls_protocol_error": "See what speaks there: openssl s_client{openssl} -connect {host}:{port} -servername {host}",
-    "http_response_timeout": "See the receiver's log; a cold start may take long: "
-    "gcloud run services update SERVICE --min-instances=1",
-}
-_BROKEN: Final = "See the receiver's log, and whether it speaks HTTP/1.1 at {origin}"
 
 
 async def examine(
@@ -161,7 +149,7 @@ class _Practice:
         case.probe = probed = await probe(route, case.token, self._sweeper, self._tls, ask=ask)
         error = probed.error
         if error is not None:
-            case.fail(error.proxy_status, error.detail, _way_there(error, route))
+            case.fail(error.proxy_status, error.detail, error.remedy or way_there(error.proxy_status, route))
         found = tuple(_of_answer(case, probed))
         case.findings.extend(found)
         if not any(finding.verdict is Verdict.FAIL for finding in found):
@@ -239,17 +227,3 @@ def _of_answer(case: _Case, probed: Probe) -> Iterator[Finding]:
     if ahead is not None:
         clock = wrong_clock(ahead)
         yield Finding(Verdict.WARN, clock.cause, clock.detail, clock.remedy)
-
-
-def _way_there(error: UpstreamError, route: Route) -> str:
-    if error.remedy is not None:
-        return error.remedy
-    upstream, egress = route.upstream, route.egress_proxy
-    remedy = _RECEIVER_REMEDIES.get(error.proxy_status, _BROKEN)
-    return remedy.format(
-        host=upstream.host,
-        port=upstream.port,
-        origin=upstream.origin,
-        curl="" if egress is None else f" -x http://{egress}",
-        openssl="" if egress is None else f" -proxy {egress}",
-    )

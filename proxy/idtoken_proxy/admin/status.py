@@ -16,11 +16,16 @@ from time import time
 from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
+from idtoken_proxy.admin.way_there import way_there
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble
 from idtoken_proxy.identity.cache import TokenSlot
+from idtoken_proxy.settings.model import Route
 
 MOST_ERRORS: Final = 20
+_ON_THE_WAY: Final = frozenset(
+    {"connect_failed", "tls_failed", "broken_off", "malformed_response", "upstream_timeout"}
+)
 _PAGE: Final = Path(__file__).with_name("status.html")
 _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
@@ -80,6 +85,7 @@ def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]
     )
     status = server.status()
     refused = _refused_now(tally)
+    routes = {lane.route.name: lane.route for lane in front.gateway.lanes}
     last = tally.last_reload
     return {
         "version": __version__,
@@ -109,7 +115,7 @@ def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]
             for origin, (in_use, idle) in connections_of(front).items()
         ],
         "errors": [
-            _error(trouble)
+            _error(trouble, routes)
             for trouble in sorted(
                 (*tally.troubles.values(), *tally.upstream_refusals.values()),
                 key=lambda one: one.at,
@@ -165,7 +171,12 @@ def _refused_now(tally: Tally) -> dict[str, dict[str, Any]]:
     }
 
 
-def _error(trouble: Trouble) -> dict[str, Any]:
+def _error(trouble: Trouble, routes: Mapping[str, Route] | None = None) -> dict[str, Any]:
+    """`routes`: by name, for the remedy of what the data path knows none of."""
+    remedy = trouble.remedy
+    route = (routes or {}).get(trouble.route)
+    if remedy is None and route is not None and trouble.kind in _ON_THE_WAY:
+        remedy = way_there(trouble.cause, route)
     return {
         "route": None if trouble.route == NO_ROUTE else trouble.route,
         "kind": trouble.kind,
@@ -175,5 +186,5 @@ def _error(trouble: Trouble) -> dict[str, Any]:
         "status": trouble.status,
         "fault": trouble.fault,
         "detail": trouble.detail,
-        "remedy": trouble.remedy,
+        "remedy": remedy,
     }
