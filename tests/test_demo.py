@@ -85,6 +85,7 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
     ("kind", "status", "cause"),
     [
         ("permission-denied", 503, "iam_permission_denied"),
+        ("perimeter", 503, "vpc_service_controls"),
         ("login-expired", 503, "login_expired"),
         ("invoker-lost", 403, None),
     ],
@@ -117,7 +118,15 @@ async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None) -> Non
     async with Emulator() as emulator:
         caller = demo.caller_for(emulator, kind)
         settings = demo.settings_for(emulator, 0, 0, caller)
-    types = {None: "metadata", "api-disabled": "impersonated", "permission-denied": "impersonated"}
+    by_iam = (
+        "api-disabled",
+        "permission-denied",
+        "perimeter",
+        "quota-project",
+        "org-policy",
+        "project-suspended",
+    )
+    types: dict[str | None, str] = {None: "metadata", **dict.fromkeys(by_iam, "impersonated")}
     files = {
         "clock-ahead": "service_account",
         "clock-behind": "service_account",

@@ -80,7 +80,14 @@ async def _serve(break_kind: str | None) -> None:
 def caller_for(emulator: Emulator, break_kind: str | None) -> Caller:
     """One whom the failure hits: who asks the metadata server alone never learns that impersonation fails."""
     match break_kind:
-        case "permission-denied" | "api-disabled":
+        case (
+            "permission-denied"
+            | "api-disabled"
+            | "perimeter"
+            | "quota-project"
+            | "org-policy"
+            | "project-suspended"
+        ):
             search_indexer = DEMO.accounts[1]
             return Caller(ImpersonatedIdentity(search_indexer.email, source=MetadataIdentity()))
         case "clock-ahead" | "clock-behind":

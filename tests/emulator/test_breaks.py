@@ -227,6 +227,12 @@ async def test_receivers_go_by_googles_clock(emulator: Emulator, client: aiohttp
     [
         ("permission-denied", {impersonation: (403, "PERMISSION_DENIED")}),
         ("api-disabled", {impersonation: (403, "PERMISSION_DENIED")}),
+        ("perimeter", {impersonation: (403, "PERMISSION_DENIED")}),
+        ("quota-project", {impersonation: (403, "PERMISSION_DENIED")}),
+        ("org-policy", {impersonation: (403, "PERMISSION_DENIED")}),
+        ("project-suspended", {impersonation: (403, "PERMISSION_DENIED")}),
+        ("no-instance", {}),
+        ("request-timeout", {}),
         (
             "account-not-found",
             {impersonation: (404, "NOT_FOUND"), assertion: (400, "invalid_grant"), metadata: (404, None)},
@@ -312,6 +318,21 @@ async def test_receivers_refuse_whom_they_should_let_through(
     assert (response.status, response.headers["X-Goog-Iap-Generated-Response"]) == (status, "true")
     assert (await client.get(emulator.urls["public"])).status == 200
     assert (await client.get(url)).status == 403
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "text"),
+    [("no-instance", 429, "Rate exceeded."), ("request-timeout", 504, "upstream request timeout")],
+)
+async def test_receivers_have_no_room_or_time(
+    emulator: Emulator, client: aiohttp.ClientSession, kind: str, status: int, text: str
+) -> None:
+    emulator.break_with(kind)
+    url = emulator.urls["profiles"]
+    response = await client.get(url, headers={"Authorization": f"Bearer {emulator.mint('login', url)}"})
+    assert (response.status, await response.text()) == (status, text)
+    assert response.headers["Server"] == "Google Frontend"
+    assert (await client.get(url)).status == 403  # whoever may not call is told so first
 
 
 @pytest.mark.parametrize(

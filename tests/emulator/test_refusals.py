@@ -3,9 +3,14 @@ from __future__ import annotations
 import json
 
 from idtoken_proxy.emulator.refusals import (
+    UNIQUE_IDENTIFIER,
     ApiRefusal,
     OAuthRefusal,
+    consumer_suspended,
+    organization_policy,
+    perimeter,
     permission_denied,
+    quota_project_denied,
     service_disabled,
     unauthenticated,
 )
@@ -79,3 +84,22 @@ def test_a_token_endpoints_refusal_is_flat() -> None:
         "error_subtype": "invalid_rapt",
     }
     assert str(refusal) == "Bad Request"
+
+
+def test_a_perimeter_says_its_identifier_in_three_places() -> None:
+    error = perimeter("1").answer["error"]
+    assert error["message"].endswith(f"vpcServiceControlsUniqueIdentifier: {UNIQUE_IDENTIFIER}")
+    failure, info = error["details"]
+    assert failure["violations"] == [{"type": "VPC_SERVICE_CONTROLS", "description": UNIQUE_IDENTIFIER}]
+    assert (info["reason"], info["metadata"]["uid"]) == ("SECURITY_POLICY_VIOLATED", UNIQUE_IDENTIFIER)
+
+
+def test_each_reason_is_told_with_its_project() -> None:
+    for refusal, reason in (
+        (quota_project_denied("7"), "USER_PROJECT_DENIED"),
+        (consumer_suspended("7"), "CONSUMER_SUSPENDED"),
+    ):
+        [info] = refusal.answer["error"]["details"]
+        assert (info["reason"], info["metadata"]["consumer"]) == (reason, "projects/7")
+    [failure] = organization_policy("7").answer["error"]["details"]
+    assert failure["violations"][0]["type"].startswith("constraints/iam.")

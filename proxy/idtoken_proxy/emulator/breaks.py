@@ -17,7 +17,11 @@ from idtoken_proxy.emulator.refusals import (
     ApiRefusal,
     OAuthRefusal,
     account_not_found,
+    consumer_suspended,
+    organization_policy,
+    perimeter,
     permission_denied,
+    quota_project_denied,
     service_disabled,
 )
 from idtoken_proxy.emulator.world import World
@@ -64,7 +68,7 @@ class Break:
     answer: Answer = _as_always
     claims: Callable[[Claims], Claims] = _unchanged
     ahead: float = 0.0
-    receiver: Literal["invalid_token", "no_invoker"] | None = None
+    receiver: Literal["invalid_token", "no_invoker", "no_instance", "request_timeout"] | None = None
 
 
 class Broken:
@@ -148,6 +152,15 @@ async def _api_disabled(asked: Asked) -> web.Response | None:
     return service_disabled(asked.world.number).response() if asked.issuer == "iam" else None
 
 
+def _of_iam(refusal: Callable[[str], ApiRefusal]) -> Answer:
+    """`refusal`: of a project's number."""
+
+    async def answer(asked: Asked) -> web.Response | None:
+        return refusal(asked.world.number).response() if asked.issuer == "iam" else None
+
+    return answer
+
+
 async def _account_not_found(asked: Asked) -> web.Response | None:
     match asked.issuer:
         case "iam":
@@ -220,12 +233,24 @@ KINDS: dict[str, Break] = {
     "clock-behind": Break("Google's clock is two hours behind this machine's", ahead=-CLOCKS_APART),
     "permission-denied": Break("impersonation is not allowed", answer=_permission_denied),
     "api-disabled": Break("the project has not enabled the IAM Credentials API", answer=_api_disabled),
+    "perimeter": Break(
+        "a VPC Service Controls perimeter keeps the caller from IAM", answer=_of_iam(perimeter)
+    ),
+    "quota-project": Break(
+        "the caller may not use the project that Google charges", answer=_of_iam(quota_project_denied)
+    ),
+    "org-policy": Break(
+        "a policy of the organization forbids impersonation", answer=_of_iam(organization_policy)
+    ),
+    "project-suspended": Break("Google has suspended the project", answer=_of_iam(consumer_suspended)),
     "account-not-found": Break("the service account is gone", answer=_account_not_found),
     "metadata-absent": Break("there is no metadata server", answer=_metadata_absent),
     "login-expired": Break("the user's login has been revoked or has run out", answer=_login_expired),
     "login-again": Break("the user's organisation demands a new login", answer=_login_again),
     "pool-gone": Break("the workload identity pool or provider is gone", answer=_pool_gone),
     "invalid-token": Break("receivers answer 401 invalid_token to good tokens", receiver="invalid_token"),
+    "no-instance": Break("receivers answer 429: they have no instance free", receiver="no_instance"),
+    "request-timeout": Break("receivers answer 504: their app takes too long", receiver="request_timeout"),
     "invoker-lost": Break("callers have lost the invoker role on every receiver", receiver="no_invoker"),
 }
 BREAKS: dict[str, str] = {kind: broken.says for kind, broken in KINDS.items()}

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from aiohttp import web
 
-from idtoken_proxy.emulator import container
+from idtoken_proxy.emulator import container, edge
 from idtoken_proxy.emulator.breaks import Broken
 from idtoken_proxy.emulator.front_ends import CloudRun, FrontEnd, refusal
 from idtoken_proxy.emulator.iap import IapFrontEnd
@@ -83,6 +83,9 @@ class Receiver:
     def _admit(self, request: web.BaseRequest, headers: container.Headers) -> container.Delivered:
         """What Google's front end does before a container runs; web.HTTPException is its refusal."""
         service = self._service
+        kept_back = edge.kept_back(request, is_function=service.is_function)
+        if kept_back is not None:
+            raise kept_back
         if request.method in ("CONNECT", "TRACE"):
             raise refusal(web.HTTPMethodNotAllowed(request.method, ()), "The method is not allowed.")
         if self._authorities is not None and request.host.lower() not in self._authorities:
@@ -97,6 +100,10 @@ class Receiver:
             raise self._front_end.invalid_token(request)
         if self._broken.now.receiver == "no_invoker":
             raise self._front_end.no_invoker(request)
+        if self._broken.now.receiver == "no_instance":
+            raise edge.no_instance()
+        if self._broken.now.receiver == "request_timeout":
+            raise edge.request_timeout()
         return container.Delivered(
             service=service.name,
             request=request,

@@ -104,6 +104,79 @@ def service_disabled(project_number: str) -> ApiRefusal:
     return ApiRefusal(403, message, (info, localized, activation))
 
 
+UNIQUE_IDENTIFIER = (
+    "VQQnKfXtZ16NHnOmdJAy0E92tVT_8fZZRGvnndBWXZLKFx_KItn1EA"  # as long and as odd as Google's are
+)
+
+
+def perimeter(project_number: str) -> ApiRefusal:
+    """https://cloud.google.com/vpc-service-controls/docs/troubleshooting."""
+    return ApiRefusal(
+        403,
+        "Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: "
+        + UNIQUE_IDENTIFIER,
+        (
+            {
+                "@type": "type.googleapis.com/google.rpc.PreconditionFailure",
+                "violations": [{"type": "VPC_SERVICE_CONTROLS", "description": UNIQUE_IDENTIFIER}],
+            },
+            _error_info(
+                "SECURITY_POLICY_VIOLATED",
+                "googleapis.com",
+                consumer=f"projects/{project_number}",
+                service=IAM_CREDENTIALS,
+                uid=UNIQUE_IDENTIFIER,
+            ),
+        ),
+    )
+
+
+def quota_project_denied(project_number: str) -> ApiRefusal:
+    return ApiRefusal(
+        403,
+        f"Caller does not have required permission to use project {project_number}. Grant the caller the"
+        " roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use permission.",
+        (
+            _error_info(
+                "USER_PROJECT_DENIED",
+                "googleapis.com",
+                consumer=f"projects/{project_number}",
+                service=IAM_CREDENTIALS,
+            ),
+        ),
+    )
+
+
+def consumer_suspended(project_number: str) -> ApiRefusal:
+    return ApiRefusal(
+        403,
+        f"Permission denied: Consumer 'projects/{project_number}' has been suspended.",
+        (
+            _error_info(
+                "CONSUMER_SUSPENDED",
+                "googleapis.com",
+                consumer=f"projects/{project_number}",
+                service=IAM_CREDENTIALS,
+            ),
+        ),
+    )
+
+
+def organization_policy(_project_number: str) -> ApiRefusal:
+    """https://cloud.google.com/resource-manager/docs/organization-policy/understanding-constraints."""
+    constraint = "constraints/iam.disableCrossProjectServiceAccountUsage"
+    violation = {
+        "type": constraint,
+        "subject": "orgpolicy",
+        "description": "Operation denied by organization policy",
+    }
+    return ApiRefusal(
+        403,
+        f'Operation denied by org policy: ["{constraint}"].',
+        ({"@type": "type.googleapis.com/google.rpc.PreconditionFailure", "violations": [violation]},),
+    )
+
+
 def _error_info(reason: str, domain: str, **metadata: str) -> Detail:
     return {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",

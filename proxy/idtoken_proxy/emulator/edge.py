@@ -1,0 +1,55 @@
+"""What Google's servers answer before Cloud Run, or a function, is asked, and what they answer in its place.
+
+A reserved path: https://cloud.google.com/run/docs/known-issues#ah. A request of HTTP/1 over 32 MiB:
+https://cloud.google.com/run/quotas#request_limits. Their page has a title of its own, and no Server field. What Cloud Run
+says where it has no instance, or where one takes too long: https://cloud.google.com/run/docs/troubleshooting.
+"""
+
+from __future__ import annotations
+
+import html
+
+from aiohttp import web
+
+LARGEST = 32 * 1024 * 1024  # octets of a request's body that says how long it is
+ROBOT = """<!DOCTYPE html>
+<html lang=en>
+  <meta charset=utf-8>
+  <meta name=viewport content="initial-scale=1, minimum-scale=1, width=device-width">
+  <title>Error {status} ({title})!!1</title>
+  <p><b>{status}.</b> <ins>That\u2019s an error.</ins>
+  <p>{sentence}  <ins>That\u2019s all we know.</ins>
+"""
+
+
+def kept_back(request: web.BaseRequest, *, is_function: bool) -> web.HTTPException | None:
+    """The answer to what never gets as far as the service; None where it does."""
+    path = request.path
+    reserved = path in ("/healthz", "/eventlog") or path.startswith("/_ah/")
+    if reserved and not is_function:
+        sentence = f"The requested URL <code>{html.escape(path)}</code> was not found on this server."
+        return _robot(web.HTTPNotFound(), "Not Found", sentence)
+    length = request.content_length
+    if length is not None and length > LARGEST:
+        refused = web.HTTPRequestEntityTooLarge(max_size=LARGEST, actual_size=length)
+        refused.force_close()  # nobody reads the rest
+        return _robot(refused, "Request Entity Too Large", "Your client issued a request that was too large.")
+    return None
+
+
+def no_instance() -> web.HTTPException:
+    refused = web.HTTPTooManyRequests(text="Rate exceeded.", content_type="text/html")
+    refused.headers["Server"] = "Google Frontend"
+    return refused
+
+
+def request_timeout() -> web.HTTPException:
+    return web.HTTPGatewayTimeout(text="upstream request timeout", headers={"Server": "Google Frontend"})
+
+
+def _robot(refused: web.HTTPException, title: str, sentence: str) -> web.HTTPException:
+    refused.text = ROBOT.format(status=refused.status, title=title, sentence=sentence)
+    refused.content_type = "text/html"
+    refused.charset = "UTF-8"
+    refused.headers["Referrer-Policy"] = "no-referrer"
+    return refused
