@@ -9,6 +9,7 @@ from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.emulator.world import Account
 from tests.emulator.conftest import LOGIN
+from tests.emulator.test_receivers import raw
 
 
 def bearer(emulator: Emulator, audience: str, header: str = "Authorization") -> dict[str, str]:
@@ -68,3 +69,31 @@ async def test_a_functions_pages_stand_under_its_name(
     url = emulator.urls["resize"]
     response = await client.get(f"{url}/bytes/3", headers=bearer(emulator, url))
     assert await response.read() == b"\x00\x01\x02"
+
+
+@pytest.mark.parametrize("service", ["profiles", "intranet", "public"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+async def test_no_length_is_411_for_whoever_asks(emulator: Emulator, method: str, service: str) -> None:
+    answer = await raw(
+        emulator, service, f"{method} / HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert answer.startswith(b"HTTP/1.1 411 Length Required\r\n")
+    assert b"Content-Type: text/html; charset=utf-8\r\n" in answer
+    assert b"<title>Error 411 (Length Required)!!1</title>" in answer
+    assert f"{method} requests require a <code>Content-length</code> header.".encode() in answer
+
+
+@pytest.mark.parametrize(
+    ("method", "framing"),
+    [
+        *(("POST", framing) for framing in ("Content-Length: 0", "Transfer-Encoding: chunked")),
+        *((method, "X: y") for method in ("GET", "DELETE", "OPTIONS", "QUERY")),
+    ],
+)
+async def test_a_length_a_coding_or_a_method_that_expects_no_content_will_do(
+    emulator: Emulator, method: str, framing: str
+) -> None:
+    head = f"{method} / HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n{framing}\r\n\r\n"
+    body = b"0\r\n\r\n" if "chunked" in framing else b""
+    answer = await raw(emulator, "profiles", head.encode() + body)
+    assert answer.startswith(b"HTTP/1.1 404")

@@ -276,7 +276,7 @@ def test_no_token_is_what_a_public_route_attaches() -> None:
 @pytest.mark.parametrize(
     ("fields", "framing"),
     [
-        ([], []),
+        ([], [("Content-Length", "0")]),
         (["content-length:  0005"], [("Content-Length", "5")]),
         (["Content-Length: 0"], [("Content-Length", "0")]),
         (["TRANSFER-ENCODING:\tCHUNKED"], [("Transfer-Encoding", "chunked")]),
@@ -288,6 +288,24 @@ def test_framing(fields: list[str], framing: list[tuple[str, str]]) -> None:
     assert [
         line for line in got if line[0].lower() in {"content-length", "transfer-encoding", "trailer"}
     ] == framing
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize(
+    ("method", "lengths"),
+    [
+        *((method, ["0"]) for method in ("POST", "PUT", "PATCH")),
+        *(
+            (method, [])
+            for method in ("GET", "HEAD", "DELETE", "OPTIONS", "QUERY", "PURGE", "post", "REPORT")
+        ),
+    ],
+)
+def test_a_request_without_content_says_so_where_its_method_expects_some(
+    method: str, lengths: list[str], version: str
+) -> None:
+    got = sent("Connection: content-length", method=method, version=version)
+    assert [value for name, value in got if name.lower() == "content-length"] == lengths
 
 
 @pytest.mark.parametrize(
@@ -510,7 +528,9 @@ def test_whatever_a_client_sends_goes_on_as_one_strict_request_with_our_token_al
     assert head.count(b"\r\n\r\n") == 1
     again = parse_request(head[:-4])
     assert (again.method, again.target, again.host) == (method.encode(), b"/a?b", b"receiver")
-    assert (again.content_length, again.chunked) == (request.content_length, request.chunked)
+    none = 0 if method in {"POST", "PUT", "PATCH"} and not request.chunked else None
+    length = none if request.content_length is None else request.content_length
+    assert (again.content_length, again.chunked) == (length, request.chunked)
     assert (again.websocket, again.keep_alive, again.http10) == (request.websocket, True, False)
     assert again.expect_continue == request.expect_continue
 

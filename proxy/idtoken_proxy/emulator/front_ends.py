@@ -6,7 +6,7 @@ https://cloud.google.com/run/docs/configuring/custom-audiences,
 https://cloud.google.com/run/docs/troubleshooting#unauthorized-client (what it answers),
 https://cloud.google.com/functions/1stgendocs/securing/authenticating (a function's audience is its whole URL).
 
-No credential: 403. A credential that does not verify: 401 with WWW-Authenticate. A caller who is no invoker: 403.
+No length where one is due: 411. No credential: 403. A credential that does not verify: 401 with WWW-Authenticate. A caller who is no invoker: 403.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from idtoken_proxy.emulator.tokens import Clock
 from idtoken_proxy.emulator.world import Service, World
 from idtoken_proxy.settings.audience import untagged
 
+NEEDS_LENGTH = frozenset({"POST", "PUT", "PATCH"})
 TOKEN_HEADERS = ("X-Serverless-Authorization", "Authorization")  # the first that is there is the one checked
 SIGNATURE = "SIGNATURE_REMOVED_BY_GOOGLE"
 CHALLENGE = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
@@ -41,6 +42,16 @@ PAGE = """<html><head>
 <h1>Error: {title}</h1>
 <h2>{sentence}</h2>
 </body></html>
+"""
+# Of Google's web servers themselves, before any service.
+ROBOT_PAGE = """<!DOCTYPE html>
+<html lang=en>
+  <meta charset=utf-8>
+  <meta name=viewport content="initial-scale=1, minimum-scale=1, width=device-width">
+  <title>Error {status} ({reason})!!1</title>
+  <a href=//www.google.com/><span id=logo aria-label=Google></span></a>
+  <p><b>{status}.</b> <ins>That\N{RIGHT SINGLE QUOTATION MARK}s an error.</ins>
+  <p>{sentence}  <ins>That\N{RIGHT SINGLE QUOTATION MARK}s all we know.</ins>
 """
 
 
@@ -156,6 +167,25 @@ def refusal(
     refused.content_type = "text/html"
     refused.charset = "utf-8"
     refused.headers["Server"] = "Google Frontend"
+    return refused
+
+
+def length_required(request: web.BaseRequest) -> web.HTTPException | None:
+    """The refusal of a request that tells neither a length nor a coding where its method expects content: of an empty
+    one too, and before anybody asks whose it is. None: it tells.
+    """
+    if request.method not in NEEDS_LENGTH:
+        return None
+    if "Content-Length" in request.headers or "Transfer-Encoding" in request.headers:
+        return None
+    refused = web.HTTPLengthRequired(headers={"Referrer-Policy": "no-referrer"})
+    refused.text = ROBOT_PAGE.format(
+        status=refused.status,
+        reason=refused.reason,
+        sentence=f"{request.method} requests require a <code>Content-length</code> header.",
+    )
+    refused.content_type = "text/html"
+    refused.charset = "utf-8"
     return refused
 
 

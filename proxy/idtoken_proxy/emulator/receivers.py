@@ -10,7 +10,7 @@ from aiohttp import web
 
 from idtoken_proxy.emulator import container, edge
 from idtoken_proxy.emulator.breaks import Broken
-from idtoken_proxy.emulator.front_ends import CloudRun, FrontEnd, refusal
+from idtoken_proxy.emulator.front_ends import CloudRun, FrontEnd, length_required, refusal
 from idtoken_proxy.emulator.iap import IapFrontEnd
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.tokens import Clock
@@ -88,6 +88,9 @@ class Receiver:
             raise kept_back
         if request.method in ("CONNECT", "TRACE"):
             raise refusal(web.HTTPMethodNotAllowed(request.method, ()), "The method is not allowed.")
+        no_length = length_required(request)
+        if no_length is not None:
+            raise no_length
         if self._authorities is not None and request.host.lower() not in self._authorities:
             raise refusal(web.HTTPNotFound(), "No service answers to this host.")
         if not f"{request.path}/".startswith(f"{service.path}/"):
