@@ -4,6 +4,7 @@
       ConfigError              the operator's: exit code 2, one Problem a mistake
       RequestError             the caller's
         MalformedRequest         400, the connection closes (RFC 9112 section 11.2)
+          NotHttp                  400, another protocol than HTTP/1.1
         Refused                  403, the guard
         NoRoute                  404
         MethodNotAllowed         405
@@ -107,6 +108,16 @@ class MalformedRequest(RequestError):
     """Malformed or ambiguous; where the next request would start cannot be known, so the connection closes."""
 
     closes = True
+
+
+class NotHttp(MalformedRequest):
+    """`looks_like`: a slug for metrics, of engine/not_http.py."""
+
+    title = "Not HTTP/1.1"
+
+    def __init__(self, detail: str, *, looks_like: str, remedy: str) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.looks_like = looks_like
 
 
 class Refused(RequestError):

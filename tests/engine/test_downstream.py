@@ -328,7 +328,7 @@ async def test_http_1_0_sees_no_interim_answers(receive: Receive, start: Start) 
 # -- what is not HTTP/1.1 --------------------------------------------------------
 
 
-async def test_an_http_2_preface_is_cleanly_closed(receive: Receive, start: Start) -> None:
+async def test_an_http_2_preface_is_told_what_is_served(receive: Receive, start: Start) -> None:
     receiver = await receive(answering(ok()))
     proxied = await start(receiver)
     for drip in (False, True):
@@ -338,6 +338,10 @@ async def test_an_http_2_preface_is_cleanly_closed(receive: Receive, start: Star
             await app.drip(preface)
         else:
             app.send(preface)
+        # A client of HTTP/2 reads the beginning of an HTTP/1.1 answer as a frame that is too large, and says so.
+        answer = await app.response()
+        assert answer.status == 400
+        assert "HTTP/1.1 only" in str(problem(answer)["detail"])
         assert await app.to_end() == b""
     assert not receiver.connections
 

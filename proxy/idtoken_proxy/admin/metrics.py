@@ -262,6 +262,12 @@ def _troubles(tally: Tally) -> Iterator[Metric]:
         "cause",
     )
     yield _counter("guard_refusals", "Callers that the guard refused.", _by(dict(tally.refusals)), "reason")
+    yield _counter(
+        "not_http",
+        "Connections that sent something else than HTTP/1.1, by what it looks like.",
+        _by(dict(tally.not_http)),
+        "looks_like",
+    )
     yield _counter("limit_hits", "Times that a limit was hit.", _by(dict(tally.limits)), "limit")
 
 

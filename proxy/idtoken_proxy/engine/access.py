@@ -16,6 +16,7 @@ from idtoken_proxy.engine.front import AccessLog
 from idtoken_proxy.engine.states import BROKEN
 from idtoken_proxy.engine.tally import kind_of
 from idtoken_proxy.engine.trace import trace_of
+from idtoken_proxy.errors import NotHttp
 
 # A line is for people to read and for a disk to hold: with `all`, a caller's paths of 64 KiB would fill it.
 MAX_PATH: Final = 1024
@@ -34,6 +35,8 @@ def access_log(mode: Literal["off", "errors", "all"]) -> AccessLog | None:
         error, status = exchange.error, exchange.status
         if error is None and status < 500 and status and not everything:
             return
+        if isinstance(error, NotHttp) and not everything:
+            return  # told already (downstream.py), with `log: {access: off}` too
         seen = _seen(exchange)
         if error is not None:
             seen["kind"] = kind_of(error)

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Final, cast
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.outgoing import unsent
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.engine.welcome import unwelcome
-from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, ProxyError, RequestError
+from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, ProxyError, RequestError
 from idtoken_proxy.policy.headers import Peer
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ REQUESTS_A_TURN: Final = 16
 _HEAD_END: Final = b"\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
-_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0"  # RFC 9113 section 3.4, less its empty line
 
 
 class Downstream(asyncio.Protocol):
@@ -51,7 +51,7 @@ class Downstream(asyncio.Protocol):
         self._sweeper = front.sweeper
         self._buffer = b""
         self._searched = 0
-        self._head_begun = False
+        self._scan: HeadScan | None = None  # of a head that comes in pieces
         self._exchange: Exchange | None = None
         self._reader: BodyReader | None = None
         self._advancing = False
@@ -188,6 +188,7 @@ class Downstream(asyncio.Protocol):
             # All of them at once: one by one, a flood would cost its square.
             data = self._buffer = _EMPTY_LINES.sub(b"", data)
             self._searched = 0
+            self._head_begins().empty_lines()
         end = data.find(_HEAD_END, self._searched)
         # The empty line that ends the head does not count, nor what may be the beginning of it.
         if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._front.max_head:
@@ -195,22 +196,37 @@ class Downstream(asyncio.Protocol):
             self._refuse(HeadTooLarge(detail, limit="header_bytes"))
             return False
         if end < 0:
-            if not self._head_begun:  # with an empty line, too: they put off nothing
-                self._head_begun = True
-                self.deadline = self.now + self._front.header_timeout
+            if not self._head_begins().fits(data):
+                self._refuse(self._unreadable(data))
+                return False
             self._searched = max(len(data) - 3, 1)
             return False
         self._searched = 0
-        self._head_begun = False
+        self._scan = None
         self._buffer = data[end + 4 :]
         self._begin(data[:end])
         return True
 
+    def _head_begins(self) -> HeadScan:
+        scan = self._scan
+        if scan is None:  # with an empty line, too: they put off nothing
+            scan = self._scan = HeadScan()
+            self.deadline = self.now + self._front.header_timeout
+        return scan
+
+    def _unreadable(self, head: bytes) -> MalformedRequest:
+        url = f"http://localhost:{self.port}" if self.port else "http:// on the proxy's socket"
+        blank = self._scan is not None and self._scan.after_empty_lines
+        return unreadable(head, url, after_empty_lines=blank)
+
+    def _tell(self, error: RequestError) -> None:
+        """Whoever set this up looks into the log: their client says little that helps."""
+        if isinstance(error, NotHttp):
+            self._front.log.warning(
+                "not HTTP/1.1", cause=error.looks_like, reason=error.detail, remedy=error.remedy
+            )
+
     def _begin(self, block: bytes) -> None:
-        if block == _HTTP2_PREFACE:  # not served; a clean close lets the client fall back
-            self._closing = True
-            self.transport.close()
-            return
         self.request_complete = True
         self.deadline = NEVER
         self._exchange = exchange = Exchange(self, self._front.gateway)
@@ -218,7 +234,12 @@ class Downstream(asyncio.Protocol):
             request = exchange.open(block)
         except RequestError as error:
             # More may come: its body, or, where the head could not be read, who knows what.
-            self.request_complete = exchange.request is not None and not exchange.request.has_body
+            read = exchange.request
+            self.request_complete = read is not None and not read.has_body
+            if read is None:
+                told = self._unreadable(block)
+                error = told if isinstance(told, NotHttp) else error
+            self._tell(error)
             exchange.refuse(error)
             return
         if request.chunked or request.content_length:
@@ -261,6 +282,7 @@ class Downstream(asyncio.Protocol):
         exchange.started = monotonic()
         exchange.received = len(self._buffer)
         self.request_complete = False
+        self._tell(error)
         exchange.refuse(error)
 
     # -- the exchange's side ---------------------------------------------------

@@ -25,9 +25,11 @@ _MEMO_LINES = (
 _MEMO_LINE_OCTETS = 512
 
 # RFC 9110 section 5.6.2.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+METHOD_OCTETS = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # RFC 9112 section 3. Visible ASCII less the four that no URL serializer leaves bare; browsers do send {|}^` so.
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([!$-;=?-~]+) HTTP/1\.([01])").fullmatch
+TARGET_OCTETS = rb"[!$-;=?-~]"
+_TOKEN = METHOD_OCTETS + rb"+"
+REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
 # RFC 9112 section 4; an empty reason with or without its space.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
 # RFC 9112 section 5: no space before the colon, no control character but HTAB within.
@@ -100,9 +102,9 @@ def parse_request(block: bytes) -> Request:
     if len(split) - 1 > MAX_FIELDS:
         raise HeadTooLarge(f"more than {MAX_FIELDS} header fields", limit="header_fields")
     lines = iter(split)
-    match = _REQUEST_LINE(next(lines))
+    match = REQUEST_LINE(next(lines))
     if match is None:
-        raise _bad_request_line(block)
+        raise bad_request_line(block)
     request = Request()
     request.method, request.target, minor = match.groups()
     if minor == b"0":
@@ -258,7 +260,8 @@ def _settle_target(request: Request) -> None:
         request.target = b"/" + rest
 
 
-def _bad_request_line(block: bytes) -> MalformedRequest:
+def bad_request_line(block: bytes) -> MalformedRequest:
+    """`block`: a head, or the beginning of one, whose first line is none."""
     line = block.split(b"\r\n", 1)[0]
     if b"#" in line or b'"' in line or b"<" in line or b">" in line:
         return MalformedRequest(

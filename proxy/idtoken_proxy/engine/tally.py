@@ -15,7 +15,7 @@ from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
 from idtoken_proxy.engine.states import BROKEN, DONE
-from idtoken_proxy.errors import Fault, ProxyError, Refused, TokenError
+from idtoken_proxy.errors import Fault, NotHttp, ProxyError, Refused, TokenError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
 
@@ -66,6 +66,24 @@ LIMITS: Final = {
 
 # Why the guard refuses (policy/guard.py), and the listener of a unix socket.
 REFUSALS: Final = ("host", "origin", "fetch_site", "caller_token", "uid")
+
+
+# What came where a request should (engine/not_http.py).
+NOT_HTTP: Final = (
+    *(
+        "tls",
+        "http2",
+        "ssh",
+        "proxy_protocol",
+        "socks",
+        "postgresql",
+        "redis",
+        "smtp",
+        "http_version",
+        "binary",
+    ),
+    "bare_lf",
+)
 
 
 class RouteCounts:
@@ -157,6 +175,7 @@ class Tally:
         self.connections = 0  # from apps, ever
         self.limits = dict.fromkeys(LIMITS, 0)
         self.refusals = dict.fromkeys(REFUSALS, 0)
+        self.not_http = dict.fromkeys(NOT_HTTP, 0)
         self.held = {"request": 0, "answer": 0}  # times that one side was held back for the other
         self.troubles: dict[tuple[str, str, str], Trouble] = {}
         self.upstream_refusals: dict[tuple[str, str], Trouble] = {}  # Google's, by route and cause
@@ -215,6 +234,8 @@ class Tally:
             self.hit(error.limit)
         if isinstance(error, Refused):
             self.refusals[error.reason] = self.refusals.get(error.reason, 0) + 1
+        elif isinstance(error, NotHttp):
+            self.not_http[error.looks_like] += 1
         key = (route, kind_of(error), cause_of(error))
         told = self.troubles.get(key)
         if told is None:
@@ -280,7 +301,9 @@ _kinds: dict[type[ProxyError], str] = {}
 
 
 def cause_of(error: ProxyError) -> str:
-    """The slug of a token's error or of a refusal of the guard; of any other, the error type of RFC 9209."""
+    """The slug of a token's error, of a refusal of the guard or of what is no HTTP; of any other, the error type of RFC 9209."""
     if isinstance(error, Refused):
         return error.reason  # a foreign Host and a foreign Origin are two troubles, and have two remedies
+    if isinstance(error, NotHttp):
+        return error.looks_like
     return error.cause if isinstance(error, TokenError) else error.proxy_status
