@@ -31,8 +31,10 @@ from idtoken_proxy.admin.report import Report, Verdict, as_json, as_text
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.key_files import key_file
 from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.refusals import UNIQUE_IDENTIFIER
 from idtoken_proxy.emulator.world import DEMO, Account, Iap, Service, World, service_account_email
 from idtoken_proxy.server import Server
+from idtoken_proxy.settings.load import settings_from_upstream
 from idtoken_proxy.settings.model import (
     AutoIdentity,
     CommandIdentity,
@@ -70,6 +72,10 @@ IAP_CLIENT = "555-abc.apps.googleusercontent.com"
 MANAGED = "console-123456789012.us-east4.run.app"
 FUNCTION = "us-central1-shop-prod.cloudfunctions.net"
 UNTRUSTED = "untrusted-123456789012.us-east4.run.app"
+NUMBER = DEMO.number
+PERIMETER = (
+    f"Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: {UNIQUE_IDENTIFIER}"
+)
 ONE_REGISTERED = "https://registered.shop.example"
 
 WORLD = World(
@@ -510,6 +516,45 @@ WITHOUT_TOKEN = (
         ),
     ),
     Trouble(
+        "a VPC Service Controls perimeter around IAM",
+        impersonating("batch", "perimeter"),
+        "vpc_service_controls",
+        (UNIQUE_IDENTIFIER, "does not let dev@example.com through", "no role mends that"),
+        (f"""vpcServiceControlsUniqueId="{UNIQUE_IDENTIFIER}"' --project={NUMBER}""",),
+    ),
+    Trouble(
+        "a quota project that the caller may not use",
+        impersonating("batch", "quota-project"),
+        "quota_project",
+        (f"charged to project {NUMBER}",),
+        (
+            (
+                f"gcloud projects add-iam-policy-binding {NUMBER} --member=user:dev@example.com "
+                "--role=roles/serviceusage.serviceUsageConsumer"
+            ),
+            "gcloud auth application-default set-quota-project shop-prod",
+        ),
+    ),
+    Trouble(
+        "an organization's policy against impersonation",
+        impersonating("batch", "org-policy"),
+        "organization_policy",
+        ("constraints/iam.disableCrossProjectServiceAccountUsage",),
+        (
+            (
+                "gcloud org-policies describe iam.disableCrossProjectServiceAccountUsage --effective "
+                "--project=shop-prod"
+            ),
+        ),
+    ),
+    Trouble(
+        "a project that Google has suspended",
+        impersonating("batch", "project-suspended"),
+        "project_suspended",
+        ("has been suspended",),
+        (f"gcloud projects describe {NUMBER}",),
+    ),
+    Trouble(
         "executables of a federation that nobody allowed",
         auto_with(federated(provider="github", kind="executable", as_="batch")),
         "executables_not_allowed",
@@ -936,6 +981,52 @@ REFUSED = (
         ("gcloud run services describe search --region=us-central1",),
     ),
     Trouble(
+        "a path that Google keeps for itself",
+        lambda _: Scene(to(RUN, upstream=Upstream("https", RUN, 443, "/healthz"))),
+        "reserved_path",
+        ("keeps /healthz for itself",),
+        ("such as /health",),
+    ),
+    Trouble(
+        "an app that takes too long",
+        broken_receiver("request-timeout"),
+        "receiver_timeout",
+        ("if it is Google that answers 504", "request timeout"),
+        (
+            "gcloud run services update profiles --region=europe-west1 --timeout=SECONDS --project=123456789012",
+        ),
+        Verdict.WARN,
+    ),
+    Trouble(
+        "a perimeter around a service",
+        answering(HASH, page("403 Forbidden", f"Forbidden</h1><p>{PERIMETER}</p><h1>")),
+        "vpc_service_controls",
+        (UNIQUE_IDENTIFIER,),
+        ("Give " + UNIQUE_IDENTIFIER,),
+    ),
+    Trouble(
+        "a service that lets nobody in from outside",
+        answering(HASH, page("403 Forbidden", "Forbidden</h1><h2>Access is forbidden.</h2><h1>")),
+        "ingress",
+        ("ingress setting",),
+        ("gcloud run services update search --region=us-central1 --ingress=all",),
+    ),
+    Trouble(
+        "what nobody has written down yet",
+        answering(HASH, page("403 Forbidden", "Forbidden</h1><h2>The moon is full.</h2><h1>")),
+        "refused_otherwise",
+        ("and says: Error: Forbidden The moon is full.",),
+        ("gcloud run services describe search --region=us-central1",),
+    ),
+    Trouble(
+        "no instance, as the emulator has it",
+        broken_receiver("no-instance"),
+        "no_instance",
+        ("profiles has no instance",),
+        ("gcloud run services update profiles --region=europe-west1 --max-instances=N",),
+        Verdict.WARN,
+    ),
+    Trouble(
         "no instance",
         answering(HASH, page("429 Too Many Requests", "Rate exceeded.")),
         "no_instance",
@@ -1033,6 +1124,25 @@ async def test_with_a_token(town: Town, trouble: Trouble) -> None:
 
 def test_there_are_enough_of_them() -> None:
     assert len(WITHOUT_TOKEN) + len(PASSING) + len(REFUSED) >= 20
+
+
+async def test_a_traffic_tag_s_url_is_an_upstream_and_no_audience(town: Town) -> None:
+    tagged = f"canary---{RUN}"
+    await town.listen(tagged, relay_to(town.emulator.urls["profiles"], tagged))
+    route = settings_from_upstream(f"https://{tagged}", None, None, {}).routes[0]
+    assert route.audience == f"https://{RUN}"
+    report, text = await doctors_word(town, Scene(replace(route, identity=MetadataIdentity())))
+    assert report.all_ok, text
+
+
+async def test_a_doubtful_audience_that_is_taken_is_a_warning(town: Town) -> None:
+    """An app behind a custom front may take anything: it is a warning, and no more."""
+    odd = f"https://{HASH}/v1"
+    await town.saying(HASH, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    report, text = await doctors_word(town, Scene(to(HASH, audience=odd)))
+    [finding] = report.routes[0].findings
+    assert (finding.verdict, finding.cause) == (Verdict.WARN, "audience_doubtful")
+    assert f"In route shop: write https://{HASH}" in text
 
 
 async def test_when_all_is_well_nothing_is_said(town: Town) -> None:

@@ -38,7 +38,7 @@ def told(reason: str | None = None, message: str = "", code: str = DENIED, **mor
         ("domainPolicy", "user_blocked", "Ask the administrator"),
         ("USER_PROJECT_DENIED", "quota_project", "set-quota-project own"),
         ("CONSUMER_INVALID", "quota_project", "set-quota-project own"),
-        ("RESOURCE_PROJECT_INVALID", "quota_project", "roles/serviceusage.serviceUsageConsumer"),
+        ("RESOURCE_PROJECT_INVALID", "quota_project", "Name a project that there is: gcloud auth application-default"),
         ("BILLING_DISABLED", "billing_disabled", "gcloud billing projects link own"),
         ("accountDelinquent", "billing_disabled", "gcloud billing projects link own"),
         ("CONSUMER_SUSPENDED", "project_suspended", "gcloud projects describe own"),

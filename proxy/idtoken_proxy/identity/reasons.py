@@ -82,7 +82,7 @@ _OF_RIGHTS: Final = re.compile(
 @dataclass(frozen=True, slots=True)
 class _Row:
     """`reasons`: as `_plain` writes them; `words`: of Google's sentence, for answers that have no such reason.
-    `otherwise`: the remedy where the predicate holds.
+    `otherwise`: remedies where their predicates hold, the first that does.
     """
 
     cause: str | Callable[[GoogleError], str]
@@ -91,7 +91,7 @@ class _Row:
     reasons: frozenset[str]
     words: re.Pattern[str] | None = None
     holds: Callable[[GoogleError], bool] = lambda _error: False
-    otherwise: tuple[Callable[[GoogleError], bool], str] | None = None
+    otherwise: tuple[tuple[Callable[[GoogleError], bool], str], ...] = ()
 
     def applies(self, error: GoogleError) -> bool:
         told = {_plain(error.reason), _plain(error.code)} - {""}
@@ -112,13 +112,20 @@ def _said(pattern: str) -> re.Pattern[str]:
 
 
 def _remedy(row: _Row, error: GoogleError) -> str:
-    if row.otherwise is not None and row.otherwise[0](error):
-        return row.otherwise[1]
-    return row.remedy
+    return next((remedy for applies, remedy in row.otherwise if applies(error)), row.remedy)
 
 
 def _of_gclouds_project(error: GoogleError) -> bool:
     return error.project in GCLOUD_PROJECTS or "requires a quota project" in error.message
+
+
+def _of_no_project(error: GoogleError) -> bool:
+    return _plain(error.reason) in (
+        "consumerinvalid",
+        "projectinvalid",
+        "resourceprojectinvalid",
+        "userprojectinvalid",
+    )
 
 
 def _is_org_policy(error: GoogleError) -> bool:
@@ -190,8 +197,9 @@ _TABLE: Final = (
     _Row(
         "quota_project",
         "{caller} may not have the request charged to project {project}, or there is no such project",
-        "Charge another project: " + _SET_QUOTA_PROJECT + "; or grant the use of that one: gcloud projects "
-        "add-iam-policy-binding {project} --member={member} --role=roles/serviceusage.serviceUsageConsumer",
+        "Grant the use of that project: gcloud projects add-iam-policy-binding {project} --member={member} "
+        "--role=roles/serviceusage.serviceUsageConsumer; or, for a login, have another one charged: "
+        + _SET_QUOTA_PROJECT,
         frozenset(
             {
                 "userprojectdenied",
@@ -208,7 +216,10 @@ _TABLE: Final = (
             r"|project to be (used for )?(charged|billing)"
         ),
         lambda error: error.permission == "serviceusage.services.use",
-        (_of_gclouds_project, "The login names no project to charge: " + _SET_QUOTA_PROJECT),
+        otherwise=(
+            (_of_gclouds_project, "The login names no project to charge: " + _SET_QUOTA_PROJECT),
+            (_of_no_project, "Name a project that there is: " + _SET_QUOTA_PROJECT),
+        ),
     ),
     _Row(
         "billing_disabled",
@@ -231,7 +242,7 @@ _TABLE: Final = (
         "gcloud services enable {service} --project={project}",
         frozenset({"servicedisabled", "accessnotconfigured", "servicenotactivated", "servicenotvisible"}),
         _said(r"has not been used in project|API .*is disabled"),
-        otherwise=(_of_gclouds_project, "The login names no project to charge: " + _SET_QUOTA_PROJECT),
+        otherwise=((_of_gclouds_project, "The login names no project to charge: " + _SET_QUOTA_PROJECT),),
     ),
     _Row(
         "iam_scopes",

@@ -75,7 +75,8 @@ class IamCredentials:
     ) -> TokenError:
         caller, member = self.caller.describe(), self.caller.member()
         about = f"IAM refused {method.name} for {service_account} to {caller} {refused.said}"
-        found = why(refused.error, caller=caller, member=member, project=project_of(service_account))
+        who = caller if member is None or member.startswith("principal") else member.partition(":")[2]
+        found = why(refused.error, caller=who, member=member, project=project_of(service_account))
         if found is not None:
             about = f"{about}: {found.detail}"
             cause, remedy = found.cause, found.remedy
