@@ -49,6 +49,7 @@ def test_a_head_is_read_once() -> None:
         (b"gzip", b"no gzip", None),
         (b"br", b"\x1b\x00", None),
     ],
+    ids=range(7),  # gzip says when it was
 )
 def test_a_packed_body_is_unpacked(encoding: bytes, body: bytes, text: str | None) -> None:
     assert Answer.of(404, [b"Content-Encoding: " + encoding + b"\r\n"], body).body == text

@@ -111,6 +111,29 @@ def test_a_subject_token_that_is_not_taken(
     assert len(server.received) == 1
 
 
+def test_a_reason_of_googles_is_no_mistaken_provider(
+    http_endpoint: Serve, tmp_path: Path, token_file: dict[str, str]
+) -> None:
+    message = "Denied by constraints/iam.workloadIdentityPoolProviders."
+    error = {"code": 403, "status": "PERMISSION_DENIED", "message": message}
+    server = http_endpoint(lambda _: Answer(403, json.dumps({"error": error}).encode()))
+    got = fails(
+        federation(tmp_path / "f", token_file, server.url).access_token,
+        cause="organization_policy",
+        fault=Fault.OPERATOR,
+    )
+    assert message in got.detail
+    assert "gcloud org-policies describe iam.workloadIdentityPoolProviders --effective --project=42" in (
+        got.remedy or ""
+    )
+
+
+def test_what_is_no_answer_of_sts(http_endpoint: Serve, tmp_path: Path, token_file: dict[str, str]) -> None:
+    server = http_endpoint(lambda _: Answer(403, b"<h1>SENTINEL</h1>"))
+    got = fails(federation(tmp_path / "f", token_file, server.url).access_token, cause="sts_refused")
+    assert "no answer of STS" in (got.remedy or "")
+
+
 @pytest.mark.parametrize(
     ("audience", "where"),
     [

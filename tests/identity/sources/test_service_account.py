@@ -188,6 +188,20 @@ def test_invalid_grant(http_endpoint: Serve, tmp_path: Path, description: str, r
     assert len(server.received) == 1
 
 
+def test_a_reason_of_googles_is_told(http_endpoint: Serve, tmp_path: Path) -> None:
+    said = {
+        "error": {
+            "status": "PERMISSION_DENIED",
+            "message": "No.",
+            "details": [{"reason": "BILLING_DISABLED"}],
+        }
+    }
+    server = http_endpoint(lambda _: Answer(403, json.dumps(said).encode()))
+    error = fails(key_source(str(write_key(tmp_path / "key.json", server.url))))
+    assert (error.cause, error.fault) == ("billing_disabled", Fault.OPERATOR)
+    assert "gcloud billing projects link" in (error.remedy or "")
+
+
 def test_another_refusal(http_endpoint: Serve, tmp_path: Path) -> None:
     server = http_endpoint(lambda _: Answer(403, b"SENTINEL"))
     error = fails(key_source(str(write_key(tmp_path / "key.json", server.url))))

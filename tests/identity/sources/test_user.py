@@ -104,6 +104,30 @@ def test_without_an_id_token(http_endpoint: Serve, tmp_path: Path) -> None:
     )
 
 
+SUSPENDED = {
+    "error": {"status": "PERMISSION_DENIED", "message": "No.", "details": [{"reason": "CONSUMER_SUSPENDED"}]}
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause", "says"),
+    [
+        ({"error": "access_denied", "error_description": "Account restricted"}, "user_blocked", "keeps"),
+        ({"error": "admin_policy_enforced"}, "user_blocked", "Ask the administrator"),
+        ({"error": "org_internal"}, "organization_policy", "a policy of the organization"),
+        (SUSPENDED, "project_suspended", "is suspended"),
+    ],
+    ids=range(4),
+)
+def test_a_reason_of_googles_is_no_expired_login(
+    http_endpoint: Serve, tmp_path: Path, answer: Any, cause: str, says: str
+) -> None:
+    server = http_endpoint(lambda _: Answer(403, json.dumps(answer).encode()))
+    error = fails(source(tmp_path / "f", server.url).fetch, "https://a", cause=cause, fault=Fault.OPERATOR)
+    assert says in f"{error.detail} {error.remedy}"
+    assert error.remedy != "gcloud auth application-default login"
+
+
 @pytest.mark.parametrize(
     ("answer", "cause", "said"),
     [

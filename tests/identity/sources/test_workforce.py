@@ -96,6 +96,22 @@ async def test_refusals(http_endpoint: Serve, tmp_path: Path, code: str, cause: 
     )
 
 
+async def test_a_reason_of_googles_is_no_expired_login(http_endpoint: Serve, tmp_path: Path) -> None:
+    said = {
+        "error": "access_denied",
+        "error_description": "vpcServiceControlsUniqueIdentifier: " + "Ab1_" * 13,
+    }
+    server = http_endpoint(lambda _: Answer(403, json.dumps(said).encode()))
+    error = await asyncio.to_thread(
+        fails,
+        workforce(tmp_path / "f", server.url).access_token,
+        cause="vpc_service_controls",
+        fault=Fault.OPERATOR,
+    )
+    assert "Ab1_" * 13 in (error.remedy or "")
+    assert error.remedy != REMEDY
+
+
 def test_garbage(http_endpoint: Serve, tmp_path: Path) -> None:
     server = http_endpoint(lambda _: Answer(body=b"SENTINEL"))
     fails(workforce(tmp_path / "f", server.url).access_token, cause="garbage", fault=Fault.GOOGLE)
