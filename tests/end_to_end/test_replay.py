@@ -1,7 +1,8 @@
-"""Google's own 401 for a token out of the cache: one fetch, one more try, and only without a body."""
+"""Google's own 401 for a token out of the cache: one fetch, one more try, where the request is at hand."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import pytest
 
 from idtoken_proxy.emulator import DEMO, Emulator, Seen
 from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import (
     GoogleEndpoints,
@@ -44,6 +46,7 @@ class World:
     url: str
     clock: Clock
     emulator: Emulator
+    slot: TokenSlot
     seen: list[Seen] = field(default_factory=list)
 
     @property
@@ -67,7 +70,7 @@ async def world(keys: Keys) -> AsyncIterator[World]:
         server = Server(settings, {})
         await server.start()
         try:
-            yield World(f"http://{server.addresses[0]}", clock, emulator, seen)
+            yield World(f"http://{server.addresses[0]}", clock, emulator, server.slots["profiles"], seen)
         finally:
             await server.stop(drain=0.5)
 
@@ -94,9 +97,25 @@ async def test_the_second_refusal_passes_and_costs_no_further_token(keys: Keys) 
         assert at.emulator.counts.handed_out["metadata"] == handed_out + 1
 
 
-async def test_a_request_with_a_body_is_said_once_and_its_refusal_passes(keys: Keys) -> None:
+async def test_a_request_with_a_small_body_is_said_once_more_with_it(keys: Keys) -> None:
     async with world(keys) as at, aiohttp.ClientSession() as app:
         assert (await app.get(at.url)).status == 200
         at.clock.ahead = 7200
-        assert (await app.post(at.url, data=b"once")).status == 401
-        assert at.refusals == [None, 401]
+        answer = await app.post(at.url, data=b"once")
+        assert answer.status == 200
+        assert at.refusals == [None, 401, None]
+
+
+async def test_the_refusal_of_an_upload_passes_and_the_next_has_another_token(keys: Keys) -> None:
+    async with world(keys) as at, aiohttp.ClientSession() as app:
+        assert (await app.get(at.url)).status == 200
+        handed_out, refused = at.emulator.counts.handed_out["metadata"], at.slot.current()
+        at.clock.ahead = 7200
+        assert (await app.post(at.url, data=b"x" * 65_537)).status == 401
+        async with asyncio.timeout(30):
+            while at.slot.current() is refused:
+                await asyncio.sleep(0.01)
+        for _ in range(3):
+            assert (await app.post(at.url, data=b"x" * 65_537)).status == 200
+        assert at.refusals == [None, 401, None, None, None]
+        assert at.emulator.counts.handed_out["metadata"] == handed_out + 1

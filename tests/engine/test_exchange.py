@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from idtoken_proxy.engine.kept_body import MAX_BODY
 from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.states import WAITING
 from idtoken_proxy.engine.upstream import UpstreamConnection
@@ -911,6 +912,157 @@ async def test_a_refused_token_is_fetched_again_and_the_request_said_once_more(
         assert (await app.response()).status == 200
     assert len(receiver.requests) == 4
     await proxied.settled(idle=1)
+
+
+PAY = b"p" * (MAX_BODY - 1) + b"!"
+UPGRADE = ("Connection: Upgrade", "Upgrade: websocket")
+
+
+def renewing(token_file: Path, renewed: str, answer: bytes = UNAUTHORIZED) -> Script:
+    """A receiver that takes the renewed token alone; when it refuses the other for the first time, the file has the new one."""
+
+    async def script(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            if request.one("authorization") == f"Bearer {renewed}":
+                wire.send(ok(request.body))
+            else:
+                await asyncio.to_thread(token_file.write_text, renewed)
+                wire.send(answer)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    ("request_", "body"),
+    [
+        (post(b"pay"), b"pay"),
+        (post(PAY), PAY),
+        (get("/", CHUNKED, method="POST") + chunked(b"pay", b"!"), b"pay!"),
+        (
+            get("/", CHUNKED, method="PUT")
+            + chunked(*(PAY[at : at + 4096] for at in range(0, MAX_BODY, 4096))),
+            PAY,
+        ),
+        (get("/", CHUNKED, method="POST") + chunked(), b""),
+        (get("/", method="POST"), b""),
+        (post(b"pay", "Expect: 100-continue"), b"pay"),
+    ],
+)
+async def test_a_request_whose_body_came_whole_is_sent_once_more_with_it(
+    receive: Receive, start: Start, token_file: Path, request_: bytes, body: bytes
+) -> None:
+    renewed = make_token(lifetime=3000)
+    receiver = await receive(renewing(token_file, renewed))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    app = await proxied.connect()
+    for _ in range(2):
+        app.send(request_)
+        answer = await app.response()
+        assert (answer.status, answer.body) == (200, body)
+    assert [request.body for request in receiver.requests] == [body] * 3
+    second = receiver.requests[1]
+    assert second.one("expect") is None
+    assert proxied.server.front.gateway.bodies.octets == 0
+    await proxied.settled(idle=1)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        post(PAY + b"?"),
+        get("/", CHUNKED, method="POST") + chunked(PAY, b"?"),
+        get("/ws", *UPGRADE),
+    ],
+)
+async def test_whatever_is_not_sent_again_renews_the_token_for_the_next(
+    receive: Receive, start: Start, token_file: Path, request_: bytes
+) -> None:
+    renewed = make_token(lifetime=3000)
+    receiver = await receive(renewing(token_file, renewed))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    assert (await proxied.ask(request_)).status == 401
+    slot = proxied.server.slots["receiver"]
+    await eventually(
+        lambda: (token := slot.current()) is not None and token.value == renewed, "it is not renewed"
+    )
+    assert (await proxied.ask(post(b"pay"))).status == 200
+    assert len(receiver.requests) == 2
+    assert proxied.server.front.gateway.bodies.octets == 0
+
+
+async def test_a_refusal_in_mid_upload_renews_it_too(
+    receive: Receive, start: Start, token_file: Path
+) -> None:
+    renewed = make_token(lifetime=3000)
+
+    async def script(wire: Wire) -> None:
+        await wire.until(b"\r\n\r\n")
+        await asyncio.to_thread(token_file.write_text, renewed)
+        wire.send(UNAUTHORIZED)
+        await wire.gone()
+
+    proxied = await start(await receive(script))
+    await eventually(lambda: proxied.server.ready, "no token")
+    app = await proxied.connect()
+    app.send(post(b"pay")[:-1])
+    assert (await app.response()).status == 401
+    slot = proxied.server.slots["receiver"]
+    await eventually(
+        lambda: (token := slot.current()) is not None and token.value == renewed, "it is not renewed"
+    )
+    app.send(b"y")
+    await app.gone()
+    assert proxied.server.front.gateway.bodies.octets == 0
+
+
+async def test_a_receiver_that_refuses_everything_costs_one_fetch_a_minute(
+    receive: Receive, start: Start, token_file: Path
+) -> None:
+    receiver = await receive(answering(UNAUTHORIZED))
+    proxied = await start(receiver)
+    await eventually(lambda: proxied.server.ready, "no token")
+    fetched = proxied.server.front.tally.fetches["file"].fresh
+    app = await proxied.connect()
+    for number in range(200):
+        app.send(post(b"x") if number % 2 else get("/ws", *UPGRADE) if number % 3 else get("/"))
+        assert (await app.response()).status == 401
+        if number % 2 == 0 and number % 3:  # what follows a refused upgrade is not read
+            app.close()
+            app = await proxied.connect()
+    fetches = proxied.server.front.tally.fetches["file"]
+    assert fetches.fresh + fetches.unchanged <= fetched + 1
+
+
+async def test_bodies_are_kept_up_to_a_bound_and_let_go_at_the_answer(receive: Receive, start: Start) -> None:
+    asked = asyncio.Semaphore(0)
+    go = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        asked.release()
+        await go.wait()
+        wire.send(ok())
+
+    proxied = await start(await receive(script))
+    await eventually(lambda: proxied.server.ready, "no token")
+    bodies = proxied.server.front.gateway.bodies
+    bodies.most = 3 * MAX_BODY
+    apps = [await proxied.connect() for _ in range(4)]
+    for number, app in enumerate(apps, 1):
+        app.send(post(PAY))
+        async with asyncio.timeout(5):
+            await asked.acquire()
+        assert bodies.octets == min(number, 3) * MAX_BODY
+    assert proxied.server.front.tally.limits["kept_bodies"] == 1
+    apps[0].reset()
+    await eventually(lambda: bodies.octets == 2 * MAX_BODY, "an app that has gone leaves its body")
+    go.set()
+    for app in apps[1:]:
+        assert (await app.response()).status == 200
+    assert bodies.octets == 0
 
 
 async def test_the_second_401_passes_and_costs_no_more_tokens(receive: Receive, start: Start) -> None:

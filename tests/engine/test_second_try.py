@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 
 from idtoken_proxy.engine.http1 import parse_request, parse_response
-from idtoken_proxy.engine.second_try import after_no_answer, can_be_said_again, with_another_token
+from idtoken_proxy.engine.second_try import (
+    after_no_answer,
+    can_be_said_again,
+    is_googles_refusal,
+    with_another_token,
+)
 from idtoken_proxy.policy.request import Request, Response
 
 GOOGLES = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
@@ -30,7 +35,13 @@ def test_what_is_not_kept_cannot_be_said_again(fields: tuple[str, ...]) -> None:
     asked = request("GET", *fields)
     assert not can_be_said_again(asked)
     assert not after_no_answer(asked)
-    assert not with_another_token(asked, answer(401, GOOGLES))
+    assert not with_another_token(asked, kept=False)
+
+
+def test_a_body_that_was_kept_can_and_what_follows_an_upgrade_cannot() -> None:
+    for fields in WITH_BODY[:2]:
+        assert with_another_token(request("POST", *fields), kept=True)
+    assert not with_another_token(request("GET", *WITH_BODY[2]), kept=True)
 
 
 def test_an_empty_body_is_none() -> None:
@@ -58,8 +69,12 @@ def test_without_an_answer_only_what_changes_nothing(method: str, again: bool) -
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 def test_after_google_s_401_any_method(method: str) -> None:
-    assert with_another_token(request(method), answer(401, GOOGLES))
-    assert with_another_token(request(method), answer(401, "Basic realm=x", GOOGLES))
+    assert with_another_token(request(method), kept=False)
+
+
+def test_google_s_refusal_is_told_by_its_challenge() -> None:
+    assert is_googles_refusal(answer(401, GOOGLES))
+    assert is_googles_refusal(answer(401, "Basic realm=x", GOOGLES))
 
 
 @pytest.mark.parametrize(
@@ -73,4 +88,4 @@ def test_after_google_s_401_any_method(method: str) -> None:
     ],
 )
 def test_any_other_refusal_is_the_app_s_affair(refusal: Response) -> None:
-    assert not with_another_token(request(), refusal)
+    assert not is_googles_refusal(refusal)

@@ -368,6 +368,8 @@ async def test_refusals_have_reasons(receive: Receive, start: Start, tmp_path: A
         "origin": 1,
         "fetch_site": 1,
         "host": 1,
+        "referer": 0,
+        "unverified_page": 0,
         "uid": 0,
     }
 

@@ -268,6 +268,11 @@ def _troubles(tally: Tally) -> Iterator[Metric]:
         _by(dict(tally.not_http)),
         "looks_like",
     )
+    yield _gauge(
+        "kept_body_bytes",
+        "Request bodies that are kept until their answers' heads come.",
+        {(): tally.bodies.octets},
+    )
     yield _counter("limit_hits", "Times that a limit was hit.", _by(dict(tally.limits)), "limit")
 
 

@@ -20,6 +20,7 @@ from idtoken_proxy.engine.framing import answer_framing
 from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.interim import check_interim
+from idtoken_proxy.engine.kept_body import MAX_BODY, KeptBody
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
 from idtoken_proxy.engine.states import (
     ANSWER,
@@ -84,6 +85,7 @@ class Exchange:
         "_gateway",
         "_head",
         "_interim",
+        "_kept",
         "_reusable",
         "_target",
         "_task",
@@ -121,6 +123,7 @@ class Exchange:
         self._fresh = False  # only a fresh connection will do
         self._chunked_out = False
         self._reusable = False
+        self._kept: KeptBody | None = None  # the request's body, as far as it has come
         self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
 
     @property
@@ -191,6 +194,8 @@ class Exchange:
         if token is None:
             self._await_token(slot.get())
         else:
+            if request.chunked or 0 < (request.content_length or 0) <= MAX_BODY:
+                self._kept = KeptBody(self._gateway.bodies)
             self._dispatch(lane, request, lane.token_lines(token))
 
     def _answer_preflight(self, lane: Lane, request: Request) -> None:
@@ -244,12 +249,23 @@ class Exchange:
             connection.hold(held=True)
         transport.write(self._head)
         if downstream.request_complete:
+            if self._kept is not None:
+                self._send_kept(bytes(self._kept.octets))
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
             downstream.deadline = downstream.now + self.timeouts.response
         else:
             self.state = TRANSITIONS[self.state][HEAD_SENT]
             downstream.deadline = downstream.now + self.timeouts.idle
             downstream.pump()
+
+    def _send_kept(self, body: bytes) -> None:
+        """The second time the body is at hand."""
+        upstream, request = self._upstream, self.request
+        assert upstream is not None and request is not None
+        if request.chunked:
+            upstream.transport.write(chunk(body) + LAST_CHUNK if body else LAST_CHUNK)
+        else:
+            upstream.transport.write(body)
 
     @property
     def takes_body(self) -> bool:
@@ -260,6 +276,8 @@ class Exchange:
         upstream, request = self._upstream, self.request
         assert upstream is not None and request is not None
         upstream.transport.write(chunk(payload) if request.chunked else payload)
+        if self._kept is not None and not self._kept.add(payload):
+            self._kept = None
         self._downstream.deadline = self._downstream.now + self.timeouts.idle
 
     def on_request_end(self) -> None:
@@ -281,8 +299,10 @@ class Exchange:
         if status < 200:
             self._on_interim(response, rest)
             return None
-        if status == 401 and self._says_it_again(response):
+        if status == 401 and self._renews(response):
             return None
+        if self._kept is not None:
+            self._forget_body()
         request, downstream, upstream = self.request, self._downstream, self._upstream
         assert request is not None and upstream is not None
         self.state = TRANSITIONS[self.state][ANSWER]
@@ -321,16 +341,19 @@ class Exchange:
         assert lane is not None and request is not None
         turn_back(response, request, self.caller, lane.rewriter, cross_origin=self._gateway.cross_origin)
 
-    def _says_it_again(self, response: Response) -> bool:
-        """Once, with another token than the one out of the cache that Google refuses."""
+    def _renews(self, response: Response) -> bool:
+        """Google refuses the token out of the cache: another is fetched, whatever the request was. True: it is sent once
+        more with that one, and this answer is none.
+        """
         token, lane, request, upstream = self._token, self.lane, self.request, self._upstream
         assert lane is not None and request is not None and upstream is not None
         slot = lane.slot
-        if token is None or slot is None or self.state is not SENT:
-            return False
-        if not second_try.with_another_token(request, response):
+        if token is None or slot is None or not second_try.is_googles_refusal(response):
             return False
         self._token = None
+        if self.state is not SENT or not second_try.with_another_token(request, kept=self._kept is not None):
+            slot.renew(token)
+            return False
         if not slot.refused(token):
             return False
         upstream.abort()
@@ -338,8 +361,14 @@ class Exchange:
         self.state = TRANSITIONS[self.state][RETRY]
         lane.counts.replays += 1
         self._attempts = 0
+        request.expect_continue = False  # the app has sent the body, and has had its 100
         self._await_token(slot.renewed(token))
         return True
+
+    def _forget_body(self) -> None:
+        assert self._kept is not None
+        self._kept.free()
+        self._kept = None
 
     def _on_interim(self, response: Response, rest: bytes) -> None:
         request, downstream = self.request, self._downstream
@@ -470,6 +499,8 @@ class Exchange:
             self.state = TRANSITIONS[self.state][BREAK]
 
     def _leave_upstream(self) -> None:
+        if self._kept is not None:
+            self._forget_body()
         if self._task is not None:
             self._task.cancel()
             self._task = None

@@ -107,7 +107,9 @@ class Gateway:
     ) -> None:
         """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
         self.settings = settings
-        counts = (tally or Tally()).route
+        tally = tally or Tally()
+        counts = tally.route
+        self.bodies = tally.bodies
 
         receivers = Counter(route.upstream.origin for route in settings.routes)
         # A receiver has more than one name (localhost beside 127.0.0.1, a service's two run.app URLs), so that routes to

@@ -18,15 +18,18 @@ def after_no_answer(request: Request) -> bool:
     return request.method in _SAFE and can_be_said_again(request)
 
 
-def with_another_token(request: Request, response: Response) -> bool:
-    """Google's own 401. The front end says it before the receiver's code has seen anything, so any method will do."""
-    return (
-        response.status == 401
-        and can_be_said_again(request)
-        and any(map(is_googles_invalid_token, response.www_authenticate))
-    )
+def is_googles_refusal(response: Response) -> bool:
+    """Google's own 401 for a token that does not verify."""
+    return response.status == 401 and any(map(is_googles_invalid_token, response.www_authenticate))
+
+
+def with_another_token(request: Request, *, kept: bool) -> bool:
+    """After Google's own 401. The front end says it before the receiver's code has seen anything, so any method will do.
+    `kept`: the request's body has come whole and is at hand (kept_body.py).
+    """
+    return (kept or not request.has_body) and not request.websocket
 
 
 def can_be_said_again(request: Request) -> bool:
-    """Word for word: bodies are not kept, and what follows an upgrade is no request."""
+    """Word for word: what follows an upgrade is no request."""
     return not request.has_body and not request.websocket

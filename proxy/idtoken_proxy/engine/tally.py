@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from time import monotonic, time
 from typing import TYPE_CHECKING, Final
 
+from idtoken_proxy.engine.kept_body import KeptBodies
 from idtoken_proxy.engine.states import BROKEN, DONE
 from idtoken_proxy.errors import Fault, NotHttp, ProxyError, Refused, TokenError
 from idtoken_proxy.identity.diagnosis import Diagnosis
@@ -61,11 +62,12 @@ LIMITS: Final = {
     "response_header_fields": "http1.MAX_FIELDS",
     "response_chunk_overhead": "body.MAX_CHUNK_LINE and MAX_TRAILER_OCTETS, of an answer",
     "interim_answers": "interim.MAX_INTERIM",
+    "kept_bodies": "kept_body.MAX_ALL",
 }
 
 
 # Why the guard refuses (policy/guard.py), and the listener of a unix socket.
-REFUSALS: Final = ("host", "origin", "fetch_site", "caller_token", "uid")
+REFUSALS: Final = ("host", "origin", "fetch_site", "referer", "unverified_page", "caller_token", "uid")
 
 
 # What came where a request should (engine/not_http.py).
@@ -174,6 +176,7 @@ class Tally:
         self.upstreams: dict[str, UpstreamCounts] = {}
         self.connections = 0  # from apps, ever
         self.limits = dict.fromkeys(LIMITS, 0)
+        self.bodies = KeptBodies(lambda: self.hit("kept_bodies"))
         self.refusals = dict.fromkeys(REFUSALS, 0)
         self.not_http = dict.fromkeys(NOT_HTTP, 0)
         self.held = {"request": 0, "answer": 0}  # times that one side was held back for the other

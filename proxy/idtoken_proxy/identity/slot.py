@@ -151,6 +151,13 @@ class TokenSlot:
         self._refused_at = boot
         return True
 
+    def renew(self, token: IdToken) -> None:
+        """In the background, where a receiver refused this token and the request is not sent again: the next one is to have
+        another.
+        """
+        if self.refused(token) and token is self._token and self._outcome is None:
+            self._take_off()
+
     async def renewed(self, token: IdToken) -> IdToken:
         """In place of one that a receiver refused: what has replaced it, or a fresh fetch. Where that fails, the same
         again, as long as it is valid: it may be the receiver that is wrong. TokenError where there is none at all.

@@ -1,0 +1,57 @@
+"""Request bodies that are kept until their answer's head comes, for the one case in which they are sent again: Google's
+front end refuses the token before the receiver's code has seen anything (second_try.py).
+
+Small ones alone, and not many at a time: a proxy that keeps bodies holds what its callers choose to send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+MAX_BODY: Final = 64 * 1024  # octets of one; what is larger is an upload, which its app can repeat
+MAX_ALL: Final = 16 * 1024 * 1024  # octets of all together
+
+
+class KeptBodies:
+    """All of a process. `octets`: what they hold now; `on_full` hears of each that found no room."""
+
+    __slots__ = ("most", "octets", "on_full")
+
+    def __init__(self, on_full: Callable[[], object], most: int = MAX_ALL) -> None:
+        self.on_full = on_full
+        self.most = most
+        self.octets = 0
+
+
+class KeptBody:
+    """One. `add` says whether it is still kept; once it is not, there is no way back."""
+
+    __slots__ = ("_bodies", "octets")
+
+    def __init__(self, bodies: KeptBodies) -> None:
+        self._bodies = bodies
+        self.octets: bytes | bytearray = b""
+
+    def add(self, payload: bytes) -> bool:
+        bodies, size = self._bodies, len(payload)
+        if len(self.octets) + size > MAX_BODY:
+            self.free()
+            return False
+        if bodies.octets + size > bodies.most:
+            bodies.on_full()
+            self.free()
+            return False
+        bodies.octets += size
+        # As it came, where it came at once; small pieces would each take more than they hold.
+        if not self.octets:
+            self.octets = payload
+        else:
+            if isinstance(self.octets, bytes):
+                self.octets = bytearray(self.octets)
+            self.octets += payload
+        return True
+
+    def free(self) -> None:
+        self._bodies.octets -= len(self.octets)
+        self.octets = b""
