@@ -52,7 +52,7 @@ def test_listen_addresses(written: str, address: object) -> None:
             'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:run.sock"',
         ),
         (
-            "unix:/a\nb",
+            "unix:/a\tb",
             'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:/a?b"',
         ),
         (

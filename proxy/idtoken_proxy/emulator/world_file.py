@@ -63,6 +63,7 @@ from idtoken_proxy.emulator.world import (
 )
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.mistakes import Location, Mistake, Origin, dotted
+from idtoken_proxy.settings.plausible import shown
 from idtoken_proxy.settings.shape import (
     Entry,
     Items,
@@ -74,7 +75,7 @@ from idtoken_proxy.settings.shape import (
     key,
     without_nulls,
 )
-from idtoken_proxy.settings.values import boolean, printable, shown
+from idtoken_proxy.settings.values import boolean, printable
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
 NAME_SHAPE: Final = "lower-case letters, digits and hyphens, a letter first, belong here"

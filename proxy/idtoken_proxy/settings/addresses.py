@@ -8,7 +8,8 @@ import re
 from typing import Final, TypeAlias
 
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
-from idtoken_proxy.settings.values import shown, text
+from idtoken_proxy.settings.plausible import shown
+from idtoken_proxy.settings.values import text
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 

@@ -14,8 +14,9 @@ from typing import Final
 
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.addresses import admin_address
-from idtoken_proxy.settings.environment import substitute
+from idtoken_proxy.settings.environment import is_there, named_by, substitute
 from idtoken_proxy.settings.model import Address, Settings, UnixAddress
+from idtoken_proxy.settings.plausible import objection, path_objection, shown_path
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
 _VARIABLE: Final = "IDTOKEN_PROXY_ADMIN"
@@ -37,12 +38,15 @@ def running_admin(said: str | None, path: str | None, environ: Mapping[str, str]
 
 
 def _of_file(path: str, environ: Mapping[str, str]) -> Address:
+    refused = path_objection(path, home=True)
+    if refused is not None and not is_there(path):
+        raise _refused(named_by(path, environ), "", refused)
     try:
         reading = read_yaml(Path(path).read_text("utf-8-sig"), lambda value: substitute(value, environ))
     except OSError as error:
         raise _refused(path, "", f"cannot be read: {error.strerror}") from None
     except YamlError as error:
-        raise ConfigError((Problem(path, error.line, "", error.message),)) from None
+        raise ConfigError((Problem(shown_path(path), error.line, "", error.message),)) from None
     except ValueError:
         raise _refused(path, "", "is not UTF-8 text") from None
     found = reading.tree.get("admin") if isinstance(reading.tree, dict) else None
@@ -51,6 +55,9 @@ def _of_file(path: str, environ: Mapping[str, str]) -> Address:
 
 def _asked(place: str, key: str, said: object) -> Address:
     try:
+        refused = objection(said) if isinstance(said, str) else None
+        if refused is not None:
+            raise ValueError(refused)  # noqa: TRY301 -- told as any other
         address = admin_address(said)
     except ValueError as error:
         raise _refused(place, key, str(error)) from None
@@ -66,4 +73,4 @@ def _asked(place: str, key: str, said: object) -> Address:
 
 
 def _refused(place: str, key: str, message: str) -> ConfigError:
-    return ConfigError((Problem(place, 0, key, message),))
+    return ConfigError((Problem(shown_path(place), 0, key, message),))

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 from idtoken_proxy.settings import addresses, egress, model, names, urls, values
 from idtoken_proxy.settings.identities import IDENTITY, PATH, Identity
+from idtoken_proxy.settings.plausible import url_path_objection
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, choice_of, key
 
 _TIMEOUTS: Final = model.Timeouts()
@@ -43,11 +44,12 @@ UID: Final = Scalar(values.uid, {"type": "integer", "minimum": 0, "maximum": 2**
 LISTEN: Final = Scalar(addresses.listen_address, _STRING)
 ADMIN: Final = Scalar(addresses.admin_address, _STRING, {"const": False})
 UPSTREAM: Final = Scalar(urls.upstream, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
-URL_PATH: Final = Scalar(urls.path, _pattern(r"/[^?#%\\]*"))
+URL_PATH: Final = Scalar(urls.path, _pattern(r"/[^?#%\\]*"), refuse=url_path_objection)
 ENDPOINT: Final = Scalar(urls.endpoint, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
 EGRESS_PROXY: Final = Scalar(
     egress.egress_proxy,
     _pattern(r"[Hh][Tt][Tt][Pp]://([^/?#@\\]*:[^/?#@\\]*@)?[^/?#@\\]+:[0-9]{1,5}/?"),
+    refuse=None,  # holds a password, and egress.py repeats nothing
 )
 PAGE_ORIGIN: Final = Scalar(urls.origin, _pattern("[a-z][a-z0-9+.-]*://[^/?#@]+"))
 HOST_NAME: Final = Scalar(addresses.host_only, _STRING)

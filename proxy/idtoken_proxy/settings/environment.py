@@ -19,14 +19,26 @@ OVERRIDES: Final[Mapping[str, Location]] = {
 }
 
 
+CONFIG: Final = "IDTOKEN_PROXY_CONFIG"
 SEARCHED: Final = ("config/proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
 
 
 def found_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str | None:
     """The configuration where none is named: $IDTOKEN_PROXY_CONFIG, else the first file that is there."""
-    return environ.get("IDTOKEN_PROXY_CONFIG") or next(
-        (path for path in searched if Path(path).is_file()), None
-    )
+    return environ.get(CONFIG) or next((path for path in searched if Path(path).is_file()), None)
+
+
+def is_there(path: str) -> bool:
+    """A file of an odd name is as good as any; a document's text is none."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
+def named_by(path: str, environ: Mapping[str, str]) -> str:
+    """Who says that it is this file, in place of a path that is none: the variable, or else the option."""
+    return CONFIG if environ.get(CONFIG) == path else "-c"
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:

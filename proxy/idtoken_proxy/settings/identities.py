@@ -6,13 +6,19 @@ from typing import Any, Final, TypeAlias
 
 from idtoken_proxy.settings import names
 from idtoken_proxy.settings.mistakes import nearest
+from idtoken_proxy.settings.plausible import path_objection, shown
 from idtoken_proxy.settings.shape import TAG, Entry, Items, Scalar, Tagged, key
-from idtoken_proxy.settings.values import argument, printable, shown
+from idtoken_proxy.settings.values import argument, printable
 
-PATH: Final = Scalar(printable, {"type": "string", "minLength": 1})
+
+def _file_objection(text: str) -> str | None:
+    return path_objection(text, home=True)
+
+
+PATH: Final = Scalar(printable, {"type": "string", "minLength": 1}, refuse=_file_objection)
 ACCOUNT: Final = Scalar(names.account, {"type": "string", "pattern": rf"^({names.ACCOUNT}|[0-9]+)$"})
 EMAIL: Final = Scalar(names.email, {"type": "string", "pattern": f"^{names.ACCOUNT}$"})
-ARGUMENT: Final = Scalar(argument, {"type": "string", "minLength": 1})
+ARGUMENT: Final = Scalar(argument, {"type": "string", "minLength": 1}, refuse=None)  # may hold a secret
 METADATA_ACCOUNT: Final = Scalar(
     names.metadata_account, {"type": "string", "pattern": rf"^(default|{names.ACCOUNT}|[0-9]+)$"}
 )

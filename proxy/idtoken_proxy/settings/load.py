@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.doubts import doubts
-from idtoken_proxy.settings.environment import SEARCHED, found_path, overrides, substitute
+from idtoken_proxy.settings.environment import SEARCHED, found_path, is_there, named_by, overrides, substitute
 from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
 from idtoken_proxy.settings.model import Settings
+from idtoken_proxy.settings.plausible import path_objection, shown_path
 from idtoken_proxy.settings.resolve import resolve
 from idtoken_proxy.settings.shape import without_nulls
 from idtoken_proxy.settings.validate import validated
@@ -46,10 +47,13 @@ def load_settings(
 
 def read_file(path: str) -> bytes:
     """ConfigError."""
+    refused = path_objection(path, home=True)
+    if refused is not None and not is_there(path):
+        raise ConfigError((Problem(named_by(path, os.environ), 0, "", refused),))
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise ConfigError((Problem(path, 0, "", f"cannot be read: {error.strerror}"),)) from None
+        raise ConfigError((Problem(shown_path(path), 0, "", f"cannot be read: {error.strerror}"),)) from None
     except ValueError:  # a NUL in the path
         raise ConfigError((Problem("configuration", 0, "", "its path holds a NUL character"),)) from None
 
@@ -62,7 +66,7 @@ def settings_from_bytes(
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError((Problem(path, line, "", "is not UTF-8 text"),)) from None
+        raise ConfigError((Problem(shown_path(path), line, "", "is not UTF-8 text"),)) from None
     return settings_from_text(text, path, environ, defaults)
 
 
@@ -73,7 +77,7 @@ def settings_from_text(
     try:
         reading = read_yaml(text, lambda value: substitute(value, environ))
     except YamlError as error:
-        raise ConfigError((Problem(path, error.line, "", error.message),)) from None
+        raise ConfigError((Problem(shown_path(path), error.line, "", error.message),)) from None
     origin = Origin(path, reading.tree, reading.lines)
     problems = [replace(origin.problem(at, said), line=line) for line, at, said in reading.mistakes]
     directory = os.path.dirname(path)  # noqa: PTH120 - "" for none

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from idtoken_proxy.errors import Problem
-from idtoken_proxy.settings.values import shown
+from idtoken_proxy.settings.plausible import shown, shown_key, shown_path
 
 Location: TypeAlias = tuple[str | int, ...]
 Mistake: TypeAlias = tuple[Location, str]
@@ -28,7 +28,7 @@ class Origin:
             place = self.elsewhere.get(location[:length])
             if place is not None:
                 return Problem(place, 0, "", message)
-        return Problem(self.file, self.line(location), dotted(location), message)
+        return Problem(shown_path(self.file), self.line(location), dotted(location), message)
 
     def line(self, location: Location) -> int:
         """Of the deepest part of `location` that is there."""
@@ -55,7 +55,7 @@ def in_tree(tree: object, location: Location, *, missing: bool = False) -> Locat
 
 def dotted(location: Location) -> str:
     """`routes[0].match.path`"""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    parts = (f"[{part}]" if isinstance(part, int) else f".{shown_key(part)}" for part in location)
     return "".join(parts).removeprefix(".")
 
 

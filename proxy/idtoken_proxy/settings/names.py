@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from idtoken_proxy.settings.values import shown, text
+from idtoken_proxy.settings.plausible import shown
+from idtoken_proxy.settings.values import text
 
 ROUTE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9_-]*"
 METHOD: Final = r"[A-Z0-9!#$%&'*+.^_`|~-]+"  # RFC 9110 section 5.6.2, without lower case

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, NoReturn, Self, TypeAlias, TypeVar, overload
 
 from idtoken_proxy.settings.mistakes import Location, Mistake, choice, nearest, unknown_key
-from idtoken_proxy.settings.values import shown
+from idtoken_proxy.settings.plausible import objection, shown
 
 T_co = TypeVar("T_co", covariant=True)
 D = TypeVar("D")
@@ -54,12 +54,22 @@ class Kind(ABC, Generic[T_co]):
 
 
 class Scalar(Kind[T_co]):
-    """One value. `forms`: what JSON Schema can say of it, each an alternative."""
+    """One value. `forms`: what JSON Schema can say of it, each an alternative. `refuse`: why a string cannot be what it
+    should be, before it is parsed; None for those that may hold a secret, or anything, and are never shown.
+    """
 
-    def __init__(self, parse: Callable[[object], T_co], *forms: Form) -> None:
-        self.parse, self.forms = parse, forms
+    def __init__(
+        self,
+        parse: Callable[[object], T_co],
+        *forms: Form,
+        refuse: Callable[[str], str | None] | None = objection,
+    ) -> None:
+        self.parse, self.forms, self.refuse = parse, forms, refuse
 
     def read(self, value: object, at: Location) -> T_co:
+        refused = self.refuse(value) if self.refuse is not None and isinstance(value, str) else None
+        if refused is not None:
+            raise Mistaken([(at, refused)])
         try:
             return self.parse(value)
         except ValueError as error:

@@ -7,7 +7,8 @@ from typing import Final, Literal
 
 from idtoken_proxy.settings.addresses import is_link_local, is_loopback, port, split_authority
 from idtoken_proxy.settings.model import DEFAULT_PORTS, Upstream
-from idtoken_proxy.settings.values import shown, text
+from idtoken_proxy.settings.plausible import shown
+from idtoken_proxy.settings.values import text
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)([^?#]*)(.*)", re.DOTALL)
 # RFC 3986 section 3.3, without percent-escapes.

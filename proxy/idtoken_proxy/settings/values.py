@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from idtoken_proxy.settings.plausible import shown
+
 DAY: Final = 24 * 3600.0
 LONGEST: Final = 7 * DAY
 _NUMBER: Final = r"\d{1,15}(?:\.\d{1,9})?"
@@ -14,25 +16,6 @@ DURATION: Final = (
 SIZE: Final = rf"({_NUMBER}) ?(B|kB|KB|KiB|MB|MiB)?"
 _UNITS: Final = {None: 1, "B": 1, "kB": 1000, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2}
 _SECONDS: Final = (3600.0, 60.0, 1.0, 0.001)
-
-
-def shown(value: object) -> str:
-    """A value in a message: as it stands in the file, cut where it is long."""
-    match value:
-        case str():
-            text = f'"{value}"'
-        case bool():
-            text = "true" if value else "false"
-        case int() | float():
-            text = str(value)
-        case list():
-            return "a list"
-        case dict():
-            return "a mapping"
-        case _:
-            return "nothing"
-    text = "".join(char if char.isprintable() else "?" for char in text)
-    return text if len(text) <= 80 else text[:77] + '..."'
 
 
 def text(value: object) -> str:

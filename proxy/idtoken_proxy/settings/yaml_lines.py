@@ -14,6 +14,7 @@ from typing import Any, Final
 import yaml
 
 from idtoken_proxy.settings.mistakes import Location
+from idtoken_proxy.settings.plausible import credential_in
 
 _DEPTH: Final = 40  # the deepest key of the contract is at 6; impersonation may nest its sources
 _VALUES: Final = 200_000  # a thousand routes have 20,000; aliases of aliases multiply without end
@@ -31,6 +32,10 @@ _WORDS: Final[dict[str, bool | None]] = {
 _INT: Final = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}\.[0-9]{0,18})", re.ASCII)
 _TAGS: Final = {f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map")}
+
+
+def shown_tag(tag: str) -> str:
+    return tag if len(tag) <= 80 and credential_in(tag) is None else "(not shown)"
 
 
 class YamlError(Exception):
@@ -122,7 +127,9 @@ class _Walk:
     def value(self, node: yaml.Node, location: Location) -> object:
         self._count(node, len(location))
         if node.tag not in _TAGS:
-            self._mistake(node, location, f"has the tag {node.tag}, which is not supported; remove it")
+            self._mistake(
+                node, location, f"has the tag {shown_tag(node.tag)}, which is not supported; remove it"
+            )
             self.reading.unreadable.add(location)
             return None
         if isinstance(node, yaml.MappingNode):

@@ -1,0 +1,250 @@
+"""What of a configured value may be shown: the one place that decides it, for keys, variables, options and messages alike.
+
+People put the credential where its path belongs (`GOOGLE_APPLICATION_CREDENTIALS="$(cat key.json)"`), and a password into
+a URL. So a value is shown where it may be the thing that it should be, and a mistaken path must be: that helps. What
+looks like something else is told by its look, under the name of its key or variable. `objection` refuses what is a
+credential beyond doubt, or stands in quotes and the like; `shown` and its siblings also hide what only may be one, for
+messages about values that are wrong anyway.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterable
+from typing import Final
+
+_LONGEST: Final = 80
+_LONGEST_PATH: Final = 1024
+_LONGEST_PART: Final = 255  # NAME_MAX
+
+_ISSUED: Final = (  # how issuers mark what is secret, so that scanners find it
+    ("an access token", re.compile(r"ya29\.[A-Za-z0-9_.-]{4,}|[a-z]29\.c\.[A-Za-z0-9_-]{8,}")),
+    ("a refresh token", re.compile(r"(?<![A-Za-z0-9:/])1//[A-Za-z0-9_-]{8,}")),
+    ("a client secret", re.compile(r"GOCSPX-[A-Za-z0-9_-]{8,}")),
+    ("an API key", re.compile(r"AIza[A-Za-z0-9_-]{20,}")),
+    ("an API key", re.compile(r"\b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{16,}|xox[abeprs]-[A-Za-z0-9-]{8,}")),
+    ("a GitHub token", re.compile(r"gh[oprsu]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}")),
+    ("an AWS access key", re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}")),
+    ("a JWT", re.compile(r"ey[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?")),
+    (
+        "a header with a credential",
+        re.compile(r"(?:^|[:'\" ])(?:Bearer|Basic)\s+[A-Za-z0-9+/=._~-]{8,}", re.IGNORECASE),
+    ),
+)
+_FIELD: Final = re.compile(
+    r"private_?key|client_?secret|(?:refresh|access|id)_?token|pass(?:word|wd|phrase)|secret_?(?:access_?)?key",
+    re.IGNORECASE,
+)
+_ASSIGNED: Final = re.compile(rf"(?:{_FIELD.pattern})[\"']?\s*[:=]\s*\S", re.IGNORECASE)
+_PEM: Final = re.compile(r"-----BEGIN|PRIVATE KEY-----|\bMII[A-Za-z0-9+/]{40,}")
+_USERINFO: Final = re.compile(r"(?:^|//)[^\s/?#@:]*:[^\s@]+@[^\s@]*")
+_QUERY: Final = re.compile(r"[?#&][^\s?#&=]+=[^\s]")
+_ENCODED: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
+_DOCUMENT: Final = re.compile(rb"\s*[{\[]\s*\"|-----BEGIN|\"[a-z_]{2,40}\"\s*:\s*[\"{\[]|ya29\.|PRIVATE KEY")
+_RUN: Final = re.compile(r"[A-Za-z0-9+_=-]{20,}")
+_HEX: Final = re.compile(r"(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{32,}")
+_CLASSES: Final = (
+    re.compile("[a-z]"),
+    re.compile("[A-Z]"),
+    re.compile("[0-9]"),
+    re.compile(r"[!\"#$&\'()*+,;<=>?@\\^`{|}~]"),
+)
+_KEY: Final = re.compile(r"[A-Za-z0-9_$.<-][A-Za-z0-9_.$<-]{0,62}")
+
+_QUOTES: Final = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
+_INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
+_ASSIGNMENT: Final = re.compile(r"(?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]{2,}\s?=|export\s", re.ASCII)
+_UNEXPANDED: Final = re.compile(r"(\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|%[A-Za-z_]{2,}%|\$\()")
+
+
+def credential_in(text: str) -> str | None:
+    """What the text is, or holds, beyond doubt and in words: "a JWT"; None where it may be what it should be."""
+    if _PEM.search(text):
+        return "a PEM key or certificate"
+    stripped = text.strip().strip(_QUOTES + _INVISIBLE).lstrip()
+    if stripped[:1] in ("{", "[") and re.match(r"[{\[]\s*\\?[\"'{]", stripped):
+        return "a JSON document"
+    for what, mark in _ISSUED:
+        if mark.search(text):
+            return what
+    if _ASSIGNED.search(text):
+        return "a document with a secret in it"
+    if _is_encoded_document(text):
+        return "a document in base64"
+    if len(text.strip().splitlines()) > 1:
+        return "text of several lines"
+    return "a user name and a password" if _USERINFO.search(text) else None
+
+
+def _is_encoded_document(text: str) -> bool:
+    """Base64, also url-safe, wrapped, or a piece of it that begins at any of four places."""
+    joined = re.sub(r"\s+|\\n", "", text)
+    for found in _ENCODED.finditer(joined):
+        run = found[0].rstrip("=").translate(str.maketrans("-_", "+/"))
+        for skipped in range(4):
+            whole = run[skipped:][: (len(run) - skipped) // 4 * 4]
+            if _DOCUMENT.search(binascii.a2b_base64(whole)):
+                return True
+    return False
+
+
+def wrapping(text: str) -> str | None:
+    """What stands around a value and was not meant to be part of it, with the remedy; None where nothing does."""
+    if text[:1] in _INVISIBLE and text:
+        return "begins with an invisible character (a byte order mark or the like); save it without one"
+    if any(char in text for char in _INVISIBLE):
+        return "holds an invisible character, as text copied from a page may; write it anew by hand"
+    if text.endswith(("\r", "\n")) or text.startswith(("\r", "\n")):
+        kind = "CR, as files with Windows line ends have" if "\r" in text else "LF"
+        return f"has a line break around it ({kind}); remove it"
+    if text != text.strip():
+        return "has blanks around it; remove them"
+    if "\r" in text or "\n" in text:
+        return "holds a line break; it must be one line"
+    if len(text) > 1 and (text[0] in _QUOTES or text[-1] in _QUOTES):
+        return (
+            "has quotes that are part of it (docker --env-file, Kubernetes and quotes within quotes keep them); remove "
+            "them"
+        )
+    assigned = _ASSIGNMENT.match(text)
+    if assigned is not None:
+        return "begins with an assignment (NAME=) that is part of it; write what stands behind that alone"
+    if len(text) > 1 and text[-1] in ",;":
+        return f'ends in "{text[-1]}", which is part of it; remove it'
+    return None
+
+
+def path_wrapping(text: str, *, home: bool) -> str | None:
+    """As `wrapping`, and what no path is. `home`: whether `~` means the home directory, as it does in the
+    configuration's file and nowhere in a variable.
+    """
+    around = wrapping(text)
+    if around is not None:
+        return around
+    if re.match(r"file:", text, re.IGNORECASE):
+        return "is a file: URL; write the path alone, without file://"
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text):
+        return "is a URL; it must be the path of a file on this machine"
+    if _UNEXPANDED.match(text):
+        return "begins with a variable that nothing expands here; write the whole path"
+    if text.startswith("~") and not home:
+        return "begins with ~, which nothing expands here; write the whole path"
+    return None
+
+
+def objection(text: str) -> str | None:
+    """Why the text is none of what a configuration's keys take; None where it may be. Never repeats it."""
+    found = credential_in(text)
+    if found is not None:
+        return f"holds a secret, as it looks ({found}), so it is not shown; no secret belongs here"
+    return wrapping(text)
+
+
+def url_path_objection(text: str) -> str | None:
+    """As `objection`, of a URL's path, which may end in any of its characters (RFC 3986 section 3.3)."""
+    return objection(text.rstrip(",;'"))
+
+
+def path_objection(text: str, *, home: bool = False) -> str | None:
+    """As `objection`, of what must be the path of a file."""
+    found = credential_in(text)
+    if found is not None:
+        return (
+            f"holds the credential itself, as it looks ({found}); it must be the path of a file that holds it"
+        )
+    return path_wrapping(text, home=home) or (
+        _no_path(text) and f"{_no_path(text)}; it must be the path of a file"
+    )
+
+
+def _no_path(text: str) -> str | None:
+    if not text.isprintable():
+        return "holds a NUL character" if "\0" in text else "holds control characters"
+    if len(text) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_PART for part in text.split("/")):
+        return f"is too long for a path ({len(text)} characters)"
+    return None
+
+
+def _look(text: str) -> str | None:
+    """Of what only may be a secret: a password, random letters."""
+    found = credential_in(text)
+    if found is not None:
+        return found
+    if _QUERY.search(text):
+        return "a query string"
+    if "@" in text and ":" in text.partition("@")[0].rpartition("//")[2]:
+        return "a user name and a password"
+    if any(_random(found[0]) for found in _RUN.finditer(text)) or _HEX.search(text):
+        return "a random string, as a secret is"
+    return None
+
+
+def _random(run: str) -> bool:
+    """Letters of both cases and digits without a pause, as no name has them."""
+    return sum(bool(kind.search(run)) for kind in _CLASSES[:3]) == 3 and not re.fullmatch(
+        r"(?:[A-Z]?[a-z]{2,20}|[A-Z]{2,20}|[0-9]{1,6}|[-_+=]+)+", run
+    )
+
+
+def _password(text: str) -> bool:
+    """Of three kinds of characters, and without what divides a path, a URL or a sentence."""
+    bare = 6 <= len(text) <= 128 and not re.search(r"[\s/]|://", text)
+    return bare and sum(bool(kind.search(text)) for kind in _CLASSES) >= 3
+
+
+def hidden(text: str) -> str | None:
+    """What it looks like, where it may be a secret and so is in no message; None where it may be shown."""
+    return _look(text) or ("a password" if _password(text) else None)
+
+
+def shown(value: object) -> str:
+    """A value in a message: as it stands in the file, cut where it is long; or what it looks like."""
+    match value:
+        case str():
+            look = hidden(value)
+            if look is not None:
+                return f"what it holds (not shown: it looks like {look})"
+            text = f'"{value}"'
+        case bool():
+            text = "true" if value else "false"
+        case int() | float():
+            text = str(value)
+        case list():
+            return "a list"
+        case dict():
+            return "a mapping"
+        case _:
+            return "nothing"
+    text = "".join(char if char.isprintable() else "?" for char in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + '..."'
+
+
+def shown_path(path: str) -> str:
+    """A file's path in a message. One that does not exist is shown: it is what has to be mended."""
+    name = path.rpartition("/")[2]
+    look = (
+        _look(path) or _no_path(path) or ("a password" if "." not in name[1:-1] and _password(name) else None)
+    )
+    if look is None:
+        return path
+    return (
+        f"(a path that is not shown: it {look if look.startswith(('holds', 'is')) else f'looks like {look}'})"
+    )
+
+
+def shown_key(name: str) -> str:
+    """A key of a mapping: whole documents end up as one where a colon follows."""
+    return name if _KEY.fullmatch(name) and hidden(name) is None else "(a key that is not shown)"
+
+
+def unechoed(message: str, values: Iterable[str]) -> str:
+    """Somebody else's message, such as click's, without those of the values that may be secrets."""
+    for value in sorted(values, key=len, reverse=True):
+        bare = value.lstrip("-")
+        for part in {bare, bare.partition("=")[2]}:
+            look = hidden(part) if part else None
+            if look is not None:
+                for form in (part, repr(part)[1:-1], ascii(part)[1:-1]):
+                    message = message.replace(form, f"(not shown: it looks like {look})")
+    return message

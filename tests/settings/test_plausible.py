@@ -1,0 +1,131 @@
+"""What may be shown, and what is told by its look."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idtoken_proxy.settings import plausible
+
+KEY = json.dumps(
+    {"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\nMIIEvSENTINEL\n"}, indent=2
+)
+BASE64 = base64.b64encode(KEY.encode()).decode()
+SECRETS = {
+    "key": KEY,
+    "key on one line": json.dumps(json.loads(KEY)),
+    "key in quotes": f"'{KEY}'",
+    "key as a JSON string": json.dumps(KEY),
+    "base64": BASE64,
+    "base64, url-safe": base64.urlsafe_b64encode(KEY.encode()).decode(),
+    "base64, wrapped": base64.encodebytes(KEY.encode()).decode(),
+    "base64, a piece": BASE64[:60],
+    "PEM": "-----BEGIN PRIVATE KEY-----\nMIIEvSENTINEL\n-----END PRIVATE KEY-----\n",
+    "JWT": "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJTRU5USU5FTCJ9.SENTINEL",
+    "access token": "ya29.a0AfSENTINELx_y-z",
+    "refresh token": "1//0gSENTINELabcdef",
+    "client secret": "GOCSPX-SENTINELabcdef",
+    "URL": "https://somebody:SENTINEL@proxy.example.com/",
+    "user and password": "somebody:SENTINEL@proxy.example.com",
+    "YAML": "routes:\n- name: SENTINEL\n  upstream: https://a.run.app\n",
+    "JSON": '{"routes": [{"name": "SENTINEL"}]}',
+}
+ONLY_PERHAPS = {
+    "password": "SENTINEL&tr0ub4dor",
+    "random": "x8KqSENTINEL0Zr4TnW2vBq7LmYd",
+    "hexadecimal": "5e0d" * 16,
+    "query": "https://app.example.com/?key=SENTINEL",
+}
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_credential_is_no_value_of_a_configuration_and_is_not_shown(secret: str) -> None:
+    told = (plausible.objection(secret), plausible.path_objection(secret), plausible.shown_path(secret))
+    for said in (*told, plausible.shown(secret), plausible.shown_key(secret)):
+        assert said
+        assert "SENTINEL" not in said
+        assert secret not in said
+
+
+@pytest.mark.parametrize("secret", ONLY_PERHAPS.values(), ids=ONLY_PERHAPS)
+def test_what_may_be_a_secret_is_not_shown(secret: str) -> None:
+    for said in (plausible.shown(secret), plausible.shown_path(secret), plausible.shown_key(secret)):
+        assert "SENTINEL" not in said
+        assert secret not in said
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "/work/key.json", "~/key.json", "key.json", "../keys/sa-1.json", "/home/A.Person/My Keys/sa-key-1.json",
+        "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/k.json", "/opt/app/My Project-0123456789ab.json",
+        "https://user-profiles-x7f3kq-uc.a.run.app", "https://user-profiles-123456789012.europe-west1.run.app/base",
+        "123456789012-abcdefghijklmnop0123456789abcdef.apps.googleusercontent.com", "0.0.0.0:8080", "[::1]:80",
+        "unix:~/proxy.sock", "[fe80::1%eth0]:80", "1h30m", "64KiB", "name@project-id.iam.gserviceaccount.com",
+        "108234567890123456789", "/API/V1/UserProfilesService2/Get", "service_acount", "a.example.com:443",
+    ],
+)  # fmt: skip
+def test_what_is_plausible_is_shown_as_it_is(value: str) -> None:
+    assert plausible.shown(value) == f'"{value}"'
+    assert plausible.shown_path(value) == value
+    assert plausible.objection(value) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('"/k.json"', "has quotes that are part of it"),
+        ("'/k.json'", "has quotes"),
+        ("\u201c/k.json\u201d", "has quotes"),
+        ("/k.json'", "has quotes"),
+        ("/k.json\r", "CR, as files with Windows line ends have"),
+        ("/k.json\n", "has a line break around it (LF)"),
+        ("/k.json ", "has blanks around it"),
+        ("\ufeff/k.json", "begins with an invisible character"),
+        ("/k\u200b.json", "holds an invisible character"),
+        ("/k.json,", 'ends in ","'),
+        ("/k.json;", 'ends in ";"'),
+        ("export X=/k.json", "begins with an assignment"),
+        ("GOOGLE_APPLICATION_CREDENTIALS=/k.json", "begins with an assignment"),
+        ("file:///k.json", "is a file: URL"),
+        ("https://example.com/k.json", "is a URL"),
+        ("$HOME/k.json", "begins with a variable that nothing expands here"),
+        ("${HOME}/k.json", "begins with a variable"),
+        ("%USERPROFILE%/k.json", "begins with a variable"),
+        ("~/k.json", "begins with ~"),
+        ("~other/k.json", "begins with ~"),
+    ],
+)
+def test_what_stands_around_a_path_is_named(text: str, said: str) -> None:
+    assert said in (plausible.path_objection(text) or "")
+
+
+def test_a_tilde_is_the_home_directory_where_the_configuration_says_so() -> None:
+    assert plausible.path_objection("~/k.json", home=True) is None
+    assert plausible.path_objection("~/k.json") is not None
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
+def test_whatever_it_is_a_message_is_one_line(value: str) -> None:
+    for said in (plausible.shown(value), plausible.shown_path(value), plausible.shown_key(value)):
+        assert said.isprintable() or said == ""
+        assert len(said) <= 1100
+    assert plausible.objection(value) is None or plausible.objection(value) != value
+
+
+@given(st.binary(min_size=12, max_size=60), st.integers(0, 3))
+def test_a_piece_of_a_key_in_base64_is_known_wherever_it_begins(noise: bytes, skipped: int) -> None:
+    whole = base64.b64encode(noise + b'"private_key": "-----BEGIN PRIVATE KEY-----' + noise).decode()
+    assert plausible.credential_in(whole[skipped:].rstrip("=")) is not None
+
+
+def test_somebody_elses_message_loses_the_value() -> None:
+    said = f"Got unexpected extra argument ({KEY})"
+    assert "SENTINEL" not in plausible.unechoed(said, ["serve", KEY])
+    said = f"Invalid value for '--max': {KEY!r} is wrong"
+    assert "SENTINEL" not in plausible.unechoed(said, ["wait", f"--max={KEY}"])
+    assert plausible.unechoed("No such command 'serv'.", ["serv"]) == "No such command 'serv'."
