@@ -18,6 +18,8 @@ import structlog
 
 import idtoken_proxy.server
 from idtoken_proxy.admin.client import ask
+from idtoken_proxy.emulator import Emulator
+from idtoken_proxy.emulator.world import DEMO
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.threads import MAX_ABANDONED
 from idtoken_proxy.server import ListenFailed, Server
@@ -28,6 +30,7 @@ from idtoken_proxy.settings.model import (
     GuardSettings,
     MetadataIdentity,
     NoIdentity,
+    Route,
     Settings,
     TcpAddress,
     Timeouts,
@@ -582,3 +585,43 @@ async def test_a_file_that_it_cannot_do_without_and_that_hangs_is_told_of(
     refused = Server(replace(settings, guard=guard), {})
     with pytest.raises(ConfigError, match="caller_token_file could not be read"):
         await refused.start()
+
+
+# -- what Google refuses -----------------------------------------------------------
+
+
+async def test_what_googles_front_end_keeps_back_is_explained_once_and_counted(
+    serve: Serve, dial: Dial
+) -> None:
+    async with Emulator(DEMO) as emulator:
+        port = int(emulator.urls["user-profiles"].rpartition(":")[2])
+        route = Route(
+            "users", Upstream("http", "127.0.0.1", port), f"http://127.0.0.1:{port}", MetadataIdentity()
+        )
+        google = GoogleEndpoints(metadata_host=emulator.metadata_host)
+        with structlog.testing.capture_logs() as lines:
+            server = await serve(Settings((route,), LOCAL, admin=None, google=google))
+            for target, status in (
+                ("/healthz?secret=1", 404),
+                ("/healthz", 404),
+                ("/status/404", 404),
+                ("/x", 200),
+            ):
+                app = await dial(port_of(server))
+                app.send(get(target))
+                assert (await app.response()).status == status
+            app = await dial(port_of(server))
+            app.send(
+                b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554433\r\n\r\n" + b"x" * 1000
+            )
+            assert (await app.response()).status == 413
+        refusals = server.front.tally.upstream_refusals
+        await eventually(lambda: ("users", "request_too_large") in refusals, "the last of them")
+    counts = {cause: told.count for (_, cause), told in refusals.items()}
+    assert counts == {"reserved_path": 2, "request_too_large": 1}
+    told = [line for line in lines if line["event"] == "refused by Google"]
+    assert [(line["cause"], line["status"]) for line in told] == [
+        ("reserved_path", 404),
+        ("request_too_large", 413),
+    ]
+    assert "secret" not in str(told)

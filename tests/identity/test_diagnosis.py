@@ -353,11 +353,37 @@ def test_a_perimeter_before_a_service() -> None:
     assert UID in perhaps.remedy
 
 
-@pytest.mark.parametrize("reason", ["SERVICE_DISABLED", "IAM_PERMISSION_DENIED", "USER_PROJECT_DENIED", None])
-def test_an_app_that_passes_an_api_s_refusal_on(reason: str | None) -> None:
-    """That is the app's trouble with an API of Google's, and none of this route's."""
-    relayed = replace(api(403, reason, "The caller does not have permission"), server="Google Frontend")
-    assert diagnose(route(), token(RUN), relayed, NOW) is None
+@pytest.mark.parametrize("server", ["Google Frontend", "ESF", ""])
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        ("SERVICE_DISABLED", "iam_api_disabled"),
+        ("USER_PROJECT_DENIED", "quota_project"),
+        ("CONSUMER_SUSPENDED", "project_suspended"),
+        ("BILLING_DISABLED", "billing_disabled"),
+        ("USER_BLOCKED_BY_ADMIN", "user_blocked"),
+    ],
+)
+def test_a_reason_before_a_receiver(server: str, reason: str, cause: str) -> None:
+    """Of API Gateway, or of an app that passes an API's refusal on: nobody can tell."""
+    found = told(route(), replace(api(403, reason, "The caller does not have permission"), server=server))
+    assert (found.cause, found.sure) == (cause, False)
+    assert found.detail.startswith("if it is Google that answers 403 here, and not the app: ")
+    assert "run.invoker" not in found.remedy
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        api(403, "IAM_PERMISSION_DENIED", "Permission 'a.b.c' denied"),
+        api(403, None, "This project has been suspended."),
+        api(403, "MOON_PHASE"),
+        api(404, "CONSUMER_SUSPENDED"),
+        Answer(403, content_type="application/json", body='{"error": "quota exceeded"}'),
+    ],
+)
+def test_an_app_s_own_trouble_with_an_api_is_its_own(answer: Answer) -> None:
+    assert diagnose(route(), token(RUN), answer, NOW) is None
 
 
 @pytest.mark.parametrize(

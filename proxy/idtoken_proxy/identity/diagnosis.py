@@ -7,7 +7,6 @@ body. Google's own reason goes first (reasons.py); what it does not settle, the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from idtoken_proxy.identity.answer import Answer, Speaker
 from idtoken_proxy.identity.evidence import Evidence, clock_words
@@ -15,9 +14,6 @@ from idtoken_proxy.identity.reasons import Why, project_of, why
 from idtoken_proxy.identity.rules import SET_CLOCK, rule_for
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.model import Route
-
-# What stands before a service and may speak Google's error model there; the rest of it an app says that relays an API's.
-_OF_THE_WAY: Final = frozenset({"vpc_service_controls", "organization_policy", "user_blocked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,8 @@ def diagnose(
     if speaker is Speaker.APP:
         if case.is_api:
             speaker = Speaker.FRONT_END
-        elif found is not None and found.cause in _OF_THE_WAY and answer.of_google:
+        elif found is not None and (case.error.reason or case.error.identifier):
+            # Of what stands before the receiver (API Gateway, a perimeter); or of an app that passes an API's refusal on.
             speaker = Speaker.PERHAPS
         else:
             return None

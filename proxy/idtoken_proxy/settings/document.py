@@ -113,7 +113,8 @@ class RouteEntry(Entry):
     match: Match = key(Section(Match), "Which requests take the route; default all.", default=Match())
     audience: str | None = key(
         AUDIENCE,
-        "Whom the token is for. Derived for *.run.app, *.cloudfunctions.net and loopback.",
+        "Whom the token is for. Derived for *.run.app (a traffic tag's URL without the tag), *.cloudfunctions.net and "
+        "loopback.",
         default=None,
     )
     strip_prefix: bool = key(BOOLEAN, "Whether match.path is taken off before the upstream.", default=False)
