@@ -238,7 +238,7 @@ async def test_each_of_its_names_makes_an_audience(
     assert response.status == 200
 
 
-@pytest.mark.parametrize("host", ["localhost:8080", "localhost", "profiles.example.com"])
+@pytest.mark.parametrize("host", ["localhost:8080", "localhost", "other-x7f3kq-uc.a.run.app"])
 async def test_another_hosts_request_is_404(
     emulator: Emulator, client: aiohttp.ClientSession, host: str
 ) -> None:

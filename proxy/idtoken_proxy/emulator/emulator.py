@@ -29,6 +29,7 @@ from idtoken_proxy.emulator.key_files import key_file
 from idtoken_proxy.emulator.keys import GOOGLE, Keys
 from idtoken_proxy.emulator.metadata import MetadataServer
 from idtoken_proxy.emulator.public_keys import PublicKeys
+from idtoken_proxy.emulator.rebinding import refuse_rebound
 from idtoken_proxy.emulator.receivers import WILDCARDS, OnRequest, Receiver
 from idtoken_proxy.emulator.sts import TokenExchange
 from idtoken_proxy.emulator.token_endpoint import TokenEndpoint
@@ -86,7 +87,7 @@ class Emulator:
                     service, self.world, self.keys, self._clock, self._on_request, self._broken
                 )
                 # The low-level server hands over every method and every target as it came.
-                server = web.Server(receiver.handle, auto_decompress=False)
+                server = web.Server(_guarded(receiver.handle), auto_decompress=False)
                 port = await self._listen(starting, web.ServerRunner(server, **_RUNNER), service.port)
                 receiver.bound_to(self._host, port)
                 self.urls[service.name] = f"http://{self._authority(port)}{service.path}"
@@ -198,6 +199,7 @@ class Emulator:
 
     @web.middleware
     async def _troubled(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        refuse_rebound(request)
         answer = await self.trouble(request) if self.trouble else None
         if answer is None:
             answer = await self._broken.answer(request, self.world)
@@ -218,3 +220,13 @@ class Emulator:
     def _authority(self, port: int) -> str:
         host = "127.0.0.1" if self._host in WILDCARDS else self._host
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _guarded(
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    async def guarded(request: web.BaseRequest) -> web.StreamResponse:
+        refuse_rebound(request)
+        return await handle(request)
+
+    return guarded

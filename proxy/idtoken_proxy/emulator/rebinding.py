@@ -1,0 +1,37 @@
+"""The emulator's own guard against DNS rebinding: a page whose name leads to 127.0.0.1 would fetch its key files.
+
+The keys open nothing but the emulator, and it may hold a developer's data behind a service. What is refused is a name of
+the public DNS that is not Google's: only such a name can an attacker let lead here. Addresses, names without a dot (a
+container's) and those of this machine cannot be rebound.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from idtoken_proxy.settings.addresses import ip_address
+
+_NOT_FOR_SALE: Final = (
+    ".localhost",
+    ".internal",  # ICANN reserved it: metadata.google.internal, host.docker.internal
+    ".googleapis.com",
+    ".run.app",
+    ".cloudfunctions.net",
+    ".google.com",
+)
+
+
+def refuse_rebound(request: web.BaseRequest) -> None:
+    """Raises web.HTTPForbidden."""
+    if not may_lead_here(request.host):
+        raise web.HTTPForbidden(text="the emulator answers to this machine's names and Google's alone\n")
+
+
+def may_lead_here(host: str) -> bool:
+    """`host`: of a Host field, with or without a port."""
+    name = (
+        host.partition("]")[0].strip("[").lower() if host.startswith("[") else host.partition(":")[0].lower()
+    )
+    return "." not in name or name.endswith(_NOT_FOR_SALE) or ip_address(name) is not None
