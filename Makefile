@@ -21,8 +21,8 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-unit: $(STAMP)
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+unit: $(STAMP)  ## more workers than cores: much of a test's time is waiting
+	$(BIN)/python -m pytest -n 3 --dist worksteal
 
 image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes
 	$(BIN)/python -m pytest -m index

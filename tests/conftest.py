@@ -10,6 +10,8 @@ import structlog
 import uvloop
 from hypothesis import settings
 
+from idtoken_proxy.emulator.keys import Keys
+
 HERE = Path(__file__).parent
 # What runs on uvloop in production is tested on it; the emulator also lives without, and is tested so.
 ON_UVLOOP = tuple(
@@ -27,6 +29,12 @@ def pytest_asyncio_loop_factories(
     if any(item.path.is_relative_to(place) for place in ON_UVLOOP):
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    """RSA keys are slow to make, and one set serves all."""
+    return Keys()
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pytest
 
 from idtoken_proxy import demo
 from idtoken_proxy.emulator import BREAKS, Emulator
+from idtoken_proxy.emulator.keys import Keys
 
 RUN = "import sys; from idtoken_proxy.demo import run; sys.exit(run())"
 
@@ -114,8 +115,8 @@ async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None) -
 
 
 @pytest.mark.parametrize("kind", [None, *BREAKS])
-async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None) -> None:
-    async with Emulator() as emulator:
+async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None, keys: Keys) -> None:
+    async with Emulator(keys=keys) as emulator:
         caller = demo.caller_for(emulator, kind)
         settings = demo.settings_for(emulator, 0, 0, caller)
     by_iam = (
@@ -139,8 +140,8 @@ async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None) -> Non
     assert (caller.file["type"] if caller.file else None) == files.get(str(kind))
 
 
-async def test_a_taken_port_is_said() -> None:
-    async with Emulator() as emulator:
+async def test_a_taken_port_is_said(keys: Keys) -> None:
+    async with Emulator(keys=keys) as emulator:
         lines = list(demo.lines_to_paste(emulator, 1234, 9090))
         assert lines[0] == "# Port 8080 is taken; the proxy listens on 1234."
         assert "curl -i http://localhost:1234/user-profiles/42" in lines

@@ -16,6 +16,7 @@ import pytest
 from idtoken_proxy.cli import commands
 from idtoken_proxy.emulator import Account, Emulator, Service, World
 from idtoken_proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
+from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.environment import OVERRIDES
@@ -129,8 +130,8 @@ test "$*" = "--audience AUDIENCE" && test "$IDTOKEN_PROXY_AUDIENCE" = AUDIENCE &
 
 
 @pytest.fixture
-async def emulator() -> AsyncIterator[Emulator]:
-    async with Emulator(WORLD) as running:
+async def emulator(keys: Keys) -> AsyncIterator[Emulator]:
+    async with Emulator(WORLD, keys=keys) as running:
         yield running
 
 

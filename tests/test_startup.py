@@ -80,6 +80,13 @@ from idtoken_proxy.__main__ import main
 main()
 """
 
+# A shell's background job inherits an ignored SIGINT, and so would its children; it is the test's own business here.
+HEARD = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 
 def _namespace() -> tuple[str, ...]:
     """What makes PID 1, where this user may."""
@@ -97,7 +104,9 @@ def _namespace() -> tuple[str, ...]:
 def test_a_stop_that_comes_while_it_imports(command: str, failure: int, number: signal.Signals) -> None:
     """As PID 1 too, who is deaf to what it has no handler for."""
     with subprocess.Popen(
-        [*_namespace(), sys.executable, "-c", SLOW, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*_namespace(), sys.executable, "-c", HEARD, sys.executable, "-c", SLOW, command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -187,12 +187,6 @@ def relay_to(url: str, host: str) -> Callable[..., Awaitable[None]]:
 
 
 @pytest.fixture(scope="session")
-def keys() -> Keys:
-    """RSA keys are slow to make, and one set serves all."""
-    return Keys()
-
-
-@pytest.fixture(scope="session")
 def ca() -> trustme.CA:
     return trustme.CA()
 

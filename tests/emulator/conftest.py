@@ -70,12 +70,6 @@ class Recorder:
         self.seen.append(seen)
 
 
-@pytest.fixture(scope="session")
-def keys() -> Keys:
-    """RSA keys are slow to make, and one set serves all."""
-    return Keys()
-
-
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()

@@ -35,12 +35,6 @@ ROOT = Path(__file__).parents[2]
 CALLER = "login@demo-project.iam.gserviceaccount.com"
 
 
-@pytest.fixture(scope="session")
-def keys() -> Keys:
-    """RSA keys are slow to make, and one set serves all."""
-    return Keys()
-
-
 @pytest.fixture
 def seen() -> list[Seen]:
     """Every request that a private service got."""

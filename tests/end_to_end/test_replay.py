@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
-import pytest
 
 from idtoken_proxy.emulator import DEMO, Emulator, Seen
 from idtoken_proxy.emulator.keys import Keys
@@ -22,11 +21,6 @@ from idtoken_proxy.settings.model import (
     TcpAddress,
     Upstream,
 )
-
-
-@pytest.fixture(scope="module")
-def keys() -> Keys:
-    return Keys()
 
 
 @dataclass

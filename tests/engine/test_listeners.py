@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import structlog
@@ -47,12 +48,10 @@ async def greeting(address: object) -> str:
 
 
 @pytest.fixture
-def short(tmp_path: Path) -> Iterator[Path]:
-    """A unix socket's path has 107 octets at the most, and pytest's directories are deep."""
-    before = Path.cwd()
-    os.chdir(tmp_path)
-    yield Path("run")
-    os.chdir(before)
+def short() -> Iterator[Path]:
+    """No such directory yet. A unix socket's path has 107 octets at the most, and pytest's directories are deep."""
+    with TemporaryDirectory(dir="/tmp") as made:
+        yield Path(made) / "run"
 
 
 async def test_localhost_is_both_families_on_one_port(listeners: Listeners) -> None:

@@ -12,7 +12,9 @@ import pytest
 import yaml
 
 from idtoken_proxy.settings.document import Document
-from idtoken_proxy.settings.schema import DIALECT, json_schema, schema_text
+from idtoken_proxy.settings.schema import DIALECT, json_schema, schema_of, schema_text
+from idtoken_proxy.settings.shape import Entry, Items, Section, Table, choice_of
+from idtoken_proxy.settings.shape import key as declared
 from idtoken_proxy.settings.yaml_lines import read_yaml
 from tests.settings.told import told
 
@@ -152,3 +154,25 @@ def test_every_key_is_described() -> None:
 def test_what_this_version_has_not_yet_is_in_it() -> None:
     assert "universe_domain" in SCHEMA["$defs"]["Google"]["properties"]
     assert set(SCHEMA["properties"]) == set(Document.declared)
+
+
+class Leaf(Entry):
+    colour: str = declared(choice_of("red"), "Its colour.")
+
+
+class Tree(Entry):
+    by_name: dict[str, str] = declared(Table(choice_of("red", "green")), "Colours.", default={})
+    leaves: dict[str, Leaf] = declared(Table(Section(Leaf)), "Leaves.", default={})
+    rows: dict[str, list[Leaf]] = declared(Table(Items(Section(Leaf))), "Rows of leaves.", default={})
+
+
+def test_a_mapping_with_keys_of_the_writers_choice_has_a_schema() -> None:
+    made = schema_of(Tree, "A tree")
+    (of_words, _) = made["properties"]["by_name"]["anyOf"]
+    assert of_words["type"] == "object"
+    assert of_words["additionalProperties"]["anyOf"][0] == {"type": "string", "enum": ["red", "green"]}
+    (of_entries, _) = made["properties"]["leaves"]["anyOf"]
+    assert of_entries["additionalProperties"] == {"$ref": "#/$defs/Leaf"}
+    (of_lists, _) = made["properties"]["rows"]["anyOf"]
+    assert of_lists["additionalProperties"] == {"type": "array", "items": {"$ref": "#/$defs/Leaf"}}
+    assert made["$defs"]["Leaf"]["required"] == ["colour"]

@@ -21,11 +21,11 @@ from idtoken_proxy.settings.addresses import is_loopback
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
-# RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
 _ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?")
 _OWN_PAGES = (
     "only pages that the proxy itself serves may send requests through it; open the page through the proxy"
 )
+# RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
 _MEMO_LIMIT = 256
 _MOST_SHOWN = 20

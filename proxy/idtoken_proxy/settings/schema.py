@@ -10,7 +10,7 @@ from typing import Any, Final
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.identities import WORDS
-from idtoken_proxy.settings.shape import TAG, Entry, Form, Items, Key, Kind, Scalar, Section, Tagged
+from idtoken_proxy.settings.shape import TAG, Entry, Form, Items, Key, Kind, Scalar, Section, Table, Tagged
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 REFERENCE: Final = {"type": "string", "pattern": r"\$\{"}  # what a variable holds is checked at load
@@ -18,13 +18,13 @@ NULL: Final = {"type": "null"}
 
 
 def json_schema() -> dict[str, Any]:
-    inner = {entry.__name__: _mapping(entry) for entry in _reached(Document, set())}
-    return {
-        "$schema": DIALECT,
-        "title": "Configuration of idtoken-proxy",
-        "$defs": dict(sorted(inner.items())),
-        **_mapping(Document),
-    }
+    return schema_of(Document, "Configuration of idtoken-proxy")
+
+
+def schema_of(document: type[Entry], title: str) -> dict[str, Any]:
+    """Of any file that is declared as an Entry."""
+    inner = {entry.__name__: _mapping(entry) for entry in _reached(document, set())}
+    return {"$schema": DIALECT, "title": title, "$defs": dict(sorted(inner.items())), **_mapping(document)}
 
 
 def schema_text() -> str:
@@ -43,7 +43,7 @@ def _reached(entry: type[Entry], before: set[type[Entry]]) -> Iterator[type[Entr
 
 def _entries(kind: Kind[object]) -> list[type[Entry]]:
     match kind:
-        case Items():
+        case Items() | Table():
             return _entries(kind.item)
         case Section():
             return [kind.entry]
@@ -104,6 +104,8 @@ def _forms(kind: Kind[object]) -> list[Form]:
             least = {"minItems": kind.least} if kind.least else {}
             several = {"type": "array", "items": _one_of(items), **least}
             return [*(items if kind.single else []), several]
+        case Table():
+            return [{"type": "object", "additionalProperties": _one_of(_forms(kind.item))}]
         case Tagged():
             entries = kind.entries()
             words = {"enum": [word for word in WORDS if word in entries]}

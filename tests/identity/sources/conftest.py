@@ -9,12 +9,6 @@ from idtoken_proxy.emulator.keys import Keys
 from tests.identity.sources.emulated import WORLD, Google
 
 
-@pytest.fixture(scope="session")
-def keys() -> Keys:
-    """RSA keys are slow to make, and one set serves all."""
-    return Keys()
-
-
 @pytest.fixture
 async def google(keys: Keys) -> AsyncIterator[Google]:
     async with Emulator(WORLD, keys=keys) as emulator:
