@@ -27,7 +27,7 @@ LAYERS = (
     ("identity",),
     ("engine",),
     ("admin", "emulator"),
-    ("generation", "reload"),  # parts of the composition root
+    ("generation", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("serving",),
     ("demo", "options", "wrapper"),

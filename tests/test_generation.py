@@ -25,6 +25,7 @@ from idtoken_proxy.settings.model import (
     Upstream,
     UserIdentity,
 )
+from tests.steps import steps_of
 
 SECRET = "a-secret-of-24-characters"
 
@@ -144,3 +145,16 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
 
 async def test_sources_that_every_receiver_takes_are_not_objected_to(cache: TokenCache) -> None:
     object_to(composed(cache, route("a", MetadataIdentity()), route("public", NoIdentity(), path="/p")))
+
+
+async def test_a_generation_costs_what_its_routes_do(cache: TokenCache) -> None:
+    def steps(count: int) -> int:
+        routes = tuple(
+            route(f"r{one}", MetadataIdentity(), f"s{one}.example", path=f"/r{one}") for one in range(count)
+        )
+        settings = Settings(routes=routes)
+        ready = means(settings, {})
+        return steps_of(lambda: compose(settings, ready, cache=cache, sweeper=Sweeper(1.0)))
+
+    steps(1)  # what is made once
+    assert steps(200) < 2.2 * steps(100)

@@ -37,8 +37,9 @@ def test_a_service_manager_that_is_gone(tmp_path: Path) -> None:
 
 
 def test_a_start_that_is_not_over_says_what_it_waits_for() -> None:
-    assert waiting([("a", None), ("b", "login_expired")]) == (
+    assert waiting([("a", None), ("b", "login_expired")], 2) == (
         "STATUS=waiting for the first token of a, b (login_expired)"
     )
-    assert waiting((name, None) for name in "abcde") == "STATUS=waiting for the first token of a, b, c, d, e"
-    assert waiting((name, None) for name in "abcdefg").endswith(" a, b, c, d, e and 2 more")
+    five = "STATUS=waiting for the first token of a, b, c, d, e"
+    assert waiting([(name, None) for name in "abcde"], 5) == five
+    assert waiting([(name, None) for name in "abcde"], 7) == f"{five} and 2 more"

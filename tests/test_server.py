@@ -186,13 +186,13 @@ async def test_ready_with_the_first_token(serve: Serve, tmp_path: Path) -> None:
     server = await serve(settings_for(route_to(1, path)))
     await eventually(lambda: server.slots["receiver"].status().error is not None, "the first fetch")
     assert not server.ready
-    told = server.status()["routes"][0]["token"]
+    told = next(server.route_statuses())["token"]
     assert (told["valid"], told["error"]["cause"]) == (False, "file_missing")
     token = make_token()
     await asyncio.to_thread(path.write_text, token)
     await eventually(lambda: server.ready, "never ready, with nobody asking")
-    status = server.status()
-    told = status["routes"][0]["token"]
+    status = next(server.route_statuses())
+    told = status["token"]
     assert (told["valid"], told["error"], told["email"]) == (True, None, "caller@example.com")
     assert token.rpartition(".")[2] not in json.dumps(status)
     assert token.split(".")[1] not in json.dumps(status)
@@ -201,7 +201,7 @@ async def test_ready_with_the_first_token(serve: Serve, tmp_path: Path) -> None:
 async def test_a_public_route_needs_no_token(serve: Serve) -> None:
     server = await serve(settings_for(route_to(1, None, **PUBLIC)))
     assert server.ready
-    assert "token" not in server.status()["routes"][0]
+    assert "token" not in next(server.route_statuses())
 
 
 async def test_routes_of_one_identity_and_audience_share_a_token(serve: Serve, tmp_path: Path) -> None:
@@ -359,7 +359,7 @@ async def test_deadlines_of_a_route_are_its_own(serve: Serve, dial: Dial) -> Non
 
 async def test_a_file_identity_names_its_source(serve: Serve, tmp_path: Path) -> None:
     server = await serve(settings_for(route_to(1, None, identity=FileIdentity(str(tmp_path / "t")))))
-    assert str(tmp_path / "t") in server.status()["routes"][0]["token"]["source"]
+    assert str(tmp_path / "t") in next(server.route_statuses())["token"]["source"]
 
 
 # -- reloads -----------------------------------------------------------------------

@@ -10,7 +10,8 @@ How a request travels, top to bottom; the order is the security property (engine
     engine/     moves bytes: HTTP/1.1 both ways, pools, deadlines, tunnels
     admin/      faces the operator: health and status
     emulator/   a local Google: token issuers, and receivers that check tokens
-    server.py   the composition root; generation.py what one configuration makes; trust.py whose certificates count
+    server.py   the composition root; generation.py what one configuration makes;
+                first_tokens.py the tokens that its start waits for; trust.py whose certificates count
     serving.py  the process around it; reload.py the next configuration
     wrapper/    an app that is started, watched and ended with
     cli.py      the commands; options.py which configuration they mean; startup.py what comes before all of it

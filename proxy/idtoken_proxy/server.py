@@ -8,7 +8,7 @@ import functools
 import importlib
 import ipaddress
 import os
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -19,13 +19,14 @@ from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
-from idtoken_proxy.errors import ConfigError, Problem, ProxyError, TokenError
+from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.first_tokens import FirstTokens
 from idtoken_proxy.generation import Generation, compose, means, object_to
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.events import FetchEvent, log_event
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
-from idtoken_proxy.notify import notify, reloading, waiting
+from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waiting
 from idtoken_proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
 from idtoken_proxy.trust import Trust
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ListenFailed", "Server"]
 
-_WARM_UP_AT_ONCE = 16  # fetches; a thousand routes must not start a thousand threads
 _CERTIFICATES = 30.0  # seconds to read them, without which there is no start and no reload
 _CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
 
@@ -66,6 +66,7 @@ class Server:
         self._waiting = ""  # what the service manager was last told that the start waits for
         self._admin: Admin | None = None
         self._generation: Generation
+        self._first_tokens: FirstTokens
         self._listeners: Listeners
         self._front: Front
         self._sweeper: Sweeper
@@ -75,6 +76,7 @@ class Server:
         settings = self._first_settings
         self._sweeper = Sweeper(_sweep_interval(settings))
         self._generation = await self._compose(settings, self._trusted)
+        self._first_tokens = FirstTokens(self._generation.slots)
         await self._object_to(self._generation)
         self._front = Front(
             self._generation.gateway,
@@ -137,6 +139,7 @@ class Server:
     def _take_over(self, generation: Generation) -> None:
         settings = generation.settings
         before, self._generation = self._generation, generation
+        self._first_tokens = FirstTokens(generation.slots)
         self._sweeper.interval = _sweep_interval(settings)
         self._front.access_log = explain_once(access_log(settings.log.access), self._tally)
         self._front.adopt(generation.gateway)
@@ -210,41 +213,19 @@ class Server:
         return self._generation.slots
 
     def status(self) -> dict[str, Any]:
-        """What /api/status tells: no token, no header, no query."""
+        """What /api/status tells, but the routes: no token, no header, no query."""
         return {
             "state": self.lifecycle.state,
             "ready": self.ready,
             "draining": self.lifecycle.state is DRAINING,
             "listen": [shown(address) for address in self._listeners.bound],
             "connections": self._front.busy,
-            "routes": [self._route_status(route) for route in self.settings.routes],
         }
 
-    def _route_status(self, route: Route) -> dict[str, Any]:
-        told: dict[str, Any] = {
-            "name": route.name,
-            "host": route.host,
-            "path": route.path,
-            "upstream": str(route.upstream),
-            "audience": route.audience,
-        }
-        slot = self._generation.slots.get(route.name)
-        if slot is not None:
-            status = slot.status()
-            told["token"] = {
-                "source": status.source,
-                "valid": status.valid,
-                "email": status.email,
-                "audience": status.token_audience,
-                "expires_at": status.expires_at,
-                "error": status.error
-                and {
-                    "cause": status.error.cause,
-                    "detail": status.error.detail,
-                    "remedy": status.error.remedy,
-                },
-            }
-        return told
+    def route_statuses(self) -> Iterator[dict[str, Any]]:
+        """One by one, of the generation that is there at the call: a reload may come in between."""
+        generation = self._generation
+        return (_route_status(route, generation) for route in generation.settings.routes)
 
     async def stop(self, drain: float | None = None) -> None:
         """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
@@ -281,19 +262,20 @@ class Server:
     def _on_fetch(self, event: FetchEvent) -> None:
         self._tally.fetched(event)
         log_event(event)
+        if event.error is None:
+            self._first_tokens.fetched(event.slot)
         self._look()
 
     def _look(self) -> None:
         if not self._opened or self.lifecycle.state is not STARTING:
             return
-        if self._has_tokens:
+        if self._first_tokens.are_there():
             self.lifecycle.on(STARTED)
             log.info("ready", routes=len(self.settings.routes))
             return
-        slots = [(name, slot.status()) for name, slot in self._generation.slots.items()]
-        told = waiting(
-            (name, None if one.error is None else one.error.cause) for name, one in slots if not one.valid
-        )
+        if not is_heard(self._environ):
+            return
+        told = waiting(self._first_tokens.missing(MOST_NAMED), len(self._first_tokens))
         if told != self._waiting:
             self._waiting = told
             notify(self._environ, told)
@@ -337,19 +319,9 @@ class Server:
         return admin
 
     def _warm_up(self) -> None:
-        task = asyncio.ensure_future(self._fetch_first_tokens(self._generation))
+        task = asyncio.ensure_future(self._first_tokens.fetch())
         self._warm_ups.add(task)
         task.add_done_callback(self._warm_ups.discard)
-
-    async def _fetch_first_tokens(self, generation: Generation) -> None:
-        gate = asyncio.Semaphore(_WARM_UP_AT_ONCE)
-
-        async def fetch(slot: TokenSlot) -> None:
-            async with gate:
-                with contextlib.suppress(TokenError):  # the cache has said it, and goes on trying
-                    await slot.get()
-
-        await asyncio.gather(*(fetch(slot) for slot in set(generation.slots.values())))
 
     async def _close(self) -> None:
         for task in tuple(self._warm_ups):
@@ -374,6 +346,33 @@ def shown(address: Address) -> str:
 def is_remote(address: Address) -> bool:
     """Whether other machines may reach it."""
     return isinstance(address, TcpAddress) and not ipaddress.ip_address(address.host).is_loopback
+
+
+def _route_status(route: Route, generation: Generation) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": route.name,
+        "host": route.host,
+        "path": route.path,
+        "upstream": str(route.upstream),
+        "audience": route.audience,
+    }
+    slot = generation.slots.get(route.name)
+    if slot is not None:
+        status = slot.status()
+        told["token"] = {
+            "source": status.source,
+            "valid": status.valid,
+            "email": status.email,
+            "audience": status.token_audience,
+            "expires_at": status.expires_at,
+            "error": status.error
+            and {
+                "cause": status.error.cause,
+                "detail": status.error.detail,
+                "remedy": status.error.remedy,
+            },
+        }
+    return told
 
 
 def _sweep_interval(settings: Settings) -> float:

@@ -55,7 +55,10 @@ class FakeServer:
         self.asked_to_quit += 1
 
     def status(self) -> dict[str, Any]:
-        return {"state": "starting", "ready": self.ready, "routes": [{"name": "users"}]}
+        return {"state": "starting", "ready": self.ready}
+
+    def route_statuses(self) -> Iterator[dict[str, Any]]:
+        yield {"name": "users"}
 
 
 def no_pool(route: Route) -> Pool:

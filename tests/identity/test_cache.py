@@ -65,6 +65,7 @@ async def test_no_token_is_minted_for_a_slot_that_nobody_holds() -> None:
     stage.cache.slot(MetadataIdentity(), source, AUDIENCE)  # the cache holds one
     stage.watched.append(held)
     fallen = weakref.ref(loose)
+    stage.events.clear()  # which tell whose fetches they were
     del loose
     gc.collect()
     assert fallen() is None

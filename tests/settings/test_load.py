@@ -29,6 +29,7 @@ from idtoken_proxy.settings.model import (
 )
 from idtoken_proxy.settings.schema import json_schema
 from tests.settings.told import ROUTE, settings, told
+from tests.steps import steps_of
 
 RUN_APP = "https://user-profiles-x7f3kq-uc.a.run.app"
 
@@ -411,3 +412,27 @@ def test_mistakes_name_the_option(
 def test_any_option(upstream: str, audience: str | None, listen: str | None) -> None:
     with contextlib.suppress(ConfigError):
         settings_from_upstream(upstream, audience, listen, {})
+
+
+def test_what_a_configuration_costs_grows_as_its_routes_do() -> None:
+    def steps(count: int) -> int:
+        text = "routes:\n" + "".join(
+            f"- {{name: r{one}, upstream: 'https://s{one}.example', audience: 'https://s{one}.example', match: {{path: /r{one}}}}}\n"
+            for one in range(count)
+        )
+        return steps_of(lambda: settings_from_text(text, "proxy.yaml", {}))
+
+    assert steps(200) < 2.2 * steps(100)
+
+
+def test_so_do_mistakes() -> None:
+    def steps(count: int) -> int:
+        text = "routes:\n" + "".join(f"- {{name: r{one}, upstrem: x}}\n" for one in range(count))
+
+        def load() -> None:
+            with pytest.raises(ConfigError):
+                settings_from_text(text, "proxy.yaml", {})
+
+        return steps_of(load)
+
+    assert steps(80) < 2.2 * steps(40)

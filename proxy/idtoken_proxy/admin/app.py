@@ -135,7 +135,12 @@ class Admin:
         return web.Response(text=text, content_type="text/html", headers=headers)
 
     async def _status(self, _request: web.Request) -> web.Response:
-        return web.json_response(status.report(self._server), headers={"Cache-Control": "no-store"})
+        told = []
+        for piece in status.pieces(self._server):
+            told.append(piece)
+            await asyncio.sleep(0)
+        headers = {"Cache-Control": "no-store"}
+        return web.Response(text="".join(told), content_type="application/json", headers=headers)
 
     async def _kept(self, _request: web.Request) -> web.Response:
         return web.json_response(self._history.report(), headers={"Cache-Control": "no-store"})

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from time import time
 from typing import Any, Final, Protocol
@@ -26,6 +28,7 @@ MOST_ERRORS: Final = 20
 _ON_THE_WAY: Final = frozenset(
     {"connect_failed", "tls_failed", "broken_off", "malformed_response", "upstream_timeout"}
 )
+_ROUTES_A_PIECE: Final = 64
 _PAGE: Final = Path(__file__).with_name("status.html")
 _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
@@ -44,7 +47,10 @@ class Observed(Protocol):
         """By route name."""
 
     def status(self) -> dict[str, Any]:
-        """JSON-ready; nothing secret."""
+        """All but the routes; JSON-ready, nothing secret."""
+
+    def route_statuses(self) -> Iterator[dict[str, Any]]:
+        """Alike, one by one, of those that are there at the call."""
 
 
 def page() -> tuple[str, dict[str, str]]:
@@ -78,29 +84,50 @@ def _source(content: str) -> str:
 
 def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]:
     """What /api/status tells: the server's own status, and what has been counted since its start."""
+    told: dict[str, Any] = json.loads("".join(pieces(server, wall)))
+    return told
+
+
+def pieces(server: Observed, wall: Callable[[], float] = time) -> Iterator[str]:
+    """The report's JSON, piece by piece: ten thousand routes take longer than a request should have to wait, and between
+    two pieces the event loop may be somebody else's.
+    """
+    tally = server.front.tally
+    in_flight = Counter(
+        NO_ROUTE if exchange.lane is None else exchange.lane.route.name
+        for exchange in server.front.under_way()
+    )
+    refused = _refused_now(tally)
+    whole, routes = _whole(server, wall, in_flight[NO_ROUTE]), iter(server.route_statuses())
+    yield json.dumps(whole)[:-1] + ', "routes": ['
+    before = ""
+    while some := list(islice(routes, _ROUTES_A_PIECE)):
+        yield before + ", ".join(
+            json.dumps(
+                {
+                    **route,
+                    "traffic": _traffic(tally.route(route["name"]), in_flight[route["name"]]),
+                    "refused": refused.get(route["name"]),
+                }
+            )
+            for route in some
+        )
+        before = ", "
+    yield "]}"
+
+
+def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[str, Any]:
+    """All but the routes."""
     front = server.front
     tally = front.tally
-    in_flight = Counter(
-        NO_ROUTE if exchange.lane is None else exchange.lane.route.name for exchange in front.under_way()
-    )
-    status = server.status()
-    refused = _refused_now(tally)
     routes = {lane.route.name: lane.route for lane in front.gateway.lanes}
     last = tally.last_reload
     return {
         "version": __version__,
         "now": wall(),
         "started_at": tally.started_at,
-        **status,
-        "routes": [
-            {
-                **route,
-                "traffic": _traffic(tally.route(route["name"]), in_flight[route["name"]]),
-                "refused": refused.get(route["name"]),
-            }
-            for route in status["routes"]
-        ],
-        "unrouted": _traffic(tally.unrouted, in_flight[NO_ROUTE]),
+        **server.status(),
+        "unrouted": _traffic(tally.unrouted, unrouted),
         "bounds": BOUNDS,
         "connections_max": front.max_connections,
         "upstreams": [

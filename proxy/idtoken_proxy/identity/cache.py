@@ -17,7 +17,7 @@ from idtoken_proxy.settings.model import Identity
 __all__ = ["FetchEvent", "SlotStatus", "TokenCache", "TokenSlot"]
 
 DEADLINE = 10.0  # seconds a fetch may take
-MAXSIZE = 4096  # well over any configuration's routes; what falls out and is held by a route works on
+MAXSIZE = 131_072  # well over any configuration's routes; what falls out and is held by a route works on
 
 
 class TokenCache:

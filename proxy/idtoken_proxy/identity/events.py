@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
@@ -26,6 +26,7 @@ class FetchEvent:
     error: TokenError | None = None
     next_in: float = 0.0  # seconds to the next fetch
     still_valid: bool = False  # a failed refresh left a token that is still good
+    slot: object = field(default=None, repr=False, compare=False)  # whose token it is
 
     @property
     def cause(self) -> str | None:

@@ -242,6 +242,7 @@ class TokenSlot:
                     email=token.email,
                     expires_in=token.expires_at - self._wall(),
                     next_in=delay,
+                    slot=self,
                 )
             )
             return
@@ -257,6 +258,7 @@ class TokenSlot:
                 error=failure,
                 next_in=delay,
                 still_valid=self.status().valid,
+                slot=self,
             )
         )
 

@@ -17,7 +17,7 @@ from idtoken_proxy.settings.mistakes import Location
 from idtoken_proxy.settings.plausible import credential_in
 
 _DEPTH: Final = 40  # the deepest key of the contract is at 6; impersonation may nest its sources
-_VALUES: Final = 200_000  # a thousand routes have 20,000; aliases of aliases multiply without end
+_VALUES: Final = 200_000  # or as many as the text has characters; aliases of aliases multiply without end
 
 _TOO_DEEP: Final = "not valid here: nested too deeply"
 
@@ -81,7 +81,7 @@ def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
         raise YamlError(line, f"not valid YAML: {said}{hint}") from None
     except yaml.YAMLError as error:
         raise YamlError(_line_of(error, text), "not valid YAML: it holds a control character") from None
-    walk = _Walk(substitute)
+    walk = _Walk(substitute, max(_VALUES, len(text)))
     if node is not None:
         walk.reading.tree = walk.value(node, ())
     return walk.reading
@@ -118,10 +118,11 @@ def _line_of(error: yaml.YAMLError, text: str) -> int:
 
 
 class _Walk:
-    def __init__(self, substitute: Callable[[str], str]) -> None:
+    def __init__(self, substitute: Callable[[str], str], most: int) -> None:
         self.reading = Reading()
         self._substitute = substitute
         self._values = 0
+        self._most = most
         self._merging = 0
 
     def value(self, node: yaml.Node, location: Location) -> object:
@@ -142,7 +143,7 @@ class _Walk:
     def _count(self, node: yaml.Node, depth: int) -> None:
         """An alias may name what holds it, and aliases of aliases multiply without end."""
         self._values += 1
-        if depth > _DEPTH or self._values > _VALUES:
+        if depth > _DEPTH or self._values > self._most:
             raise YamlError(_line(node), "holds too much: an alias of itself, or aliases of aliases")
 
     def _item(self, node: yaml.Node, location: Location) -> object:

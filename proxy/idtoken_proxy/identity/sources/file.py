@@ -23,7 +23,7 @@ class FileSource:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._read: tuple[tuple[int, int, int], IdToken] | None = None  # what the file looked like, its token
-        self._warned: frozenset[str] = frozenset()
+        self._warned: set[str] = set()
 
     def describe(self) -> str:
         return f"token file {self._path}"
@@ -56,7 +56,7 @@ class FileSource:
     def _warn(self, token: IdToken, audience: str) -> None:
         """Not an error: a service may have custom audiences, which the configuration need not name."""
         if not token.is_for(audience) and audience not in self._warned:
-            self._warned |= {audience}
+            self._warned.add(audience)
             _log.warning(
                 "token_file_for_another_audience",
                 path=str(self._path),
