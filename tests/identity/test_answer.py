@@ -6,7 +6,7 @@ from email.utils import formatdate
 
 import pytest
 
-from idtoken_proxy.identity.answer import BODY, SKEW, Answer, Speaker
+from idtoken_proxy.identity.answer import BODY, MARKS, SKEW, Answer, Speaker
 
 NOW = 1_800_000_000.0
 INVALID = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
@@ -127,3 +127,25 @@ def test_a_clock_that_is_right(off: float) -> None:
 @pytest.mark.parametrize("date", ["", "tomorrow", "Mon, 99 Foo 2026 10:00:00 GMT", "0"])
 def test_a_date_that_is_none_tells_nothing(date: str) -> None:
     assert Answer(200, date=date).clock_skew(NOW) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "<title>Error 404 (Not Found)!!1</title>",
+        "Your client does not have permission to get URL",
+        "<h1>Error: Forbidden</h1>",
+        "<title>Error 502 (Server Error)</title>",
+        "The requested URL was not found on this server.",
+        "The request was aborted because there was no available instance.",
+        "Access is forbidden.",
+        "Rate exceeded.",
+        "Service Unavailable",
+        "upstream request timeout",
+        "no healthy upstream",
+        "upstream connect error or disconnect/reset before headers",
+    ],
+)
+def test_whatever_google_says_has_a_mark(words: str) -> None:
+    assert Answer(503, server="Google Frontend", body=words).speaker is Speaker.FRONT_END
+    assert any(mark in words.encode() for mark in MARKS)

@@ -20,7 +20,7 @@ CALLER = "login@shop.iam.gserviceaccount.com"
 def words(host: str, email: str | None = CALLER, **more: Any) -> dict[str, str]:
     route = Route("shop", Upstream("https", host, 443), f"https://{host}", **more)
     token = IdToken("t.t.t", audience=f"https://{host}", expires_at=NOW + 3600, email=email)
-    return dict(Evidence(route, token, Answer(403), NOW).words())
+    return dict(Evidence(route, token, Answer(403), NOW).words)
 
 
 @pytest.mark.parametrize(

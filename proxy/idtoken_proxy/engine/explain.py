@@ -11,7 +11,7 @@ import structlog
 from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ProxyError
-from idtoken_proxy.identity.answer import SPEAKS_OF, Answer
+from idtoken_proxy.identity.answer import MARKS, SPEAKS_OF, Answer
 from idtoken_proxy.identity.diagnosis import diagnose
 from idtoken_proxy.policy.request import Request, Response
 
@@ -103,10 +103,13 @@ def explain_once(
 
 
 def _may_be_googles(response: Response, said: bytes | None) -> bool:
-    """Most answers of 400 and up are an app's own JSON, and are not looked at more closely than this."""
+    """Most answers of 400 and up are an app's own, and are not looked at more closely than this."""
     if response.status == 401 and response.www_authenticate:
         return True
     head = b"".join(response.passing).lower()
-    if b"json" not in head:
-        return b"goog" in head or b"text/html" in head or b"xml" in head
-    return b"x-goog-iap" in head or (said is not None and any(mark in said for mark in _OF_AN_API))
+    if b"x-goog-iap" in head or b"accounts.google.com" in head:
+        return True
+    marks = _OF_AN_API if b"json" in head or b"xml" in head else MARKS
+    if said and b"content-encoding" not in head:
+        return any(mark in said for mark in marks)
+    return b"google frontend" in head or b"text/html" in head

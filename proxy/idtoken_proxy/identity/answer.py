@@ -38,6 +38,12 @@ _OWN_WORDS: Final = re.compile(
 _BARE_WORDS: Final = re.compile(
     r"^\s*(?:Rate exceeded\.|Service Unavailable\s*$|upstream request timeout|no healthy upstream|upstream connect error)"
 )
+# One of these is in every page or sentence of Google's: quickly looked for, before anything else is.
+MARKS: Final = (
+    *(b")!!1</title>", b"<title>Error ", b"<h1>Error: ", b"Your client does not have permission"),
+    *(b"was not found on this server", b"no available instance", b"Access is forbidden"),
+    *(b"Rate exceeded.", b"Service Unavailable", b"upstream"),
+)
 _TAG: Final = re.compile(
     r"<(?:style|script|title)\b.*?</(?:style|script|title)>|<[^>]*>", re.DOTALL | re.IGNORECASE
 )

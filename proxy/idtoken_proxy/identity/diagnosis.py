@@ -50,7 +50,7 @@ def diagnose(
         else:
             return None
     if found is None:
-        words = case.words()
+        words = case.words
         rule = rule_for(case, speaker)
         found = Why(rule.cause, rule.detail.format_map(words), rule.remedy.format_map(words))
     sure = speaker is not Speaker.PERHAPS
@@ -73,7 +73,7 @@ def _reason(case: Evidence) -> Why | None:
     """Google's own, where it is a reason for a 403, or an API's for whatever it refuses."""
     if case.status != 403 and not case.is_api:
         return None
-    words = case.words()
+    words = case.words
     member = words["member"]
     return why(
         case.error,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final
 
 from idtoken_proxy.identity.answer import Answer
@@ -128,6 +129,7 @@ class Evidence:
         """Google puts the login's OAuth client into a person's token, whatever audience was asked."""
         return self.token is not None and is_iap_client(self.token.audience) and self.differs
 
+    @cached_property
     def words(self) -> Mapping[str, str]:
         """What the tables' texts may name. A token's claims may hold anything, and come out fit for a terminal."""
         told = (self.token.email or "") if self.token else ""
