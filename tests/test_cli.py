@@ -143,13 +143,13 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
             ["serve", "--upstream", "https://a.run.app", "-c", "x.yaml"],
             "--upstream makes a configuration of its own",
         ),
-        (["serve", "--audience", "a"], "--audience and --listen go with --upstream"),
-        (["serve", "--listen", "localhost:1"], "--audience and --listen go with --upstream"),
+        (["serve", "--audience", "a"], "goes with --upstream; with a file, say it there"),
+        (["serve", "--listen", "localhost:1"], "goes with --upstream; with a file, say it there"),
         (
             ["run", "--upstream", "https://a.run.app", "-c", "x.yaml", "true"],
             "--upstream makes a configuration",
         ),
-        (["run", "--listen", "localhost:1", "true"], "--audience and --listen go with --upstream"),
+        (["run", "--listen", "localhost:1", "true"], "goes with --upstream; with a file, say it there"),
         (["run", "--http-prxy", "true"], "No such option"),
         (["run"], "Missing argument 'COMMAND"),
         (["run", "--max", "soon", "true"], "must be a time such as 5s"),
@@ -314,7 +314,7 @@ def test_a_taken_port_is_exit_code_1_with_the_cause_and_no_traceback() -> None:
         with process(*argv, IDTOKEN_PROXY_ADMIN="off") as proxy:
             out, err = proxy.communicate(timeout=20)
     assert (proxy.returncode, out) == (1, "")
-    assert f"Cannot listen: cannot listen on {address}: Address already in use\n" in err
+    assert f"Cannot listen: {address}: Address already in use\n" in err
     assert "choose another address" in err
     assert "Traceback" not in err
 

@@ -128,9 +128,26 @@ def test_a_reload_reads_the_same_file_in_the_same_way(file: Path) -> None:
         (
             "default any",
             ["--audience", "a"],
-            "--audience and --listen go with --upstream; with a file, say it there",
+            "--audience goes with --upstream; with a file, say it there",
         ),
-        ("default any", ["--listen", "localhost:1", "-c", "some.yaml"], "--audience and --listen go with"),
+        ("default any", ["--listen", "localhost:1", "-c", "some.yaml"], "--listen goes with --upstream"),
+        (
+            "default any",
+            ["--audience", "a", "--allow-origin", "http://localhost:1"],
+            "--audience and --allow-origin go with --upstream; with a file, say it there",
+        ),
+        (
+            "default any",
+            ["--caller-token-file", "c", "--allow-remote", "--allow-host", "p.test"],
+            "--allow-remote and --allow-host and --caller-token-file go with --upstream",
+        ),
+        ("default any", ["--route", "/a=http://localhost:1", "-c", "some.yaml"], "--route makes a config"),
+        (
+            "default any",
+            ["--route", "/a=http://localhost:1", "--audience", "a"],
+            "--audience goes with --upstream",
+        ),
+        ("default any", ["--quiet", "--log-level", "info"], "--quiet is --log-level warning"),
         (None, ["--upstream", "http://localhost:2", "--listen", "localhost:1"], "No such option"),
         (
             None,
@@ -143,6 +160,85 @@ def test_what_does_not_go_together(listen_help: str | None, argv: list[str], sai
     with pytest.raises(click.UsageError) as refused:
         meant(of_file_or_upstream(listen_help=listen_help), *argv)
     assert refused.value.message.startswith(said)
+
+
+def test_routes_without_a_file_take_their_names_from_where_they_are_and_lose_their_prefix() -> None:
+    made = meant(
+        of_file_or_upstream(listen_help="default any"),
+        *("--route", "/user-profiles/v2=http://localhost:2/base", "--upstream", "http://localhost:1"),
+        *("--route", "mcp.localhost=http://localhost:3?x=y".removesuffix("?x=y"), "--admin", "off", "-q"),
+        *("--allow-origin", "http://localhost:5173", "--allow-origin", "http://localhost:3000"),
+    )
+    settings = made.settings
+    assert [
+        (one.name, one.host, one.path, str(one.upstream), one.strip_prefix) for one in settings.routes
+    ] == [
+        ("user-profiles-v2", None, "/user-profiles/v2", "http://localhost:2/base", True),
+        ("mcp", "mcp.localhost", "/", "http://localhost:3", True),
+        ("default", None, "/", "http://localhost:1", False),
+    ]
+    assert settings.guard.allowed_origins == ("http://localhost:5173", "http://localhost:3000")
+    assert (settings.admin, settings.log.level) == (None, "warning")
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--route", "http://localhost:1"], "--route: must be /PATH=URL or HOST=URL"),
+        (["--route", "=http://localhost:1"], "--route: must be /PATH=URL or HOST=URL"),
+        (["--route", "/a="], '--route: must be /PATH=URL or HOST=URL, such as .*, not "/a=..."'),
+        (["--route", "/a=http://example.com"], "--route: would send tokens in the clear"),
+        (
+            ["--route", "/a=http://localhost:1", "--route", "/A=http://localhost:1"],
+            "--route: would set A_URL",
+        ),
+        (["--upstream", "http://localhost:1", "--route", "/=http://localhost:1"], "--upstream: matches the"),
+        (["--upstream", "http://localhost:1", "--allow-origin", "x"], "--allow-origin: "),
+        (["--upstream", "http://localhost:1", "--allow-host", "x:1"], "--allow-host: "),
+        (["--upstream", "http://localhost:1", "--admin", "9090"], "--admin: says no host"),
+        (["--upstream", "http://localhost:1", "--admin", ""], "--admin: "),
+        (
+            ["--upstream", "http://localhost:1", "--listen", "0.0.0.0:1"],
+            "--listen: .*--allow-remote --caller",
+        ),
+        (["--upstream", "http://localhost:1", "--admin", "0.0.0.0:1"], "--admin: .*--allow-remote --caller"),
+        (
+            ["--upstream", "http://localhost:1", "--listen", "0.0.0.0:1", "--allow-remote"],
+            "--allow-remote: .*add --caller-token-file",
+        ),
+        (["--route", "/a=http://localhost:1", "--allow-remote"], "--allow-remote: .*add --caller-token-file"),
+    ],
+)
+def test_mistakes_in_options_are_named_by_them(argv: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{said}"):
+        meant(of_file_or_upstream(listen_help="default any"), *argv)
+
+
+def test_others_are_let_in_without_a_file_only_with_a_secret() -> None:
+    guarded = ("--allow-remote", "--caller-token-file", "caller.token", "--allow-host", "proxy.test")
+    settings = meant(
+        of_file_or_upstream(listen_help="default any"),
+        *("--upstream", "http://localhost:2", "--listen", "0.0.0.0:0", *guarded),
+    ).settings
+    assert settings.allow_remote
+    assert (settings.guard.caller_token_file, settings.guard.allowed_hosts) == (
+        "caller.token",
+        ("proxy.test",),
+    )
+
+
+def test_admin_and_log_level_count_before_the_variables_and_the_file_and_stay_so_in_a_reload(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(file, "shop", "admin: localhost:3", "log: {level: error, format: text}")
+    monkeypatch.setenv("IDTOKEN_PROXY_ADMIN", "localhost:2")
+    monkeypatch.setenv("IDTOKEN_PROXY_LOG_LEVEL", "error")
+    options = of_file_or_upstream(listen_help="default any")
+    made = meant(options, "-c", str(file), "--admin", str(HERE), "--log-level", "debug")
+    for settings in (made.settings, made.source.load()):
+        assert (settings.admin, settings.log.level, settings.log.format) == (HERE, "debug", "text")
+    without = meant(options, "--upstream", "http://localhost:2").settings
+    assert (without.admin, without.log.level) == (TcpAddress("localhost", 2), "error")
 
 
 # -- a running one -----------------------------------------------------------------

@@ -151,9 +151,10 @@ async def test_a_taken_admin_port_is_said_and_nothing_stays_open() -> None:
             route_to(1, None, **PUBLIC), admin=TcpAddress("127.0.0.1", taken.getsockname()[1])
         )
         server = Server(settings, {})
-        with pytest.raises(ListenFailed, match="admin"):
+        with structlog.testing.capture_logs() as said, pytest.raises(ListenFailed, match="admin"):
             await server.start()
         assert not server.addresses
+        assert not told(said, "listening")  # it was tried before anything else
 
 
 async def test_the_admin_listener_is_logged_and_one_for_others_is_warned_of(serve: Serve) -> None:

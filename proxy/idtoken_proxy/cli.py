@@ -74,6 +74,7 @@ def serve(configuration: Configuration) -> int:
 
     \b
     idtoken-proxy serve --upstream https://user-profiles-x7f3kq-uc.a.run.app
+    idtoken-proxy serve --route /profiles=https://PROFILES.a.run.app --route /search=https://SEARCH.a.run.app
     curl http://localhost:8080/
 
     A change of the file, or SIGHUP, takes the new settings over without losing a request, or, where they hold a

@@ -60,47 +60,120 @@ def of_file_or_upstream(
     listen_help: str | None = None,
     defaults: Mapping[str, str] | None = None,
 ) -> Decorator:
-    """`-c`, or `--upstream` with `--audience`, and with `--listen` where its help is given; as `configuration`."""
+    """`-c`, or `--upstream` and `--route` with `--audience`; where the help of `--listen` is given, all that says who may
+    come in, too. As `configuration`.
+    """
+    serves = listen_help is not None
     added = [
         _FILE,
         click.option("--upstream", metavar="URL", help=f"One receiver and no file, {upstream_help}."),
+        click.option(
+            "--route",
+            "routes",
+            metavar="/PATH=URL",
+            multiple=True,
+            help="A receiver under a path, which comes off, or as HOST=URL under a name. May be repeated, and stand "
+            "beside --upstream.",
+        ),
         click.option(
             "--audience",
             metavar="AUD",
             help="With --upstream, where the audience is not the receiver's URL.",
         ),
+        *(_of_listeners(str(listen_help)) if serves else ()),
     ]
-    beside = "--audience goes"
-    if listen_help is not None:
-        added.append(click.option("--listen", metavar="ADDR", help=f"With --upstream; {listen_help}."))
-        beside = "--audience and --listen go"
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def configured(
             file: str | None,
             upstream: str | None,
+            routes: tuple[str, ...],
             audience: str | None,
-            listen: str | None = None,
             **others: Any,
         ) -> int:
-            if upstream is None:
-                if audience is not None or listen is not None:
-                    raise click.UsageError(f"{beside} with --upstream; with a file, say it there")
-                configuration = _read(file, defaults)
-            elif file is not None:
-                raise click.UsageError("--upstream makes a configuration of its own; leave out -c")
-            else:
-                from idtoken_proxy.settings.load import settings_from_upstream  # noqa: PLC0415 -- ssl
+            from idtoken_proxy.settings.command_line import ANYWHERE, CommandLine  # noqa: PLC0415 -- not for all
 
-                configuration = Configuration(
-                    settings_from_upstream(upstream, audience, listen, os.environ, defaults)
-                )
+            keys = _said(others) if serves else {}
+            if upstream is None and (audience is not None or not routes):
+                alone = ["--audience"] if audience is not None else []
+                alone += [name for name in keys if name not in ANYWHERE]
+                if alone:
+                    verb = "goes" if len(alone) == 1 else "go"
+                    raise click.UsageError(
+                        f"{' and '.join(alone)} {verb} with --upstream; with a file, say it there"
+                    )
+            if upstream is None and not routes:
+                configuration = _read(file, defaults, keys)
+            elif file is not None:
+                named = "--upstream" if upstream is not None else "--route"
+                raise click.UsageError(f"{named} makes a configuration of its own; leave out -c")
+            else:
+                from idtoken_proxy.settings.load import settings_from_options  # noqa: PLC0415 -- ssl
+
+                said = CommandLine(upstream, audience, routes, keys)
+                configuration = Configuration(settings_from_options(said, os.environ, defaults))
             return command(configuration=configuration, **others)
 
         return functools.reduce(lambda made, add: add(made), reversed(added), configured)
 
     return decorate
+
+
+def _of_listeners(listen_help: str) -> list[Decorator]:
+    return [
+        click.option("--listen", metavar="ADDR", help=f"With --upstream; {listen_help}."),
+        click.option(
+            "--admin",
+            metavar="ADDR|off",
+            help="Where health, metrics and the status page are, in place of the file's and of $IDTOKEN_PROXY_ADMIN.",
+        ),
+        click.option(
+            "--allow-origin",
+            metavar="ORIGIN",
+            multiple=True,
+            help="With --upstream: pages that may send requests, such as http://localhost:5173. May be repeated.",
+        ),
+        click.option(
+            "--allow-host",
+            metavar="NAME",
+            multiple=True,
+            help="With --upstream: a name of the proxy besides localhost. May be repeated.",
+        ),
+        click.option(
+            "--allow-remote",
+            is_flag=True,
+            help="With --upstream: let --listen and --admin take addresses that other machines reach. Wants "
+            "--caller-token-file.",
+        ),
+        click.option(
+            "--caller-token-file",
+            metavar="FILE",
+            help="With --upstream: holds the secret that requests must carry as X-Idtoken-Proxy-Caller.",
+        ),
+        click.option(
+            "--log-level",
+            type=click.Choice(["debug", "info", "warning", "error"]),
+            help="In place of the file's and of $IDTOKEN_PROXY_LOG_LEVEL.",
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors alone."),
+    ]
+
+
+def _said(others: dict[str, Any]) -> dict[str, object]:
+    """Takes what stands for keys out of `others`: by option, of those that were given."""
+    from idtoken_proxy.settings.command_line import KEYS  # noqa: PLC0415 -- not for every command
+
+    given = {name: others.pop(name[2:].replace("-", "_")) for name in KEYS}
+    if others.pop("quiet"):
+        if given["--log-level"] is not None:
+            raise click.UsageError("--quiet is --log-level warning; leave out one of the two")
+        given["--log-level"] = "warning"
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+        if value not in (None, (), False)
+    }
 
 
 def of_a_running_proxy(command: Command) -> Command:
@@ -120,12 +193,16 @@ def of_a_running_proxy(command: Command) -> Command:
     return _FILE(admin_option(addressed))
 
 
-def _read(file: str | None, defaults: Mapping[str, str] | None = None) -> Configuration:
+def _read(
+    file: str | None,
+    defaults: Mapping[str, str] | None = None,
+    keys: Mapping[str, object] | None = None,
+) -> Configuration:
     from idtoken_proxy.settings.file import ConfigFile  # noqa: PLC0415 -- ssl
     from idtoken_proxy.settings.load import default_config_path, settings_from_bytes  # noqa: PLC0415
 
     path = file if file is not None else default_config_path(os.environ)
-    source = ConfigFile(path, lambda content: settings_from_bytes(content, path, os.environ, defaults))
+    source = ConfigFile(path, lambda content: settings_from_bytes(content, path, os.environ, defaults, keys))
     return Configuration(source.load(), source)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from idtoken_proxy.admin.place import Place
 from idtoken_proxy.engine.access import access_log
 from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.front import Front
@@ -85,13 +86,17 @@ class Server:
             tally=self._tally,
         )
         self._listeners = Listeners(self._front)
+        place: Place | None = None
         try:
+            place = await _bound(settings.admin)
             await self._listeners.listen(settings.listen)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
             self._tell_of_new(())
             self._warm_up()
-            self._admin = await self._open_admin(settings.admin)
+            self._admin = await self._open_admin(place)
         except ProxyError:
+            if place is not None:
+                await place.close()
             await self._close()
             raise
         self._opened = True
@@ -114,7 +119,7 @@ class Server:
         try:
             prepared = await self._listeners.prepare(settings.listen)
             if admin is None or admin.address != settings.admin:
-                admin = await self._open_admin(settings.admin)
+                admin = await self._open_admin(await _bound(settings.admin))
         except BaseException:
             if prepared is not None:
                 await prepared.discard()
@@ -301,12 +306,12 @@ class Server:
                         remedy="ask callers for a secret: guard: {caller_token_file: ...}; or listen on loopback",
                     )
 
-    async def _open_admin(self, address: Address | None) -> Admin | None:
-        if address is None:
+    async def _open_admin(self, place: Place | None) -> Admin | None:
+        if place is None:
             return None
         # aiohttp takes 0.2 s to import, for which the first request shall not wait.
         app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.app")
-        admin: Admin = app.Admin(self, address)
+        admin: Admin = app.Admin(self, place)
         await admin.start()
         for bound in admin.addresses:
             log.info("admin listening", address=shown(bound))
@@ -337,6 +342,15 @@ class Server:
         self._sweeper.close()
         self.lifecycle.on(END)
         await asyncio.sleep(0)  # transports that were aborted report it in the next turn of the loop
+
+
+async def _bound(address: Address | None) -> Place | None:
+    """Where the admin listener will be. ListenFailed."""
+    if address is None:
+        return None
+    place = Place(address)
+    await place.bind()
+    return place
 
 
 def shown(address: Address) -> str:

@@ -17,14 +17,15 @@ from blockbuster import BlockBuster, blockbuster_ctx
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.app import Admin, _comes_from_here, _is_loopback
+from idtoken_proxy.admin.place import Place
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
-from idtoken_proxy.engine.listeners import ListenFailed
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.logs import configure
 from idtoken_proxy.settings.model import (
+    Address,
     GuardSettings,
     LogSettings,
     Route,
@@ -65,6 +66,14 @@ def no_pool(route: Route) -> Pool:
     raise AssertionError(route)
 
 
+async def opened(server: FakeServer, address: Address) -> Admin:
+    place = Place(address)
+    await place.bind()
+    admin = Admin(server, place)
+    await admin.start()
+    return admin
+
+
 @pytest.fixture
 async def server() -> FakeServer:
     return FakeServer()
@@ -72,8 +81,7 @@ async def server() -> FakeServer:
 
 @pytest.fixture
 async def url(server: FakeServer) -> AsyncIterator[str]:
-    admin = Admin(server, TcpAddress("localhost", 0))
-    await admin.start()
+    admin = await opened(server, TcpAddress("localhost", 0))
     first = admin.addresses[0]
     assert isinstance(first, TcpAddress)
     yield f"http://127.0.0.1:{first.port}"
@@ -127,8 +135,7 @@ async def test_from_elsewhere_it_may_be_read_and_not_ended(
     client: aiohttp.ClientSession, server: FakeServer
 ) -> None:
     host = own_address()
-    admin = Admin(server, TcpAddress("0.0.0.0", 0))
-    await admin.start()
+    admin = await opened(server, TcpAddress("0.0.0.0", 0))
     try:
         (bound,) = admin.addresses
         assert isinstance(bound, TcpAddress)
@@ -266,20 +273,10 @@ async def test_an_unknown_path(client: aiohttp.ClientSession, url: str) -> None:
         assert answer.status == 404
 
 
-async def test_an_address_that_is_taken(url: str, server: FakeServer) -> None:
-    taken = int(url.rpartition(":")[2])
-    other = Admin(server, TcpAddress("127.0.0.1", taken))
-    with pytest.raises(ListenFailed, match=r"in use \(admin\)") as failed:
-        await other.start()
-    assert failed.value.remedy == "choose another address with admin: or turn it off with admin: off"
-    await other.stop()
-
-
 async def test_a_unix_socket_takes_any_name_since_no_page_reaches_it(
     server: FakeServer, tmp_path: Path
 ) -> None:
-    admin = Admin(server, UnixAddress(str(tmp_path / "own" / "admin.sock")))
-    await admin.start()
+    admin = await opened(server, UnixAddress(str(tmp_path / "own" / "admin.sock")))
     try:
         connector = aiohttp.UnixConnector(str(tmp_path / "own" / "admin.sock"))
         async with aiohttp.ClientSession(connector=connector) as session:
@@ -329,8 +326,7 @@ async def test_a_link_from_elsewhere_opens_the_status_page(client: aiohttp.Clien
 
 async def test_a_head_that_does_not_end_is_cut_off(server: FakeServer) -> None:
     server.settings = replace(server.settings, timeouts=Timeouts(header=0.05))
-    admin = Admin(server, TcpAddress("127.0.0.1", 0))
-    await admin.start()
+    admin = await opened(server, TcpAddress("127.0.0.1", 0))
     (bound,) = admin.addresses
     assert isinstance(bound, TcpAddress)
     reader, writer = await asyncio.open_connection(bound.host, bound.port)

@@ -254,7 +254,7 @@ async def test_a_taken_port(emulator: Emulator, serve_process: ServeProcess) -> 
         port = taken.getsockname()[1]
         process = await serve_process(config_for(emulator, listen=f"127.0.0.1:{port}"))
         assert await process.ended() == 1
-    assert f"cannot listen on 127.0.0.1:{port}" in process.output
+    assert f"Cannot listen: 127.0.0.1:{port}" in process.output
     assert "Traceback" not in process.output
 
 

@@ -306,7 +306,7 @@ async def test_a_proxy_that_cannot_start_starts_no_app(run: Run, tmp_path: Path)
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         process = await run({**PUBLIC, "listen": address}, *touch)
         assert await process.ended() == 1
-        assert f"cannot listen on {address}" in process.output
+        assert f"Cannot listen: {address}" in process.output
     process = await run({**PUBLIC, "lisen": address}, *touch)
     assert await process.ended() == 2
     assert 'did you mean "listen"' in process.output

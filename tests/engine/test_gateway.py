@@ -371,6 +371,57 @@ async def test_never_the_other_routes_token(receive: Receive, routed: Routed, tm
         }
 
 
+# -- a prefix that is not in the path any more ----------------------------------------
+
+
+def prefixes(received: bytes) -> list[bytes]:
+    return [
+        line
+        for line in received.split(b"\r\n")
+        if line.lower().replace(b"_", b"-").startswith(b"x-forwarded-prefix")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("where", "line"),
+    [
+        ({"path": "/a/b", "strip_prefix": True}, b"X-Forwarded-Prefix: /a/b"),
+        ({"path": "/a"}, None),
+        ({"strip_prefix": True}, None),
+        ({"host": "localhost", "strip_prefix": True}, None),
+    ],
+)
+@pytest.mark.parametrize("websocket", [False, True])
+async def test_the_receiver_is_told_the_prefix_that_it_does_not_see(
+    receive: Receive,
+    routed: Routed,
+    where: dict[str, Any],
+    line: bytes | None,
+    websocket: bool,  # noqa: FBT001
+) -> None:
+    receiver = await receive(told)
+    proxied = await routed(public("p", receiver, **where))
+    theirs = ("X-Forwarded-Prefix: /evil", "X_Forwarded_Prefix: /evil", "x-forwarded_prefix: /evil")
+    upgrade = (
+        "Connection: Upgrade, X-Forwarded-Prefix",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+    )
+    await proxied.ask(get("/a/b/c", *theirs, *(upgrade if websocket else ())))
+    assert prefixes(receiver.received) == ([] if line is None else [line])
+
+
+async def test_a_url_that_names_the_receiver_has_no_prefix(receive: Receive, routed: Routed) -> None:
+    receiver = await receive(told)
+    proxied = await routed(public("p", receiver, path="/a", strip_prefix=True))
+    await proxied.ask(
+        f"GET http://127.0.0.1:{receiver.port}/x HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\n\r\n".encode()
+    )
+    assert b"GET /x " in receiver.received
+    assert prefixes(receiver.received) == []
+
+
 # -- an Authorization that gives way ------------------------------------------------
 
 

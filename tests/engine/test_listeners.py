@@ -218,5 +218,33 @@ async def test_a_successors_socket_is_left_alone(listeners: Listeners, short: Pa
 async def test_a_path_that_is_too_long_is_told(listeners: Listeners, short: Path) -> None:
     with pytest.raises(ListenFailed) as caught:
         await listeners.listen([UnixAddress(str(short / ("x" * 120)))])
-    assert caught.value.detail.startswith("cannot listen on unix:")
+    assert caught.value.detail.startswith("unix:")
     assert caught.value.remedy is not None
+
+
+@pytest.mark.parametrize("localhost", [("192.0.2.1", "127.0.0.1"), ("127.0.0.1", "192.0.2.1")])
+async def test_a_machine_without_one_of_the_loopback_families_listens_on_the_other(
+    localhost: tuple[str, str],
+) -> None:
+    """192.0.2.1 is nobody's (RFC 5737), so it cannot be had here as ::1 cannot where there is no IPv6."""
+    listeners = Listeners(Greeter, localhost)
+    await listeners.listen([ANY])
+    (bound,) = listeners.bound
+    assert isinstance(bound, TcpAddress)
+    assert bound.host == "127.0.0.1"
+    assert await greeting(bound) == "None"
+    await listeners.close()
+
+
+async def test_a_machine_without_any_is_told() -> None:
+    listeners = Listeners(Greeter, ("192.0.2.1", "192.0.2.2"))
+    with pytest.raises(ListenFailed, match="localhost:0: "):
+        await listeners.listen([ANY])
+
+
+async def test_a_socket_that_is_in_use_is_no_matter_of_directories(listeners: Listeners, short: Path) -> None:
+    await listeners.listen([UnixAddress(str(short / "proxy.sock"))])
+    other = Listeners(Greeter)
+    with pytest.raises(ListenFailed, match="another process listens there") as caught:
+        await other.listen([UnixAddress(str(short / "proxy.sock"))])
+    assert caught.value.remedy == "stop it, or choose another path"

@@ -23,6 +23,11 @@ from idtoken_proxy.policy.fields import DROP, PASS, TOKEN_HEADERS, Field, folded
         (b"trailer", DROP),
         # Aliases, however spelled.
         (b"x_serverless_authorization", DROP),
+        (b"x-forwarded-prefix", DROP),
+        (b"x_forwarded_prefix", DROP),
+        (b"x.forwarded_prefix", DROP),
+        (b"x_forwarded_proto", DROP),
+        (b"x_forwarded-host", DROP),
         (b"x.serverless.authorization", DROP),
         (b"x-serverless_authorization", DROP),
         (b"x_serverless.authorization", DROP),

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.errors import MalformedRequest, Refused, RequestError
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy import guard as module
@@ -450,7 +451,7 @@ def test_whoever_runs_it_is_told_how_a_page_is_let_in(origin: str, listing: bool
         usual().admit(request(origin=origin))
     remedy = str(caught.value.remedy)
     assert remedy.startswith("only pages that the proxy itself serves")
-    assert remedy.endswith(f"guard: {{allowed_origins: ['{origin}']}}") == listing
+    assert (f"guard: {{allowed_origins: ['{origin}']}} (--allow-origin {origin})" in remedy) == listing
     assert ("allowed_origins" in remedy) == listing
 
 
@@ -848,3 +849,27 @@ def test_targets_are_not_remembered_without_end() -> None:
     for number in range(module._MEMO_LIMIT + 10):
         assert guard.admit(absolute(f"127.0.0.1:{number}0")).upstream is None
         assert len(guard._forwarded) <= module._MEMO_LIMIT
+
+
+@pytest.mark.parametrize(
+    ("origin", "dev_server"),
+    [
+        ("http://localhost:5173", True),
+        ("http://127.0.0.1:3000", True),
+        ("https://app.localhost:8443", True),
+        ("http://localhost.example.com", False),
+        ("https://app.example.com", False),
+        ("null", False),
+    ],
+)
+def test_a_page_of_this_machine_may_be_a_dev_servers_that_changes_host(
+    origin: str, *, dev_server: bool
+) -> None:
+    request = parse_request(f"POST / HTTP/1.1\r\nHost: localhost:8080\r\nOrigin: {origin}".encode())
+    with pytest.raises(Refused) as refused:
+        Guard().admit(request)
+    assert ("changeOrigin: false" in str(refused.value.remedy)) == dev_server
+    if dev_server:  # which is what it then sends
+        host = origin.partition("://")[2]
+        same = parse_request(f"POST / HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}".encode())
+        assert Guard().admit(same).name

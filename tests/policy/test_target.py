@@ -255,3 +255,11 @@ def test_nothing_that_passes_leads_out_however_carelessly_it_is_read(rest: str) 
             continue
         assert resolved(outbound.partition(b"?")[0])[:2] == [b"base", b"deep"]
         assert outbound.endswith(rest.encode())
+
+
+@pytest.mark.parametrize("path", ["/a/x%2Fy", "/a/%2e%2e/b", "/a/x%5cy", "*"])
+def test_the_remedy_of_a_boundary_is_one_that_takes_it_away(path: str) -> None:
+    with pytest.raises(MalformedRequest) as refused:
+        mapped(path, "/a", strip=True)
+    assert "match: {host: NAME.localhost}" in str(refused.value.remedy)
+    assert mapped(path, "/") == path.encode()  # as it is with nothing but a host

@@ -10,7 +10,7 @@ from tests.settings.told import ROUTE, settings, told
 
 REACHABLE = (
     "can be reached from other machines, and whoever reaches the proxy acts as its identity; use localhost, or set "
-    "allow_remote: true"
+    "allow_remote: true (without a file: --allow-remote --caller-token-file FILE)"
 )
 
 # -- listeners ----------------------------------------------------------------

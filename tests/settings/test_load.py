@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.command_line import CommandLine
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.load import (
     default_config_path,
     load_settings,
+    settings_from_options,
     settings_from_text,
-    settings_from_upstream,
 )
 from idtoken_proxy.settings.model import (
     AutoIdentity,
@@ -75,7 +77,7 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
     ) == [
         (
             "proxy.yaml:1: listen: 0.0.0.0 can be reached from other machines, and whoever reaches the proxy acts as its"
-            " identity; use localhost, or set allow_remote: true"
+            " identity; use localhost, or set allow_remote: true (without a file: --allow-remote --caller-token-file FILE)"
         ),
         "proxy.yaml:2: admin: localhost:8080 is already taken by listen; choose another port",
         'proxy.yaml:3: identty: unknown key; did you mean "identity"?',
@@ -347,6 +349,13 @@ def test_a_section_that_is_no_mapping_is_one_mistake() -> None:
 
 
 # -- serve --upstream ---------------------------------------------------------
+
+
+def settings_from_upstream(
+    upstream: str, audience: str | None, listen: str | None, environ: Mapping[str, str]
+) -> Settings:
+    keys = {} if listen is None else {"--listen": listen}
+    return settings_from_options(CommandLine(upstream, audience, (), keys), environ)
 
 
 def test_one_upstream_is_a_configuration() -> None:

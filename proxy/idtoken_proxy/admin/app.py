@@ -22,7 +22,7 @@ from aiohttp.typedefs import Handler
 from idtoken_proxy.admin import status
 from idtoken_proxy.admin.connections import Connections
 from idtoken_proxy.admin.history import History
-from idtoken_proxy.engine.listeners import Listeners, ListenFailed
+from idtoken_proxy.admin.place import Place
 from idtoken_proxy.policy.guard import LOOPBACK_NAMES
 from idtoken_proxy.settings.model import Address, Settings
 
@@ -47,11 +47,12 @@ class Operated(status.Observed, Protocol):
 
 
 class Admin:
-    def __init__(self, server: Operated, address: Address) -> None:
-        self.address = address
+    def __init__(self, server: Operated, place: Place) -> None:
+        """`place`: bound."""
+        self.address = place.address
+        self._place = place
         self._server = server
         self._runner: web.AppRunner | None = None
-        self._listeners: Listeners | None = None
         self._connections: Connections | None = None
         self._exposition: Exposition | None = None
         self._rendering = asyncio.Lock()
@@ -61,10 +62,9 @@ class Admin:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """What was really bound."""
-        return () if self._listeners is None else self._listeners.bound
+        return self._place.bound
 
     async def start(self) -> None:
-        """Raises ListenFailed."""
         app = web.Application(middlewares=[self._keep_time, self._own_host_only])
         app.on_response_prepare.append(_keep_to_itself)
         app.add_routes(
@@ -86,15 +86,7 @@ class Admin:
         factory = self._runner.server
         assert factory is not None
         self._connections = Connections(factory, lambda: self._server.settings.timeouts.header)
-        self._listeners = Listeners(self._connections)
-        try:
-            await self._listeners.listen([self.address])
-        except ListenFailed as error:
-            await self.stop()
-            raise ListenFailed(
-                f"{error.detail} (admin)",
-                remedy="choose another address with admin: or turn it off with admin: off",
-            ) from None
+        await self._place.serve(self._connections)
 
         self._keeping = asyncio.ensure_future(self._history.keep())
 
@@ -102,9 +94,7 @@ class Admin:
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
-        if self._listeners is not None:
-            await self._listeners.close()
-            self._listeners = None
+        await self._place.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

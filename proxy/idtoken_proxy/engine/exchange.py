@@ -61,6 +61,7 @@ from idtoken_proxy.policy.headers import (
     turn_back,
 )
 from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.policy.target import AMBIGUOUS
 
 if TYPE_CHECKING:
     from idtoken_proxy.engine.downstream import Downstream
@@ -170,7 +171,7 @@ class Exchange:
             # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
             raise MalformedRequest(
                 "the receiver may read this path as another route's",
-                remedy="send the path in its normal form",
+                remedy=AMBIGUOUS,
             )
         if not lane.allows(method) and not request.preflight:
             raise MethodNotAllowed(
@@ -229,7 +230,7 @@ class Exchange:
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()
         self._head = outbound_head(
-            request, self._target, lane.host_line, self.caller, self._downstream.peer, token, lane.rewriter
+            request, self._target, lane.first_lines, self.caller, self._downstream.peer, token, lane.rewriter
         )
         connection = None if self._fresh else lane.pool.take()
         if connection is None:

@@ -39,7 +39,7 @@ class Lane:
         "_told",
         "allow",
         "counts",
-        "host_line",
+        "first_lines",
         "methods",
         "path_map",
         "pool",
@@ -66,8 +66,11 @@ class Lane:
         self.pool = pool
         self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
         self.rewriter = Rewriter(route, rewrite or Rewrite())
-        # RFC 9110 section 7.2: Cloud Run picks the service by it.
-        self.host_line = f"Host: {route.upstream.authority}\r\n".encode("ascii")
+        # RFC 9110 section 7.2: Cloud Run picks the service by it. Where the prefix is not in the path any more, an app that
+        # knows the name (Django's WSGI servers, Spring, Traefik's and ASP.NET's middleware) builds its URLs with it.
+        self.first_lines = f"Host: {route.upstream.authority}\r\n".encode("ascii")
+        if route.strip_prefix and route.path != "/":
+            self.first_lines += b"X-Forwarded-Prefix: " + route.path.encode() + b"\r\n"
         self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
         self.allow = DEFAULT_ALLOW if route.methods is None else tuple(sorted(route.methods))
         self._place = TokenPlace.of(route)

@@ -25,6 +25,11 @@ from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 BACKLOG: Final = 1024
 _PEER: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
+_OWN_DIRECTORY: Final = (
+    "choose a path in a directory of the proxy's own, such as unix:/run/idtoken-proxy/proxy.sock"
+)
+_NO_SUCH_FAMILY: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+
 log = structlog.get_logger("idtoken_proxy.engine")
 
 
@@ -64,8 +69,12 @@ class Prepared:
 class Listeners:
     """`factory` makes the protocol of each connection."""
 
-    def __init__(self, factory: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self, factory: Callable[[], asyncio.Protocol], localhost: tuple[str, ...] = ("127.0.0.1", "::1")
+    ) -> None:
+        """`localhost`: its addresses, of which a machine may lack one."""
         self._factory = factory
+        self._localhost = localhost
         self._open: list[tuple[Address, _Open]] = []
 
     @property
@@ -125,37 +134,36 @@ class Listeners:
     async def _tcp(self, address: TcpAddress, one: _Open) -> None:
         loop = asyncio.get_running_loop()
         port = address.port
-        hosts = ("127.0.0.1", "::1") if address.host == "localhost" else (address.host,)
+        hosts = self._localhost if address.host == "localhost" else (address.host,)
+        lacking: OSError | None = None
         for host in hosts:
             try:
                 server = await loop.create_server(
                     self._factory, host, port, backlog=BACKLOG, start_serving=False
                 )
             except OSError as error:
-                # Only where there is no IPv6 at all. A port that someone else has there is an error: an app that says
-                # localhost would talk to that someone.
-                if (  # pragma: no cover -- a machine without IPv6 alone comes to it
-                    one.bound and host == "::1" and error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
-                ):
-                    log.debug("IPv6 loopback is not available", reason=error.strerror)
+                # A machine may lack one of the families. A port that someone else has there is an error: an app that
+                # says localhost would talk to that someone.
+                if len(hosts) > 1 and error.errno in _NO_SUCH_FAMILY:
+                    lacking = error
                     continue
-                raise ListenFailed(
-                    f"cannot listen on {TcpAddress(host, port)}: {os.strerror(error.errno) if error.errno else error}",
-                    remedy="choose another address with listen: or --listen; port 0 takes a free one",
-                ) from None
+                raise _failed(TcpAddress(host, port), error) from None
             one.servers.append(server)
             taken = server.sockets[0].getsockname()
             port = taken[1]  # with port 0, both families get the same one
             one.bound.append(TcpAddress(taken[0], port))
+        if lacking is not None:
+            if not one.bound:
+                raise _failed(address, lacking)
+            log.debug("one of the loopback addresses is not available", reason=lacking.strerror)
 
     async def _unix(self, address: UnixAddress, one: _Open) -> None:
         try:
             bound, file = await asyncio.to_thread(bind, Path(address.path))
         except OSError as error:
-            raise ListenFailed(
-                f"cannot listen on {address}: {error.strerror or error}",
-                remedy="choose a path in a directory of the proxy's own, such as unix:/run/idtoken-proxy/proxy.sock",
-            ) from None
+            taken = error.errno == errno.EADDRINUSE
+            remedy = "stop it, or choose another path" if taken else _OWN_DIRECTORY
+            raise ListenFailed(f"{address}: {error.strerror or error}", remedy=remedy) from None
         one.sockets.append(file)
         one.servers.append(
             await asyncio.get_running_loop().create_unix_server(
@@ -163,6 +171,13 @@ class Listeners:
             )
         )
         one.bound.append(address)
+
+
+def _failed(address: TcpAddress, error: OSError) -> ListenFailed:
+    return ListenFailed(
+        f"{address}: {os.strerror(error.errno) if error.errno else error}",
+        remedy="choose another address with listen: or --listen; port 0 takes a free one",
+    )
 
 
 def peer_uid(transport: asyncio.BaseTransport) -> int | None:

@@ -32,6 +32,9 @@ ACCESS_CONTROL: Final = 20
 
 TOKEN_HEADERS: Final = frozenset({b"authorization", b"x-serverless-authorization", b"proxy-authorization"})
 
+# What an app may not say under another spelling either: the proxy says it, or nobody does.
+_ONLY_OURS: Final = TOKEN_HEADERS | {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host"}
+
 REQUEST_KINDS: Final = {
     b"host": HOST,
     b"connection": CONNECTION,
@@ -59,6 +62,7 @@ REQUEST_KINDS: Final = {
     # Set afresh.
     b"x-forwarded-proto": DROP,
     b"x-forwarded-host": DROP,
+    b"x-forwarded-prefix": DROP,
     # What asks a metadata server for its secrets must not be relayed to one.
     b"metadata-flavor": DROP,
     b"x-google-metadata-request": DROP,
@@ -108,11 +112,11 @@ TRAILER_FORBIDDEN: Final = (
 
 
 def request_kind(name: bytes) -> int:
-    """The kind of a request field; `name` is lower case. An alias of a token header is dropped."""
+    """The kind of a request field; `name` is lower case. An alias of what is only ours to say is dropped."""
     kind = REQUEST_KINDS.get(name)
     if kind is not None:
         return kind
-    return DROP if folded(name) in TOKEN_HEADERS else PASS
+    return DROP if folded(name) in _ONLY_OURS else PASS
 
 
 def folded(name: bytes) -> bytes:

@@ -27,6 +27,12 @@ _OWN_PAGES = (
 )
 # RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
+# `changeOrigin: true`, which the documentation of dev servers has one paste, sends the proxy's name as Host beside the page's
+# own Origin (docs/dev-servers.md).
+_LOCAL_PAGE = re.compile(rb"https?://(?:[a-z0-9.-]+\.)?(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?$")
+_DEV_SERVER = (
+    "; a dev server that forwards its page's requests here leaves Host as it is with changeOrigin: false"
+)
 _MEMO_LIMIT = 256
 _MOST_SHOWN = 20
 
@@ -189,11 +195,15 @@ class Guard:
             elif not own:
                 shown = origin.decode("ascii", "replace") if len(origin) <= 256 else "too long to show"
                 # Said to the page's own author too, who cannot do it: the configuration is the operator's.
-                listing = f", or list its origin: guard: {{allowed_origins: ['{shown}']}}"
+                listing = (
+                    f", or list its origin: guard: {{allowed_origins: ['{shown}']}} (--allow-origin {shown})"
+                )
                 raise Refused(
                     f'a page of origin "{shown}" may not use this proxy',
                     reason="origin",
-                    remedy=_OWN_PAGES + (listing if _ORIGIN.fullmatch(origin) else ""),
+                    remedy=_OWN_PAGES
+                    + (listing if _ORIGIN.fullmatch(origin) else "")
+                    + (_DEV_SERVER if _LOCAL_PAGE.match(lower) else ""),
                 )
         site = request.fetch_site
         if site is None or site in (b"same-origin", b"none") or listed:

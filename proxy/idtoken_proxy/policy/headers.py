@@ -97,16 +97,16 @@ _NO_CONTENT: Final = b"Content-Length: 0\r\n"
 def outbound_head(
     request: Request,
     target: bytes,
-    host_line: bytes,
+    first_lines: bytes,
     caller: Caller,
     peer: Peer,
     token: TokenLines,
     rewriter: Rewriter | None = None,
 ) -> bytes:
     """The head that goes upstream: `request.passing` has been stripped of everything hop-by-hop, of every token
-    header and of what `Connection` names; the token is attached last.
+    header and of what `Connection` names; the token is attached last. `first_lines`: Host, and what else is the route's.
     """
-    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", host_line, *request.passing]
+    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", first_lines, *request.passing]
     if request.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif request.content_length is not None:

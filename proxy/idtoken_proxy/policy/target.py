@@ -15,6 +15,19 @@ from idtoken_proxy.errors import MalformedRequest
 _ESCAPES = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:(?:;|%3b)[^/]*)?(?=/|$)|%2f|%5c|%00|\\", re.IGNORECASE)
 
 
+# A client builds its paths as its author wrote it, so the way out is the operator's: without a prefix and a base path, no
+# path is a boundary, and every path goes on as it came.
+_BOUNDED = (
+    "send the path without them; or, where the receiver needs such paths, give it a name of its own and no prefix: match: "
+    "{host: NAME.localhost}, without match.path, strip_prefix and a path in upstream"
+)
+# Of routes that share a receiver or differ in what they may do. A name that has one route has no other to be mistaken for.
+AMBIGUOUS = (
+    "send the path as the route spells it: in its letter case, without percent-escapes, dot segments and empty ones; or, where "
+    "the receiver needs such paths, give each of these routes a name of its own: match: {host: NAME.localhost}, without match.path"
+)
+
+
 class PathMap:
     """Maps the path of a route's requests to the receiver's; one for HTTP and WebSocket alike.
 
@@ -33,11 +46,15 @@ class PathMap:
         """The outbound target; `path` is the target's without its query. Raises MalformedRequest."""
         if self._bounded:
             if target == b"*":
-                raise MalformedRequest("OPTIONS * has no path that this route could map")
+                raise MalformedRequest(
+                    "OPTIONS * has no path that this route could map",
+                    remedy="send OPTIONS with a path; or give the receiver a name of its own and no prefix: match: "
+                    "{host: NAME.localhost}",
+                )
             if (b"." in path or b"%" in path or b"\\" in path) and _ESCAPES.search(path) is not None:
                 raise MalformedRequest(
                     "the path holds a dot segment, a backslash or an encoded slash, which could lead out of the route",
-                    remedy="send the path in its normal form",
+                    remedy=_BOUNDED,
                 )
         if self._same:
             return target

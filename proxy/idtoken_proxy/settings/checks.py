@@ -58,7 +58,7 @@ def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[
                 location,
                 (
                     f"{address.host} can be reached from other machines, and whoever reaches the proxy acts as its "
-                    "identity; use localhost, or set allow_remote: true"
+                    "identity; use localhost, or set allow_remote: true (without a file: --allow-remote --caller-token-file FILE)"
                 ),
             )
         before = next((place for place, other in places[:index] if overlap(address, other)), None)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.command_line import KEYS, CommandLine
 from idtoken_proxy.settings.doubts import doubts
 from idtoken_proxy.settings.environment import SEARCHED, found_path, is_there, named_by, overrides, substitute
 from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
@@ -19,8 +20,6 @@ from idtoken_proxy.settings.resolve import resolve
 from idtoken_proxy.settings.shape import without_nulls
 from idtoken_proxy.settings.validate import validated
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
-
-_ROUTE: Final = "default"  # of a single-route configuration
 
 
 def default_config_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str:
@@ -59,19 +58,27 @@ def read_file(path: str) -> bytes:
 
 
 def settings_from_bytes(
-    content: bytes, path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+    content: bytes,
+    path: str,
+    environ: Mapping[str, str],
+    defaults: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Settings:
-    """As load_settings, of what is in the file."""
+    """As load_settings, of what is in the file. `options`: of KEYS in command_line.py, which count before it."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise ConfigError((Problem(shown_path(path), line, "", "is not UTF-8 text"),)) from None
-    return settings_from_text(text, path, environ, defaults)
+    return settings_from_text(text, path, environ, defaults, options)
 
 
 def settings_from_text(
-    text: str, path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+    text: str,
+    path: str,
+    environ: Mapping[str, str],
+    defaults: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
 ) -> Settings:
     """As load_settings; `path` names the file in messages, and file paths in it are relative to its directory."""
     try:
@@ -81,29 +88,16 @@ def settings_from_text(
     origin = Origin(path, reading.tree, reading.lines)
     problems = [replace(origin.problem(at, said), line=line) for line, at, said in reading.mistakes]
     directory = os.path.dirname(path)  # noqa: PTH120 - "" for none
-    return _settings(origin, environ, directory, reading.unreadable, problems, defaults)
+    return _settings(origin, environ, directory, reading.unreadable, problems, defaults, options or {})
 
 
-def settings_from_upstream(
-    upstream: str,
-    audience: str | None,
-    listen: str | None,
-    environ: Mapping[str, str],
-    defaults: Mapping[str, Any] | None = None,
+def settings_from_options(
+    said: CommandLine, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
 ) -> Settings:
-    """A single route for everything. Mistakes are named by the options of `serve`. ConfigError."""
-    tree: dict[str, Any] = {"routes": [{"name": _ROUTE, "upstream": upstream, "audience": audience}]}
-    environ = dict(environ)
-    if listen is not None:
-        tree["listen"] = listen
-        environ.pop("IDTOKEN_PROXY_LISTEN", None)  # what is said last and nearest counts
-    options: dict[Location, str] = {
-        ("routes",): "--upstream",
-        ("routes", 0, "upstream"): "--upstream",
-        ("routes", 0, "audience"): "--audience",
-        ("listen",): "--listen",
-    }
-    return _settings(Origin("--upstream", tree, {}, options), environ, "", set(), [], defaults)
+    """What `serve --upstream` and its like say without a file. Mistakes are named by their options. ConfigError."""
+    tree, options = said.tree()
+    origin = Origin("--upstream", tree, {}, options)
+    return _settings(origin, environ, "", set(), list(said.lacking()), defaults, said.keys)
 
 
 def _settings(
@@ -113,6 +107,7 @@ def _settings(
     unreadable: set[Location],
     problems: list[Problem],
     defaults: Mapping[str, Any] | None,
+    options: Mapping[str, object],
 ) -> Settings:
     tree = without_nulls(origin.tree if origin.tree is not None else {})
     if not isinstance(tree, dict):
@@ -120,7 +115,8 @@ def _settings(
         raise ConfigError(tuple(problems))
     tree = {**(defaults or {}), **tree}
     elsewhere = dict(origin.elsewhere)
-    for name, location, value in overrides(environ):
+    said = [(name, KEYS[name], value) for name, value in options.items()]
+    for name, location, value in (*overrides(environ), *said):
         _put(tree, location, value)
         elsewhere[location] = name
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - may not raise

@@ -20,7 +20,7 @@ RESERVED_HEADERS: Final = frozenset(
         "authorization", "connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
         "metadata-flavor", "origin", "proxy-authorization", "proxy-connection", "referer", "sec-fetch-dest",
         "sec-fetch-mode", "sec-fetch-site", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-forwarded-for",
-        "x-forwarded-host", "x-forwarded-proto", "x-google-metadata-request", "x-serverless-authorization",
+        "x-forwarded-host", "x-forwarded-prefix", "x-forwarded-proto", "x-google-metadata-request", "x-serverless-authorization",
     }
 )  # fmt: skip
 
