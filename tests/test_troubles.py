@@ -34,7 +34,8 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.refusals import UNIQUE_IDENTIFIER
 from idtoken_proxy.emulator.world import DEMO, Account, Iap, Service, World, service_account_email
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.load import settings_from_upstream
+from idtoken_proxy.settings.command_line import CommandLine
+from idtoken_proxy.settings.load import settings_from_options
 from idtoken_proxy.settings.model import (
     AutoIdentity,
     CommandIdentity,
@@ -1123,7 +1124,7 @@ def test_there_are_enough_of_them() -> None:
 async def test_a_traffic_tag_s_url_is_an_upstream_and_no_audience(town: Town) -> None:
     tagged = f"canary---{RUN}"
     await town.listen(tagged, relay_to(town.emulator.urls["profiles"], tagged))
-    route = settings_from_upstream(f"https://{tagged}", None, None, {}).routes[0]
+    route = settings_from_options(CommandLine(f"https://{tagged}"), {}).routes[0]
     assert route.audience == f"https://{RUN}"
     report, text = await doctors_word(town, Scene(replace(route, identity=MetadataIdentity())))
     assert report.all_ok, text

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.mistakes import Location
-from idtoken_proxy.settings.values import shown
+from idtoken_proxy.settings.plausible import shown
 
 ONLY_ROUTE: Final = "default"  # the name of the route that --upstream makes
 
