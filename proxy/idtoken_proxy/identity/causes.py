@@ -52,6 +52,11 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "metadata_host": "The metadata server's host is malformed.",
         "metadata_foreign": "Something other than a metadata server answers in its place.",
         "metadata_unavailable": "The metadata server has trouble of its own (429, 5xx).",
+        "metadata_timeout": "The metadata server was reached and did not answer.",
+        "metadata_without_identity": "The metadata server has an account and no ID tokens, as on Cloud Build.",
+        "gke_not_annotated": "The pod's Kubernetes service account names no Google service account.",
+        "gke_not_bound": "The pod's Kubernetes service account may not act as the Google service account it names.",
+        "gke_no_such_account": "The Google service account that the pod's account names does not exist.",
         "metadata_refused": "The metadata server does not give this workload a token.",
         "no_service_account": "The metadata server knows no such service account here.",
         # a user's login
@@ -97,6 +102,7 @@ REMEDIES: Mapping[str, str] = MappingProxyType(
         "short_lived": "Let its source hand out tokens that live longer; the next one is fetched by itself",
         "endpoint_unavailable": TRANSIENT,
         "metadata_unavailable": TRANSIENT,
+        "metadata_timeout": TRANSIENT,
         "timeout": TRANSIENT,
         "internal": "Report it as a bug, with the proxy's log at level debug",
     }

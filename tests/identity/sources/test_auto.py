@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources import metadata
 from idtoken_proxy.identity.sources.auto import AutoSource
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.settings.model import GoogleEndpoints
@@ -131,7 +133,10 @@ def test_a_sign_in_page_in_its_place_is_no_metadata_server_either(http_endpoint:
 
 
 def test_a_metadata_server_that_refuses_speaks_for_itself(http_endpoint: Serve) -> None:
-    assert fails(auto(http_endpoint(lambda _: Answer(404)))).cause == "no_service_account"
+    assert (
+        fails(auto(http_endpoint(lambda _: Answer(404, b"", {"Metadata-Flavor": "Google"})))).cause
+        == "no_service_account"
+    )
 
 
 def test_a_named_file_that_is_missing_is_an_error(both: HttpEndpoint) -> None:
@@ -281,3 +286,27 @@ def test_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/nowhere")
     error = fails(AutoSource(GoogleEndpoints(metadata_host="127.0.0.1:1"), {}))
     assert "/nowhere/.config/gcloud/" in error.detail
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 429, 500])
+def test_a_stranger_in_the_metadata_server_s_place_is_no_credential(
+    http_endpoint: Serve, tmp_path: Path, status: int
+) -> None:
+    server = http_endpoint(lambda _: Answer(status, b"hello"))
+    source = AutoSource(GoogleEndpoints(metadata_host=server.host), {"HOME": str(tmp_path)})
+    with pytest.raises(TokenError) as caught:
+        source.fetch(AUDIENCE)
+    assert "no credentials found" in caught.value.detail
+    assert "no metadata server" in caught.value.detail
+    assert (caught.value.remedy or "").startswith("gcloud auth application-default login")
+
+
+def test_a_metadata_server_that_hangs_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        host = f"127.0.0.1:{listening.getsockname()[1]}"
+        source = AutoSource(GoogleEndpoints(metadata_host=host), {"HOME": str(tmp_path)})
+        with pytest.raises(TokenError) as caught:
+            source.fetch(AUDIENCE)
+    assert caught.value.cause == "metadata_timeout"
+    assert "no credentials found" not in caught.value.detail

@@ -79,6 +79,26 @@ def test_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metadata, "_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         error = fails(f"127.0.0.1:{listening.getsockname()[1]}")
+    assert (error.cause, error.fault) == ("metadata_timeout", Fault.GOOGLE)
+    assert "did not answer within" in error.detail
+    assert error.remedy is not None
+    assert "gke-metadata-server" in error.remedy
+
+
+def test_nobody_who_takes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that cannot be made in time leads to nobody: a laptop, whose network drops link-local packets."""
+    monkeypatch.setattr(metadata, "_TIMEOUT", 0.05)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(address)
+        error = fails(f"127.0.0.1:{address[1]}")
+        for one in waiting:
+            one.close()
     assert error.cause == "metadata_unreachable"
 
 
@@ -101,21 +121,72 @@ def test_a_name_that_does_not_resolve(host: str) -> None:
         (403, "metadata_refused", Fault.OPERATOR),
         (400, "metadata_refused", Fault.OPERATOR),
         (302, "metadata_refused", Fault.OPERATOR),  # never followed
+        (418, "metadata_refused", Fault.OPERATOR),
         (429, "metadata_unavailable", Fault.GOOGLE),
         (500, "metadata_unavailable", Fault.GOOGLE),
         (503, "metadata_unavailable", Fault.GOOGLE),
     ],
 )
 def test_refusals(http_endpoint: Serve, status: int, cause: str, fault: Fault) -> None:
-    server = http_endpoint(lambda _: Answer(status, b"SENTINEL", {**FLAVOR, "Location": "/elsewhere"}))
-    error = fails(server.host)
+    secret = b"e" * 64
+    server = http_endpoint(lambda _: Answer(status, secret, {**FLAVOR, "Location": "/elsewhere"}))
+    error = fails(server.host, EMAIL)
     assert (error.cause, error.fault) == (cause, fault)
-    assert "SENTINEL" not in f"{error}{error.remedy}{error.log_detail}"
+    assert secret.decode() not in f"{error}{error.remedy}{error.log_detail}"
     assert len(server.received) == 1
 
 
+def _said(answer: Answer, _received: Received) -> Answer:
+    return answer
+
+
+@pytest.mark.parametrize("status", [200, 204, 301, 302, 400, 401, 403, 404, 429, 500, 502, 503])
+def test_a_stranger_is_none_whatever_it_answers(http_endpoint: Serve, status: int) -> None:
+    """A router's page, a guest network's sign-in, a web server of one's own at that name (google-cloud-go#7165)."""
+    for headers in (
+        {},
+        {"Metadata-Flavor": "google"},
+        {"Metadata-Flavor": "Evil"},
+        {"Location": "https://portal"},
+    ):
+        server = http_endpoint(lambda _, headers=headers: Answer(status, b"hello", headers))
+        error = fails(server.host)
+        assert (error.cause, error.fault) == ("metadata_foreign", Fault.OPERATOR)
+        assert "no metadata server" in error.detail
+        assert len(server.received) == 1
+
+
+def test_where_the_name_is_unknown_the_address_is_tried(
+    http_endpoint: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = http_endpoint(mint)
+    monkeypatch.setattr(metadata, "DEFAULT_HOST", "no-such-name.invalid")
+    source = MetadataSource(host="no-such-name.invalid", address=server.host)
+    assert source.fetch(AUDIENCE).audience == AUDIENCE
+    with pytest.raises(TokenError) as caught:
+        MetadataSource(host="another-name.invalid", address=server.host).fetch(AUDIENCE)
+    assert caught.value.cause == "metadata_unreachable"
+
+
+def test_a_server_with_an_account_and_no_identity_is_cloud_build_s(http_endpoint: Serve) -> None:
+    def build(received: Received) -> Answer:
+        if received.path.endswith("/email"):
+            return Answer(200, EMAIL.encode(), FLAVOR)
+        return Answer(404, b"404 page not found", FLAVOR)
+
+    error = fails(http_endpoint(build).host)
+    assert (error.cause, error.fault) == ("metadata_without_identity", Fault.OPERATOR)
+    assert EMAIL in error.detail
+    assert "Cloud Build" in error.detail
+    assert error.remedy is not None
+    assert f"{{type: impersonated, service_account: {EMAIL}, source: metadata}}" in error.remedy
+    assert (
+        f"--member=serviceAccount:{EMAIL} --role=roles/iam.serviceAccountOpenIdTokenCreator" in error.remedy
+    )
+
+
 def test_which_account_is_missing(http_endpoint: Serve) -> None:
-    server = http_endpoint(lambda _: Answer(404))
+    server = http_endpoint(lambda _: Answer(404, b"", FLAVOR))
     assert "no service account attached" in fails(server.host).detail
     assert f"knows no service account {EMAIL}" in fails(server.host, EMAIL).detail
 
@@ -154,7 +225,8 @@ def test_an_answer_that_is_no_http() -> None:
         thread.start()
         error = fails(f"127.0.0.1:{listening.getsockname()[1]}")
         thread.join()
-    assert error.cause == "metadata_unreachable"
+    assert error.cause == "metadata_foreign"
+    assert "no HTTP" in error.detail
 
 
 @pytest.mark.parametrize(

@@ -13,22 +13,20 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
 from collections.abc import Mapping
 from urllib.parse import quote, urlencode
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.metadata_refusal import ELSEWHERE, refusal
 from idtoken_proxy.identity.sources.source import METADATA_REFRESH_AHEAD, SCOPE, AccessToken
 from idtoken_proxy.identity.token import IdToken
 
 DEFAULT_HOST = "metadata.google.internal"
+_ADDRESS = "169.254.169.254"
 _TIMEOUT = 4.0  # seconds, for connecting and again for each read; the cache's deadline bounds the whole
 _MAX_BODY = 64 * 1024
 _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
-_ELSEWHERE = (
-    "Only Google Cloud has one. Elsewhere: identity: auto, after gcloud auth application-default login; or "
-    "{type: service_account, key_file: FILE}, or {type: external_account, config_file: FILE}; without Google: "
-    "idtoken-proxy emulate"
-)
 
 
 def metadata_host(configured: str | None, environ: Mapping[str, str]) -> str:
@@ -41,9 +39,13 @@ class MetadataSource:
     name = "metadata"
     refresh_ahead = METADATA_REFRESH_AHEAD
 
-    def __init__(self, service_account: str = "default", host: str = DEFAULT_HOST) -> None:
+    def __init__(
+        self, service_account: str = "default", host: str = DEFAULT_HOST, address: str = _ADDRESS
+    ) -> None:
+        """`address`: where the server is when its usual name is unknown."""
         self._account = service_account
         self._host = host
+        self._address = address
 
     def describe(self) -> str:
         at = "" if self._host == DEFAULT_HOST else f" at {self._host}"
@@ -80,29 +82,34 @@ class MetadataSource:
 
     def _asked(self, what: str) -> bytes:
         """The account's `what`. TokenError for any answer but a metadata server's 200."""
-        status, flavor, body = self._get(what)
-        if status != 200:
-            raise self._refusal(status)
-        if flavor != "Google":
-            # https://cloud.google.com/compute/docs/metadata/querying-metadata: clients check it, so that a web
-            # server that happens to answer there is not believed.
-            raise TokenError(
-                f"what answers at {self._host} is no metadata server (it sends no Metadata-Flavor: Google)",
-                cause="metadata_foreign",
-                fault=Fault.OPERATOR,
-                remedy=_ELSEWHERE,
-            )
-        return body
+        status, body = self._get(what)
+        if status == 200:
+            return body
+        if status == 404 and what.startswith("identity") and self._account == "default":
+            email = self._email_alone()
+            if email is not None:
+                raise _without_identity(email)
+        raise refusal(status, body.decode("utf-8", "replace"), self._account)
 
-    def _get(self, what: str) -> tuple[int, str | None, bytes]:
+    def _email_alone(self) -> str | None:
+        """Whose the server is, where it has an account and no identity endpoint (Cloud Build)."""
+        try:
+            status, body = self._get("email")
+        except TokenError:
+            return None
+        email = body.decode("latin-1").strip()
+        return email if status == 200 and _EMAIL.fullmatch(email) else None
+
+    def _get(self, what: str) -> tuple[int, bytes]:
+        """Of a metadata server, whatever its status."""
         account = quote(self._account, safe="@")
         path = f"/computeMetadata/v1/instance/service-accounts/{account}/{what}"
         try:
-            connection = http.client.HTTPConnection(self._host, timeout=_TIMEOUT)
+            connection = self._connected()
             try:
                 connection.request("GET", path, headers={"Metadata-Flavor": "Google"})
                 response = connection.getresponse()
-                return response.status, response.headers["Metadata-Flavor"], response.read(_MAX_BODY)
+                flavor, body = response.headers["Metadata-Flavor"], response.read(_MAX_BODY)
             finally:
                 connection.close()
         except http.client.InvalidURL:
@@ -112,48 +119,71 @@ class MetadataSource:
                 fault=Fault.OPERATOR,
                 remedy="Write google.metadata_host or GCE_METADATA_HOST as host or host:port",
             ) from None
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            # ValueError: a host name that does not encode (idna).
+        except TimeoutError:
+            # It was reached, so there is one; to connect in vain is another matter, below.
             raise TokenError(
-                f"the metadata server at {self._host} cannot be reached",
-                cause="metadata_unreachable",
-                fault=Fault.OPERATOR,
-                remedy=_ELSEWHERE,
-                log_detail=f"{type(error).__name__}: {error}",
-            ) from None
-
-    def _refusal(self, status: int) -> TokenError:
-        """The body stays unread: on GKE it may hold anything."""
-        if status == 404:
-            what = (
-                "has no service account attached here"
-                if self._account == "default"
-                else f"knows no service account {self._account} here"
-            )
-            return TokenError(
-                f"the metadata server {what}",
-                cause="no_service_account",
-                fault=Fault.OPERATOR,
-                remedy="Attach one: gcloud run services update SERVICE --service-account=EMAIL, or for a VM "
-                "gcloud compute instances set-service-account INSTANCE --service-account=EMAIL; on GKE, bind "
-                "the pod's service account by Workload Identity",
-            )
-        if status == 429:
-            # https://cloud.google.com/compute/docs/metadata/querying-metadata#rate_limits: for all of a machine together.
-            return TokenError(
-                "the metadata server answered 429",
-                cause="metadata_unavailable",
+                f"the metadata server at {self._host} did not answer within {_TIMEOUT:g} s",
+                cause="metadata_timeout",
                 fault=Fault.GOOGLE,
-                remedy="All on this machine together ask it too often. The proxy tries again by itself; see who else asks, as "
-                "an app does that fetches a token for each request",
-            )
-        if status >= 500:
-            return TokenError(
-                f"the metadata server answered {status}", cause="metadata_unavailable", fault=Fault.GOOGLE
-            )
+                remedy="It comes back by itself, and the proxy tries again. On GKE see the node's own server: kubectl -n "
+                "kube-system logs -l k8s-app=gke-metadata-server",
+                log_detail="TimeoutError",
+            ) from None
+        except http.client.HTTPException as error:
+            raise self._foreign(f"it speaks no HTTP: {type(error).__name__}") from None
+        except (OSError, ValueError) as error:
+            # ValueError: a host name that does not encode (idna).
+            raise self._unreachable(error) from None
+        if flavor != "Google":
+            # https://cloud.google.com/compute/docs/metadata/querying-metadata: clients check it, so that a web server that
+            # happens to answer there is not believed, whatever it says (google-cloud-go#7165).
+            raise self._foreign(f"status {response.status}, without Metadata-Flavor: Google")
+        return response.status, body
+
+    def _connected(self) -> http.client.HTTPConnection:
+        """OSError other than TimeoutError: nobody is there."""
+        try:
+            return _connect(self._host)
+        except socket.gaierror:
+            if self._host != DEFAULT_HOST:
+                raise
+            # Where a resolver of one's own does not know the name, the address is the same everywhere.
+            return _connect(self._address)
+
+    def _foreign(self, how: str) -> TokenError:
         return TokenError(
-            f"the metadata server refused ({status}) a token of account {self._account}",
-            cause="metadata_refused",
+            f"what answers at {self._host} is no metadata server ({how})",
+            cause="metadata_foreign",
             fault=Fault.OPERATOR,
-            remedy="On GKE, the pod's service account needs roles/iam.workloadIdentityUser on the Google service account",
+            remedy=ELSEWHERE,
         )
+
+    def _unreachable(self, error: Exception) -> TokenError:
+        return TokenError(
+            f"the metadata server at {self._host} cannot be reached",
+            cause="metadata_unreachable",
+            fault=Fault.OPERATOR,
+            remedy=ELSEWHERE,
+            log_detail=f"{type(error).__name__}: {error}",
+        )
+
+
+def _connect(host: str) -> http.client.HTTPConnection:
+    connection = http.client.HTTPConnection(host, timeout=_TIMEOUT)
+    try:
+        connection.connect()
+    except TimeoutError as error:  # nobody was reached, which a server that hangs is not
+        raise ConnectionError(f"connect: {error}") from None
+    return connection
+
+
+def _without_identity(email: str) -> TokenError:
+    """https://cloud.google.com/build/docs/securing-builds/authorize-service-to-service-access"""
+    return TokenError(
+        f"the metadata server is {email}'s and hands out no ID tokens, as on Cloud Build",
+        cause="metadata_without_identity",
+        fault=Fault.OPERATOR,
+        remedy="Have one made by impersonation, of itself or of another: identity: {type: impersonated, service_account: "
+        f"{email}, source: metadata}}; and grant it: gcloud iam service-accounts add-iam-policy-binding {email} "
+        f"--member=serviceAccount:{email} --role=roles/iam.serviceAccountOpenIdTokenCreator",
+    )
