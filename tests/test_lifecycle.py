@@ -24,7 +24,7 @@ from idtoken_proxy.lifecycle import (
     TRANSITIONS,
     Lifecycle,
 )
-from idtoken_proxy.reload import keep_reloading
+from idtoken_proxy.reload import USUAL_PACE, keep_reloading
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import NoIdentity, Settings
 from tests.engine.proxied import make_token, route_to, settings_for
@@ -170,7 +170,7 @@ async def test_a_reload_is_told_to_systemd_and_so_is_one_that_was_refused(
         return settings
 
     source = Scripted(load)
-    asked = asyncio.ensure_future(keep_reloading(server, source))
+    asked = asyncio.ensure_future(keep_reloading(server, source, USUAL_PACE))
 
     async def reload() -> list[str]:
         left = len(answers)

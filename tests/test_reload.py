@@ -18,7 +18,7 @@ from aiohttp import web
 
 from idtoken_proxy.errors import ConfigError, ProxyError
 from idtoken_proxy.identity.threads import Threads
-from idtoken_proxy.reload import _reload, keep_reloading
+from idtoken_proxy.reload import Pace, _reload, keep_reloading
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.file import ConfigFile
 from idtoken_proxy.settings.load import settings_from_bytes
@@ -26,6 +26,7 @@ from idtoken_proxy.settings.model import Settings, TcpAddress
 from tests.scripted import Scripted
 
 PATIENCE = 10.0
+BRISK = Pace(unhurried=0.01, look=0.2)
 
 
 @asynccontextmanager
@@ -64,7 +65,7 @@ async def serving(path: Path) -> AsyncIterator[tuple[Server, str]]:
     source = source_of(path)
     server = Server(source.load(), {})
     await server.start()
-    reloading = asyncio.ensure_future(keep_reloading(server, source))
+    reloading = asyncio.ensure_future(keep_reloading(server, source, BRISK))
     await asyncio.sleep(0)
     try:
         yield server, f"http://{server.addresses[0]}"
@@ -159,11 +160,11 @@ async def test_a_busy_directory_does_not_put_off_the_look(tmp_path: Path) -> Non
         async def noise() -> None:
             while True:
                 await asyncio.to_thread((here / "proxy.yaml.swp").touch)
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(0.05)
 
         async with serving(here / "proxy.yaml") as (server, _):
             busy = asyncio.ensure_future(noise())
-            await asyncio.sleep(1.5)  # until it is watched
+            await asyncio.sleep(0.3)  # until it is watched
             written(real / "proxy.yaml", new)
             await until(server, new)
             busy.cancel()
@@ -192,7 +193,7 @@ async def test_where_no_thread_is_to_be_had_it_looks_again(tmp_path: Path) -> No
 
     server = Failing(times=0)
     source = Scripted(lambda: settings, changed, str(tmp_path / "proxy.yaml"))
-    reloading = asyncio.ensure_future(keep_reloading(server, source))
+    reloading = asyncio.ensure_future(keep_reloading(server, source, BRISK))
     async with asyncio.timeout(PATIENCE):
         while not server.outcomes:
             await asyncio.sleep(0.01)
@@ -293,7 +294,7 @@ class Failing:
 async def test_a_reload_that_runs_into_a_bug_does_not_cost_the_next(tmp_path: Path) -> None:
     server = Failing()
     path = written(tmp_path / "proxy.yaml", 1)
-    reloading = asyncio.ensure_future(keep_reloading(server, source_of(path)))
+    reloading = asyncio.ensure_future(keep_reloading(server, source_of(path), BRISK))
     await asyncio.sleep(0)
     with structlog.testing.capture_logs() as logged:
         for attempt in (1, 2):

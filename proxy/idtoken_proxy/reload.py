@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import os
 import signal
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import structlog
@@ -18,13 +19,23 @@ from idtoken_proxy.settings.model import Settings
 
 log = structlog.get_logger("idtoken_proxy.reload")
 
-_UNHURRIED: Final = 1.0  # seconds
-# The kernel tells of no change that comes through another path (a file that is mounted alone into a container, a disk of
-# the network), nor of one before it was asked.
-_LOOK: Final = 2.0  # seconds
 # On a disk that hangs; a thousand routes take half a second. A thread that hangs keeps no proxy from its end.
 _LOOKING: Final = 5.0
 _LOADING: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds. `unhurried`: until the kernel is asked to watch; its library takes 5 MB and 60 ms, for which the first
+    request shall not wait. `look`: between two looks at the file, as the kernel tells of no change that comes through
+    another path (a file that is mounted alone into a container, a disk of the network), nor of one before it was asked.
+    """
+
+    unhurried: float
+    look: float
+
+
+USUAL_PACE: Final = Pace(unhurried=1.0, look=2.0)
 
 
 class Source(Protocol):
@@ -50,7 +61,9 @@ class Reloads(Protocol):
         """Told of every attempt. `error`: why it was refused."""
 
 
-async def keep_reloading(server: Reloads, source: Source, asked: asyncio.Event | None = None) -> None:
+async def keep_reloading(
+    server: Reloads, source: Source, pace: Pace, asked: asyncio.Event | None = None
+) -> None:
     """Until it is cancelled. `asked` is set by whoever gives it when SIGHUP comes, which otherwise is heard here."""
     loop = asyncio.get_running_loop()
     own = asked is None
@@ -58,7 +71,7 @@ async def keep_reloading(server: Reloads, source: Source, asked: asyncio.Event |
     if own:
         loop.add_signal_handler(signal.SIGHUP, asked.set)
     threads = Threads("configuration")
-    watcher = asyncio.ensure_future(_watch(source, asked, threads))
+    watcher = asyncio.ensure_future(_watch(source, asked, threads, pace))
     try:
         while True:
             await asked.wait()
@@ -92,11 +105,10 @@ async def _reload(server: Reloads, source: Source, threads: Threads) -> None:
         log.info("reloaded", file=source.path, routes=len(settings.routes))
 
 
-async def _watch(source: Source, asked: asyncio.Event, threads: Threads) -> None:
+async def _watch(source: Source, asked: asyncio.Event, threads: Threads, pace: Pace) -> None:
     """As soon as the kernel tells of something, and else every few seconds."""
     directory, told = os.path.dirname(source.path) or ".", ""  # noqa: PTH120 -- "" for none
-    # watchfiles takes 5 MB and 60 ms, for which the first request shall not wait.
-    await asyncio.sleep(_UNHURRIED)
+    await asyncio.sleep(pace.unhurried)
     while True:
         try:
             watchfiles = await asyncio.to_thread(importlib.import_module, "watchfiles")
@@ -105,7 +117,7 @@ async def _watch(source: Source, asked: asyncio.Event, threads: Threads) -> None
                 directory,
                 watch_filter=None,
                 recursive=False,
-                rust_timeout=round(_LOOK * 1000),
+                rust_timeout=round(pace.look * 1000),
                 yield_on_timeout=True,
             ):
                 await _look(source, asked, threads)
@@ -113,7 +125,7 @@ async def _watch(source: Source, asked: asyncio.Event, threads: Threads) -> None
             if told != repr(error):
                 told = repr(error)
                 log.warning("the kernel does not watch the file; it is looked at all the same", reason=told)
-        await asyncio.sleep(_LOOK)
+        await asyncio.sleep(pace.look)
         await _look(source, asked, threads)
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from idtoken_proxy import descriptors
 from idtoken_proxy.errors import ProxyError
-from idtoken_proxy.reload import Source, keep_reloading
+from idtoken_proxy.reload import USUAL_PACE, Source, keep_reloading
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.trust import Trust
@@ -64,7 +64,11 @@ async def _serve(
         except ProxyError:
             await server.stop(drain=0)
             raise
-    reloads = asyncio.ensure_future(keep_reloading(server, source, asked)) if source is not None else None
+    reloads = (
+        asyncio.ensure_future(keep_reloading(server, source, USUAL_PACE, asked))
+        if source is not None
+        else None
+    )
     await server.lifecycle.ending.wait()
     if reloads is not None:
         reloads.cancel()

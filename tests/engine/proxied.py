@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
 from tests.engine.wire import Message, Receiver, Wire, connect, eventually
@@ -32,6 +34,18 @@ def make_token(audience: str = AUDIENCE, lifetime: float = 3600.0) -> str:
             "c2lnbmF0dXJlLXNlbnRpbmVs",
         )
     )
+
+
+class Seen:
+    """A deadline that has passed, to learn when it is noticed."""
+
+    def __init__(self) -> None:
+        self.deadline = 0.0
+        self.swept = asyncio.Event()
+
+    def expire(self) -> None:
+        self.deadline = NEVER
+        self.swept.set()
 
 
 @dataclass
@@ -67,6 +81,18 @@ class Proxied:
         answer = await app.response(to=to)
         app.close()
         return answer
+
+    async def elapse(self, seconds: float) -> None:
+        """So much running time passes for every deadline at once, and a sweep has seen it."""
+        sweeper, seen = self.server.front.sweeper, Seen()
+        sweeper.interval = 0.01
+        sweeper.watch(seen)
+        await seen.swept.wait()  # the sweep that was waiting for its turn at the old interval
+        sweeper.now += seconds
+        seen.swept.clear()
+        seen.deadline = sweeper.now
+        await seen.swept.wait()
+        sweeper.unwatch(seen)
 
     async def settled(self, *, idle: int | None = None) -> None:
         """Nothing is under way any more, and what is left upstream may be used again."""

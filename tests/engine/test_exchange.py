@@ -813,12 +813,17 @@ async def test_what_moves_slowly_is_not_idle(receive: Receive, start: Start) -> 
     async def script(wire: Wire) -> None:
         await wire.request()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n")
-        for _ in range(8):
-            await asyncio.sleep(0.2)
-            wire.send(b"x")
 
-    proxied = await start(await receive(script), timeouts=Timeouts(idle=1.0, response=1.0))
-    assert (await proxied.ask(get("/"))).body == b"x" * 8
+    receiver = await receive(script)
+    proxied = await start(receiver, timeouts=Timeouts(idle=30, response=30))
+    app = await proxied.connect()
+    app.send(get("/"))
+    await app.until(b"\r\n\r\n")
+    for _ in range(8):
+        await proxied.elapse(25)
+        (await receiver.connection()).send(b"x")
+        assert await app.exactly(1) == b"x"
+    await proxied.settled(idle=1)
 
 
 async def test_an_app_that_reads_nothing_for_too_long(receive: Receive, start: Start) -> None:
@@ -1218,7 +1223,7 @@ async def test_a_steady_reader_is_not_idle_however_much_the_kernels_hold(
         wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n".encode())
         await wire.pour(bytes(total))
 
-    proxied = await start(await receive(script), timeouts=Timeouts(idle=0.8))
+    proxied = await start(await receive(script), timeouts=Timeouts(idle=30))
     near = socket.socket()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)  # more makes its steps longer
     near.setblocking(False)
@@ -1227,8 +1232,8 @@ async def test_a_steady_reader_is_not_idle_however_much_the_kernels_hold(
         await loop.sock_connect(near, ("127.0.0.1", proxied.port))
         await loop.sock_sendall(near, get("/", "Connection: close"))
         got = 0
-        for _ in range(30):  # 3 s at 640 KB/s
-            await asyncio.sleep(0.1)
+        for _ in range(30):  # 16 KB a second for four times the limit
+            await proxied.elapse(4)
             got += len(await loop.sock_recv(near, 64 * 1024))
         assert got < total / 2
         last = b""

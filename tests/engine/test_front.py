@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from idtoken_proxy.engine.downstream import MAX_TURNED_AWAY
+from idtoken_proxy.engine.downstream import LINGER, MAX_TURNED_AWAY
 from idtoken_proxy.settings.model import GuardSettings, Limits, UnixAddress
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import LOCAL, Proxied
@@ -125,6 +125,7 @@ async def test_a_flood_beyond_the_limit_costs_a_bounded_number_of_descriptors(
     told = [wire for wire in flood if b"503" in wire.received]
     assert MAX_TURNED_AWAY <= len(told) < len(flood)
     assert all(wire.received == b"" for wire in flood if wire not in told)
+    await proxied.elapse(LINGER)
     await eventually(lambda: not front.turned_away, "they stay")
 
 

@@ -263,13 +263,14 @@ async def test_a_stalled_side_stalls_the_other(receive: Receive, start: Start, s
 
 async def test_a_silent_tunnel_ends_at_its_deadline(receive: Receive, start: Start) -> None:
     receiver = await receive(echo)
-    proxied = await start(receiver, timeouts=Timeouts(idle=0.5))
+    proxied = await start(receiver, timeouts=Timeouts(idle=30))
     app = await proxied.connect()
     far = await _open(receiver, app)
     for _ in range(4):
-        await asyncio.sleep(0.25)
+        await proxied.elapse(20)
         app.send(b"x")
         assert await app.exactly(1) == b"x"
+    await proxied.elapse(31)
     await far.gone()
     await app.gone()
 
