@@ -67,6 +67,7 @@ def test_what_may_be_a_secret_is_not_shown(secret: str) -> None:
         "123456789012-abcdefghijklmnop0123456789abcdef.apps.googleusercontent.com", "0.0.0.0:8080", "[::1]:80",
         "unix:~/proxy.sock", "[fe80::1%eth0]:80", "1h30m", "64KiB", "name@project-id.iam.gserviceaccount.com",
         "108234567890123456789", "/API/V1/UserProfilesService2/Get", "service_acount", "a.example.com:443",
+        "/tmp/pytest-of-root/pytest-90/popen-gw0/test_what_is_broken_inside_is_0/f",
     ],
 )  # fmt: skip
 def test_what_is_plausible_is_shown_as_it_is(value: str) -> None:
@@ -121,6 +122,17 @@ def test_whatever_it_is_a_message_is_one_line(value: str) -> None:
 def test_a_piece_of_a_key_in_base64_is_known_wherever_it_begins(noise: bytes, skipped: int) -> None:
     whole = base64.b64encode(noise + b'"private_key": "-----BEGIN PRIVATE KEY-----' + noise).decode()
     assert plausible.credential_in(whole[skipped:].rstrip("=")) is not None
+
+
+@given(
+    st.lists(
+        st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=1, max_size=20),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_path_of_plain_words_is_no_document_in_base64(parts: list[str]) -> None:
+    assert plausible.credential_in("/" + "/".join(parts)) != "a document in base64"
 
 
 def test_somebody_elses_message_loses_the_value() -> None:

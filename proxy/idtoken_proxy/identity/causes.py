@@ -34,6 +34,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "vpc_service_controls": "A VPC Service Controls perimeter does not let the request through.",
         "organization_policy": "A policy of the organization forbids it.",
         "user_blocked": "The organization's administrator keeps the caller out, or the account is disabled.",
+        "quota_project_invalid": "GOOGLE_CLOUD_QUOTA_PROJECT is no project's ID.",
         "quota_project": "The caller may not charge the quota project, or there is no such project.",
         "billing_disabled": "The project has no billing account that is open.",
         "project_suspended": "The project is suspended or deleted.",
@@ -41,6 +42,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "quota_exceeded": "A quota is used up for now (429).",
         "api_key": "An API key of the app's own does not let the request through.",
         # credential files
+        "credential_path": "What should be the credential file's path is none: the credential itself, or a path in quotes.",
         "credential_file_missing": "The credential file does not exist.",
         "credential_file_unreadable": "The credential file is there and may not be read.",
         "credential_file_invalid": "The credential file is broken, or holds another type of credential.",

@@ -41,7 +41,7 @@ _PEM: Final = re.compile(r"-----BEGIN|PRIVATE KEY-----|\bMII[A-Za-z0-9+/]{40,}")
 _USERINFO: Final = re.compile(r"(?:^|//)[^\s/?#@:]*:[^\s@]+@[^\s@]*")
 _QUERY: Final = re.compile(r"[?#&][^\s?#&=]+=[^\s]")
 _ENCODED: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
-_DOCUMENT: Final = re.compile(rb"\s*[{\[]\s*\"|-----BEGIN|\"[a-z_]{2,40}\"\s*:\s*[\"{\[]|ya29\.|PRIVATE KEY")
+_DOCUMENT: Final = re.compile(rb'[{\[]\s*"[A-Za-z_$]{3}|-----BEGIN|"[a-z_]{3,40}"\s*:|PRIVATE KEY')
 _RUN: Final = re.compile(r"[A-Za-z0-9+_=-]{20,}")
 _HEX: Final = re.compile(r"(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{32,}")
 _CLASSES: Final = (
@@ -51,6 +51,9 @@ _CLASSES: Final = (
     re.compile(r"[!\"#$&\'()*+,;<=>?@\\^`{|}~]"),
 )
 _KEY: Final = re.compile(r"[A-Za-z0-9_$.<-][A-Za-z0-9_.$<-]{0,62}")
+
+_HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+_PROJECT: Final = re.compile(r"(?:[a-z][a-z0-9.-]{1,60}:)?[a-z][a-z0-9-]{4,28}[a-z0-9]|[0-9]{1,20}")
 
 _QUOTES: Final = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 _INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
@@ -156,6 +159,20 @@ def path_objection(text: str, *, home: bool = False) -> str | None:
     return path_wrapping(text, home=home) or (
         _no_path(text) and f"{_no_path(text)}; it must be the path of a file"
     )
+
+
+def host_objection(text: str) -> str | None:
+    """As `objection`, of HOST or HOST:PORT."""
+    refused = objection(text)
+    if refused is None and (hidden(text) is not None or not _HOST.fullmatch(text)):
+        refused = f"is no HOST or HOST:PORT, but {shown(text)}"
+    return refused
+
+
+def project_objection(text: str) -> str | None:
+    """As `objection`, of a project's ID or number (https://cloud.google.com/resource-manager/docs/creating-managing-projects)."""
+    refused = objection(text)
+    return refused or (None if _PROJECT.fullmatch(text) else "is no project's ID or number")
 
 
 def _no_path(text: str) -> str | None:

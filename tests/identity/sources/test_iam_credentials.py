@@ -206,3 +206,21 @@ def test_the_endpoint() -> None:
     assert iam_endpoint(None, "googleapis.com") == "https://iamcredentials.googleapis.com"
     assert iam_endpoint(None, "u.example") == "https://iamcredentials.u.example"
     assert iam_endpoint("http://localhost:1/", "u.example") == "http://localhost:1"
+
+
+def test_the_variable_s_quota_project_goes_before_the_credential_s(http_endpoint: Serve) -> None:
+    server = http_endpoint(lambda _: Answer(body=b'{"token": "it"}'))
+    IamCredentials(server.url, Caller(quota_project="of-the-file"), "of-the-variable").ask(
+        ID_TOKEN, "a@b", (), {}
+    )
+    assert server.received[0].headers["x-goog-user-project"] == "of-the-variable"
+
+
+@pytest.mark.parametrize("said", ['"my-project"', "ya29.SENTINELabcdef", "My Project", "x", "my-project\n"])
+def test_a_quota_project_that_is_none_is_told_by_its_variable(http_endpoint: Serve, said: str) -> None:
+    server = http_endpoint(lambda _: Answer(body=b'{"token": "it"}'))
+    iam = IamCredentials(server.url, Caller(), said)
+    found = fails(iam.ask, ID_TOKEN, "a@b", (), {}, cause="quota_project_invalid", fault=Fault.OPERATOR)
+    assert found.detail.startswith("GOOGLE_CLOUD_QUOTA_PROJECT ")
+    assert "SENTINEL" not in found.detail
+    assert server.received == []

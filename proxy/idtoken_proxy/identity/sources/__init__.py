@@ -103,12 +103,14 @@ def _key(key_file: str, google: GoogleEndpoints) -> ServiceAccountSource:
 def _iam(
     identity: Identity, source: Identity, google: GoogleEndpoints, environ: Mapping[str, str]
 ) -> IamCredentials:
-    from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
+    from idtoken_proxy.identity.sources.iam_credentials import QUOTA_VARIABLE, IamCredentials, iam_endpoint
 
     if not isinstance(source, NoIdentity):
         caller = build(source, google, environ)
         if isinstance(caller, AccessTokenSource):
-            return IamCredentials(iam_endpoint(google.iam_endpoint, google.universe_domain), caller)
+            # As google.auth.default has it for every credential that it finds; gcloud has properties of its own.
+            quota = None if isinstance(source, GcloudIdentity) else environ.get(QUOTA_VARIABLE)
+            return IamCredentials(iam_endpoint(google.iam_endpoint, google.universe_domain), caller, quota)
     raise TokenError(
         f"identity type {identity.type}: a source of type {source.type} cannot ask for another's tokens",
         cause="source_without_access_token",

@@ -16,7 +16,7 @@ from idtoken_proxy.identity.sources.credential_file import (
     kind_of,
 )
 from idtoken_proxy.identity.sources.external_account import ExternalAccountSource, impersonation
-from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
+from idtoken_proxy.identity.sources.iam_credentials import QUOTA_VARIABLE, IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
 from idtoken_proxy.identity.sources.service_account import ServiceAccountSource
 from idtoken_proxy.identity.sources.source import Credential
@@ -30,14 +30,19 @@ VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 def named_file(environ: Mapping[str, str]) -> CredentialFile | None:
     """The one that GOOGLE_APPLICATION_CREDENTIALS names, whether it exists or not."""
     path = environ.get(VARIABLE)
-    return CredentialFile(path, named_by=VARIABLE) if path else None
+    return CredentialFile(path, named_by=VARIABLE, variable=(VARIABLE, path)) if path else None
 
 
 def gcloud_file(environ: Mapping[str, str]) -> CredentialFile:
     """The one that `gcloud auth application-default login` writes."""
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 -- may not raise
-    config = environ.get("CLOUDSDK_CONFIG") or str(Path(home, ".config", "gcloud"))
-    return CredentialFile(str(Path(config, "application_default_credentials.json")), named_by="gcloud's file")
+    said = environ.get("CLOUDSDK_CONFIG")
+    config = said or str(Path(home, ".config", "gcloud"))
+    return CredentialFile(
+        str(Path(config, "application_default_credentials.json")),
+        named_by="gcloud's file",
+        variable=("CLOUDSDK_CONFIG", said) if said else ("HOME", home),
+    )
 
 
 def source_of(document: Document, google: GoogleEndpoints, environ: Mapping[str, str]) -> Credential:
@@ -68,7 +73,11 @@ def _impersonated(document: Document, google: GoogleEndpoints, environ: Mapping[
         raise document.invalid("has delegates that are no list of accounts")
     caller = source_of(CredentialPart(document, "source_credentials"), google, environ)
     return ImpersonatedSource(
-        IamCredentials(iam_endpoint(google.iam_endpoint or base, google.universe_domain), caller),
+        IamCredentials(
+            iam_endpoint(google.iam_endpoint or base, google.universe_domain),
+            caller,
+            environ.get(QUOTA_VARIABLE),
+        ),
         service_account,
         tuple(name.rpartition("/")[2] for name in delegates),
     )

@@ -8,7 +8,6 @@ asks the metadata server for a sign of life first; hence not it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TypeVar
 
 import structlog
@@ -21,6 +20,7 @@ from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken, Cr
 from idtoken_proxy.identity.sources.user import audience_host, who_refuses
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.settings.plausible import host_objection
 
 _log = structlog.get_logger("idtoken_proxy.identity")
 
@@ -38,6 +38,7 @@ class AutoSource:
         self._google = google
         self._environ = environ
         self._metadata_host = metadata_host(google.metadata_host, environ)
+        self._shown_host = self._metadata_host if host_objection(self._metadata_host) is None else "a host"
         self._named = named_file(environ)
         self._gcloud = gcloud_file(environ)
         self._chosen: Credential | None = None
@@ -92,11 +93,11 @@ class AutoSource:
         if self._named is not None:
             found = source_of(self._named, self._google, self._environ)
             where = f"{self._named.path} ({VARIABLE})"
-        elif _exists(Path(self._gcloud.path)):
+        elif self._gcloud.is_misnamed or self._gcloud.is_there:
             found, where = source_of(self._gcloud, self._google, self._environ), self._gcloud.path
         else:
             # What is left. Whether it is there, its answer tells, and it is found no sooner.
-            self._chosen, self._where = MetadataSource(host=self._metadata_host), self._metadata_host
+            self._chosen, self._where = MetadataSource(host=self._metadata_host), self._shown_host
             return self._chosen
         # Two audiences may look at once; they find the same.
         self._chosen, self._where = found, where
@@ -122,14 +123,3 @@ class AutoSource:
             remedy=f"{login}; or set {VARIABLE} to a credential file; or, without Google: idtoken-proxy emulate",
             log_detail=error.log_detail,
         )
-
-
-def _exists(path: Path) -> bool:
-    """Path.exists, but a file that may not be looked at counts as there: it will be an error, not passed over."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    return True

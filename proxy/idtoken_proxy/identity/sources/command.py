@@ -10,6 +10,7 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import process
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.plausible import shown_path
 
 VARIABLE = "IDTOKEN_PROXY_AUDIENCE"
 
@@ -24,11 +25,12 @@ class CommandSource:
         self._argv = argv
         self._environ = environ
         self._deadline = deadline
-        self._program = PurePath(argv[0]).name
+        self._shown = shown_path(argv[0])
+        self._program = PurePath(self._shown).name
 
     def describe(self) -> str:
         """Without its arguments, which may hold secrets."""
-        return f"command {self._argv[0]}"
+        return f"command {self._shown}"
 
     def fetch(self, audience: str) -> IdToken:
         argv = tuple(argument.replace("{audience}", audience) for argument in self._argv)
@@ -39,7 +41,7 @@ class CommandSource:
             raise self._error(
                 f"cannot be started ({why})",
                 "command_not_started",
-                f"Correct argv: {self._argv[0]} must be a program that this user may run, with a path or on PATH",
+                f"Correct argv: {self._shown} must be a program that this user may run, with a path or on PATH",
             ) from None
         except ValueError:  # a NUL in an argument
             raise self._error("cannot be started", "command_not_started", "Correct argv") from None
@@ -66,11 +68,11 @@ class CommandSource:
         return IdToken.parse(ended.stdout, origin=f"the command {self._program}", fault=Fault.OPERATOR)
 
     def _try(self, audience: str) -> str:
-        return f"{VARIABLE}={audience} {self._argv[0]} ..."
+        return f"{VARIABLE}={audience} {self._shown} ..."
 
     def _error(self, what: str, cause: str, remedy: str, *, log_detail: str | None = None) -> TokenError:
         return TokenError(
-            f"the command {self._argv[0]} {what}",
+            f"the command {self._shown} {what}",
             cause=cause,
             fault=Fault.OPERATOR,
             remedy=remedy,

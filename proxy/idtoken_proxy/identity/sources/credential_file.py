@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.malformed import malformed
+from idtoken_proxy.settings.environment import is_there
+from idtoken_proxy.settings.plausible import credential_in, path_objection, shown_path
 
 LOGIN = "gcloud auth application-default login"
 
@@ -31,16 +34,47 @@ class Document(Protocol):
 
 
 class CredentialFile:
-    def __init__(self, path: str, *, noun: str = "the credential file", named_by: str | None = None) -> None:
-        """`named_by`: who says that it is this file, for the errors, where the configuration does not."""
-        self.path = path
-        self.label = f"{noun} {path}" + (f" ({named_by})" if named_by else "")
+    def __init__(
+        self,
+        path: str,
+        *,
+        noun: str = "the credential file",
+        named_by: str | None = None,
+        variable: tuple[str, str] | None = None,
+    ) -> None:
+        """`named_by`: who says that it is this file, for the errors, where the configuration does not. `variable`: the
+        environment's, and what it holds; it may be no path at all.
+        """
+        self._path = path
+        self._variable = variable[0] if variable else None
+        self._misnamed = path_objection(variable[1] if variable else path)
+        is_secret = variable is not None and credential_in(variable[1]) is not None
+        self.path = "(not shown)" if is_secret else shown_path(path)
+        self.label = f"{noun} {self.path}" + (f" ({named_by})" if named_by else "")
         # (what the file looked like, what it holds); replaced as one, since threads share it.
         self._loaded: tuple[tuple[int, int, int], dict[str, Any]] | None = None
-        self._make = _make(Path(path), None)
+        self._make = _make(self.path, None)
+
+    @property
+    def is_misnamed(self) -> bool:
+        """Whether what should be its path is none, such as the credential itself."""
+        return self._misnamed is not None and not is_there(self._path)
+
+    @property
+    def is_there(self) -> bool:
+        """One that may not be looked at counts as there: it will be an error, not passed over."""
+        try:
+            Path(self._path).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except (OSError, ValueError):
+            return True
+        return True
 
     def read(self) -> Mapping[str, Any]:
-        path = Path(self.path)
+        if self.is_misnamed:
+            raise self._no_path()
+        path = Path(self._path)
         try:
             stat = path.stat()
             # A rename onto the path may keep the mtime's second, never the inode with it.
@@ -56,6 +90,16 @@ class CredentialFile:
                 fault=Fault.OPERATOR,
                 remedy=f"Correct the path, or make it: {self._make}",
             ) from None
+        except IsADirectoryError:
+            raise TokenError(
+                f"{self.label} cannot be read (Is a directory)",
+                cause="credential_file_unreadable",
+                fault=Fault.OPERATOR,
+                remedy="Name the file in it. Where a container runtime made the directory: the file to mount was not "
+                "there; put it there, remove the directory, start again",
+            ) from None
+        except ValueError:
+            raise self._no_path() from None
         except OSError as error:
             why = os.strerror(error.errno) if error.errno else type(error).__name__
             raise TokenError(
@@ -68,12 +112,26 @@ class CredentialFile:
             info = json.loads(text)
         except (ValueError, RecursionError):
             # `from None`: the text that failed to parse may be most of a credential.
-            raise self.invalid("is not JSON") from None
+            raise self._malformed(text, None, "is not JSON") from None
         if not isinstance(info, dict):
-            raise self.invalid("is no JSON object")
-        self._make = _make(path, info.get("type"))
+            raise self._malformed(text, info, "is no JSON object")
+        self._make = _make(self.path, info.get("type"))
         self._loaded = (version, info)
         return info
+
+    def _malformed(self, content: bytes, value: object, otherwise: str) -> TokenError:
+        what, remedy = malformed(content, value, self.path) or (otherwise, None)
+        return self.invalid(what, remedy=remedy)
+
+    def _no_path(self) -> TokenError:
+        who = self._variable or self.label
+        return TokenError(
+            f"{who} {self._misnamed or 'holds what is no path'}",
+            cause="credential_path",
+            fault=Fault.OPERATOR,
+            remedy=f"Set {self._variable or 'it'} to the path of the file that holds the credential; the credential itself is "
+            "as good as before",
+        )
 
     def invalid(self, what: str, *, remedy: str | None = None, log_detail: str | None = None) -> TokenError:
         return TokenError(
@@ -130,7 +188,7 @@ def kind_of(info: Mapping[str, Any]) -> str | None:
     return kind[:64] if isinstance(kind, str) and kind.isidentifier() else None
 
 
-def _make(path: Path, kind: object) -> str:
+def _make(path: str, kind: object) -> str:
     """The command that makes such a file."""
     if kind == "external_account":
         return (
@@ -138,6 +196,6 @@ def _make(path: Path, kind: object) -> str:
             "projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER "
             f"--service-account=EMAIL --output-file={path} and where the subject token comes from"
         )
-    if path.name == "application_default_credentials.json" or kind == "authorized_user":
+    if Path(path).name == "application_default_credentials.json" or kind == "authorized_user":
         return LOGIN
     return f"gcloud iam service-accounts keys create {path} --iam-account=EMAIL"

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.credential_file import Document
 from idtoken_proxy.identity.sources.federation import Federation
-from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
+from idtoken_proxy.identity.sources.iam_credentials import QUOTA_VARIABLE, IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.token import IdToken
@@ -42,6 +42,7 @@ class ExternalAccountSource:
         self._google = google
         self._service_account = service_account
         self._found: str | None = service_account
+        self._quota_project = environ.get(QUOTA_VARIABLE)
         self._federation = Federation(document, google.sts_endpoint, environ)
 
     def describe(self) -> str:
@@ -75,7 +76,7 @@ class ExternalAccountSource:
         if account is None:
             return None
         endpoint = iam_endpoint(self._google.iam_endpoint or base, self._google.universe_domain)
-        return ImpersonatedSource(IamCredentials(endpoint, self._federation), account)
+        return ImpersonatedSource(IamCredentials(endpoint, self._federation, self._quota_project), account)
 
 
 def impersonation(document: Document, url: Any) -> tuple[str, str]:

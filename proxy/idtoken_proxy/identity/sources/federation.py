@@ -18,6 +18,7 @@ from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
 from idtoken_proxy.identity.sources.source import SCOPE, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation, host_of
+from idtoken_proxy.settings.plausible import shown_path
 
 ALLOW_EXECUTABLES = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"
 AWS = "urn:ietf:params:aws:token-type:aws4_request"
@@ -122,7 +123,7 @@ class Federation:
             )
         file: str | None = source.get("file")
         if file is not None and not Path(file).is_file():
-            raise _no_subject_token(f"the file {file}", "it does not exist", None)
+            raise _no_subject_token(f"the file {shown_path(file)}", "it does not exist", None)
 
     def _sts_refusal(self, refused: EndpointRefused, info: Mapping[str, Any]) -> TokenError:
         about = f"STS refused the subject token from {_origin(info)} {refused.said}"
@@ -180,12 +181,12 @@ def _origin(info: Mapping[str, Any]) -> str:
     if info["subject_token_type"] == AWS:
         return "AWS"
     if isinstance(source.get("executable"), dict):
-        return f"the executable {str(source['executable'].get('command', '')).partition(' ')[0]}"
+        return f"the executable {shown_path(str(source['executable'].get('command', '')).partition(' ')[0])}"
     if "url" in source:
         return host_of(source["url"])
     if "certificate" in source:
         return "the client certificate"
-    return f"the file {source.get('file')}"
+    return f"the file {shown_path(str(source.get('file')))}"
 
 
 def _no_subject_token(origin: str, why: str, log_detail: str | None) -> TokenError:

@@ -10,6 +10,7 @@ import structlog
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.plausible import shown_path
 
 _log = structlog.get_logger("idtoken_proxy.identity")
 _MAX_BYTES = 64 * 1024
@@ -22,11 +23,12 @@ class FileSource:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
+        self._shown = shown_path(path)
         self._read: tuple[tuple[int, int, int], IdToken] | None = None  # what the file looked like, its token
         self._warned: set[str] = set()
 
     def describe(self) -> str:
-        return f"token file {self._path}"
+        return f"token file {self._shown}"
 
     def fetch(self, audience: str) -> IdToken:
         try:
@@ -39,15 +41,15 @@ class FileSource:
                 return read[1]
             with self._path.open("rb") as file:
                 text = file.read(_MAX_BYTES)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise TokenError(
-                f"the token file {self._path} cannot be read ({_why(error)})",
+                f"the token file {self._shown} cannot be read ({_why(error)})",
                 cause="file_missing" if isinstance(error, FileNotFoundError) else "file_unreadable",
                 fault=Fault.OPERATOR,
-                remedy=f"Write the ID token (a JWT) to {self._path}, readable by this user",
+                remedy=f"Write the ID token (a JWT) to {self._shown}, readable by this user",
             ) from None
         token = IdToken.parse(
-            text.decode("latin-1"), origin=f"the token file {self._path}", fault=Fault.OPERATOR
+            text.decode("latin-1"), origin=f"the token file {self._shown}", fault=Fault.OPERATOR
         )
         self._read = (version, token)
         self._warn(token, audience)
@@ -59,11 +61,12 @@ class FileSource:
             self._warned.add(audience)
             _log.warning(
                 "token_file_for_another_audience",
-                path=str(self._path),
+                path=self._shown,
                 audience=audience,
                 token_audience=token.audiences,
             )
 
 
-def _why(error: OSError) -> str:
-    return os.strerror(error.errno) if error.errno else type(error).__name__
+def _why(error: OSError | ValueError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number) if number else type(error).__name__

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -18,10 +18,12 @@ from idtoken_proxy.identity.google_error import UNKNOWN
 from idtoken_proxy.identity.reasons import lacks_a_right, project_of, why
 from idtoken_proxy.identity.sources.source import AccessToken, AccessTokenSource
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
+from idtoken_proxy.settings.plausible import project_objection
 
 _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 -- a role's name
 _OPEN_ID_TOKEN_CREATOR = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105
 _FEDERATED = "roles/iam.workloadIdentityUser"
+QUOTA_VARIABLE = "GOOGLE_CLOUD_QUOTA_PROJECT"  # google.auth.environment_vars
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,13 @@ def iam_endpoint(configured: str | None, universe_domain: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class IamCredentials:
-    """`endpoint`: its base, as `iam_endpoint` gives it. `caller`: who asks."""
+    """`endpoint`: its base, as `iam_endpoint` gives it. `caller`: who asks. `quota_project`: in place of the one
+    that its credential names, as QUOTA_VARIABLE says; TokenError at `ask` where it is no project.
+    """
 
     endpoint: str
     caller: AccessTokenSource
+    quota_project: str | None = None
 
     def ask(
         self, method: Method, service_account: str, delegates: tuple[str, ...], body: Mapping[str, Any]
@@ -54,7 +59,10 @@ class IamCredentials:
         """The one value that the method answers with. `delegates`: the chain of accounts between caller and
         `service_account`. Raises TokenError.
         """
+        _check_project(self.quota_project)
         token = self.caller.access_token()
+        if self.quota_project:
+            token = replace(token, quota_project=self.quota_project)
         if delegates:
             body = {**body, "delegates": [f"projects/-/serviceAccounts/{email}" for email in delegates]}
         url = (
@@ -103,6 +111,17 @@ class IamCredentials:
             remedy = f"Check the account: gcloud iam service-accounts describe {service_account}"
         return TokenError(
             about, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=f"status {refused.status}"
+        )
+
+
+def _check_project(project: str | None) -> None:
+    refused = project_objection(project) if project else None
+    if refused is not None:
+        raise TokenError(
+            f"{QUOTA_VARIABLE} {refused}",
+            cause="quota_project_invalid",
+            fault=Fault.OPERATOR,
+            remedy=f"Set {QUOTA_VARIABLE} to a project's ID, such as my-project-123, or unset it",
         )
 
 

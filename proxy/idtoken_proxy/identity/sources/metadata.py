@@ -21,7 +21,9 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.metadata_refusal import ELSEWHERE, refusal
 from idtoken_proxy.identity.sources.source import METADATA_REFRESH_AHEAD, SCOPE, AccessToken
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.plausible import host_objection
 
+HOST_VARIABLE = "GCE_METADATA_HOST"
 DEFAULT_HOST = "metadata.google.internal"
 _ADDRESS = "169.254.169.254"
 _TIMEOUT = 4.0  # seconds, for connecting and again for each read; the cache's deadline bounds the whole
@@ -31,7 +33,7 @@ _EMAIL = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 
 def metadata_host(configured: str | None, environ: Mapping[str, str]) -> str:
     """`host` or `host:port`. Google's libraries know GCE_METADATA_HOST without a scheme; some people add one."""
-    host = configured or environ.get("GCE_METADATA_HOST") or DEFAULT_HOST
+    host = configured or environ.get(HOST_VARIABLE) or DEFAULT_HOST
     return host.removeprefix("http://").rstrip("/")
 
 
@@ -48,7 +50,8 @@ class MetadataSource:
         self._address = address
 
     def describe(self) -> str:
-        at = "" if self._host == DEFAULT_HOST else f" at {self._host}"
+        refused = host_objection(self._host)
+        at = "" if self._host == DEFAULT_HOST else f" at {self._host}" if refused is None else ""
         return f"metadata server{at}, account {self._account}"
 
     def fetch(self, audience: str) -> IdToken:
@@ -102,6 +105,14 @@ class MetadataSource:
 
     def _get(self, what: str) -> tuple[int, bytes]:
         """Of a metadata server, whatever its status."""
+        refused = host_objection(self._host)
+        if refused is not None:
+            raise TokenError(
+                f"the metadata server's name (google.metadata_host or {HOST_VARIABLE}) {refused}",
+                cause="metadata_host",
+                fault=Fault.OPERATOR,
+                remedy=f"Write google.metadata_host or {HOST_VARIABLE} as host or host:port",
+            )
         account = quote(self._account, safe="@")
         path = f"/computeMetadata/v1/instance/service-accounts/{account}/{what}"
         try:

@@ -8,6 +8,7 @@ from typing import Any
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import project_of, why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
+from idtoken_proxy.identity.sources.malformed import spoilt_key
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
 from idtoken_proxy.identity.token import IdToken
@@ -79,9 +80,11 @@ class ServiceAccountSource:
         try:
             signer = signer_of(info)
         except Exception as error:  # noqa: BLE001 -- cryptography's own kinds; its message may quote the key
-            raise self._document.invalid(
-                "holds a private key that cannot be used", log_detail=type(error).__name__
-            ) from None
+            what, remedy = spoilt_key(info, self._document.path) or (
+                "holds a private key that cannot be used",
+                None,
+            )
+            raise self._document.invalid(what, remedy=remedy, log_detail=type(error).__name__) from None
         self._email = info["client_email"]
         self._loaded = (info, signer)
         return self._loaded
