@@ -9,6 +9,7 @@
         NoRoute                  404
         MethodNotAllowed         405
         HeadTooLarge             431
+        LoopDetected             508
       TokenError               503, nothing was sent upstream; ours, the operator's or Google's
       UpstreamError            the receiver's, or the way there
         ConnectFailed            502 refused, unreachable, no such name
@@ -143,10 +144,21 @@ class MethodNotAllowed(RequestError):
     title = "Method not allowed"
     proxy_status = "http_request_denied"
 
-    def __init__(self, detail: str, *, allow: tuple[str, ...], closes: bool = False) -> None:
-        super().__init__(detail)
+    def __init__(
+        self, detail: str, *, allow: tuple[str, ...], closes: bool = False, remedy: str | None = None
+    ) -> None:
+        super().__init__(detail, remedy=remedy)
         self.allow = allow
         self.closes = closes
+
+
+class LoopDetected(RequestError):
+    """Via shows that the request has been here before."""
+
+    status = 508
+    title = "Loop detected"
+    proxy_status = "proxy_loop_detected"
+    fault = Fault.OPERATOR
 
 
 class HeadTooLarge(RequestError):

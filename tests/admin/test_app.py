@@ -288,6 +288,30 @@ async def test_a_unix_socket_takes_any_name_since_no_page_reaches_it(
     assert not (tmp_path / "own" / "admin.sock").exists()
 
 
+async def test_an_empty_name_will_do_on_a_unix_socket_and_a_page_s_origin_will_not(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    """A port may be forwarded to it."""
+    path = str(tmp_path / "own" / "admin.sock")
+    admin = Admin(server, UnixAddress(path))
+    await admin.start()
+    try:
+        for fields, status in (
+            (b"Host:", b"200"),
+            (b"Host: docker\r\nSec-Fetch-Site: same-origin", b"200"),
+            (b"Host: localhost:9090\r\nOrigin: http://localhost:9090", b"200"),
+            (b"Host: localhost:9090\r\nOrigin: http://evil.example", b"403"),
+            (b"Host: docker\r\nSec-Fetch-Site: cross-site", b"403"),
+        ):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b"GET /liveness HTTP/1.1\r\n" + fields + b"\r\n\r\n")
+            assert (await reader.readuntil(b"\r\n")).split()[1] == status, fields
+            writer.close()
+            await writer.wait_closed()
+    finally:
+        await admin.stop()
+
+
 async def test_no_page_elsewhere_gets_anything_into_its_process(
     client: aiohttp.ClientSession, url: str
 ) -> None:

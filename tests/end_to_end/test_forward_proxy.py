@@ -205,17 +205,24 @@ async def test_a_credential_for_the_proxy_goes_no_further(
     assert not any(name.lower().startswith("proxy-") for name, _ in request.headers)
 
 
-@pytest.mark.parametrize(
-    "host", ["user-profiles-x7f3kq-uc.a.run.app:443", "evil.example:443", "localhost:443"]
-)
-async def test_connect_is_405_whoever_is_meant_and_says_why(port: int, host: str) -> None:
-    answer = await ask(port, host, host, method="CONNECT")
-    assert answer.status == 405
-    assert "use http:// URLs, the proxy itself speaks TLS" in problem(answer)["detail"]
-    assert answer.one("connection") == "close"
+@pytest.mark.parametrize("scheme", ["https", "HTTPS", "ws", "wss"])
+async def test_other_schemes_name_a_receiver_too(
+    emulator: Emulator, port: int, scheme: str, seen: list[Seen]
+) -> None:
+    """Old axios sends https:// to whatever proxy it is given, WebSocket clients ws://."""
+    authority = emulator.urls["user-profiles"].removeprefix("http://")
+    told = json.loads((await ask(port, f"{scheme}://{authority}/42", authority)).body)
+    assert (told["service"], told["path"]) == ("user-profiles", "/42")
+    answer = await ask(port, f"{scheme}://evil.example/", "evil.example")
+    assert answer.status == 403
+    assert "it forwards to" in problem(answer)["remedy"]
+    assert (await ask(port, f"{scheme}://{authority}/", "evil.example")).status == 400
+    for own in (f"localhost:{port}", f"127.0.0.1:{port}"):  # which speaks no TLS
+        assert (await ask(port, f"{scheme}://{own}/user-profiles/42", own)).status == 400
+    assert len(seen) == 1
 
 
-@pytest.mark.parametrize("target", ["https://{}/", "ftp://{}/", "http://user@{}/", "http:/{}/"])
+@pytest.mark.parametrize("target", ["ftp://{}/", "file://{}/", "wsss://{}/", "http://user@{}/", "http:/{}/"])
 async def test_other_schemes_are_no_targets(emulator: Emulator, port: int, target: str) -> None:
     authority = emulator.urls["user-profiles"].removeprefix("http://")
     assert (await ask(port, target.format(authority), authority)).status == 400

@@ -87,6 +87,24 @@ async def test_an_app_calls_through_the_socket(receiver: tuple[int, list[str]], 
     assert not (directory / "own" / "proxy.sock").exists()
 
 
+@pytest.mark.parametrize("host", [b"", b"docker", b"evil.example:9", b"/run/proxy.sock"])
+async def test_any_host_will_do_there(receiver: tuple[int, list[str]], directory: Path, host: bytes) -> None:
+    """Docker's clients, `curl --unix-socket S http://anything/`, an empty one."""
+    port, _ = receiver
+    server = await started(port, directory / "own" / "proxy.sock")
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(directory / "own" / "proxy.sock"))
+        writer.write(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert await reader.readexactly(12) == b"the receiver"
+        writer.write(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nOrigin: http://evil.example:9\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 403 ")
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await server.stop(drain=0.5)
+
+
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user; CI is root")
 
 

@@ -111,9 +111,7 @@ HOSTILE_REQUEST_LINES = {
     "an asterisk and more": b"OPTIONS *a HTTP/1.1",
     "an asterisk as a segment of nothing": b"OPTIONS */ HTTP/1.1",
     "authority form with GET": b"GET localhost:80 HTTP/1.1",
-    "a target with https": b"GET https://localhost/ HTTP/1.1",
     "a target with ftp": b"GET ftp://localhost/ HTTP/1.1",
-    "a target with ws": b"GET ws://localhost/ HTTP/1.1",
     "a target with file": b"GET file:///etc/passwd HTTP/1.1",
     "a target with one slash": b"GET http:/localhost/ HTTP/1.1",
     "a target without an authority": b"GET http:///a HTTP/1.1",
@@ -362,6 +360,18 @@ WELL_FORMED: dict[str, tuple[bytes, dict[str, object]]] = {
     "an absolute target in capitals": (
         b"GET HTTP://LocalHost/A HTTP/1.1\r\nHost: localhOST",
         {"target": b"/A", "host": b"localhOST"},
+    ),
+    "an absolute target with https": (
+        b"GET https://a.example/a HTTP/1.1\r\nHost: a.example",
+        {"target": b"/a", "host": b"a.example", "absolute": True, "scheme": b"https"},
+    ),
+    "an absolute target with ws": (
+        b"GET ws://a.example:81?b HTTP/1.1\r\nHost: a.example:81",
+        {"target": b"/?b", "host": b"a.example:81", "absolute": True, "scheme": b"ws"},
+    ),
+    "an absolute target with wss in capitals": (
+        b"GET WSS://a.example HTTP/1.1\r\nHost: a.example",
+        {"target": b"/", "host": b"a.example", "absolute": True, "scheme": b"wss"},
     ),
     "an absolute target without a path": (
         b"GET http://localhost HTTP/1.1\r\nHost: localhost",

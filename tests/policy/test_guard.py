@@ -11,7 +11,7 @@ from idtoken_proxy.errors import MalformedRequest, Refused, RequestError
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy import guard as module
 from idtoken_proxy.policy.fields import Field
-from idtoken_proxy.policy.guard import Caller, Guard
+from idtoken_proxy.policy.guard import UNIX, Caller, Guard
 from idtoken_proxy.policy.request import Request
 
 LISTED = "https://app.example.com"
@@ -689,6 +689,75 @@ def test_the_secret_is_not_asked_of_one_whose_host_is_refused() -> None:
 UPSTREAMS = ("users.a.run.app", "users.a.run.app:443", "127.0.0.1:9001", "internal.example:8443", "localhost")
 
 
+# -- unix sockets -------------------------------------------------------------------
+
+
+ANY_HOST = [
+    "docker",
+    "anything",
+    "",
+    "evil.example",
+    "a.b:9",
+    "/run/proxy.sock",
+    "%2Frun%2Fproxy.sock",
+    "user@a",
+    "a b",
+]
+
+
+@pytest.mark.parametrize("host", ANY_HOST)
+def test_a_unix_socket_takes_any_host(host: str) -> None:
+    guard = Guard(["mine.example"], [LISTED])
+    for _ in range(2):
+        caller = guard.admit(request(host), UNIX)
+        assert caller.upstream is None
+        assert caller.origin == b""  # no page's
+        valid = host in {"docker", "anything", "evil.example", "a.b:9"}
+        assert caller.forwarded_host == (b"X-Forwarded-Host: " + host.encode() + b"\r\n" if valid else b"")
+    # What one door lets in, another does not remember.
+    with pytest.raises((Refused, MalformedRequest)):
+        guard.admit(request(host), 8080)
+
+
+@pytest.mark.parametrize("host", ["mine.example", "MINE.example:8080", "x.localhost", "routed.example"])
+def test_a_name_of_ours_is_one_on_a_unix_socket_too(host: str) -> None:
+    """And need not show there that no page asks."""
+    guard = Guard(["mine.example"], routed=["routed.example"])
+    caller = guard.admit(request(host), UNIX)
+    assert caller.name == host.partition(":")[0].lower()
+    assert caller.origin == b"http://" + host.lower().encode()
+
+
+@pytest.mark.parametrize("host", ["docker", "evil.example", "", "mine.example", "localhost"])
+def test_pages_are_refused_on_a_unix_socket_too(host: str) -> None:
+    """A port may be forwarded to it, and a name rebound to that port."""
+    guard = Guard(["mine.example"], [LISTED])
+    for changes in (
+        {"origin": "http://elsewhere.example"},
+        {"origin": "null"},
+        {"site": "cross-site"},
+    ):
+        with pytest.raises(Refused):
+            guard.admit(request(host, **changes), UNIX)
+    if host in {"docker", "evil.example"}:
+        with pytest.raises(Refused):
+            guard.admit(request(host, origin=f"http://{host}"), UNIX)
+    guard.admit(request(host, origin=LISTED), UNIX)
+
+
+def test_a_url_for_nobody_of_ours_is_refused_on_a_unix_socket_too() -> None:
+    """It names another server, and would go to a receiver that it was never meant for."""
+    guard = forwarding()
+    assert guard.admit(absolute("users.a.run.app"), UNIX).upstream == "users.a.run.app"
+    with pytest.raises(Refused, match="no host that this proxy forwards to"):
+        guard.admit(absolute("evil.example"), UNIX)
+
+
+def test_the_secret_is_asked_for_on_a_unix_socket_too() -> None:
+    with pytest.raises(Refused, match="missing or wrong"):
+        Guard(secret=("X-Caller", b"a secret")).admit(request("docker"), UNIX)
+
+
 def forwarding(*names: str) -> Guard:
     return Guard(names, [LISTED], None, UPSTREAMS, unverified_pages=True)
 
@@ -873,3 +942,90 @@ def test_a_page_of_this_machine_may_be_a_dev_servers_that_changes_host(
         host = origin.partition("://")[2]
         same = parse_request(f"POST / HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}".encode())
         assert Guard().admit(same).name
+
+
+# -- schemes, and CONNECT -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "upstream", "origin"),
+    [
+        (b"https", "users.a.run.app", "users.a.run.app:443", b"https://users.a.run.app"),
+        (b"wss", "users.a.run.app:443", "users.a.run.app:443", b"https://users.a.run.app"),
+        (b"ws", "users.a.run.app", "users.a.run.app", b"http://users.a.run.app"),
+        (b"https", "internal.example:8443", "internal.example:8443", b"https://internal.example:8443"),
+        (b"https", "127.0.0.1:9001", "127.0.0.1:9001", b"https://127.0.0.1:9001"),
+    ],
+)
+def test_a_target_of_another_scheme_may_name_a_receiver(
+    scheme: bytes, host: str, upstream: str, origin: bytes
+) -> None:
+    guard = forwarding()
+    for _ in range(2):
+        made = absolute(host)
+        made.scheme = scheme
+        caller = guard.admit(made, 8080)
+        assert (caller.upstream, caller.origin) == (upstream, origin)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host"),
+    [
+        (b"https", "internal.example"),
+        (b"https", "plain.example"),
+        (b"wss", "users.a.run.app:8443"),
+        (b"ws", "internal.example"),
+        (b"https", "evil.example"),
+    ],
+)
+def test_its_default_port_is_its_own(scheme: bytes, host: str) -> None:
+    guard = Guard(upstreams=[*UPSTREAMS, "plain.example"])
+    made = absolute(host)
+    made.scheme = scheme
+    guard.admit(absolute("plain.example"), 8080)
+    with pytest.raises(Refused, match="no host that this proxy forwards to"):
+        guard.admit(made, 8080)
+
+
+def connecting(target: str, host: str | None = None, **changes: str) -> Request:
+    made = request(target if host is None else host, **changes)
+    made.method, made.target = b"CONNECT", target.encode()
+    return made
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "authority"),
+    [
+        ("users.a.run.app:80", None, "users.a.run.app"),
+        ("Users.a.run.app:80", "users.A.run.app", "users.a.run.app"),
+        ("internal.example:8443", "internal.example", "internal.example:8443"),
+        ("127.0.0.1:9001", "127.0.0.1:9001", "127.0.0.1:9001"),
+    ],
+)
+def test_a_connect_to_a_receiver(target: str, host: str | None, authority: str) -> None:
+    assert forwarding().admit_tunnel(connecting(target, host), 8080) == authority
+
+
+@pytest.mark.parametrize(
+    ("target", "remedy"),
+    [
+        ("users.a.run.app:443", "write http://users.a.run.app/"),
+        ("users.a.run.app:8443", "NO_PROXY"),
+        ("evil.example:80", "NO_PROXY"),
+        ("evil.example:443", "NO_PROXY"),
+        ("localhost:8080", "NO_PROXY=localhost"),
+        ("localhost:80", "NO_PROXY=localhost"),
+        ("localhost:5432", "NO_PROXY=localhost"),
+        ("mine.example:80", "NO_PROXY=mine.example"),
+        ("users.a.run.app", "http://"),
+        ("users.a.run.app:", "http://"),
+        ("user@users.a.run.app:80", "http://"),
+        ("/", "http://"),
+        ("*", "http://"),
+    ],
+)
+def test_any_other_connect_is_told_what_to_do(target: str, remedy: str) -> None:
+    with pytest.raises(Refused) as caught:
+        forwarding("mine.example").admit_tunnel(connecting(target), 8080)
+    assert caught.value.reason == "host"
+    assert remedy in (caught.value.remedy or "")

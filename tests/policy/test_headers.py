@@ -75,6 +75,28 @@ def sent(
     return lines_of(outbound(block, lines_for(to or route()), peer=peer))
 
 
+def test_only_its_own_pseudonym_is_a_loop() -> None:
+    peer = Peer.of("127.0.0.1", b"idtoken-proxy-1a2b3c4d")
+    assert b"Via: 1.1 idtoken-proxy-1a2b3c4d\r\n" in peer.lines
+    for via in (
+        b"1.1 idtoken-proxy-1a2b3c4d",
+        b"1.1 a, 1.0 idtoken-proxy-1a2b3c4d (x) , 2 b",
+        b"HTTP/1.1 idtoken-proxy-1a2b3c4d",
+    ):
+        assert peer.was_passed((via,))
+        assert peer.was_passed((b"1.1 a", via))
+    for via in (
+        b"",
+        b",",
+        b"1.1",
+        b"1.1 idtoken-proxy",
+        b"1.1 idtoken-proxy-1a2b3c4e",
+        b"1.1 xidtoken-proxy-1a2b3c4d",
+        b"idtoken-proxy-1a2b3c4d",
+    ):
+        assert not peer.was_passed((via,))
+
+
 def values(got: list[tuple[str, str]], name: str) -> list[str]:
     return [value for each, value in got if each.lower() == name.lower()]
 

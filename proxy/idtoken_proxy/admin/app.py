@@ -148,15 +148,12 @@ class Admin:
     async def _own_host_only(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """As on the proxy's own listener: a page that rebinds its name to 127.0.0.1 reads nothing here."""
         transport = request.transport
-        if transport is None or transport.get_extra_info("socket").family == socket.AF_UNIX:
-            return await handler(request)  # where no page can reach
-        name = request.host.rsplit(":", 1)[0].lower() if not request.host.endswith("]") else request.host
+        if transport is None:
+            return await handler(request)
+        if transport.get_extra_info("socket").family != socket.AF_UNIX:
+            # No page reaches a unix socket; where a port is forwarded to one, they are refused by what browsers say.
+            self._judge_name(request, transport)
         origin = request.headers.get("Origin")
-        address = transport.get_extra_info("sockname")[0]
-        if name not in LOOPBACK_NAMES and name.strip("[]") != address and not self._is_allowed(name):
-            raise web.HTTPForbidden(
-                text=f'host "{name}" is not a name of this proxy: add it to guard.allowed_hosts, or ask by an address\n'
-            )
         if origin is not None and origin.lower() != f"http://{request.host.lower()}":
             raise web.HTTPForbidden(text="a page of another origin may not read this\n")
         # Only what browsers say of themselves: no page can set it, and a link from elsewhere opens the status page.
@@ -165,6 +162,14 @@ class Admin:
         ):
             raise web.HTTPForbidden(text="a page of another site may not read this\n")
         return await handler(request)
+
+    def _judge_name(self, request: web.Request, transport: asyncio.BaseTransport) -> None:
+        name = request.host.rsplit(":", 1)[0].lower() if not request.host.endswith("]") else request.host
+        address = transport.get_extra_info("sockname")[0]
+        if name not in LOOPBACK_NAMES and name.strip("[]") != address and not self._is_allowed(name):
+            raise web.HTTPForbidden(
+                text=f'host "{name}" is not a name of this proxy: add it to guard.allowed_hosts, or ask by an address\n'
+            )
 
     @web.middleware
     async def _keep_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:

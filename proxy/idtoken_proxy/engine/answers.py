@@ -16,6 +16,10 @@ PROXY_NAME = "idtoken-proxy"
 _DRAINING_RETRY_SECONDS = 1
 
 
+# RFC 9110 section 9.3.6: neither Content-Length nor Transfer-Encoding.
+ESTABLISHED = f"HTTP/1.1 200 Connection established\r\nProxy-Status: {PROXY_NAME}\r\n\r\n".encode()
+
+
 def preflight(lines: bytes, *, closes: bool) -> bytes:
     """A browser's question whether a page may send a request, answered: `lines` (cors.py) say so."""
     head = f"HTTP/1.1 204 No Content\r\nDate: {formatdate(usegmt=True)}\r\nProxy-Status: {PROXY_NAME}\r\n".encode()

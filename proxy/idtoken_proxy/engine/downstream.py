@@ -23,11 +23,13 @@ from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.engine.welcome import unwelcome
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, ProxyError, RequestError
+from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import Peer
 
 if TYPE_CHECKING:
     from idtoken_proxy.engine.front import Front
     from idtoken_proxy.engine.upstream import UpstreamConnection
+    from idtoken_proxy.policy.tunnelled import Tunnelled
 
 WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
@@ -66,7 +68,8 @@ class Downstream(asyncio.Protocol):
         self.held = False
         self.deadline = NEVER
         self.peer: Peer
-        self.port: int | None = None  # the proxy's own; None on a unix socket
+        self.port = UNIX  # the proxy's own
+        self.tunnelled: Tunnelled | None = None  # since a CONNECT
         self.transport: asyncio.Transport
 
     @property
@@ -93,9 +96,9 @@ class Downstream(asyncio.Protocol):
             self._turn_away(reason)
             return
         peername = transport.get_extra_info("peername")
-        self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None)
+        self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None, front.pseudonym)
         sockname = transport.get_extra_info("sockname")
-        self.port = sockname[1] if isinstance(sockname, tuple) else None
+        self.port = sockname[1] if isinstance(sockname, tuple) else UNIX
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         front.connections.add(self)
         self._sweeper.watch(self)
@@ -217,7 +220,7 @@ class Downstream(asyncio.Protocol):
     def _unreadable(self, head: bytes) -> MalformedRequest:
         url = f"http://localhost:{self.port}" if self.port else "http:// on the proxy's socket"
         blank = self._scan is not None and self._scan.after_empty_lines
-        return unreadable(head, url, after_empty_lines=blank)
+        return unreadable(head, url, after_empty_lines=blank, inside=self.tunnelled is not None)
 
     def _tell(self, error: RequestError) -> None:
         """Whoever set this up looks into the log: their client says little that helps."""

@@ -43,10 +43,12 @@ from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.waiting import await_for
 from idtoken_proxy.errors import (
     BrokenOff,
+    LoopDetected,
     MalformedRequest,
     MethodNotAllowed,
     NoRoute,
     ProxyError,
+    Refused,
     UpstreamError,
 )
 from idtoken_proxy.identity.answer import BODY
@@ -62,13 +64,16 @@ from idtoken_proxy.policy.headers import (
 )
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.target import AMBIGUOUS
+from idtoken_proxy.policy.tunnelled import Tunnelled
 
 if TYPE_CHECKING:
     from idtoken_proxy.engine.downstream import Downstream
     from idtoken_proxy.engine.upstream import UpstreamConnection
     from idtoken_proxy.identity.token import IdToken
 
-_NEVER_SERVED: Final = frozenset({b"CONNECT", b"TRACE"})
+_NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
+_CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
+_TRACE_SHOWS: Final = "its answer would show the token: use another method"  # RFC 9110 section 9.3.8
 _USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
 _CLOSE: Final = b"Connection: close\r\n"
 _KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
@@ -91,6 +96,7 @@ class Exchange:
         "_target",
         "_task",
         "_token",
+        "_tunnelled",
         "_upstream",
         "caller",
         "error",
@@ -145,16 +151,50 @@ class Exchange:
         self.started = monotonic()
         self.received = len(block) + 4  # octets from the app
         self.request = request = parse_request(block)
-        if request.method not in _USUAL and request.method.upper() in _NEVER_SERVED:
-            raise MethodNotAllowed(
-                f"{request.method.decode()} is not served; use http:// URLs, the proxy itself speaks TLS to the receiver",
-                allow=DEFAULT_ALLOW,
-                closes=True,
+        downstream = self._downstream
+        if downstream.tunnelled is not None:
+            downstream.tunnelled.admit(request)
+        if request.method not in _USUAL and request.method.upper() in _NO_ROUTE_S:
+            self._open_tunnel(request)
+            return request
+        self.caller = caller = self._gateway.guard.admit(request, downstream.port)
+        if request.via and downstream.peer.was_passed(request.via):
+            raise LoopDetected(
+                "the request has passed through this proxy already",
+                remedy="the upstream of one of its routes leads back to it: let it name the receiver",
             )
-        self.caller = caller = self._gateway.guard.admit(request, self._downstream.port)
         self.lane = lane = self._route(request, caller)
         self.timeouts = lane.route.timeouts
         return request
+
+    def _open_tunnel(self, request: Request) -> None:
+        """A CONNECT to a receiver of ours, whose requests come within. Whoever is refused may have sent some of the tunnel's
+        octets already, which are no requests to the proxy: the connection closes.
+        """
+        if request.method != b"CONNECT":
+            raise MethodNotAllowed(
+                f"{request.method.decode()} is not served",
+                allow=DEFAULT_ALLOW,
+                closes=True,
+                remedy=_CONNECT_IS if request.method.upper() == b"CONNECT" else _TRACE_SHOWS,
+            )
+        try:
+            authority = self._gateway.guard.admit_tunnel(request, self._downstream.port)
+        except Refused as error:
+            if error.reason == "host":
+                raise MethodNotAllowed(
+                    f"CONNECT is not served here: {error.detail}",
+                    allow=DEFAULT_ALLOW,
+                    closes=True,
+                    remedy=error.remedy,
+                ) from None
+            error.closes = True
+            raise
+        if request.chunked or request.content_length:
+            raise MalformedRequest(
+                "a CONNECT has no body", remedy="send what is for the tunnel after the 200"
+            )
+        self._tunnelled = Tunnelled(authority)
 
     def _route(self, request: Request, caller: Caller) -> Lane:
         target = request.target
@@ -183,7 +223,10 @@ class Exchange:
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
         lane, request = self.lane, self.request
-        assert lane is not None and request is not None
+        assert request is not None
+        if lane is None:
+            self._answer_connect()
+            return
         if request.preflight:
             self._answer_preflight(lane, request)
             return
@@ -209,6 +252,17 @@ class Exchange:
         answer = answers.preflight(lines, closes=not downstream.keep)
         self.sent += len(answer)
         downstream.transport.write(answer)
+        downstream.on_exchange_end(self)
+
+    def _answer_connect(self) -> None:
+        """`Connection: close`, which some send, is not the tunnel's."""
+        downstream = self._downstream
+        self.state = TRANSITIONS[self.state][OWN_ANSWER]
+        self.status = 200
+        downstream.keep = not downstream.draining
+        downstream.tunnelled = self._tunnelled
+        self.sent += len(answers.ESTABLISHED)
+        downstream.transport.write(answers.ESTABLISHED)
         downstream.on_exchange_end(self)
 
     def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:

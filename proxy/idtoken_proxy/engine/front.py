@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import structlog
@@ -14,6 +15,7 @@ from idtoken_proxy.engine.listeners import peer_uid
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.engine.tunnel import Tunnel
+from idtoken_proxy.policy.headers import PSEUDONYM
 
 AccessLog = Callable[[Exchange], None]
 
@@ -36,6 +38,7 @@ class Front:
         self.tally = tally or Tally()
         self.access_log = access_log
         self.draining = False
+        self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
         self.tunnels: set[Tunnel] = set()
         self.hangups = Hangups()
         self.log = structlog.get_logger("idtoken_proxy.engine")

@@ -36,7 +36,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80
 _FIELD_NAME = re.compile(_TOKEN).fullmatch
 _FIELD_OCTETS = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
-_ABSOLUTE = re.compile(rb"http://([^/?]*)(.*)", re.IGNORECASE).fullmatch
+_ABSOLUTE = re.compile(rb"((?:http|ws)s?)://([^/?]*)(.*)", re.IGNORECASE).fullmatch
 _SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key"}
 
 _HTTP11_PREFIX = b"HTTP/1.1 "
@@ -243,15 +243,17 @@ def _settle_target(request: Request) -> None:
         return
     match = _ABSOLUTE(target)
     if match is None:
-        if request.method.upper() == b"CONNECT":  # its own form, and its own answer: 405
+        if request.method.upper() == b"CONNECT":  # its own form
             return
         raise MalformedRequest("the request target is neither a path nor an http:// URL")
-    authority, rest = match.groups()
+    scheme, authority, rest = match.groups()
     if request.host is not None and authority.lower() != request.host.lower():
         raise MalformedRequest("the request target names another host than the Host header")
     if request.host is None:
         request.host = authority
     request.absolute = True
+    if len(scheme) != 4:
+        request.scheme = scheme.lower()
     if rest.startswith(b"/"):
         request.target = rest
     elif not rest and request.method == b"OPTIONS":

@@ -20,11 +20,13 @@ from idtoken_proxy.policy.request import Request
 from idtoken_proxy.settings.addresses import is_loopback
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+UNIX = 0  # in place of a port: the app came by a unix socket
 
 _ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?")
 _OWN_PAGES = (
     "only pages that the proxy itself serves may send requests through it; open the page through the proxy"
 )
+_PLAIN = "use http:// URLs, so that the proxy can attach the token; it speaks TLS to the receiver itself"
 # RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
 # `changeOrigin: true`, which the documentation of dev servers has one paste, sends the proxy's name as Host beside the page's
@@ -74,47 +76,92 @@ class Guard:
         self._origins = frozenset(origin.lower().encode() for origin in allowed_origins)
         self._upstreams = frozenset(upstreams)
         self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
-        self._forwarded: dict[tuple[bytes, int | None], Caller] = {}  # likewise, of targets that are URLs
+        self._forwarded: dict[
+            tuple[bytes, int | None, bytes], Caller
+        ] = {}  # likewise, of targets that are URLs
 
     def admit(self, request: Request, port: int | None = None) -> Caller:
-        """`port`: the one that the app connected to, None on a unix socket. Raises Refused (403), or MalformedRequest for
-        a Host that is none.
+        """`port`: the one that the app connected to, UNIX on a unix socket, None where any will do. Raises Refused (403), or
+        MalformedRequest for a Host that is none.
         """
         host = request.host
         if request.absolute and host is not None:
-            caller = self._forwarded.get((host, port)) or self._judge_target(host, port)
+            caller = self._forwarded.get((host, port, request.scheme)) or self._judge_target(
+                host, port, request.scheme
+            )
         elif host is None:  # HTTP/1.0 alone may leave it out, and no browser speaks that
             caller = _UNNAMED
         else:
             known = self._callers.get(host)
-            caller = known if known is not None else self._judge_host(host)
+            caller = known if known is not None else self._judge_host(host, port)
         if request.origin is not None or request.fetch_site is not None:
             self._judge_page(request, caller)
         elif caller.untold and self._secret is None:  # which no page knows
-            self._judge_untold(request, caller)
+            self._judge_untold(request, caller, port)
         # A preflight cannot carry it; it asks whether it may be sent, and goes no further than here itself.
         if self._secret is not None and not request.preflight:
             self._judge_secret(request, *self._secret)
         return caller
 
-    def _judge_target(self, host: bytes, connected: int | None) -> Caller:
-        """A forward proxy's request: to a receiver of ours, or to the proxy itself as any other request."""
+    def admit_tunnel(self, request: Request, port: int | None = None) -> str:
+        """A CONNECT to a receiver of ours, or to a name that a route matches: the authority that every request within must
+        name, and is judged by as one in absolute form. No caller's secret is asked for: a CONNECT reaches nobody and mints
+        nothing, and each of those requests must carry it. Raises Refused.
+        """
+        match = _HOST.fullmatch(request.target)
+        if match is None or not match[2]:  # RFC 9110 section 9.3.6: "there is no default port"
+            raise Refused("a CONNECT names a host and a port", reason="host", remedy=_PLAIN)
+        name, number = _split(request.target)
+        authority = _authority(name, number)
+        if number == "443" and (authority in self._upstreams or name in self._upstreams | self._routed):
+            raise Refused(
+                f"the proxy itself speaks TLS to {name}, and could attach no token within an app's",
+                reason="host",
+                remedy=f"write http://{name}/ in place of https://{name}/",
+            )
+        caller = self._judge_target(request.target, port)
+        if caller.upstream is None and name not in self._routed:
+            raise Refused(
+                f'"{authority}" is the proxy itself',
+                reason="host",
+                remedy=f"the app need not ask a proxy for it: NO_PROXY={name}",
+            )
+        if request.host is not None and not _is_for(request.host, name, number):
+            raise MalformedRequest("the request target names another host than the Host header")
+        if request.origin is not None or request.fetch_site is not None:
+            self._judge_page(request, caller)
+        return authority
+
+    def _judge_target(self, host: bytes, connected: int | None, scheme: bytes = b"http") -> Caller:
+        """A forward proxy's request: to a receiver of ours, or to the proxy itself as any other request. `https` and `wss`
+        are the app's way of naming a receiver, whose port is 443 then; the proxy itself speaks TLS to nobody's app.
+        """
         name, port = _split(host)
-        authority = _authority(name, port)
+        secure = scheme in (b"https", b"wss")
+        authority = _authority(name, "443" if secure and not port else port)
+        known = authority in self._upstreams
+        if scheme != b"http" and not known and self._is_own(name):
+            if name not in self._routed:
+                raise MalformedRequest(
+                    "the request target is neither a path nor an http:// URL", remedy=f"write http://{name}"
+                )
+            authority = name if not port or (secure and port == "443") else authority
         own = self._is_own(name)
         # `http://localhost:3000/` of an app with HTTP_PROXY means another server of this machine. Were it ours because
         # the name is, a request for that server would go to a receiver that it was never meant for. Without a port it
         # is ours: `docker run -p 80:8080`.
-        here = own and (
-            name in self._routed or authority == name or connected is None or port == str(connected)
-        )
-        if authority in self._upstreams and not (here and authority == name):
+        here = own and (name in self._routed or authority == name or not connected or port == str(connected))
+        if known and not (here and authority == name):
+            origin = b"https://" + _authority(name, port, "443").encode() if secure else None
             caller = Caller(
-                *(name, b"http://" + authority.encode(), b"X-Forwarded-Host: " + host + b"\r\n", authority),
+                name,
+                origin or b"http://" + authority.encode(),
+                b"X-Forwarded-Host: " + host + b"\r\n",
+                authority,
                 untold=True,
             )
         elif here:
-            caller = self._judge_host(host)
+            caller = self._judge_host(host, None)
         elif own:
             raise Refused(
                 f'"{authority}" is another port of this machine than the proxy\'s own, {connected}',
@@ -129,7 +176,7 @@ class Guard:
             )
         if len(self._forwarded) >= _MEMO_LIMIT:
             self._forwarded.clear()
-        self._forwarded[host, connected] = caller
+        self._forwarded[host, connected, scheme] = caller
         return caller
 
     @functools.cached_property
@@ -147,7 +194,9 @@ class Guard:
         # A trailing dot names the same host in DNS and another one to every check: not ours.
         return name in self._names or (name.endswith(".localhost") and _is_host_name(name))
 
-    def _judge_host(self, host: bytes) -> Caller:
+    def _judge_host(self, host: bytes, connected: int | None) -> Caller:
+        if connected == UNIX and not self._is_own(_name_of(host)):
+            return _foreign(host)
         name, port = _split(host)
         if not self._is_own(name):
             raise Refused(
@@ -222,7 +271,7 @@ class Guard:
             remedy=_OWN_PAGES,
         )
 
-    def _judge_untold(self, request: Request, caller: Caller) -> None:
+    def _judge_untold(self, request: Request, caller: Caller, port: int | None) -> None:
         """A page cannot say another's address in Referer, and can leave it out (`no-referrer`)."""
         origin = caller.origin
         if request.referers:
@@ -232,7 +281,8 @@ class Guard:
                 "the request comes from a page of another site (Referer)", reason="referer", remedy=_OWN_PAGES
             )
         # A target with a host in it is what a client sends to a proxy that it was told to use: no page makes a browser do so.
-        if self._unverified_pages or request.absolute:
+        # Nor does one reach a unix socket.
+        if self._unverified_pages or request.absolute or port == UNIX:
             return
         raise Refused(
             f'under the name "{caller.name}" a program cannot be told from a page of another site, of which browsers say '
@@ -259,9 +309,29 @@ def _split(host: bytes) -> tuple[str, str]:
     return match[1].decode("ascii").lower(), (match[2] or b"").decode("ascii")
 
 
-def _authority(name: str, port: str) -> str:
+def _authority(name: str, port: str, default: str = "80") -> str:
     """As an http:// origin has it: without the port that it would have anyway."""
-    return name if port in ("", "80") else f"{name}:{port}"
+    return name if port in ("", default) else f"{name}:{port}"
+
+
+def _is_for(host: bytes, name: str, port: str) -> bool:
+    """Whether a CONNECT's Host agrees with its target; undici and others leave the port out."""
+    said, said_port = _split(host)
+    return said == name and said_port in ("", port)
+
+
+def _name_of(host: bytes) -> str:
+    match = _HOST.fullmatch(host)
+    return "" if match is None else match[1].decode("ascii").lower()
+
+
+def _foreign(host: bytes) -> Caller:
+    """Of a unix socket: no browser reaches it, so that clients need not know a name of ours (`docker`, none at all as of
+    RFC 9112 section 3.2, or the socket's path). Where a port is forwarded to it after all, pages are still refused: it is
+    no page's own origin.
+    """
+    name = _name_of(host)
+    return Caller(name, b"", b"X-Forwarded-Host: " + host + b"\r\n") if name else _UNNAMED
 
 
 def _is_host_name(name: str) -> bool:

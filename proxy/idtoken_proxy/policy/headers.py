@@ -18,7 +18,7 @@ from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.model import NoIdentity, Route, SignedJwtIdentity, TokenHeader
 
-VIA = b"Via: 1.1 idtoken-proxy\r\n"
+PSEUDONYM = b"idtoken-proxy"
 IAP_AUDIENCE_SUFFIX = ".apps.googleusercontent.com"
 
 
@@ -76,10 +76,19 @@ class Peer:
 
     address: str | None  # None: a unix socket
     lines: bytes
+    pseudonym: bytes  # this proxy's in Via
 
     @classmethod
-    def of(cls, address: str | None) -> Peer:
-        return cls(address, _forwarded_for((), address) + b"X-Forwarded-Proto: http\r\n" + VIA)
+    def of(cls, address: str | None, pseudonym: bytes = PSEUDONYM) -> Peer:
+        via = b"Via: 1.1 " + pseudonym + b"\r\n"
+        return cls(address, _forwarded_for((), address) + b"X-Forwarded-Proto: http\r\n" + via, pseudonym)
+
+    def was_passed(self, via: tuple[bytes, ...]) -> bool:
+        """Whether a request with these Via values has come through this very proxy before: each process has a pseudonym of
+        its own (RFC 9110 section 7.6.3), so that one may stand behind another.
+        """
+        hops = (hop.split() for value in via for hop in value.split(b","))
+        return any(len(hop) > 1 and hop[1] == self.pseudonym for hop in hops)
 
 
 def _forwarded_for(earlier: tuple[bytes, ...], address: str | None) -> bytes:
@@ -157,7 +166,7 @@ def _rewrite_referers(parts: list[bytes], request: Request, caller: Caller, rewr
 
 def _hops(request: Request, peer: Peer) -> list[bytes]:
     """RFC 9110 section 7.6.3: Via tells the version that was received, and adds to what is there."""
-    mine = b"1.0 idtoken-proxy" if request.http10 else VIA[5:-2]
+    mine = (b"1.0 " if request.http10 else b"1.1 ") + peer.pseudonym
     return [
         _forwarded_for(request.forwarded_for, peer.address),
         b"X-Forwarded-Proto: http\r\n",

@@ -15,7 +15,8 @@ class Request:
     target: bytes
     passing: list[bytes]
     http10: bool = False
-    absolute: bool = False  # the target came as a URL, as it does to a forward proxy
+    absolute: bool = False  # the target came as a URL, as it does to a forward proxy, or through a CONNECT
+    scheme: bytes = b"http"  # that URL's: http, https, ws or wss
     host: bytes | None = None
     keep_alive: bool = True
     content_length: int | None = None
