@@ -160,6 +160,10 @@ def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
         ([], "Usage: idtoken-proxy"),
         (["serv"], "No such command"),
         (["emulate", "--port", "65536"], "65536"),
+        (["emulate", "--host", "0.0.0.0"], "--host 0.0.0.0 is no loopback address"),
+        (["emulate", "--host", "::"], "or add --allow-remote"),
+        (["emulate", "--host", ""], "is no loopback address"),
+        (["emulate", "--host", "10.0.0.1", "--port", "0"], "write --host 127.0.0.1"),
         (["check", "--nope"], "No such option"),
         (
             ["demo", "--break", "everything"],

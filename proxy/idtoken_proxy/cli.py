@@ -272,16 +272,22 @@ def schema() -> int:
 @click.option(
     "-c", "--config", "file", metavar="FILE", help="The world: services, accounts, who may invoke what."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="A loopback address.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where it listens; a loopback address, unless --allow-remote.",
+)
+@click.option("--allow-remote", is_flag=True, help="Let other machines at its keys and tokens.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8090,
     show_default=True,
-    help="Of the issuers; the services follow. 0: free ones.",
+    help="Of the issuers; the services follow from 11 above it on. 0: free ones.",
 )
 @_break
-def emulate(file: str | None, host: str, port: int, break_kind: str | None) -> int:
+def emulate(file: str | None, host: str, allow_remote: bool, port: int, break_kind: str | None) -> int:  # noqa: FBT001 -- click's
     """Run the local Google: token issuers, public keys, and private receivers that check tokens.
 
     \b
@@ -292,7 +298,13 @@ def emulate(file: str | None, host: str, port: int, break_kind: str | None) -> i
     Prints what to export, so that the proxy, or any of Google's libraries, finds it.
     """
     from idtoken_proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
+    from idtoken_proxy.settings.addresses import is_loopback  # noqa: PLC0415
 
+    if not allow_remote and not is_loopback(host.strip("[]")):
+        raise click.UsageError(
+            f"--host {host} is no loopback address: any machine that reaches it gets tokens and keys; write"
+            " --host 127.0.0.1, or add --allow-remote"
+        )
     return run_emulator(file, host, port, break_kind)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from idtoken_proxy.emulator.command import run_emulator, what_to_export
+from idtoken_proxy.emulator.command import numbered, run_emulator, what_to_export
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import Account, Service, World
@@ -44,6 +44,18 @@ async def test_it_says_what_to_export_and_ends_cleanly(
     assert exports["GCE_METADATA_HOST"] == exports["GCE_METADATA_IP"]
     url = re.findall(r"curl -so login.json (\S+)", said)
     assert url == [f"http://{exports['GCE_METADATA_HOST']}/emulator/keys/login.json"]
+
+
+def test_services_follow_the_issuers_where_they_say_no_port() -> None:
+    def ports(port: int, *own: int) -> list[int]:
+        world = World("p", (), tuple(Service(f"s{at}", port=number) for at, number in enumerate(own)))
+        return [service.port for service in numbered(world, port).services]
+
+    assert ports(8090, 0, 0, 0) == [8101, 8102, 8103]
+    assert ports(8090, 0, 9000, 0) == [8101, 9000, 8102]
+    assert ports(8090, 0, 8101, 0) == [8102, 8101, 8103]
+    assert ports(0, 0, 7000) == [0, 7000]
+    assert ports(65524, 0, 0) == [65535, 0]
 
 
 def test_a_wrong_world_is_2_with_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

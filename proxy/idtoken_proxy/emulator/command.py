@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
 import click
 
@@ -16,6 +18,8 @@ from idtoken_proxy.emulator.workloads import CONFIG
 from idtoken_proxy.emulator.world import DEMO, Service, World
 from idtoken_proxy.emulator.world_file import load_world
 from idtoken_proxy.errors import ConfigError
+
+FIRST_SERVICE: Final = 11  # above the issuers' port: 8101 above 8090, as config/local-development.yaml has it
 
 
 def run_emulator(world_file: str | None, host: str, port: int, break_kind: str | None = None) -> int:
@@ -29,11 +33,27 @@ def run_emulator(world_file: str | None, host: str, port: int, break_kind: str |
         click.echo(f"{world_file}: {error.strerror}", err=True)
         return 2
     try:
-        asyncio.run(_serve(world, host, port, break_kind))
+        asyncio.run(_serve(numbered(world, port), host, port, break_kind))
     except OSError as error:
         click.echo(f"cannot listen: {error.strerror or error}", err=True)
         return 1
     return 0
+
+
+def numbered(world: World, port: int) -> World:
+    """Its services without a port of their own get the ones that follow the issuers', the same at every start. The
+    kernel chooses where it chooses the issuers', and where no port is left.
+    """
+    if port == 0:
+        return world
+    taken = {port, *(service.port for service in world.services)}
+    free = (number for number in range(port + FIRST_SERVICE, 65536) if number not in taken)
+    return replace(
+        world,
+        services=tuple(
+            service if service.port else replace(service, port=next(free, 0)) for service in world.services
+        ),
+    )
 
 
 async def _serve(world: World, host: str, port: int, break_kind: str | None) -> None:
