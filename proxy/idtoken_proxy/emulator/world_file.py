@@ -1,45 +1,4 @@
-"""A world's YAML -> World, or every mistake with its line.
-
-A file with everything in it:
-
-    project: my-project
-    number: "123456789012"             # the project's; in the names of its pools
-    accounts:
-      - name: login                    # login@PROJECT.iam.gserviceaccount.com; email: for any other
-        default: true                  # the metadata server gives out its tokens
-      - name: search-indexer
-        token_creators:                # who may impersonate it
-          - login
-          - principalSet://iam.googleapis.com/projects/123456789012/locations/global/workloadIdentityPools/outside/attribute.repository/octo/app
-      - email: dev@example.com         # a user: has a refresh token in place of a key
-    services:
-      - name: user-profiles
-        invokers: [login, dev@example.com]   # names, emails, serviceAccount:..., user:..., allUsers
-        port: 8101                     # default: any that is free
-        region: us-central1
-        audiences: [https://profiles.example.com]   # custom ones, besides its own URL
-      - name: intranet
-        invokers: [login]
-        iap: {client_id: 123-abc.apps.googleusercontent.com}   # or managed: Google's own client
-      - name: resize
-        invokers: [login]
-        function: 1                    # a 1st-generation function: its name is its path
-    pools:                             # who from outside Google Cloud may come in
-      - name: outside
-        providers:
-          - name: github
-            oidc:
-              issuer: https://token.actions.githubusercontent.com
-              workload: {sub: "repo:octo/app:ref:refs/heads/main", repository: octo/app}   # claims of its tokens
-              attributes: {repository: repository}   # attribute.repository=assertion.repository
-              # jwks: {keys: [...]}: the keys of a real issuer, which alone can sign then
-          - name: azure
-            oidc:
-              issuer: https://sts.windows.net/00000000-0000-0000-0000-000000000001/
-              audiences: [api://my-app]   # default: the provider's resource name
-          - name: amazon
-            aws: {account: "111122223333", role: web, region: eu-west-1}
-"""
+"""A world's YAML -> World, or every mistake with its line. docs/emulator.md shows a file with everything in it."""
 
 from __future__ import annotations
 
