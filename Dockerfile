@@ -1,4 +1,4 @@
-# syntax=docker/dockerfile:1
+# Nothing here needs BuildKit: Cloud Build's docker step, kaniko and other builders without it build this file too.
 # Python 3.13: it has a ready wheel for everything in requirements.lock on amd64 and arm64, so nothing is compiled here,
 # and it is what Debian 13 brings. Slim and not Alpine: those wheels and the figures in bench/ are for glibc. A build
 # that wants an exact base says so: --build-arg BASE=python:3.13-slim@sha256:...
@@ -9,12 +9,10 @@ WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
 # What was not reviewed is not installed: every file has its hash in a lock. The environment gets no pip of its own; the
 # base image's installs into it from outside and stays behind in this stage, as does the build backend.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m venv --without-pip /opt/idtoken-proxy \
- && python -m pip --python /opt/idtoken-proxy install --no-compile --require-hashes --only-binary :all: -r requirements.lock
-RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m venv --without-pip /opt/build \
- && python -m pip --python /opt/build install --require-hashes --only-binary :all: -r requirements-build.lock
+RUN python -m venv --without-pip /opt/idtoken-proxy \
+ && python -m pip --python /opt/idtoken-proxy install --no-cache-dir --no-compile --require-hashes --only-binary :all: -r requirements.lock
+RUN python -m venv --without-pip /opt/build \
+ && python -m pip --python /opt/build install --no-cache-dir --require-hashes --only-binary :all: -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy ./proxy
 # Bytecode that is never checked against its source: nothing is written, or looked up twice, at run time.
@@ -36,6 +34,6 @@ EXPOSE 8080
 # Asks the admin listener where the configuration has it; no shell and no curl. `run`, in an image made from this one, has no
 # admin listener of its own accord and would never be healthy: there `ENV IDTOKEN_PROXY_ADMIN=localhost:9090`, which both
 # obey, or `HEALTHCHECK NONE`.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=1s CMD ["idtoken-proxy", "probe", "readiness"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["idtoken-proxy", "probe", "readiness"]
 ENTRYPOINT ["idtoken-proxy"]
 CMD ["serve"]

@@ -4,13 +4,30 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Before anything else: pip's own words about a Python that is too old fill a screen and do not name it.
+define check-python
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+  echo "This needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) --version 2>&1 || true). Name another one: make $(MAKECMDGOALS) PYTHON=python3.13" >&2; exit 1; }
+@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+  echo "$(PYTHON) lacks venv; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+endef
+
 # The tests start this program by the hundred, and each would compile it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test lint types unit image coverage fuzz bench lock clean
 
-demo: $(STAMP)  ## the emulator, three private services and the proxy in one process
-	@$(BIN)/idtoken-proxy demo
+# What the demo needs and no more, apart from what tests and linters are installed in.
+DEMO := .venv-demo
+demo: $(DEMO)/.installed  ## the emulator, three private services and the proxy in one process
+	@PYTHONPATH=proxy $(DEMO)/bin/python -m idtoken_proxy demo
+
+$(DEMO)/.installed: requirements.lock
+	$(check-python)
+	@echo "Installing what the demo needs into $(DEMO); it takes some seconds."
+	@$(PYTHON) -m venv --clear $(DEMO)
+	@$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.lock
+	@touch $@
 
 test: lint types unit  ## what to run before a commit; CI runs `make image` and `make fuzz` too
 
@@ -41,7 +58,8 @@ bench: $(STAMP)  ## this proxy beside Envoy, nginx and haproxy; missing peers ar
 
 # What the tests ran with when they last passed: a library's release of last night is for `make lock` to find out about.
 $(STAMP): pyproject.toml requirements-dev.lock
-	$(PYTHON) -m venv $(VENV)
+	$(check-python)
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
@@ -60,4 +78,4 @@ lock:  ## requirements.lock: what the image holds, with hashes and without addre
 	rm -rf .lock-venv
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .coverage*

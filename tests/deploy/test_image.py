@@ -150,6 +150,17 @@ def test_what_is_tested_is_what_the_image_holds() -> None:
         assert hashes
 
 
+def test_is_built_by_the_classic_builder_too() -> None:
+    """What it would refuse, as Cloud Build's docker step and kaniko do: https://docs.docker.com/build/buildkit/."""
+    for stage in (BUILD, FINAL):
+        for instruction, what in stage.steps:
+            assert "--mount=" not in what
+            assert "--start-interval" not in what
+            assert "<<" not in what
+            if instruction in ("COPY", "ADD"):
+                assert all(word.startswith("--from=") for word in what.split() if word.startswith("--"))
+
+
 def test_locks_tell_no_address() -> None:
     for name in ("requirements.lock", "requirements-build.lock", "requirements-dev.lock"):
         text = (ROOT / name).read_text()

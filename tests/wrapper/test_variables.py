@@ -14,7 +14,7 @@ from idtoken_proxy.settings.model import (
     UnixAddress,
     Upstream,
 )
-from idtoken_proxy.wrapper.variables import check, variables
+from idtoken_proxy.wrapper.variables import check, direct, variables
 
 SOCKET = UnixAddress("/run/proxy.sock")
 
@@ -95,3 +95,29 @@ def test_http_proxy_needs_a_port() -> None:
         check(settings(SOCKET), http_proxy=True)
     check(settings(SOCKET), http_proxy=False)
     check(settings(SOCKET, TcpAddress("localhost", 0)), http_proxy=True)
+
+
+LOOPBACK = "localhost,.localhost,127.0.0.1,::1"
+
+
+@pytest.mark.parametrize(
+    ("own", "before", "upper", "lower"),
+    [
+        ("http://localhost:1", {}, LOOPBACK, LOOPBACK),
+        (
+            "http://localhost:1",
+            {"no_proxy": "corp.example, 10.0.0.1,"},
+            f"corp.example,10.0.0.1,{LOOPBACK}",
+            f"corp.example,10.0.0.1,{LOOPBACK}",
+        ),
+        ("http://localhost:1", {"NO_PROXY": "a", "no_proxy": "b"}, f"a,{LOOPBACK}", f"b,{LOOPBACK}"),
+        ("http://localhost:1", {"NO_PROXY": "*"}, "*", "*"),
+        ("http://localhost:1", {"NO_PROXY": LOOPBACK}, LOOPBACK, LOOPBACK),
+        ("http://10.0.0.7:1", {}, f"{LOOPBACK},10.0.0.7", f"{LOOPBACK},10.0.0.7"),
+        ("unix:/run/proxy.sock", {}, LOOPBACK, LOOPBACK),
+    ],
+)
+def test_what_is_for_this_machine_goes_through_no_other_proxy(
+    own: str, before: dict[str, str], upper: str, lower: str
+) -> None:
+    assert direct(before, {"IDTOKEN_PROXY_URL": own}) == {"NO_PROXY": upper, "no_proxy": lower}

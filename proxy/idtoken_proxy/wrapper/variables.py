@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.model import Address, Settings, TcpAddress
@@ -11,6 +12,8 @@ from idtoken_proxy.settings.names import url_variable
 
 OWN: Final = "IDTOKEN_PROXY_URL"
 FORWARD: Final = ("HTTP_PROXY", "http_proxy")  # curl reads the lower case alone
+DIRECT: Final = ("NO_PROXY", "no_proxy")  # likewise
+_LOOPBACK: Final = ("localhost", ".localhost", "127.0.0.1", "::1")
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104
 
 
@@ -39,3 +42,19 @@ def variables(settings: Settings, bound: Sequence[Address], *, http_proxy: bool)
     if http_proxy:
         told |= dict.fromkeys(FORWARD, own)
     return told
+
+
+def direct(environ: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY: a network's own http_proxy must not get what is for this machine, which it could not bring here. What is
+    there stays. `told`: from variables.
+    """
+    own = urlsplit(told[OWN]).hostname
+    wanted = [*_LOOPBACK, *([own] if own else [])]
+    found: dict[str, str] = {}
+    for name, other in (DIRECT, DIRECT[::-1]):
+        kept = [one.strip() for one in (environ.get(name) or environ.get(other) or "").split(",")]
+        kept = [one for one in kept if one]
+        if "*" not in kept:
+            kept += [one for one in dict.fromkeys(wanted) if one not in kept]
+        found[name] = ",".join(kept)
+    return found
