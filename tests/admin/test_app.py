@@ -293,8 +293,7 @@ async def test_an_empty_name_will_do_on_a_unix_socket_and_a_page_s_origin_will_n
 ) -> None:
     """A port may be forwarded to it."""
     path = str(tmp_path / "own" / "admin.sock")
-    admin = Admin(server, UnixAddress(path))
-    await admin.start()
+    admin = await opened(server, UnixAddress(path))
     try:
         for fields, status in (
             (b"Host:", b"200"),
