@@ -380,6 +380,15 @@ class Far:
         self.tls.write(plain)
         return self._outgoing.read()
 
+    def opened(self, near: Near) -> bytes:
+        """What has come; b"" is our close_notify."""
+        self._incoming.write(near.written)
+        near.written = b""
+        try:
+            return self.tls.read(65536)
+        except ssl.SSLZeroReturnError:  # where it has said goodbye, too
+            return b""
+
     def goodbye(self) -> bytes:
         with contextlib.suppress(ssl.SSLWantReadError):
             self.tls.unwrap()
@@ -387,17 +396,29 @@ class Far:
 
 
 class Inner(asyncio.Protocol):
-    def __init__(self) -> None:
+    """`goes_on`: after the receiver's end."""
+
+    def __init__(self, *, goes_on: bool = False) -> None:
         self.received: list[bytes] = []
+        self.ends = 0
+        self._goes_on = goes_on
+
+    def eof_received(self) -> bool:
+        self.ends += 1
+        return self._goes_on
 
     def data_received(self, data: bytes) -> None:
         self.received.append(data)
 
 
-def established(ca: trustme.CA, ca_file: str) -> tuple[TlsTransport, Near, Far, Inner]:
-    inner, near = Inner(), Near()
+def established(
+    ca: trustme.CA, ca_file: str, *, goes_on: bool = False, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+) -> tuple[TlsTransport, Near, Far, Inner]:
+    inner, near = Inner(goes_on=goes_on), Near()
     outer = TlsTransport(tls_context(ca_file), "127.0.0.1", inner)
-    far = Far(certified(ca, "127.0.0.1"))
+    context = certified(ca, "127.0.0.1")
+    context.maximum_version = version
+    far = Far(context)
     outer.connection_made(near)
     far.shake(outer, near)
     assert outer.ready.done()
@@ -511,3 +532,109 @@ async def test_a_handshake_that_nobody_waits_for_any_more_may_still_end(ca: trus
     Far(certified(ca, "127.0.0.1")).shake(outer, near)
     assert told.news == ["made"]
     assert outer.ready.cancelled()
+
+
+# -- a direction that ends ------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "octets"])
+async def test_the_receiver_s_close_notify_ends_its_direction_alone(
+    ca: trustme.CA, ca_file: str, *, cut: bool
+) -> None:
+    outer, near, far, inner = established(ca, ca_file, goes_on=True)
+    near.written = b""
+    said = far.sealed(b"that is all") + far.goodbye()
+    for piece in [said[at : at + 1] for at in range(len(said))] if cut else [said]:
+        outer.data_received(piece)
+    assert (b"".join(inner.received), inner.ends, near.closed) == (b"that is all", 1, False)
+    for _ in range(3):
+        outer.write(b"still here")
+        assert far.opened(near) == b"still here"
+    assert outer.eof_received()  # TCP's end behind it: nothing new, and ours goes on
+    outer.write(b"and on")
+    assert far.opened(near) == b"and on"
+    outer.close()
+    assert far.opened(near) == b""
+    assert (inner.ends, near.closed) == (1, True)
+    outer.connection_lost(None)
+
+
+async def test_where_the_inner_protocol_has_nothing_to_say_it_ends_the_connection(
+    ca: trustme.CA, ca_file: str
+) -> None:
+    outer, near, far, inner = established(ca, ca_file)
+    outer.data_received(far.goodbye())
+    assert (inner.ends, near.closed) == (1, True)
+    outer.connection_lost(None)
+
+
+async def test_ours_ends_with_close_notify_and_the_receiver_s_goes_on(ca: trustme.CA, ca_file: str) -> None:
+    outer, near, far, inner = established(ca, ca_file, goes_on=True)
+    near.written = b""
+    assert outer.can_write_eof()
+    outer.write(b"that is all")
+    outer.write_eof()
+    assert far.opened(near) == b"that is all"
+    assert far.opened(near) == b""
+    outer.write_eof()
+    assert near.written == b""
+    outer.data_received(far.sealed(b"and mine"))
+    assert (inner.received, near.closed) == ([b"and mine"], False)
+    outer.data_received(far.sealed(b", and so on") + far.goodbye())
+    assert (inner.received[1:], inner.ends) == ([b", and so on"], 1)
+    outer.close()
+    assert (near.written, near.closed, outer._ended) == (b"", True, None)  # it has been said
+    outer.connection_lost(None)
+
+
+async def test_a_record_that_is_half_there_when_ours_ends_is_read_to_its_end(
+    ca: trustme.CA, ca_file: str
+) -> None:
+    outer, near, far, inner = established(ca, ca_file, goes_on=True)
+    record = far.sealed(b"half and half")
+    outer.data_received(record[:3])
+    outer.data_received(record[3:9])
+    outer.write_eof()
+    outer.data_received(record[9:])
+    outer.data_received(far.sealed(b", and more"))
+    assert b"".join(inner.received) == b"half and half, and more"
+    assert not near.closed
+    outer.close()
+    outer.connection_lost(None)
+
+
+async def test_tls_1_2_knows_no_half_close(ca: trustme.CA, ca_file: str) -> None:
+    """RFC 5246 section 7.2.1: whoever gets a close_notify drops what it has yet to send."""
+    outer, _, _, _ = established(ca, ca_file, version=ssl.TLSVersion.TLSv1_2)
+    assert not outer.can_write_eof()
+    outer.close()
+    outer.connection_lost(None)
+
+
+async def test_tcp_s_end_without_close_notify_is_a_break(ca: trustme.CA, ca_file: str) -> None:
+    outer, _, _, inner = established(ca, ca_file, goes_on=True)
+    assert not outer.eof_received()
+    assert inner.ends == 0
+    assert isinstance(outer._ended, TruncatedError)
+    outer.connection_lost(None)
+
+
+async def test_an_app_that_half_closes_its_tunnel_ends_it_in_tls_too(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str
+) -> None:
+    async def script(wire: Wire) -> None:
+        await wire.request()
+        wire.send(SWITCHING)
+
+    receiver = await receive(script, tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    app = await proxied.connect()
+    app.send(HANDSHAKE)
+    assert (await app.response()).status == 101
+    app.send(b"that is all")
+    app.half_close()
+    far = await receiver.connection()
+    await far.gone()  # a receiver that closes at a close_notify, as asyncio's do
+    assert far.received.endswith(b"that is all")
+    await app.gone()
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -13,8 +13,9 @@ from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.settings.model import Timeouts
 from tests.engine.conftest import Receive, Start
+from tests.engine.proxied import Proxied
 from tests.engine.test_downstream import narrow, problem, widen
-from tests.engine.wire import Receiver, Wire, answering, chunked, eventually, get, ok, turns
+from tests.engine.wire import Receiver, Wire, answering, chunked, eventually, get, ok, running, turns
 
 UPGRADE = (
     "Connection: keep-alive, Upgrade",
@@ -60,7 +61,9 @@ async def test_bytes_both_ways(receive: Receive, start: Start, pieces: str) -> N
     assert await app.exactly(len(frames)) == frames
     assert (proxied.pool.live, proxied.pool.idle) == (0, 0)  # it is no request's any more
     app.close()
-    await (await receiver.connection()).gone()
+    far = await receiver.connection()
+    await far.gone()
+    far.close()
     await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
 
 
@@ -212,6 +215,8 @@ async def test_the_end_of_one_side_is_the_end_of_the_other(
     await second.gone()
     if way == "close":
         assert second.received.endswith(b"last words")
+        assert not second.lost  # it may still have something to say
+        second.close()
     await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
 
 
@@ -236,6 +241,168 @@ async def test_last_words_are_flushed(receive: Receive, start: Start, side: str)
     second.go_on()
     await second.gone()
     assert len(second.received) - taken == size
+    second.close()
+
+
+async def silent_after_switch(wire: Wire) -> None:
+    await wire.request()
+    wire.send(SWITCHING)
+
+
+Sides = tuple[Proxied, Wire, Wire]
+
+
+async def half_closed(receive: Receive, start: Start, side: str, **options: Any) -> Sides:
+    """The proxy, the side that has ended its direction, and the other, which has been told."""
+    receiver = await receive(silent_after_switch)
+    proxied = await start(receiver, **options)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    first, second = (app, far) if side == "app" else (far, app)
+    first.send(b"that is all")
+    first.half_close()
+    await second.gone()
+    assert second.received.endswith(b"that is all")
+    assert not second.lost
+    return proxied, first, second
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_a_half_close_ends_one_direction_and_the_other_goes_on(
+    receive: Receive, start: Start, side: str
+) -> None:
+    proxied, first, second = await half_closed(receive, start, side)
+    counts = proxied.server.front.gateway.lanes[0].counts
+    had, before = len(first.received), (counts.received, counts.sent)
+    for number in range(20):
+        second.send(b"%d" % (number % 10))
+        await first.wait(lambda number=number: len(first.received) == had + number + 1)  # type: ignore[misc]
+    answered = bytes(3_000_000)
+    second.send(answered)
+    await first.wait(lambda: len(first.received) == had + 20 + len(answered))
+    assert not first.ended
+    moved = (counts.received - before[0], counts.sent - before[1])
+    assert moved == ((0, 20 + len(answered)) if side == "app" else (20 + len(answered), 0))
+    second.half_close()
+    await first.gone()
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    assert counts.tunnels == 0
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_a_stalled_side_stalls_the_other_after_a_half_close_too(
+    receive: Receive, start: Start, side: str
+) -> None:
+    """And its being let go on reads no end a second time, which would be taken for the other's."""
+    _, first, second = await half_closed(receive, start, side)
+    had = len(first.received)
+    first.stall()
+    before = second.sent
+    with pytest.raises(TimeoutError):
+        await second.pour(bytes(100 * 1024 * 1024), limit=0.5)
+    sent = second.sent - before
+    assert sent < 16 * 1024 * 1024
+    first.go_on()
+    await first.wait(lambda: len(first.received) - had == sent)
+    second.send(b"more")
+    await first.wait(lambda: len(first.received) - had == sent + 4)
+    assert not first.ended
+    second.close()
+    await first.gone()
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_an_end_that_waits_for_a_slow_reader_comes_behind_all_octets(
+    receive: Receive, start: Start, side: str
+) -> None:
+    """The writer's side is full as it ends; what is let go on afterwards has no end to read again."""
+    receiver = await receive(silent_after_switch)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    first, second = (app, far) if side == "app" else (far, app)
+    had = len(second.received)
+    second.stall()
+    first.send(bytes(6_000_000))
+    first.half_close()
+    await turns(50)
+    second.go_on()
+    await second.gone()
+    assert len(second.received) - had == 6_000_000
+    had = len(first.received)
+    second.send(b"thanks")
+    await first.wait(lambda: bytes(first.received[had:]) == b"thanks")
+    second.close()
+    await first.gone()
+
+
+async def test_both_end_at_once(receive: Receive, start: Start) -> None:
+    receiver = await receive(silent_after_switch)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    for one in (app, far):
+        one.send(b"bye")
+        one.half_close()
+    for one in (app, far):
+        await one.gone()
+        assert one.received.endswith(b"bye")
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_a_reset_after_a_half_close_ends_both(receive: Receive, start: Start, side: str) -> None:
+    proxied, first, second = await half_closed(receive, start, side)
+    second.reset()
+    await first.gone()
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_whoever_ends_and_then_breaks_off_is_found_out_by_the_next_octets(
+    receive: Receive, start: Start, side: str
+) -> None:
+    proxied, first, second = await half_closed(receive, start, side)
+    first.reset()
+    while not second.lost:
+        second.send(b"x")
+        await asyncio.sleep(0.01)
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_a_half_closed_tunnel_ends_at_its_deadline(receive: Receive, start: Start, side: str) -> None:
+    proxied, first, _ = await half_closed(receive, start, side, timeouts=Timeouts(idle=0.5))
+    await first.gone()
+    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    assert proxied.server.front.tally.limits["tunnel_idle_timeout"] == 1
+
+
+@pytest.mark.parametrize("side", ["app", "receiver"])
+async def test_a_half_close_while_it_drains(receive: Receive, start: Start, side: str) -> None:
+    receiver = await receive(silent_after_switch)
+    proxied = await start(receiver)
+    app = await proxied.connect()
+    far = await _open(receiver, app)
+    first, second = (app, far) if side == "app" else (far, app)
+    async with running(proxied.server.stop(drain=30)) as stopping:
+        await turns(10)
+        first.half_close()
+        await second.gone()
+        assert not stopping.done()
+        second.send(b"last words")
+        second.close()
+        await first.gone()
+        assert first.received.endswith(b"last words")
+        await stopping
+    assert proxied.server.front.busy == 0
+
+
+async def test_a_half_closed_tunnel_that_outlasts_the_drain_is_ended(receive: Receive, start: Start) -> None:
+    proxied, first, _ = await half_closed(receive, start, "app")
+    await proxied.server.stop(drain=0.1)
+    await first.gone()
+    assert proxied.server.front.busy == 0
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])

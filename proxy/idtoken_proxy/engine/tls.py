@@ -41,6 +41,8 @@ class TlsTransport(asyncio.Protocol):
         self._established = False
         self._lost = False
         self._ended: BaseException | None = None
+        self._end_read = False  # the receiver's close_notify
+        self._end_written = False  # ours
         self.transport: asyncio.Transport
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -64,7 +66,7 @@ class TlsTransport(asyncio.Protocol):
                 filled += count
                 if not count:  # close_notify
                     self._deliver(full, filled)
-                    self.transport.close()
+                    self._on_close_notify()
                     return
                 if not incoming.pending and not pending():
                     break
@@ -73,6 +75,10 @@ class TlsTransport(asyncio.Protocol):
                     filled = 0
         except ssl.SSLWantReadError:  # the rest of a record is still to come
             pass
+        except ssl.SSLZeroReturnError:  # close_notify, behind our own
+            self._deliver(full, filled)
+            self._on_close_notify()
+            return
         except ssl.SSLError as error:
             self._fail(error)
             return
@@ -86,7 +92,19 @@ class TlsTransport(asyncio.Protocol):
         if data and not self._lost:
             self._inner.data_received(data)
 
+    def _on_close_notify(self) -> None:
+        """It ends the receiver's direction alone (RFC 8446 section 6.1; TLS 1.2 asked for an answer at once, which no
+        receiver waits for); whether ours goes on is for the inner protocol to say.
+        """
+        if self._end_read or self._lost:
+            return
+        self._end_read = True
+        if not self._inner.eof_received():
+            self.transport.close()
+
     def eof_received(self) -> bool:
+        if self._end_read:
+            return not self.transport.is_closing()  # TCP's end behind TLS's says nothing new
         self._incoming.write_eof()
         try:
             if self._tls.read(_RECORD):
@@ -125,13 +143,30 @@ class TlsTransport(asyncio.Protocol):
         except ssl.SSLError as error:  # the receiver ended the stream, or wants to renegotiate
             self._fail(error)
 
+    def can_write_eof(self) -> bool:
+        """TLS 1.3 reads on behind its own close_notify; in 1.2 whoever gets one has to end the connection (RFC 5246
+        section 7.2.1), so that a half-close would cut off what is still to come.
+        """
+        return self._tls.version() == "TLSv1.3"
+
+    def write_eof(self) -> None:
+        """Our close_notify, and no FIN: peers that take TCP's end for the connection's would go."""
+        if not self.transport.is_closing():
+            self._close_notify()
+
     def close(self) -> None:
         if not self.transport.is_closing():
-            # It puts our close_notify in `outgoing`, and then wants the receiver's, which nobody waits for.
-            with contextlib.suppress(ssl.SSLError):
-                self._tls.unwrap()
-            self._flush()
+            self._close_notify()
             self.transport.close()
+
+    def _close_notify(self) -> None:
+        if self._end_written:
+            return
+        self._end_written = True
+        # It puts our close_notify in `outgoing`, and then wants the receiver's, which nobody waits for.
+        with contextlib.suppress(ssl.SSLError):
+            self._tls.unwrap()
+        self._flush()
 
     def abort(self) -> None:
         self.transport.abort()

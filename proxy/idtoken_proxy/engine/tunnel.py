@@ -1,4 +1,8 @@
-"""Bytes both ways after 101: no messages any more, so nothing is parsed and neither connection is used again."""
+"""Bytes both ways after 101: no messages any more, so nothing is parsed and neither connection is used again.
+
+A side that ends its direction (TCP's FIN, TLS's close_notify) ends that one alone: the other side is told so in the
+same way, once all that came before it is flushed, and may go on sending. A side that breaks off takes the other with it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,8 @@ from idtoken_proxy.engine.tally import RouteCounts
 
 
 class Tunnel:
-    """`on_end` is called once, when both sides are gone. A side that ends takes the other with it, as soon as what
-    was written to it is flushed: WebSocket has its own close handshake (RFC 6455 section 7) and no half-open state.
+    """`on_end` is called once, when both sides are gone. What is left of it after one direction has ended has the same
+    deadlines as before: `idle` seconds without an octet, and the drain's.
     """
 
     def __init__(
@@ -31,6 +35,7 @@ class Tunnel:
         self._on_end = on_end
         self._on_idle = on_idle
         self._open = 2
+        self._ended: set[asyncio.Transport] = set()  # sides that send no more
         self._transports = (app, receiver)
         for transport, other in ((app, receiver), (receiver, app)):
             transport.set_protocol(_End(self, transport, other))
@@ -48,6 +53,16 @@ class Tunnel:
             self._counts.received += octets
         else:
             self._counts.sent += octets
+
+    def ended(self, source: asyncio.Transport) -> bool:
+        """It sends no more. Whether the other side still may."""
+        self._touch()
+        self._ended.add(source)
+        return len(self._ended) < len(self._transports)
+
+    def reads(self, source: asyncio.Transport) -> bool:
+        """Whether there is anything to hold back or to let go on: read again, an end would be told again."""
+        return source not in self._ended and not source.is_closing()
 
     def expire(self) -> None:
         self._on_idle()
@@ -76,15 +91,23 @@ class _End(asyncio.Protocol):
         self._other.write(data)
 
     def pause_writing(self) -> None:
-        if not self._other.is_closing():
+        if self._tunnel.reads(self._other):
             self._other.pause_reading()
 
     def resume_writing(self) -> None:
-        if not self._other.is_closing():
+        if self._tunnel.reads(self._other):
             self._other.resume_reading()
 
     def eof_received(self) -> bool:
-        return False
+        """True: this side's connection stays, for what the other still has to say to it."""
+        other = self._other
+        if not self._tunnel.ended(self._transport):
+            other.close()  # flushed first, as this one is
+            return False
+        if other.is_closing() or not other.can_write_eof():
+            return False
+        other.write_eof()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._other.close()
