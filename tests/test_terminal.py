@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import io
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idtoken_proxy.terminal import printable
+from idtoken_proxy.terminal import colors, printable
 
 
 @pytest.mark.parametrize(
@@ -37,3 +38,24 @@ def test_what_comes_out_can_be_written_and_moves_nothing(text: str) -> None:
         for character in shown
     )  # fmt: skip
     assert printable(shown) == shown
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "colored"),
+    [
+        (Tty(), {}, True),
+        (Tty(), {"TERM": "xterm", "NO_COLOR": ""}, True),
+        (Tty(), {"NO_COLOR": "1"}, False),
+        (Tty(), {"TERM": "dumb"}, False),
+        (io.StringIO(), {}, False),
+    ],
+)
+def test_colors_are_for_terminals_that_want_them(
+    stream: io.StringIO, environ: dict[str, str], *, colored: bool
+) -> None:
+    assert colors(stream, environ) == colored

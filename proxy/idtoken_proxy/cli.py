@@ -12,6 +12,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.errors import ConfigError, ProxyError
 from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
 from idtoken_proxy.settings.model import Address
+from idtoken_proxy.terminal import colors
 
 
 def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -137,7 +138,7 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     if as_json:
         click.echo(report.as_json(found))
     else:
-        for line in report.as_text(found, colors=sys.stdout.isatty()):
+        for line in report.as_text(found, colors=colors(sys.stdout)):
             click.echo(line)
     return 0 if found.all_ok else 1
 

@@ -24,7 +24,7 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
 
 from idtoken_proxy.settings.model import LogSettings
-from idtoken_proxy.terminal import printable
+from idtoken_proxy.terminal import colors, printable
 
 MASKED: Final = "[redacted]"
 ACCESS: Final = "idtoken_proxy.access"  # the logger of the access log
@@ -83,7 +83,7 @@ def configure(
         _Repeats(clock),
         _identify,
         structlog.processors.format_exc_info,
-        *(_text(colors=out.isatty()) if as_text else [_Json(project)]),
+        *(_text(colors=colors(out)) if as_text else [_Json(project)]),
     ]
     structlog.configure(
         processors=processors,

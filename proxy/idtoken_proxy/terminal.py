@@ -7,8 +7,10 @@ command look like another (CVE-2021-42574).
 
 from __future__ import annotations
 
+import os
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TextIO
 
 # C0 and C1 controls, DEL, line and paragraph separators, marks without width, direction overrides, surrogates.
 UNPRINTABLE: Final = re.compile(
@@ -19,6 +21,13 @@ UNPRINTABLE: Final = re.compile(
 def printable(text: str) -> str:
     r"""On one line, each such character as its escape: `\x1b`, `\u202e`."""
     return UNPRINTABLE.sub(_spelled, text)
+
+
+def colors(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether what is written there may be colored: to a terminal that can, and where nobody said otherwise
+    (https://no-color.org).
+    """
+    return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def _spelled(found: re.Match[str]) -> str:
