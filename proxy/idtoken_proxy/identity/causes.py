@@ -47,7 +47,9 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "credential_file_unreadable": "The credential file is there and may not be read.",
         "credential_file_invalid": "The credential file is broken, or holds another type of credential.",
         # service account keys
-        "invalid_grant": "The key was deleted or disabled, its account is gone, or this machine's clock is wrong.",
+        "invalid_grant": "The key was deleted or disabled, or this machine's clock is wrong.",
+        "clock_skew": "This machine's clock is wrong, or Google's endpoint says so of what it signs.",
+        "account_not_found": "The key's service account was deleted.",
         "wrong_account": "The key file belongs to another service account than the one named.",
         # the metadata server
         "metadata_unreachable": "No metadata server: this does not run on Google Cloud, or its network is not up yet.",

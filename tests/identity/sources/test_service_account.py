@@ -167,21 +167,24 @@ def test_a_broken_file(tmp_path: Path, text: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("description", "remedy"),
+    ("description", "cause", "remedy"),
     [
         (
             "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe.",
+            "clock_skew",
             "clock",
         ),
-        ("Invalid grant: account not found", f"{EMAIL} was deleted"),
-        ("Invalid JWT Signature.", f"keys list --iam-account={EMAIL}"),
+        ("Invalid grant: account not found", "account_not_found", f"{EMAIL} was deleted"),
+        ("Invalid JWT Signature.", "invalid_grant", f"keys list --iam-account={EMAIL}"),
     ],
 )
-def test_invalid_grant(http_endpoint: Serve, tmp_path: Path, description: str, remedy: str) -> None:
+def test_invalid_grant(
+    http_endpoint: Serve, tmp_path: Path, description: str, cause: str, remedy: str
+) -> None:
     answer = {"error": "invalid_grant", "error_description": description, "secret": "SENTINEL"}
     server = http_endpoint(lambda _: Answer(400, json.dumps(answer).encode()))
     error = fails(key_source(str(write_key(tmp_path / "key.json", server.url))))
-    assert (error.cause, error.fault) == ("invalid_grant", Fault.OPERATOR)
+    assert (error.cause, error.fault) == (cause, Fault.OPERATOR)
     assert description in error.detail
     assert EMAIL in error.detail
     assert remedy in (error.remedy or "")

@@ -10,7 +10,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
-from idtoken_proxy.errors import Fault
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources.application_default import VARIABLE, named_file
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.identity.sources.user import UserSource
@@ -164,6 +165,24 @@ def test_refusals(http_endpoint: Serve, tmp_path: Path, answer: Any, cause: str,
         log_detail="status 400",
     )
     assert len(server.received) == 1
+
+
+def test_where_a_variable_names_the_file_a_new_login_does_not_mend_it_alone(
+    http_endpoint: Serve, tmp_path: Path
+) -> None:
+    """The command writes gcloud's own file, and the variable goes on naming the dead one."""
+    server = http_endpoint(lambda _: Answer(400, b'{"error": "invalid_grant"}'))
+    source(tmp_path / "login.json", server.url)  # writes it
+    own = tmp_path / "application_default_credentials.json"
+    own.write_bytes((tmp_path / "login.json").read_bytes())
+    config = {"CLOUDSDK_CONFIG": str(tmp_path)}
+    for path, unset in ((str(tmp_path / "login.json"), True), (f"{tmp_path}/./{own.name}", False)):
+        named = named_file({**config, VARIABLE: path})
+        assert named is not None
+        with pytest.raises(TokenError) as caught:
+            UserSource(named, server.url).fetch("https://a")
+        told = f", and unset {VARIABLE} (it names {path}, which that command does not write)" if unset else ""
+        assert caught.value.remedy == "gcloud auth application-default login" + told
 
 
 @pytest.mark.parametrize("kind", ["login-expired", "login-again"])

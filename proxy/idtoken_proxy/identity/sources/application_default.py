@@ -30,7 +30,10 @@ VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 def named_file(environ: Mapping[str, str]) -> CredentialFile | None:
     """The one that GOOGLE_APPLICATION_CREDENTIALS names, whether it exists or not."""
     path = environ.get(VARIABLE)
-    return CredentialFile(path, named_by=VARIABLE, variable=(VARIABLE, path)) if path else None
+    if not path:
+        return None
+    same = os.path.normpath(path) == os.path.normpath(gcloud_file(environ).path)
+    return CredentialFile(path, named_by=VARIABLE, variable=(VARIABLE, path), masks_login=not same)
 
 
 def gcloud_file(environ: Mapping[str, str]) -> CredentialFile:

@@ -26,6 +26,10 @@ class Document(Protocol):
     def label(self) -> str:
         """For messages: `the key file /k.json`."""
 
+    @property
+    def masks_login(self) -> str | None:
+        """The variable that names the file, where a new login writes to another one."""
+
     def read(self) -> Mapping[str, Any]:
         """The same object as long as the file is the same: keys get rotated under a running proxy."""
 
@@ -41,12 +45,14 @@ class CredentialFile:
         noun: str = "the credential file",
         named_by: str | None = None,
         variable: tuple[str, str] | None = None,
+        masks_login: bool = False,
     ) -> None:
         """`named_by`: who says that it is this file, for the errors, where the configuration does not. `variable`: the
-        environment's, and what it holds; it may be no path at all.
+        environment's, and what it holds; it may be no path at all. `masks_login`: it keeps a new login from being found.
         """
         self._path = path
         self._variable = variable[0] if variable else None
+        self.masks_login = self._variable if masks_login else None
         self._misnamed = path_objection(variable[1] if variable else path)
         is_secret = variable is not None and credential_in(variable[1]) is not None
         self.path = "(not shown)" if is_secret else shown_path(path)
@@ -158,6 +164,10 @@ class CredentialPart:
     def label(self) -> str:
         return f"{self._whole.label}, in its {self._key},"
 
+    @property
+    def masks_login(self) -> str | None:
+        return self._whole.masks_login
+
     def read(self) -> Mapping[str, Any]:
         part = self._whole.read().get(self._key)
         if not isinstance(part, dict):
@@ -166,6 +176,15 @@ class CredentialPart:
 
     def invalid(self, what: str, *, remedy: str | None = None, log_detail: str | None = None) -> TokenError:
         return self._whole.invalid(f"in its {self._key} {what}", remedy=remedy, log_detail=log_detail)
+
+
+def login(document: Document, command: str = LOGIN) -> str:
+    """What mends a login that has ended. The command writes gcloud's own file, and where a variable goes on naming another
+    one, the dead login stays in use.
+    """
+    if document.masks_login is None:
+        return command
+    return f"{command}, and unset {document.masks_login} (it names {document.path}, which that command does not write)"
 
 
 def read_as(

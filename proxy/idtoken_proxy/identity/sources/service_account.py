@@ -112,12 +112,16 @@ class ServiceAccountSource:
                 remedy=found.remedy,
                 log_detail=f"status {refused.status}",
             )
+        cause = "invalid_grant"
         if refused.code != "invalid_grant":
+            cause = "endpoint_refused"
             remedy = f"Check that {email} exists and is enabled: gcloud iam service-accounts describe {email}"
         elif "timeframe" in refused.description or "short-lived" in refused.description:
             # Google says: Invalid JWT. Token must be a short-lived token (60 minutes) and in a reasonable timeframe.
+            cause = "clock_skew"
             remedy = "This machine's clock is wrong: set it, and keep it set (timedatectl set-ntp true)"
         elif "account not found" in refused.description:
+            cause = "account_not_found"
             remedy = f"{email} was deleted: make another service account, and a key of it"
         else:
             remedy = (
@@ -126,7 +130,7 @@ class ServiceAccountSource:
             )
         return TokenError(
             f"the token endpoint refused the key in {path} of {email} {refused.said}",
-            cause="invalid_grant" if refused.code == "invalid_grant" else "endpoint_refused",
+            cause=cause,
             fault=Fault.OPERATOR,
             remedy=remedy,
             log_detail=f"status {refused.status}",

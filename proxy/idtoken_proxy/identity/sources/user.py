@@ -12,7 +12,7 @@ from typing import Any
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import why
-from idtoken_proxy.identity.sources.credential_file import LOGIN, Document, read_as
+from idtoken_proxy.identity.sources.credential_file import LOGIN, Document, login, read_as
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
 from idtoken_proxy.identity.token import IdToken
@@ -53,7 +53,7 @@ class UserSource:
                 "the scope openid",
                 cause="no_id_token",
                 fault=Fault.OPERATOR,
-                remedy=_LOGIN_WITH_SCOPES,
+                remedy=login(self._document, _LOGIN_WITH_SCOPES),
             )
         token = IdToken.parse(credentials.id_token, origin="the token endpoint", audience=info["client_id"])
         self._email = token.email or self._email
@@ -76,7 +76,7 @@ class UserSource:
             "authorized_user",
             "a user's login",
             ("client_id", "client_secret", "refresh_token"),
-            remedy=f"{LOGIN}, or set identity: auto",
+            remedy=f"{login(self._document)}, or set identity: auto",
         )
         account = info.get("account")  # gcloud leaves it empty
         if isinstance(account, str) and account:
@@ -116,26 +116,26 @@ class UserSource:
                 f"{detail}: {'the organisation asks for a new login' if again else 'it has expired or was revoked'}",
                 cause="login_required" if again else "login_expired",
                 fault=Fault.OPERATOR,
-                remedy=LOGIN,
+                remedy=login(self._document),
                 log_detail=f"status {refused.status}",
             )
         return TokenError(
             detail,
             cause="login_refused",
             fault=Fault.OPERATOR,
-            remedy=LOGIN,
+            remedy=login(self._document),
             log_detail=f"status {refused.status}",
         )
 
 
-def objection(login: str, email: str | None, audience: str, host: str) -> TokenError | None:
+def objection(described: str, email: str | None, audience: str, host: str) -> TokenError | None:
     """Why a route of `audience` to `host` cannot do with a user's token, None where it can or may."""
     who = who_refuses(audience, host)
     if who is None:
         return None
     yourself = shlex.quote(f"user:{email or 'YOU'}")
     return TokenError(
-        f"the {login} gives a token for its own client ID, whatever the audience: {who}",
+        f"the {described} gives a token for its own client ID, whatever the audience: {who}",
         cause="audience_unsupported",
         fault=Fault.OPERATOR,
         remedy="Impersonate a service account: identity: {type: impersonated, service_account: EMAIL}; "

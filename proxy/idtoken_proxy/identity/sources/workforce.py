@@ -11,7 +11,7 @@ from typing import Any
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import why
-from idtoken_proxy.identity.sources.credential_file import Document, read_as
+from idtoken_proxy.identity.sources.credential_file import Document, login, read_as
 from idtoken_proxy.identity.sources.federation import pool_member, sts_url
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
@@ -41,7 +41,7 @@ class WorkforceSource:
             cause="workforce_without_account",
             fault=Fault.OPERATOR,
             remedy="Impersonate a service account: identity: {type: impersonated, service_account: EMAIL}, or "
-            f"{LOGIN} --impersonate-service-account=EMAIL",
+            + login(self._document, f"{LOGIN} --impersonate-service-account=EMAIL"),
         )
 
     def access_token(self) -> AccessToken:
@@ -65,7 +65,7 @@ class WorkforceSource:
             detail, cause, remedy = f"{detail}: {found.detail}", found.cause, found.remedy
         else:
             cause = "login_expired" if refused.code == "invalid_grant" else "login_refused"
-            remedy = LOGIN
+            remedy = login(self._document, LOGIN)
         return TokenError(
             detail, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=f"status {refused.status}"
         )
@@ -78,7 +78,7 @@ class WorkforceSource:
             "external_account_authorized_user",
             "a workforce user's login",
             ("audience", "client_id", "client_secret", "refresh_token", "token_url"),
-            remedy=LOGIN,
+            remedy=login(self._document, LOGIN),
         )
         if self._loaded is None or self._loaded[0] is not info:
             from_info: Any = external_account_authorized_user.Credentials.from_info  # untyped in google-auth
