@@ -146,3 +146,17 @@ async def test_a_taken_port_is_said(keys: Keys) -> None:
         assert lines[0] == "# Port 8080 is taken; the proxy listens on 1234."
         assert "curl -i http://localhost:1234/user-profiles/42" in lines
         assert not any("taken" in line for line in demo.lines_to_paste(emulator, 8080, 9090))
+
+
+@pytest.mark.parametrize(
+    ("environ", "level", "form"),
+    [
+        ({}, "warning", "auto"),
+        ({"IDTOKEN_PROXY_LOG_FORMAT": "text"}, "warning", "text"),
+        ({"IDTOKEN_PROXY_LOG_LEVEL": "debug", "IDTOKEN_PROXY_LOG_FORMAT": ""}, "debug", "auto"),
+        ({"IDTOKEN_PROXY_LOG_LEVEL": "loud", "IDTOKEN_PROXY_LOG_FORMAT": "xml"}, "warning", "auto"),
+    ],
+)
+def test_the_log_s_variables_count_for_the_demo_too(environ: dict[str, str], level: str, form: str) -> None:
+    found = demo.log_settings(environ)
+    assert (found.level, found.format) == (level, form)

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 from urllib.parse import urlsplit
 
 import click
@@ -54,9 +55,19 @@ class Caller:
 
 def run(break_kind: str | None = None) -> int:
     """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM."""
-    logs.configure(LogSettings(level="warning"))
+    logs.configure(log_settings(os.environ))
     uvloop.run(_serve(break_kind))
     return 0
+
+
+def log_settings(environ: Mapping[str, str]) -> LogSettings:
+    """Warnings, or as the proxy's variables say; what they hold amiss, `serve` would tell."""
+    levels: tuple[Literal["debug", "info", "warning", "error"], ...] = ("debug", "info", "warning", "error")
+    forms: tuple[Literal["text", "json"], ...] = ("text", "json")
+    return LogSettings(
+        level=next((one for one in levels if one == environ.get("IDTOKEN_PROXY_LOG_LEVEL")), "warning"),
+        format=next((one for one in forms if one == environ.get("IDTOKEN_PROXY_LOG_FORMAT")), "auto"),
+    )
 
 
 async def _serve(break_kind: str | None) -> None:
