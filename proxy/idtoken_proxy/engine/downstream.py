@@ -68,7 +68,7 @@ class Downstream(asyncio.Protocol):
         self.held = False
         self.deadline = NEVER
         self.peer: Peer
-        self.port = UNIX  # the proxy's own
+        self.port: int | None = None  # the proxy's own; UNIX on a unix socket
         self.tunnelled: Tunnelled | None = None  # since a CONNECT
         self.transport: asyncio.Transport
 
@@ -98,7 +98,7 @@ class Downstream(asyncio.Protocol):
         peername = transport.get_extra_info("peername")
         self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None, front.pseudonym)
         sockname = transport.get_extra_info("sockname")
-        self.port = sockname[1] if isinstance(sockname, tuple) else UNIX
+        self.port = sockname[1] if isinstance(sockname, tuple) else None if sockname is None else UNIX
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         front.connections.add(self)
         self._sweeper.watch(self)
