@@ -371,3 +371,32 @@ def test_demo_breaks_on_demand() -> None:
             assert json.load(answer)["remedy"] == "gcloud auth application-default login"
         demo.send_signal(signal.SIGTERM)
         assert demo.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("ya29.SENTINELabcdef",),
+        ("probe", "ya29.SENTINELabcdef"),
+        ("check", "ya29.SENTINELabcdef"),
+        ("wait", "--max", '{"private_key": "SENTINEL"}'),
+        ("emulate", "--port=ya29.SENTINELabcdef"),
+        ("demo", "--break", "ya29.SENTINELabcdef"),
+        ("token", "--audience", "ya29.SENTINELabcdef"),
+        ("serve", "--upstream", "https://me:SENTINEL@a.run.app"),
+        ("check", "-c", '{"private_key": "SENTINEL"}'),
+    ],
+)
+def test_an_argument_that_looks_like_a_secret_is_not_repeated(
+    capsys: pytest.CaptureFixture[str], argv: tuple[str, ...]
+) -> None:
+    code, out, err = run(capsys, *argv)
+    assert code == 2
+    assert err
+    assert "SENTINEL" not in out + err
+
+
+def test_an_empty_audience_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "token", "--audience", "")
+    assert code == 2
+    assert "--audience must be printable ASCII" in err

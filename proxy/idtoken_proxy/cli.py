@@ -328,7 +328,12 @@ def main(argv: list[str] | None = None) -> NoReturn:
     try:
         code = commands.main(args=argv, prog_name="idtoken-proxy", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        from idtoken_proxy.settings.plausible import unechoed  # noqa: PLC0415 -- for a mistake alone
+
+        # Click repeats what it did not understand, which may be a secret that slipped into another place.
+        message = unechoed(error.format_message(), sys.argv[1:] if argv is None else argv)
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        click.UsageError(message, context).show()
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)

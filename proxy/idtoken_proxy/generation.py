@@ -19,6 +19,7 @@ from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings
+from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust
 
 _SHORTEST_SECRET: Final = 16  # octets
@@ -124,11 +125,13 @@ def _caller_token(settings: Settings) -> bytes | None:
     try:
         secret = Path(path).read_bytes().strip()
     except OSError as error:
-        raise _refused("guard.caller_token_file", f"{path} cannot be read: {error.strerror}") from None
+        raise _refused(
+            "guard.caller_token_file", f"{shown_path(str(path))} cannot be read: {error.strerror}"
+        ) from None
     if len(secret) < _SHORTEST_SECRET or secret.translate(None, _VISIBLE):
         raise _refused(
             "guard.caller_token_file",
-            f"{path} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters",
+            f"{shown_path(str(path))} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters",
         )
     return secret
 

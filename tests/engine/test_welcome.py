@@ -67,7 +67,7 @@ def test_on_a_unix_socket_only_who_is_listed(unix: Transport) -> None:
     refused = judged(unix, allowed_uids=frozenset({ME + 1}))
     assert isinstance(refused, Refused)
     assert (refused.status, refused.reason) == (403, "uid")
-    assert refused.remedy == f"add it: guard: {{allowed_uids: [{ME}]}}"
+    assert refused.remedy == f"add it: guard: {{allowed_uids: [{ME}, {ME + 1}]}}"
 
 
 def test_a_tcp_connection_has_no_user(tcp: Transport) -> None:

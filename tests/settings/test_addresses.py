@@ -64,7 +64,8 @@ def test_listen_addresses(written: str, address: object) -> None:
             'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:~me/a.sock"',
         ),
         ("", '"" is no host name; write one such as example.com or localhost'),
-        (True, "must be a string, not true; put it in quotes"),
+        (True, "must be HOST:PORT, such as localhost:8080, or unix:PATH, not true"),
+        ("http://localhost:9090", "is a URL, and HOST:PORT belongs here; write localhost:9090"),
         (None, "must be a string, not nothing; write one value"),
     ],
 )

@@ -57,7 +57,7 @@ ROUTE_KEYS = "name, upstream, match, audience, strip_prefix, token_header, ident
         ),
         (
             "google: {iam_endpoint: iam.example.com}",
-            'google.iam_endpoint: must be a URL that begins with https://, not "iam.example.com"',
+            "google.iam_endpoint: must be a URL that begins with https://; write https://iam.example.com",
         ),
         (
             "google: {sts_endpoint: 'http://10.0.0.1'}",

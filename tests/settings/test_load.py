@@ -379,7 +379,7 @@ def test_audience_and_listen_are_taken() -> None:
 @pytest.mark.parametrize(
     ("upstream", "audience", "listen", "said"),
     [
-        ("x.com", None, None, ['--upstream: must be a URL that begins with https://, not "x.com"']),
+        ("x.com", None, None, ["--upstream: must be a URL that begins with https://; write https://x.com"]),
         ("", None, None, ['--upstream: must be a URL that begins with https://, not ""']),
         (
             "https://x.com",

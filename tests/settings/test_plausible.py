@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings import plausible
+from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.environment import OVERRIDES
+from idtoken_proxy.settings.load import load_settings, settings_from_text
+from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, Tagged
 
 KEY = json.dumps(
     {"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\nMIIEvSENTINEL\n"}, indent=2
@@ -141,3 +148,66 @@ def test_somebody_elses_message_loses_the_value() -> None:
     said = f"Invalid value for '--max': {KEY!r} is wrong"
     assert "SENTINEL" not in plausible.unechoed(said, ["wait", f"--max={KEY}"])
     assert plausible.unechoed("No such command 'serv'.", ["serv"]) == "No such command 'serv'."
+
+
+def places(kind: object, depth: int = 0) -> Iterator[Any]:
+    """What the kind takes, with "HOLE" for one string of it, for every one that there is."""
+    match kind:
+        case Scalar():
+            yield "HOLE"
+        case Items():
+            yield from ([place] for place in places(kind.item, depth))
+        case Section():
+            yield from keys(kind.entry, depth)
+        case Tagged():
+            yield from ("HOLE", {"type": "HOLE"})
+            for tag, entry in kind.entries().items() if depth < 2 else ():
+                yield from (
+                    {"type": tag, **place} for place in keys(entry, depth + 1) if isinstance(place, dict)
+                )
+        case _:
+            pytest.fail(f"{kind} is a kind that this test does not know")
+
+
+def keys(entry: type[Entry], depth: int) -> Iterator[Any]:
+    yield from ("HOLE", {"HOLE": 1})  # in place of the mapping, and as an unknown key
+    for name, its in entry.declared.items():
+        yield from ({name: place} for place in places(its.kind, depth))
+
+
+EVERYWHERE = [json.dumps(tree) for tree in keys(Document, 0) if isinstance(tree, dict)]
+
+
+def said_of(text: str, variables: dict[str, str]) -> str:
+    try:
+        settings_from_text(text, "proxy.yaml", variables)
+    except ConfigError as error:
+        return error.detail
+    return ""
+
+
+@pytest.mark.parametrize("secret", [*SECRETS.values(), *ONLY_PERHAPS.values()], ids=[*SECRETS, *ONLY_PERHAPS])
+def test_no_key_of_a_configuration_gives_a_secret_away(secret: str) -> None:
+    """Every string that the declaration has: a key that is added is tried too."""
+    assert len(EVERYWHERE) > 60
+    for text in EVERYWHERE:
+        said = said_of(text.replace('"HOLE"', json.dumps(secret)), {})
+        assert said, text
+        assert secret not in said, text
+        assert "SENTINEL" not in said, text
+
+
+@pytest.mark.parametrize("variable", [*OVERRIDES, "X"])
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_no_variable_gives_a_secret_away(variable: str, secret: str) -> None:
+    text = "routes: [{name: a, upstream: 'https://a.run.app', audience: '${X:-https://a.run.app}'}]"
+    said = said_of(text, {variable: secret})
+    assert said
+    assert "SENTINEL" not in said
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_the_configurations_variable_may_hold_the_configuration(secret: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_settings(secret, {"IDTOKEN_PROXY_CONFIG": secret})
+    assert "SENTINEL" not in error.value.detail

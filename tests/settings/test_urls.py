@@ -31,11 +31,11 @@ METADATA = "{} is, or may be, a metadata server, which must not be reached throu
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("a.run.app", NO_URL.format("a.run.app")),
+        ("a.run.app", "must be a URL that begins with https://; write https://a.run.app"),
         ("ftp://a.run.app", NO_URL.format("ftp://a.run.app")),
         ("//a.run.app", NO_URL.format("//a.run.app")),
         ("", NO_URL.format("")),
-        (12, "must be a string, not 12; put it in quotes"),
+        (12, "must be a URL such as https://SERVICE.a.run.app, not 12"),
         ("https://", "names no host; write https://HOST"),
         ("https://a.run.app:0", '"0" is no port; write a number from 1 to 65535'),
         ("https://a.run.app:", '"" is no port; write a number from 1 to 65535'),

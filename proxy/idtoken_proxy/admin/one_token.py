@@ -11,12 +11,22 @@ from idtoken_proxy.identity.cache import FetchEvent, TokenCache
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.model import AutoIdentity, GoogleEndpoints, Identity, NoIdentity, Route, Settings
+from idtoken_proxy.settings.names import audience as audience_of
+from idtoken_proxy.settings.plausible import objection, shown
 
 
 def identity_for(settings: Settings, audience: str | None, route: str | None) -> tuple[Identity, str]:
     """(identity, audience) of the named route, or of the audience's: a route that has it, else what all routes have
     in common. ValueError says what has to be named.
     """
+    if audience is not None:
+        refused = objection(audience)
+        if refused is not None:
+            raise ValueError(f"--audience {refused}")
+        try:
+            audience_of(audience)
+        except ValueError as error:
+            raise ValueError(f"--audience {error}") from None
     private = [one for one in settings.routes if not isinstance(one.identity, NoIdentity)]
     if route is not None:
         return _of_route(settings, route, audience)
@@ -33,8 +43,12 @@ def identity_for(settings: Settings, audience: str | None, route: str | None) ->
 def _of_route(settings: Settings, name: str, audience: str | None) -> tuple[Identity, str]:
     found: Route | None = next((one for one in settings.routes if one.name == name), None)
     if found is None:
+        if not settings.routes:
+            raise ValueError(
+                f"there is no route {shown(name)}, as there is no configuration; name its file with -c"
+            )
         names = ", ".join(one.name for one in settings.routes)
-        raise ValueError(f'there is no route "{name}"; there are: {names}')
+        raise ValueError(f"there is no route {shown(name)}; there are: {names}")
     wanted = audience or found.audience
     if isinstance(found.identity, NoIdentity) or wanted is None:
         raise ValueError(f'route "{name}" is public (identity: none): it has no token')

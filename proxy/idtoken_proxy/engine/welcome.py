@@ -28,6 +28,6 @@ def unwelcome(front: Front, transport: asyncio.Transport) -> ProxyError | None:
             return Refused(
                 f"user {uid} may not use this proxy",
                 reason="uid",
-                remedy=f"add it: guard: {{allowed_uids: [{uid}]}}",
+                remedy=f"add it: guard: {{allowed_uids: {sorted({*front.allowed_uids, uid})}}}",
             )
     return None

@@ -25,6 +25,9 @@ _AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
 def split_authority(value: str) -> tuple[str, str | None]:
     """`host:port` -> (host in lower case, an IPv6 address without brackets; port as written or None)."""
     match = _AUTHORITY.fullmatch(value)
+    url = re.fullmatch(r"https?://([^/?#@\s]+)/?", value, re.IGNORECASE)
+    if url is not None and _AUTHORITY.fullmatch(url[1]):
+        raise ValueError(f"is a URL, and HOST:PORT belongs here; write {url[1]}")
     if match is None:
         raise ValueError(f"{shown(value)} is no host; an IPv6 address goes in brackets, such as [::1]:8080")
     name, number = match[1].lower(), match[2]
@@ -118,6 +121,8 @@ def listen_address(value: object) -> Address:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - what readers collect
+    if isinstance(value, bool):
+        raise ValueError(f"must be HOST:PORT, such as localhost:8080, or unix:PATH, not {shown(value)}")  # noqa: TRY004
     string = text(value)
     if string.startswith("unix:"):
         path = string.removeprefix("unix:")

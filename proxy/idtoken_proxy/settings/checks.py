@@ -13,6 +13,7 @@ from idtoken_proxy.settings.identities import Identity, Nobody, SignedJwt
 from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.names import is_iap_client, url_variable
+from idtoken_proxy.settings.plausible import shown_path
 
 # Set by `idtoken-proxy run` beside the routes' own.
 _RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"
@@ -191,6 +192,9 @@ def _certificates(path: str) -> Iterator[Mistake]:
     try:
         context.load_verify_locations(path)
     except ssl.SSLError:  # an OSError too
-        yield ("tls", "ca_file"), f"{path} holds no certificate; it must be PEM (-----BEGIN CERTIFICATE-----)"
+        yield (
+            ("tls", "ca_file"),
+            f"{shown_path(path)} holds no certificate; it must be PEM (-----BEGIN CERTIFICATE-----)",
+        )
     except OSError as error:
-        yield ("tls", "ca_file"), f"{path} cannot be read: {error.strerror}"
+        yield ("tls", "ca_file"), f"{shown_path(path)} cannot be read: {error.strerror}"

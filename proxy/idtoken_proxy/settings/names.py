@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from idtoken_proxy.settings.plausible import shown
+from idtoken_proxy.settings.plausible import hidden, shown
 from idtoken_proxy.settings.values import text
 
 ROUTE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -52,7 +52,11 @@ def method(value: object) -> str:
         )
     if re.fullmatch(METHOD, string) is None:
         upper = string.upper()
-        hint = f'write "{upper}"' if re.fullmatch(METHOD, upper, re.ASCII) else "write one such as GET"
+        hint = (
+            f'write "{upper}"'
+            if re.fullmatch(METHOD, upper, re.ASCII) and hidden(string) is None
+            else "write one such as GET"
+        )
         raise ValueError(f"{shown(string)} is no method name in upper case; {hint}")
     return string
 

@@ -7,11 +7,12 @@ from typing import Final, Literal
 
 from idtoken_proxy.settings.addresses import is_link_local, is_loopback, port, split_authority
 from idtoken_proxy.settings.model import DEFAULT_PORTS, Upstream
-from idtoken_proxy.settings.plausible import shown
+from idtoken_proxy.settings.plausible import hidden, shown
 from idtoken_proxy.settings.values import text
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)([^?#]*)(.*)", re.DOTALL)
 # RFC 3986 section 3.3, without percent-escapes.
+_BARE: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::[0-9]{1,5})?(?:/[A-Za-z0-9/._-]*)?")
 _PATH: Final = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@-]*")
 _DOT_SEGMENT: Final = re.compile(r"\.{1,2}(?:;.*)?")
 
@@ -21,8 +22,12 @@ METADATA_IPV6: Final = "fd20:ce::254"
 
 def upstream(value: object) -> Upstream:
     """`https://host[:port][/base/path]`, or http on loopback. Never repeats a user name or password."""
+    if isinstance(value, bool | int | float):
+        raise ValueError(f"must be a URL such as https://SERVICE.a.run.app, not {shown(value)}")  # noqa: TRY004 - what readers collect
     url = text(value)
     match = _URL.fullmatch(url)
+    if match is None and _BARE.fullmatch(url) and hidden(url) is None:
+        raise ValueError(f"must be a URL that begins with https://; write https://{url}")
     if match is None or match[1].lower() not in DEFAULT_PORTS:
         raise ValueError(f"must be a URL that begins with https://, not {shown(url)}")
     scheme: Literal["http", "https"] = "https" if match[1].lower() == "https" else "http"
