@@ -84,6 +84,7 @@ class Exchange:
     """Made by a Downstream for each request; ends by telling it so, once (`Downstream.on_exchange_end`)."""
 
     __slots__ = (
+        "_acted",
         "_attempts",
         "_chunked_out",
         "_downstream",
@@ -127,6 +128,7 @@ class Exchange:
         self._task: asyncio.Task[None] | None = None
         self._attempts = 0
         self._interim = 0
+        self._acted = False  # the receiver's own code has spoken
         self._fresh = False  # only a fresh connection will do
         self._chunked_out = False
         self._reusable = False
@@ -341,6 +343,8 @@ class Exchange:
         if request.chunked:
             # Request trailers are dropped, whatever they hold (lighttpd CVE-2025-12642).
             upstream.transport.write(LAST_CHUNK)
+        if self._kept is not None and upstream.answering:
+            self._forget_body()  # whoever answers did not wait for the end of it
         self.state = TRANSITIONS[self.state][REQUEST_SENT]
         if self.state is SENT:
             self._downstream.deadline = self._downstream.now + self.timeouts.response
@@ -406,7 +410,9 @@ class Exchange:
         if token is None or slot is None or not second_try.is_googles_refusal(response):
             return False
         self._token = None
-        if self.state is not SENT or not second_try.with_another_token(request, kept=self._kept is not None):
+        if self.state is not SENT or not second_try.with_another_token(
+            request, kept=self._kept is not None, acted=self._acted
+        ):
             slot.renew(token)
             return False
         if not slot.refused(token):
@@ -433,6 +439,8 @@ class Exchange:
         if response.status == 101:
             self._switch(response, rest)
             return
+        if response.status != 100:  # which an HTTP server sends by itself
+            self._acted = True
         if not request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
             head = inbound_head(response, b"", b"")
             self.sent += len(head)

@@ -23,11 +23,12 @@ def is_googles_refusal(response: Response) -> bool:
     return response.status == 401 and any(map(is_googles_invalid_token, response.www_authenticate))
 
 
-def with_another_token(request: Request, *, kept: bool) -> bool:
+def with_another_token(request: Request, *, kept: bool, acted: bool = False) -> bool:
     """After Google's own 401. The front end says it before the receiver's code has seen anything, so any method will do.
-    `kept`: the request's body has come whole and is at hand (kept_body.py).
+    `kept`: the request's body has come whole and is at hand (kept_body.py). `acted`: there was an interim answer that only
+    that code can have given (103), so whose 401 it is nobody can tell.
     """
-    return (kept or not request.has_body) and not request.websocket
+    return (kept or not request.has_body) and not request.websocket and (not acted or request.method in _SAFE)
 
 
 def can_be_said_again(request: Request) -> bool:

@@ -139,6 +139,11 @@ class UpstreamConnection(asyncio.Protocol):
         if self.listener is not None:
             self.listener.on_upstream_full(full=False)
 
+    @property
+    def answering(self) -> bool:
+        """A head has begun to come, and has yet to end."""
+        return bool(self._partial)
+
     # -- the exchange's side ---------------------------------------------------
 
     def begin(self, listener: Listener) -> None:
