@@ -1147,3 +1147,28 @@ async def test_when_all_is_well_nothing_is_said(town: Town) -> None:
     [route] = report.routes
     assert (route.status, route.email) == (200, LOGIN_EMAIL)
     assert [step.name for step in route.steps] == ["dns", "tcp", "tls", "answer"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "remedy"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "(http, not https)"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "--http1.1"),
+        (f"CONNECT {RUN}:443 HTTP/1.1\r\nHost: {RUN}:443\r\n\r\n".encode(), 405, f"write http://{RUN}/"),
+    ],
+)
+async def test_another_protocol_is_told_what_to_speak(
+    town: Town, sent: bytes, status: int, remedy: str
+) -> None:
+    server = Server(settings_of(town, Scene(to(RUN))), {"HOME": str(town.directory)})
+    await server.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.addresses[0].port)
+        writer.write(sent)
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.split()[1] == str(status).encode()
+        assert remedy in json.loads(body)["remedy"]
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await server.stop(drain=0)
