@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -21,6 +22,8 @@ from idtoken_proxy import __version__
 from idtoken_proxy.cli import commands, main
 from idtoken_proxy.emulator import BREAKS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.load import load_settings
 
 GOOD = """\
 routes:
@@ -54,6 +57,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def good(tmp_path: Path) -> Path:
     file = tmp_path / "proxy.yaml"
     file.write_text(GOOD)
+    (tmp_path / "key.json").write_text("{}")
     return file
 
 
@@ -400,3 +404,61 @@ def test_an_empty_audience_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> N
     code, _, err = run(capsys, "token", "--audience", "")
     assert code == 2
     assert "--audience must be printable ASCII" in err
+
+
+_IAP = "1-a.apps.googleusercontent.com"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "identity: {type: service_account, key_file: missing.json}\n",
+            "identity.key_file: {}/missing.json cannot be read",
+        ),
+        ("identity: {type: external_account, config_file: missing.json}\n", "identity.config_file: "),
+        (
+            "identity: {type: signed_jwt, service_account: a@b.iam.gserviceaccount.com, key_file: missing.json}\n",
+            "identity.key_file: ",
+        ),
+        (
+            (
+                "identity: {type: impersonated, service_account: a@b.iam.gserviceaccount.com, "
+                "source: {type: service_account, key_file: directory}}\n"
+            ),
+            "identity.source.key_file: {}/directory cannot be read: Is a directory",
+        ),
+        (
+            "guard: {caller_token_file: short}\n",
+            "guard.caller_token_file: {}/short must hold one line of at least 16",
+        ),
+        ("guard: {caller_token_file: missing}\n", "guard.caller_token_file: {}/missing cannot be read"),
+        ("tls: {ca_file: short}\n", "tls.ca_file: {}/short holds no certificate"),
+        ("identity: user\n", 'route "a": '),
+        ("listen: 127.0.0.1:1\nadmin: localhost:1\n", "admin: localhost:1 is already taken"),
+    ],
+)
+def test_check_refuses_what_serve_refuses_in_the_same_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, told: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    (tmp_path / "short").write_text("secret")
+    (tmp_path / "directory").mkdir()
+    audience = _IAP if "user" in text else "https://a.a.run.app"
+    written = tmp_path / "proxy.yaml"
+    written.write_text(
+        f"{text}routes: [{{name: a, upstream: 'https://a.a.run.app', audience: '{audience}'}}]\n"
+    )
+    code, _, said = run(capsys, "check", "-c", written)
+    assert code == 2
+    assert told.format(tmp_path) in said
+
+    async def start() -> None:
+        server = Server(load_settings(str(written), os.environ), os.environ)
+        await server.start()
+        await server.stop(drain=0)
+
+    with pytest.raises(ConfigError) as refused:
+        asyncio.run(start())
+    assert said == refused.value.detail + "\n"

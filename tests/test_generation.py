@@ -137,14 +137,15 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
     settings = Settings(routes=(iap, route("run", UserIdentity(), "a-b-uc.a.run.app", path="/run")))
     made = compose(settings, means(settings, {"HOME": str(tmp_path)}), cache=cache, sweeper=Sweeper(1.0))
     with pytest.raises(ConfigError) as caught:
-        await asyncio.to_thread(object_to, made)
+        await asyncio.to_thread(object_to, made.settings, made.sources)
     (told,) = refusal(caught)
     assert told.startswith('settings: route "iap": ')
     assert "impersonat" in told
 
 
 async def test_sources_that_every_receiver_takes_are_not_objected_to(cache: TokenCache) -> None:
-    object_to(composed(cache, route("a", MetadataIdentity()), route("public", NoIdentity(), path="/p")))
+    made = composed(cache, route("a", MetadataIdentity()), route("public", NoIdentity(), path="/p"))
+    object_to(made.settings, made.sources)
 
 
 async def test_a_generation_costs_what_its_routes_do(cache: TokenCache) -> None:

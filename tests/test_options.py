@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 def written(path: Path, route: str, *lines: str) -> Path:
     path.parent.mkdir(exist_ok=True)
-    path.write_text("\n".join((f"routes: [{{name: {route}, upstream: 'http://localhost:1'}}]", *lines)))
+    path.write_text("\n".join((f"routes: [{{name: {route}, upstream: 'http://localhost:3'}}]", *lines)))
     return path
 
 
@@ -92,10 +92,10 @@ def test_a_named_file_that_is_not_there_is_a_mistake(required: bool) -> None:  #
 def test_an_upstream_is_a_configuration_without_a_file() -> None:
     made = meant(
         of_file_or_upstream(listen_help="default any"),
-        *("--upstream", "http://localhost:2", "--audience", "a", "--listen", str(HERE)),
+        *("--upstream", "http://localhost:4", "--audience", "a", "--listen", str(HERE)),
     )
     [route] = made.settings.routes
-    assert (str(route.upstream), route.audience) == ("http://localhost:2", "a")
+    assert (str(route.upstream), route.audience) == ("http://localhost:4", "a")
     assert made.settings.listen == (HERE,)
     assert made.source is None
 
@@ -104,7 +104,7 @@ def test_defaults_hold_where_neither_file_nor_option_says_otherwise(file: Path, 
     options = of_file_or_upstream(
         listen_help="default another", defaults={"listen": "localhost:0", "admin": "off"}
     )
-    receiver = ("--upstream", "http://localhost:2")
+    receiver = ("--upstream", "http://localhost:4")
     for argv in (receiver, ("-c", str(file))):
         settings = meant(options, *argv).settings
         assert (settings.listen, settings.admin) == ((TcpAddress("localhost", 0),), None)
@@ -133,7 +133,7 @@ def test_a_reload_reads_the_same_file_in_the_same_way(file: Path) -> None:
         ("default any", ["--listen", "localhost:1", "-c", "some.yaml"], "--listen goes with --upstream"),
         (
             "default any",
-            ["--audience", "a", "--allow-origin", "http://localhost:1"],
+            ["--audience", "a", "--allow-origin", "http://localhost:3"],
             "--audience and --allow-origin go with --upstream; with a file, say it there",
         ),
         (
@@ -141,17 +141,17 @@ def test_a_reload_reads_the_same_file_in_the_same_way(file: Path) -> None:
             ["--caller-token-file", "c", "--allow-remote", "--allow-host", "p.test"],
             "--allow-remote and --allow-host and --caller-token-file go with --upstream",
         ),
-        ("default any", ["--route", "/a=http://localhost:1", "-c", "some.yaml"], "--route makes a config"),
+        ("default any", ["--route", "/a=http://localhost:3", "-c", "some.yaml"], "--route makes a config"),
         (
             "default any",
-            ["--route", "/a=http://localhost:1", "--audience", "a"],
+            ["--route", "/a=http://localhost:3", "--audience", "a"],
             "--audience goes with --upstream",
         ),
         ("default any", ["--quiet", "--log-level", "info"], "--quiet is --log-level warning"),
-        (None, ["--upstream", "http://localhost:2", "--listen", "localhost:1"], "No such option"),
+        (None, ["--upstream", "http://localhost:4", "--listen", "localhost:1"], "No such option"),
         (
             None,
-            ["--upstream", "http://localhost:2", "-c", "some.yaml"],
+            ["--upstream", "http://localhost:4", "-c", "some.yaml"],
             "--upstream makes a configuration of its own; leave out -c",
         ),
     ],
@@ -165,7 +165,7 @@ def test_what_does_not_go_together(listen_help: str | None, argv: list[str], sai
 def test_routes_without_a_file_take_their_names_from_where_they_are_and_lose_their_prefix() -> None:
     made = meant(
         of_file_or_upstream(listen_help="default any"),
-        *("--route", "/user-profiles/v2=http://localhost:2/base", "--upstream", "http://localhost:1"),
+        *("--route", "/user-profiles/v2=http://localhost:4/base", "--upstream", "http://localhost:3"),
         *("--route", "mcp.localhost=http://localhost:3?x=y".removesuffix("?x=y"), "--admin", "off", "-q"),
         *("--allow-origin", "http://localhost:5173", "--allow-origin", "http://localhost:3000"),
     )
@@ -173,9 +173,9 @@ def test_routes_without_a_file_take_their_names_from_where_they_are_and_lose_the
     assert [
         (one.name, one.host, one.path, str(one.upstream), one.strip_prefix) for one in settings.routes
     ] == [
-        ("user-profiles-v2", None, "/user-profiles/v2", "http://localhost:2/base", True),
+        ("user-profiles-v2", None, "/user-profiles/v2", "http://localhost:4/base", True),
         ("mcp", "mcp.localhost", "/", "http://localhost:3", True),
-        ("default", None, "/", "http://localhost:1", False),
+        ("default", None, "/", "http://localhost:3", False),
     ]
     assert settings.guard.allowed_origins == ("http://localhost:5173", "http://localhost:3000")
     assert (settings.admin, settings.log.level) == (None, "warning")
@@ -184,29 +184,29 @@ def test_routes_without_a_file_take_their_names_from_where_they_are_and_lose_the
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["--route", "http://localhost:1"], "--route: must be /PATH=URL or HOST=URL"),
-        (["--route", "=http://localhost:1"], "--route: must be /PATH=URL or HOST=URL"),
+        (["--route", "http://localhost:3"], "--route: must be /PATH=URL or HOST=URL"),
+        (["--route", "=http://localhost:3"], "--route: must be /PATH=URL or HOST=URL"),
         (["--route", "/a="], '--route: must be /PATH=URL or HOST=URL, such as .*, not "/a=..."'),
         (["--route", "/a=http://example.com"], "--route: would send tokens in the clear"),
         (
-            ["--route", "/a=http://localhost:1", "--route", "/A=http://localhost:1"],
+            ["--route", "/a=http://localhost:3", "--route", "/A=http://localhost:3"],
             "--route: would set A_URL",
         ),
-        (["--upstream", "http://localhost:1", "--route", "/=http://localhost:1"], "--upstream: matches the"),
-        (["--upstream", "http://localhost:1", "--allow-origin", "x"], "--allow-origin: "),
-        (["--upstream", "http://localhost:1", "--allow-host", "x:1"], "--allow-host: "),
-        (["--upstream", "http://localhost:1", "--admin", "9090"], "--admin: says no host"),
-        (["--upstream", "http://localhost:1", "--admin", ""], "--admin: "),
+        (["--upstream", "http://localhost:3", "--route", "/=http://localhost:3"], "--upstream: matches the"),
+        (["--upstream", "http://localhost:3", "--allow-origin", "x"], "--allow-origin: "),
+        (["--upstream", "http://localhost:3", "--allow-host", "x:1"], "--allow-host: "),
+        (["--upstream", "http://localhost:3", "--admin", "9090"], "--admin: says no host"),
+        (["--upstream", "http://localhost:3", "--admin", ""], "--admin: "),
         (
-            ["--upstream", "http://localhost:1", "--listen", "0.0.0.0:1"],
+            ["--upstream", "http://localhost:3", "--listen", "0.0.0.0:1"],
             "--listen: .*--allow-remote --caller",
         ),
-        (["--upstream", "http://localhost:1", "--admin", "0.0.0.0:1"], "--admin: .*--allow-remote --caller"),
+        (["--upstream", "http://localhost:3", "--admin", "0.0.0.0:1"], "--admin: .*--allow-remote --caller"),
         (
-            ["--upstream", "http://localhost:1", "--listen", "0.0.0.0:1", "--allow-remote"],
+            ["--upstream", "http://localhost:3", "--listen", "0.0.0.0:1", "--allow-remote"],
             "--allow-remote: .*add --caller-token-file",
         ),
-        (["--route", "/a=http://localhost:1", "--allow-remote"], "--allow-remote: .*add --caller-token-file"),
+        (["--route", "/a=http://localhost:3", "--allow-remote"], "--allow-remote: .*add --caller-token-file"),
     ],
 )
 def test_mistakes_in_options_are_named_by_them(argv: list[str], said: str) -> None:
@@ -218,7 +218,7 @@ def test_others_are_let_in_without_a_file_only_with_a_secret() -> None:
     guarded = ("--allow-remote", "--caller-token-file", "caller.token", "--allow-host", "proxy.test")
     settings = meant(
         of_file_or_upstream(listen_help="default any"),
-        *("--upstream", "http://localhost:2", "--listen", "0.0.0.0:0", *guarded),
+        *("--upstream", "http://localhost:4", "--listen", "0.0.0.0:0", *guarded),
     ).settings
     assert settings.allow_remote
     assert (settings.guard.caller_token_file, settings.guard.allowed_hosts) == (
@@ -237,7 +237,7 @@ def test_admin_and_log_level_count_before_the_variables_and_the_file_and_stay_so
     made = meant(options, "-c", str(file), "--admin", str(HERE), "--log-level", "debug")
     for settings in (made.settings, made.source.load()):
         assert (settings.admin, settings.log.level, settings.log.format) == (HERE, "debug", "text")
-    without = meant(options, "--upstream", "http://localhost:2").settings
+    without = meant(options, "--upstream", "http://localhost:4").settings
     assert (without.admin, without.log.level) == (TcpAddress("localhost", 2), "error")
 
 

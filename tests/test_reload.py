@@ -368,3 +368,66 @@ async def test_the_data_path_goes_on_while_a_file_is_read() -> None:
     async with asyncio.timeout(PATIENCE):
         await _reload(Told(), Scripted(load), Threads("it"))
     assert [error and error.detail for error in told] == ["read"]
+
+
+SECRET, OTHER = "a" * 32, "b" * 32
+
+
+async def status_with(url: str, secret: str) -> int:
+    headers = {"X-Idtoken-Proxy-Caller": secret}
+    async with aiohttp.ClientSession() as client, client.get(url + "/x", headers=headers) as answer:
+        return answer.status
+
+
+async def until_taken(server: Server, count: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while sum(server.front.tally.reloads.values()) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_rotated_secret_takes_over_and_the_old_one_is_gone(tmp_path: Path) -> None:
+    """As Kubernetes does it: `..data` becomes another directory, and the file's own link stays as it is."""
+    secrets = tmp_path / "secrets"
+    for name, secret in (("..one", SECRET), ("..two", OTHER), ("..three", "short")):
+        (secrets / name).mkdir(parents=True)
+        (secrets / name / "token").write_text(secret)
+    (secrets / "..data").symlink_to("..one")
+    (secrets / "token").symlink_to("..data/token")
+
+    def swap(name: str) -> None:
+        (secrets / "..new").symlink_to(name)
+        (secrets / "..new").replace(secrets / "..data")
+
+    async with receiver("one") as one:
+        path = written(tmp_path / "proxy.yaml", one, extra="guard: {caller_token_file: secrets/token}\n")
+        async with serving(path) as (server, url):
+            assert (await status_with(url, SECRET), await status_with(url, OTHER)) == (200, 403)
+            swap("..two")
+            await until_taken(server, 1)
+            assert (await status_with(url, SECRET), await status_with(url, OTHER)) == (403, 200)
+            swap("..three")
+            await until_taken(server, 2)
+            last = server.front.tally.last_reload
+            assert last is not None
+            assert last.refused is not None
+            assert "must hold one line of at least 16 visible" in last.refused
+            assert "short" not in last.refused
+            assert (await status_with(url, SECRET), await status_with(url, OTHER)) == (403, 200)
+            swap("..one")
+            await until_taken(server, 3)
+            assert (await status_with(url, SECRET), await status_with(url, OTHER)) == (200, 403)
+
+
+async def test_a_secret_that_is_replaced_by_rename_in_a_directory_that_comes_later(tmp_path: Path) -> None:
+    async with receiver("one") as one:
+        path = written(tmp_path / "proxy.yaml", one)
+        async with serving(path) as (server, url):
+            written(path, one, extra="guard: {caller_token_file: later/token}\n")
+            await until_taken(server, 1)
+            assert server.front.tally.reloads == {"taken": 0, "refused": 1}
+            assert await status_with(url, OTHER) == 200
+            (tmp_path / "later").mkdir()
+            (tmp_path / "later" / "new").write_text(SECRET)
+            (tmp_path / "later" / "new").rename(tmp_path / "later" / "token")
+            await until_taken(server, 2)
+            assert (await status_with(url, SECRET), await status_with(url, OTHER)) == (200, 403)

@@ -101,7 +101,10 @@ def check(configuration: Configuration) -> int:
     Prints one line a route, or the mistakes, and exits with 0 or 2. What is no mistake and looks like one is a warning,
     on standard error.
     """
+    from idtoken_proxy.generation import rehearse  # noqa: PLC0415 -- ssl, and the kinds of credentials
+
     routes = configuration.settings.routes
+    rehearse(configuration.settings, os.environ)
     for warning in configuration.settings.warnings:
         click.echo(f"warning: {warning}", err=True)
     for route in routes:

@@ -5,7 +5,7 @@ Composed whole before anything of it is used, so that a reload takes over whole 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,7 +18,7 @@ from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
-from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings
+from idtoken_proxy.settings.model import Identity, NamedFile, NoIdentity, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust
 
@@ -59,6 +59,7 @@ def means(
     """Reads files, and imports the kinds of credentials; in any thread. `trusted`: from trust_ahead. ConfigError,
     TokenError.
     """
+    _look_for(settings.files)
     identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
     sources: dict[Identity, Source] = {one: build(one, settings.google, environ) for one in identities}
     return Means(sources, trusted() if trusted is not None else trust(settings), _caller_token(settings))
@@ -102,18 +103,41 @@ def compose(
     return Generation(settings, by_name, slots, tuple(pools.values()), gateway)
 
 
-def object_to(generation: Generation) -> None:
-    """ConfigError for routes whose receiver cannot take the tokens of their identity (a user's carry their login's
+def rehearse(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Whatever a start would refuse, without one: for `check`. Reads files and asks nobody. ConfigError, TokenError."""
+    sources = means(settings, environ).sources
+    object_to(
+        settings, {one.name: sources[one.identity] for one in settings.routes if one.identity in sources}
+    )
+
+
+def object_to(settings: Settings, sources: Mapping[str, Source]) -> None:
+    """`sources`: by route name. ConfigError for routes whose receiver cannot take the tokens of their identity (a user's carry their login's
     client ID as audience, which IAP and 1st-generation functions do not take). Reads files; blocks for a second.
     """
     problems: list[Problem] = []
-    for route in generation.settings.routes:
-        source: object = generation.sources.get(route.name)
+    for route in settings.routes:
+        source: object = sources.get(route.name)
         if isinstance(source, Particular) and route.audience is not None:
             objection = source.objection(route.audience, route.upstream.host)
             if objection is not None:
                 remedy = "" if objection.remedy is None else f"; {objection.remedy}"
                 problems.append(Problem("settings", 0, f'route "{route.name}"', objection.detail + remedy))
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _look_for(files: Iterable[NamedFile]) -> None:
+    """ConfigError for each that cannot be read, and ought to be there."""
+    problems = []
+    for named in files:
+        try:
+            if not named.awaited:
+                with open(named.path, "rb") as opened:  # noqa: PTH123 -- its name may be anything
+                    opened.read(1)
+        except OSError as error:
+            told = f"{shown_path(named.path)} cannot be read: {error.strerror}"
+            problems.append(Problem(named.file, named.line, named.key, told))
     if problems:
         raise ConfigError(tuple(problems))
 
@@ -125,16 +149,18 @@ def _caller_token(settings: Settings) -> bytes | None:
     try:
         secret = Path(path).read_bytes().strip()
     except OSError as error:
-        raise _refused(
-            "guard.caller_token_file", f"{shown_path(str(path))} cannot be read: {error.strerror}"
-        ) from None
+        raise _refused(settings, path, f"{shown_path(path)} cannot be read: {error.strerror}") from None
     if len(secret) < _SHORTEST_SECRET or secret.translate(None, _VISIBLE):
         raise _refused(
-            "guard.caller_token_file",
-            f"{shown_path(str(path))} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters",
+            settings,
+            path,
+            f"{shown_path(path)} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters",
         )
     return secret
 
 
-def _refused(key: str, message: str) -> ConfigError:
-    return ConfigError((Problem("settings", 0, key, message),))
+def _refused(settings: Settings, path: str, message: str) -> ConfigError:
+    place = next((named for named in settings.files if named.path == path and not named.reread), None)
+    if place is None:
+        return ConfigError((Problem("settings", 0, "guard.caller_token_file", message),))
+    return ConfigError((Problem(place.file, place.line, place.key, message),))

@@ -262,7 +262,9 @@ class Server:
 
     async def _object_to(self, generation: Generation) -> None:
         with contextlib.suppress(TimeoutError):  # they lie on a disk that hangs; the fetch will say so
-            await self._threads.run(functools.partial(object_to, generation), _CREDENTIAL_FILES)
+            await self._threads.run(
+                functools.partial(object_to, generation.settings, generation.sources), _CREDENTIAL_FILES
+            )
 
     def _on_fetch(self, event: FetchEvent) -> None:
         self._tally.fetched(event)

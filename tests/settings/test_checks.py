@@ -373,3 +373,36 @@ def test_a_key_is_no_certificate(tmp_path: Path) -> None:
     trustme.CA().private_key_pem.write_to_path(str(file))
     (said,) = told(f"{ROUTE}tls: {{ca_file: '{file}'}}")
     assert "holds no certificate" in said
+
+
+@pytest.mark.parametrize(
+    ("listen", "upstream", "key"),
+    [
+        ("localhost:8080", "http://localhost:8080", "listen"),
+        ("localhost:8080", "http://127.0.0.1:8080/base", "listen"),
+        ("127.0.0.1:8080", "http://LOCALHOST:8080", "listen"),
+        ("127.0.0.1:8080", "https://a.localhost:8080", "listen"),
+        ("localhost:8080", "http://[::1]:8080", "listen"),
+        ("localhost:8080", "http://[::ffff:127.0.0.1]:8080", "listen"),
+        ("[localhost:1, localhost:80]", "http://localhost", "listen"),
+        ("localhost:8080", "http://localhost:9090", "admin"),
+    ],
+)
+def test_a_route_to_the_proxy_itself_is_refused(listen: str, upstream: str, key: str) -> None:
+    text = f"listen: {listen}\nroutes: [{{name: a, upstream: '{upstream}'}}]\n"
+    (said,) = told(text)
+    assert said.startswith(f"proxy.yaml:2: routes[0].upstream: is the proxy itself ({key}: ")
+
+
+@pytest.mark.parametrize(
+    ("listen", "upstream"),
+    [
+        ("127.0.0.1:8080", "http://127.0.0.2:8080"),
+        ("127.0.0.1:8080", "http://localhost:8081"),
+        ("localhost:0", "http://localhost:8080"),
+        ("unix:/run/p.sock", "http://localhost:8080"),
+        ("localhost:443", "https://a.a.run.app"),
+    ],
+)
+def test_a_route_to_somebody_else_is_not(listen: str, upstream: str) -> None:
+    assert told(f"listen: {listen}\nroutes: [{{name: a, upstream: '{upstream}'}}]\n") == []

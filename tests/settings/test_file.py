@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.file import ConfigFile
+from idtoken_proxy.settings.identities import BY_TYPE
 from idtoken_proxy.settings.load import settings_from_bytes
+from idtoken_proxy.settings.shape import Entry, FilePath, Section
 from tests.settings.told import ROUTE
 
 OTHER = ROUTE.replace("a.a.run.app", "b.a.run.app")
@@ -65,3 +68,49 @@ def test_a_pipe_is_read_once_and_not_looked_at(tmp_path: Path) -> None:
     assert source.load().routes
     writer.join()
     assert not source.changed()
+
+
+def test_every_file_that_is_declared_as_one_is_watched_or_read_again_at_each_use(tmp_path: Path) -> None:
+    """By the key's declaration, wherever it stands; of what is read at each use, a change is no change of the settings."""
+    (tmp_path / "secret").write_text("a" * 32)
+    (tmp_path / "key.json").write_text("{}")
+    (tmp_path / "proxy.yaml").write_text(
+        "guard: {caller_token_file: secret}\n"
+        "routes:\n"
+        "- {name: a, upstream: 'https://a.run.app', match: {path: /a}, identity: {type: file, path: tokens/a}}\n"
+        "- name: b\n  upstream: https://b.run.app\n"
+        "  identity: {type: impersonated, service_account: a@b.iam.gserviceaccount.com,\n"
+        "    source: {type: service_account, key_file: key.json}}\n"
+    )
+    path = str(tmp_path / "proxy.yaml")
+    source = ConfigFile(path, lambda content: settings_from_bytes(content, path, {}))
+    told = {(named.key, named.line, named.reread, named.awaited) for named in source.load().files}
+    assert told == {
+        ("guard.caller_token_file", 1, False, False),
+        ("routes[0].identity.path", 3, True, True),
+        ("routes[1].identity.source.key_file", 7, True, False),
+    }
+    (tmp_path / "key.json").write_text("{} ")
+    assert not source.changed()
+    (tmp_path / "secret").unlink()
+    assert not source.changed()  # in the middle of being replaced
+    (tmp_path / "secret").write_text("a" * 32)
+    assert not source.changed()  # a touch
+    (tmp_path / "secret").write_text("b" * 32)
+    assert source.changed()
+
+
+def test_no_key_that_is_named_as_a_file_is_declared_as_text() -> None:
+    """A key called file or *_file that is no FilePath would not be watched."""
+    entries, waiting = set[type[Entry]](), [Document, *BY_TYPE.values()]
+    while waiting:
+        entry = waiting.pop()
+        if entry in entries:
+            continue
+        entries.add(entry)
+        for name, declared in entry.declared.items():
+            if name.endswith("file"):
+                assert isinstance(declared.kind, FilePath), (entry, name)
+            if isinstance(declared.kind, Section):
+                waiting.append(declared.kind.entry)
+    assert len(entries) > 12

@@ -28,6 +28,7 @@ def contradictions(
     yield from _guard(document.guard, document.listen)
     if document.identity is not None:
         yield from _identity(document.identity, ("identity",))
+    yield from _loops(document, routes)
     yield from _names(routes)
     yield from _matches(routes)
     for index, route in routes.items():
@@ -66,6 +67,28 @@ def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[
         if before is not None:
             other = "port" if isinstance(address, TcpAddress) else "path"
             yield location, f"{address} is already taken by {before[0]}; choose another {other}"
+
+
+def _loops(document: Document, routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+    """Routes that lead to the proxy itself, where each request would become as many as there are connections."""
+    own: dict[int, list[tuple[str, TcpAddress]]] = {}
+    places = [("listen", address) for address in document.listen]
+    places += [("admin", document.admin)] if document.admin is not None else []
+    for key, address in places:
+        if isinstance(address, TcpAddress):
+            own.setdefault(address.port, []).append((key, address))
+    for index, route in routes.items():
+        receiver = TcpAddress(route.upstream.host, route.upstream.port)
+        for key, address in own.get(receiver.port, ()):
+            if overlap(receiver, address):
+                yield (
+                    ("routes", index, "upstream"),
+                    (
+                        f"is the proxy itself ({key}: {address}), which would call itself without end; write the receiver's "
+                        f"address, or another port for {key}"
+                    ),
+                )
+                break
 
 
 def _guard(guard: Guard, listen: list[Address]) -> Iterator[Mistake]:

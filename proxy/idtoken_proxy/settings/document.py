@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from idtoken_proxy.settings import addresses, egress, model, names, urls, values
-from idtoken_proxy.settings.identities import IDENTITY, PATH, Identity
+from idtoken_proxy.settings.identities import FILE, IDENTITY, Identity
 from idtoken_proxy.settings.plausible import url_path_objection
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, choice_of, key
 
@@ -160,7 +160,7 @@ class Guard(Entry):
         default=None,
     )
     caller_token_file: str | None = key(
-        PATH, "Holds a secret that every request must carry; relative to this file's directory.", default=None
+        FILE, "Holds a secret that every request must carry; relative to this file's directory.", default=None
     )
     caller_token_header: str = key(
         HEADER_NAME, "Where requests carry it.", default=_GUARD.caller_token_header
@@ -173,7 +173,7 @@ class Guard(Entry):
 
 
 class Tls(Entry):
-    ca_file: str | None = key(PATH, "PEM; certificates to trust besides the system's.", default=None)
+    ca_file: str | None = key(FILE, "PEM; certificates to trust besides the system's.", default=None)
 
 
 class Rewrite(Entry):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.load import read_file
 from idtoken_proxy.settings.model import Settings
 
@@ -16,18 +18,43 @@ class ConfigFile:
         self.path = path
         self._parse = parse
         self._content: bytes | None = None
+        self._named: dict[
+            str, bytes | None
+        ] = {}  # files that it names, and what was in them: a digest, no secret
 
     def load(self) -> Settings:
         """Reads it, once: it may be a pipe. ConfigError."""
         self._content = read_file(self.path)
-        return self._parse(self._content)
+        try:
+            settings = self._parse(self._content)
+        except ConfigError:
+            # What it names is unknown, perhaps because of what is in one of them.
+            self._named = {path: _digest(path) for path in self._named}
+            raise
+        # Before they are read to be used: a change in between is one more change, and not lost.
+        self._named = {named.path: _digest(named.path) for named in settings.files if not named.reread}
+        return settings
 
     def changed(self) -> bool:
-        """Whether it holds something else than what was loaded last, for good or ill. A touch is no change, and a
-        Kubernetes ConfigMap changes by a symlink beside the file. False while it cannot be read.
+        """Whether it, or a file that it names, holds something else than when it was loaded last, for good or ill. A touch is
+        no change, and a Kubernetes ConfigMap or Secret changes by a symlink beside the file. False while they cannot be
+        read.
         """
-        path = Path(self.path)
-        try:
-            return path.is_file() and path.read_bytes() != self._content
-        except OSError:
-            return False
+        content = _content(self.path)
+        if content is not None and content != self._content:
+            return True
+        return any(_digest(path) not in (None, before) for path, before in self._named.items())
+
+
+def _content(path: str) -> bytes | None:
+    """None while it cannot be read. What is no plain file would wait for a writer."""
+    file = Path(path)
+    try:
+        return file.read_bytes() if file.is_file() else None
+    except OSError:
+        return None
+
+
+def _digest(path: str) -> bytes | None:
+    content = _content(path)
+    return None if content is None else hashlib.sha256(content).digest()

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeAlias
 from idtoken_proxy.settings import names
 from idtoken_proxy.settings.mistakes import nearest
 from idtoken_proxy.settings.plausible import path_objection, shown
-from idtoken_proxy.settings.shape import TAG, Entry, Items, Scalar, Tagged, key
+from idtoken_proxy.settings.shape import TAG, Entry, FilePath, Items, Scalar, Tagged, key
 from idtoken_proxy.settings.values import argument, printable
 
 
@@ -15,7 +15,12 @@ def _file_objection(text: str) -> str | None:
     return path_objection(text, home=True)
 
 
-PATH: Final = Scalar(printable, {"type": "string", "minLength": 1}, refuse=_file_objection)
+_TEXT: Final = {"type": "string", "minLength": 1}
+FILE: Final = FilePath(printable, _TEXT, refuse=_file_objection)
+# Read at each fetch: a new one needs no new settings, for which idle connections to receivers would be given up.
+CREDENTIAL: Final = FilePath(printable, _TEXT, refuse=_file_objection, reread=True)
+# What writes it may come later than the proxy, which waits for it.
+AWAITED: Final = FilePath(printable, _TEXT, refuse=_file_objection, reread=True, awaited=True)
 ACCOUNT: Final = Scalar(names.account, {"type": "string", "pattern": rf"^({names.ACCOUNT}|[0-9]+)$"})
 EMAIL: Final = Scalar(names.email, {"type": "string", "pattern": f"^{names.ACCOUNT}$"})
 ARGUMENT: Final = Scalar(argument, {"type": "string", "minLength": 1}, refuse=None)  # may hold a secret
@@ -45,13 +50,13 @@ class Metadata(Entry, tag="metadata"):
 class ServiceAccount(Entry, tag="service_account"):
     """A service account's key file."""
 
-    key_file: str = key(PATH, "The JSON key; relative to this file's directory.")
+    key_file: str = key(CREDENTIAL, "The JSON key; relative to this file's directory.")
 
 
 class File(Entry, tag="file"):
     """A file that holds an ID token and that something else keeps fresh."""
 
-    path: str = key(PATH, "The token's file; relative to this file's directory.")
+    path: str = key(AWAITED, "The token's file; relative to this file's directory.")
 
 
 class User(Entry, tag="user"):
@@ -96,7 +101,7 @@ class Impersonated(Entry, tag="impersonated"):
 class ExternalAccount(Entry, tag="external_account"):
     """Workload identity federation."""
 
-    config_file: str = key(PATH, "The credential configuration; relative to this file's directory.")
+    config_file: str = key(CREDENTIAL, "The credential configuration; relative to this file's directory.")
     service_account: str | None = key(ACCOUNT, "In place of the one that the file names.", default=None)
 
 
@@ -111,7 +116,7 @@ class SignedJwt(Entry, tag="signed_jwt"):
 
     service_account: str = key(EMAIL, "Who signs, and who calls.")
     key_file: str | None = key(
-        PATH,
+        CREDENTIAL,
         "Its JSON key, which signs here; relative to this file's directory. Left out: Google signs.",
         default=None,
     )

@@ -14,10 +14,10 @@ from idtoken_proxy.settings.command_line import KEYS, CommandLine
 from idtoken_proxy.settings.doubts import doubts
 from idtoken_proxy.settings.environment import SEARCHED, found_path, is_there, named_by, overrides, substitute
 from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
-from idtoken_proxy.settings.model import Settings
+from idtoken_proxy.settings.model import NamedFile, Settings
 from idtoken_proxy.settings.plausible import path_objection, shown_path
 from idtoken_proxy.settings.resolve import resolve
-from idtoken_proxy.settings.shape import without_nulls
+from idtoken_proxy.settings.shape import files_in, without_nulls
 from idtoken_proxy.settings.validate import validated
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
@@ -130,7 +130,12 @@ def _settings(
     warnings = (
         origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
     )
-    return replace(settings, warnings=tuple(warnings))
+    files: dict[tuple[str, bool, bool], NamedFile] = {}
+    for at, kind, path in files_in(document):
+        place = origin.problem(in_tree(tree, at), "")
+        named = NamedFile(file_path(path), place.file, place.line, place.key, kind.reread, kind.awaited)
+        files.setdefault((named.path, named.reread, named.awaited), named)
+    return replace(settings, warnings=tuple(warnings), files=tuple(files.values()))
 
 
 def _put(tree: dict[str, Any], location: Location, value: object) -> None:

@@ -261,6 +261,20 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedFile:
+    """One that the configuration names, in `key` on `line` of `file`. `reread`: whoever needs it looks at it again by
+    itself; `awaited`: it may come later than the proxy.
+    """
+
+    path: str
+    file: str
+    line: int
+    key: str
+    reread: bool = False
+    awaited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     routes: tuple[Route, ...]
     listen: tuple[Address, ...] = (TcpAddress("localhost", 8080),)
@@ -273,4 +287,5 @@ class Settings:
     rewrite: Rewrite = Rewrite()
     google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
     log: LogSettings = LogSettings()
+    files: tuple[NamedFile, ...] = field(default=(), compare=False)
     warnings: tuple[Problem, ...] = field(default=(), compare=False)  # of what is no mistake (doubts.py)

@@ -11,7 +11,7 @@ be right.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, NoReturn, Self, TypeAlias, TypeVar, overload
 
@@ -74,6 +74,23 @@ class Scalar(Kind[T_co]):
             return self.parse(value)
         except ValueError as error:
             raise Mistaken([(at, str(error))]) from None
+
+
+class FilePath(Scalar[str]):
+    """Of a file. By this declaration it must be there when the settings are taken over, unless it is `awaited`, and a
+    change of its content takes them over anew, unless it is `reread` by whoever needs it.
+    """
+
+    def __init__(
+        self,
+        parse: Callable[[object], str],
+        *forms: Form,
+        refuse: Callable[[str], str | None] | None = objection,
+        reread: bool = False,
+        awaited: bool = False,
+    ) -> None:
+        super().__init__(parse, *forms, refuse=refuse)
+        self.reread, self.awaited = reread, awaited
 
 
 def choice_of(*words: str) -> Scalar[str]:
@@ -259,3 +276,24 @@ def _mapping(value: object, at: Location) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Mistaken([(at, f"must be a mapping of keys to values, not {shown(value)}")])
     return value
+
+
+def files_in(entry: Entry, at: Location = ()) -> Iterator[tuple[Location, FilePath, str]]:
+    """Every file that is named in it, wherever: by its key's declaration, so that a new key needs no second word."""
+    for name, value in vars(entry).items():
+        if name in entry.declared:
+            yield from _files_of(entry.declared[name].kind, value, (*at, name))
+
+
+def _files_of(kind: Kind[Any], value: Any, at: Location) -> Iterator[tuple[Location, FilePath, str]]:
+    if isinstance(value, Entry):
+        yield from files_in(value, at)
+    elif isinstance(kind, FilePath):
+        if value is not None:
+            yield at, kind, value
+    elif isinstance(kind, Items):
+        for index, item in enumerate(value or ()):
+            yield from _files_of(kind.item, item, (*at, index))
+    elif isinstance(kind, Table):
+        for name, item in value.items():
+            yield from _files_of(kind.item, item, (*at, name))

@@ -109,6 +109,8 @@ def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool
     """Whether a contradiction may only come of a key that is itself in doubt."""
     if location[0] in ("listen", "admin"):
         return bool(doubts & {"listen", "admin", "allow_remote"})
+    if location[-1] == "upstream" and doubts & {"listen", "admin"}:
+        return True
     if location[0] == "guard":
         return bool(doubts & {"listen", "guard"})
     of_audience = location[-1] in ("audience", "token_header")
