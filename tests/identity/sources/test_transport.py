@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import socket
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +15,7 @@ import pytest
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.sources import transport
-from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation
+from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation, is_near
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import fails as fails_so
 
@@ -59,6 +63,73 @@ def test_proxy_variables_are_obeyed(http_endpoint: Serve, monkeypatch: pytest.Mo
     assert proxy.received[0].path == "http://oauth2.invalid/token"
     monkeypatch.setenv("NO_PROXY", "oauth2.invalid")
     assert fails("http://oauth2.invalid/token").cause == "endpoint_unreachable"
+
+
+NEAR = ["127.0.0.1", "127.9.9.9", "localhost", "app.localhost", "[::1]"]
+LINK_LOCAL = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "[fe80::1]",
+    "[fd00:ec2::254]",
+    "[fd20:ce::254]",
+]
+
+
+@pytest.mark.parametrize("host", [*NEAR, *LINK_LOCAL, "metadata.google.internal"])
+def test_what_is_on_this_machine_or_its_link_is_no_proxy_s_to_hear(host: str) -> None:
+    assert is_near(f"http://{host}/latest/api/token")
+    assert is_near(f"https://user@{host}:8443/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://oauth2.googleapis.com/token", "http://10.0.0.1/", "http://127.0.0.1.example/", "http://["],
+)
+def test_whatever_else_is(url: str) -> None:
+    assert not is_near(url)
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+def test_no_proxy_variable_leads_such_a_request_astray(
+    http_endpoint: Serve, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    proxy = http_endpoint(lambda _: Answer(body=b"by proxy"))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, proxy.url)
+    fails("http://localhost:1/token")
+    assert proxy.received == []
+
+
+def test_what_is_near_answers_all_the_same(http_endpoint: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    server = http_endpoint(lambda _: Answer(body=b"direct"))
+    assert post(server.url).data == b"direct"
+
+
+def test_an_answer_has_one_deadline_and_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def serve(*pieces: bytes, pause: float = 0.0) -> TokenError:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            def answer() -> None:
+                with contextlib.suppress(OSError), listening.accept()[0] as connection:
+                    connection.recv(4096)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    for piece in pieces:
+                        connection.sendall(piece)
+                        time.sleep(pause)
+
+            thread = threading.Thread(target=answer)
+            thread.start()
+            error = fails(f"http://127.0.0.1:{listening.getsockname()[1]}/")
+            gc.collect()  # what is left of an answer that was not read to its end
+            thread.join()
+            return error
+
+    assert serve(b"x" * (transport.MAX_ANSWER + 1)).cause == "endpoint_misconfigured"
+    monkeypatch.setattr(transport, "WHOLE_TIMEOUT", 0.1)
+    assert serve(*[b"x"] * 100, pause=0.01).cause == "endpoint_timeout"
 
 
 def test_a_dead_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,18 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.reasons import why
+from idtoken_proxy.settings.addresses import is_link_local, is_loopback
+from idtoken_proxy.settings.urls import METADATA_IPV6, METADATA_NAMES
 
 if TYPE_CHECKING:
     import requests
 
 CONNECT_TIMEOUT = 3.0  # seconds; both together under the cache's deadline
 READ_TIMEOUT = 6.0
+WHOLE_TIMEOUT = 8.0  # for an answer's body
+_PIECE = 16 * 1024
+MAX_ANSWER = 1024 * 1024  # octets; a token's has some 2 KiB
+# In requests' form: these and no others, whatever the environment says.
+_DIRECT = {"http": "", "https": "", "all": ""}
+# Where AWS keeps a workload's credentials and its instance metadata (fd00::/8 is not link-local).
+_NEAR = frozenset({"fd00:ec2::254", "fd00:ec2::23", METADATA_IPV6})
 
 
 class EndpointRefused(Exception):
@@ -121,18 +131,22 @@ class Transport:
                 timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
                 allow_redirects=False,
                 cert=cert,
+                proxies=_DIRECT if is_near(url) else None,
+                stream=True,
             )
+            with response:
+                content = _bounded(response)
         except (requests.RequestException, OSError, ValueError) as error:
             # OSError: a REQUESTS_CA_BUNDLE that is not there. ValueError: a URL that urllib3 does not take.
             raise _unreachable(host, error) from None
         status = response.status_code
         if status == 200:
-            return Response(status, response.headers, response.content)
+            return Response(status, response.headers, content)
         if status == 408 or status >= 500:
             raise TokenError(
                 f"{host} answered {status}", cause="endpoint_unavailable", fault=Fault.GOOGLE, retry_after=10
             )
-        said = GoogleError.read(status, response.content)
+        said = GoogleError.read(status, content)
         if status == 429:
             raise _too_many(host, said)
         raise EndpointRefused(said, url=url)
@@ -153,6 +167,40 @@ def host_of(url: str) -> str:
         return urlsplit(url).netloc.rpartition("@")[2]
     except ValueError:
         return "the token endpoint"
+
+
+def is_near(url: str) -> bool:
+    """On this machine or its link: what is asked there is not for an HTTP proxy to hear, and none could reach it. The
+    environment's proxy variables do not say so (requests heeds NO_PROXY alone).
+    """
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    return is_loopback(host) or is_link_local(host) or host in METADATA_NAMES or host in _NEAR
+
+
+def _bounded(response: requests.Response) -> bytes:
+    """All of an answer, within one deadline and one size: a socket's own timeout begins anew with each octet. Raises
+    requests' exceptions, ValueError.
+    """
+    import requests  # noqa: PLC0415
+    import urllib3  # noqa: PLC0415
+
+    end = monotonic() + WHOLE_TIMEOUT
+    body = bytearray()
+    try:
+        while piece := response.raw.read1(_PIECE, decode_content=True):
+            body += piece
+            if len(body) > MAX_ANSWER:
+                raise ValueError("too long an answer")
+            if monotonic() > end:
+                raise requests.exceptions.ReadTimeout
+    except urllib3.exceptions.ReadTimeoutError as error:
+        raise requests.exceptions.ReadTimeout from error
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.exceptions.ConnectionError from error
+    return bytes(body)
 
 
 def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
