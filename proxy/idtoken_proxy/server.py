@@ -132,6 +132,7 @@ class Server:
         bound = self._listeners.bound
         self._take_over(generation)
         await self._listeners.adopt(prepared)
+        self._front.part()
         if shared:
             await self._listeners.share(shared=True)
         before, self._admin = self._admin, admin

@@ -41,7 +41,7 @@ class Answering(asyncio.Protocol):
 class World:
     def __init__(self, head_timeout: float, body: bytes = b"ok", **limits: Any) -> None:
         self.made = Connections(lambda: Answering(self.made, body), lambda: head_timeout, **limits)
-        self._listeners = Listeners(self.made)
+        self._listeners = Listeners(lambda _: self.made())
         self._wires: list[Wire] = []
 
     async def __aenter__(self) -> Self:

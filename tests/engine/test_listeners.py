@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import structlog
 
-from idtoken_proxy.engine.listeners import Listeners, ListenFailed, peer_uid
+from idtoken_proxy.engine.listeners import Door, Listeners, ListenFailed, peer_uid
 from idtoken_proxy.settings.model import TcpAddress, UnixAddress
 
 ANY = TcpAddress("localhost", 0)
@@ -21,6 +21,9 @@ ANY = TcpAddress("localhost", 0)
 
 class Greeter(asyncio.Protocol):
     """Says who it thinks is calling, and closes."""
+
+    def __init__(self, door: Door) -> None:
+        self.door = door
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.WriteTransport) or hasattr(transport, "write")

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from idtoken_proxy.engine.welcome import unwelcome
+from idtoken_proxy.engine.listeners import Door, peer_uid
+from idtoken_proxy.engine.welcome import UNKNOWN, unwelcome
 from idtoken_proxy.errors import Draining, Overloaded, ProxyError, Refused
 
 ME = os.getuid()
@@ -47,7 +48,7 @@ def judged(transport: Transport, **changes: Any) -> ProxyError | None:
     for name, value in changes.items():
         setattr(front, name, value)
     judging: Any = transport
-    return unwelcome(front, judging)
+    return unwelcome(front, peer_uid(judging), Door())
 
 
 def test_anybody_while_there_is_room(tcp: Transport) -> None:
@@ -72,3 +73,23 @@ def test_on_a_unix_socket_only_who_is_listed(unix: Transport) -> None:
 
 def test_a_tcp_connection_has_no_user(tcp: Transport) -> None:
     assert judged(tcp, allowed_uids=frozenset({ME + 1})) is None
+
+
+@pytest.mark.parametrize("uid", [ME, 0, UNKNOWN])
+def test_where_nobody_is_listed_the_own_user_and_root(uid: int) -> None:
+    """UNKNOWN: where the system does not tell, the socket's mode is all there is."""
+    front: Any = Front()
+    assert unwelcome(front, uid, Door()) is None
+
+
+def test_where_nobody_is_listed_no_other_user() -> None:
+    front: Any = Front()
+    refused = unwelcome(front, ME + 1, Door())
+    assert isinstance(refused, Refused)
+    assert refused.remedy == f"add it: guard: {{allowed_uids: [{ME}, {ME + 1}]}}"
+
+
+def test_nobody_by_a_listener_that_is_gone() -> None:
+    """It was in the queue when the listener was closed."""
+    front: Any = Front()
+    assert isinstance(unwelcome(front, None, Door(open=False)), Draining)

@@ -15,6 +15,7 @@ from typing import Any, cast
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.upstream import UpstreamConnection
@@ -177,7 +178,7 @@ class Offline:
 
     def _app(self) -> tuple[Remembering, Downstream]:
         self._pool.made.clear()
-        protocol = Downstream(self._front)
+        protocol = Downstream(self._front, Door())
         transport = Remembering(protocol)
         protocol.connection_made(transport)
         return transport, protocol

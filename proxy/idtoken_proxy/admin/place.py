@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from idtoken_proxy.engine.listeners import Listeners, ListenFailed, Prepared
+from idtoken_proxy.engine.listeners import Door, Listeners, ListenFailed, Prepared
 from idtoken_proxy.settings.model import Address
 
 
@@ -21,7 +21,7 @@ class Place:
         self._listeners = Listeners(self._protocol)
         self._prepared: Prepared | None = None
 
-    def _protocol(self) -> asyncio.Protocol:
+    def _protocol(self, _: Door) -> asyncio.Protocol:
         return self._factory()
 
     @property

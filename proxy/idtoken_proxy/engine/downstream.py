@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Final, cast
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.listeners import peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.outgoing import unsent
+from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tunnel import Tunnel
@@ -28,6 +30,7 @@ from idtoken_proxy.policy.headers import Peer
 
 if TYPE_CHECKING:
     from idtoken_proxy.engine.front import Front
+    from idtoken_proxy.engine.listeners import Door
     from idtoken_proxy.engine.upstream import UpstreamConnection
     from idtoken_proxy.policy.tunnelled import Tunnelled
 
@@ -48,8 +51,9 @@ class Downstream(asyncio.Protocol):
     follow. `full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver.
     """
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, door: Door) -> None:
         self._front = front
+        self.door = door
         self._sweeper = front.sweeper
         self._buffer = b""
         self._searched = 0
@@ -68,6 +72,7 @@ class Downstream(asyncio.Protocol):
         self.held = False
         self.deadline = NEVER
         self.peer: Peer
+        self.uid: int | None = None  # who is at the other end of a unix socket
         self.port: int | None = None  # the proxy's own; UNIX on a unix socket
         self.tunnelled: Tunnelled | None = None  # since a CONNECT
         self.transport: asyncio.Transport
@@ -91,7 +96,8 @@ class Downstream(asyncio.Protocol):
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
         front = self._front
         front.tally.connections += 1
-        reason = unwelcome(front, transport)
+        self.uid = peer_uid(transport)
+        reason = unwelcome(front, self.uid, self.door)
         if reason is not None:
             self._turn_away(reason)
             return
@@ -345,11 +351,14 @@ class Downstream(asyncio.Protocol):
             sweeper=self._sweeper,
             idle=exchange.timeouts.idle,
             counts=lane.counts,
-            on_end=lambda: front.tunnels.discard(tunnel),
+            on_end=lambda: front.tunnels.__delitem__(tunnel),
             on_idle=lambda: front.tally.hit("tunnel_idle_timeout"),
         )
-        front.tunnels.add(tunnel)
+        front.tunnels[tunnel] = standing = Standing(self, exchange)
         self._count(exchange)
+        if self._dismissed or not front.keeps(standing, unchanged=exchange.gateway is front.gateway):
+            tunnel.abort()
+            return
         self._resume()
         if self.full:
             upstream.transport.pause_reading()

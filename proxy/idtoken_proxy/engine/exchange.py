@@ -89,7 +89,6 @@ class Exchange:
         "_chunked_out",
         "_downstream",
         "_fresh",
-        "_gateway",
         "_head",
         "_interim",
         "_kept",
@@ -101,6 +100,7 @@ class Exchange:
         "_upstream",
         "caller",
         "error",
+        "gateway",
         "lane",
         "received",
         "request",
@@ -111,11 +111,12 @@ class Exchange:
         "state",
         "status",
         "timeouts",
+        "upgrading",
     )
 
     def __init__(self, downstream: Downstream, gateway: Gateway) -> None:
         self._downstream = downstream
-        self._gateway = gateway
+        self.gateway = gateway
         self.state = WAITING
         self.request: Request | None = None
         self.lane: Lane | None = None
@@ -153,13 +154,15 @@ class Exchange:
         self.started = monotonic()
         self.received = len(block) + 4  # octets from the app
         self.request = request = parse_request(block)
+        if request.websocket:
+            self.upgrading = block  # for a reload to judge what comes of it
         downstream = self._downstream
         if downstream.tunnelled is not None:
             downstream.tunnelled.admit(request)
         if request.method not in _USUAL and request.method.upper() in _NO_ROUTE_S:
             self._open_tunnel(request)
             return request
-        self.caller = caller = self._gateway.guard.admit(request, downstream.port)
+        self.caller = caller = self.gateway.guard.admit(request, downstream.port)
         if request.via and downstream.peer.was_passed(request.via):
             raise LoopDetected(
                 "the request has passed through this proxy already",
@@ -181,7 +184,7 @@ class Exchange:
                 remedy=_CONNECT_IS if request.method.upper() == b"CONNECT" else _TRACE_SHOWS,
             )
         try:
-            authority = self._gateway.guard.admit_tunnel(request, self._downstream.port)
+            authority = self.gateway.guard.admit_tunnel(request, self._downstream.port)
         except Refused as error:
             if error.reason == "host":
                 raise MethodNotAllowed(
@@ -202,12 +205,12 @@ class Exchange:
         target = request.target
         method = request.method
         path = target.partition(b"?")[0]
-        table, host = self._gateway.table, caller.name
+        table, host = self.gateway.table, caller.name
         if caller.upstream is not None:
-            table, host = self._gateway.forward_table, caller.upstream
+            table, host = self.gateway.forward_table, caller.upstream
         lane = table.match(host, path)
         if lane is None:
-            raise NoRoute("no route matches this host and path", remedy=self._gateway.directions)
+            raise NoRoute("no route matches this host and path", remedy=self.gateway.directions)
         self.lane = lane
         if lane.shared and table.claimed_by_another(host, path, lane):
             # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
@@ -241,7 +244,7 @@ class Exchange:
             self._await_token(slot.get())
         else:
             if request.chunked or 0 < (request.content_length or 0) <= MAX_BODY:
-                self._kept = KeptBody(self._gateway.bodies)
+                self._kept = KeptBody(self.gateway.bodies)
             self._dispatch(lane, request, lane.token_lines(token))
 
     def _answer_preflight(self, lane: Lane, request: Request) -> None:
@@ -353,7 +356,7 @@ class Exchange:
 
     def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:
         status = response.status
-        if response.addressed or self._gateway.cross_origin:
+        if response.addressed or self.gateway.cross_origin:
             self._turn_back(response)
         if status < 200:
             self._on_interim(response, rest)
@@ -398,7 +401,7 @@ class Exchange:
     def _turn_back(self, response: Response) -> None:
         lane, request = self.lane, self.request
         assert lane is not None and request is not None
-        turn_back(response, request, self.caller, lane.rewriter, cross_origin=self._gateway.cross_origin)
+        turn_back(response, request, self.caller, lane.rewriter, cross_origin=self.gateway.cross_origin)
 
     def _renews(self, response: Response) -> bool:
         """Google refuses the token out of the cache: another is fetched, whatever the request was. True: it is sent once

@@ -11,10 +11,12 @@ from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import Hangups
-from idtoken_proxy.engine.listeners import peer_uid
+from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.engine.tunnel import Tunnel
+from idtoken_proxy.engine.welcome import unlisted
 from idtoken_proxy.policy.headers import PSEUDONYM
 
 AccessLog = Callable[[Exchange], None]
@@ -33,18 +35,53 @@ class Front:
     ) -> None:
         self.connections: set[Downstream] = set()
         self.turned_away: set[Downstream] = set()
-        self.adopt(gateway)
+        self.tunnels: dict[Tunnel, Standing] = {}
+        self.gateway = gateway
         self.sweeper = sweeper
         self.tally = tally or Tally()
         self.access_log = access_log
         self.draining = False
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
-        self.tunnels: set[Tunnel] = set()
         self.hangups = Hangups()
         self.log = structlog.get_logger("idtoken_proxy.engine")
+        self._settle(gateway)
 
     def adopt(self, gateway: Gateway) -> None:
-        """The settings of every exchange that begins from now on."""
+        """The settings of every exchange that begins from now on. Who is not allowed any more has had the last answer with
+        the exchange that is under way; a tunnel, which may have no end of its own, ends at once.
+        """
+        unchanged = gateway.grants_as(self.gateway)
+        self._settle(gateway)
+        for connection in list(self.connections):
+            if unlisted(self, connection.uid) is not None:
+                connection.dismiss()
+        self._end(
+            [one for one, standing in self.tunnels.items() if not self.keeps(standing, unchanged=unchanged)]
+        )
+
+    def keeps(self, standing: Standing, *, unchanged: bool) -> bool:
+        """Whether a tunnel would be let in today. `unchanged`: it was so under settings that grant the same."""
+        downstream = standing.downstream
+        return (
+            downstream.door.open
+            and unlisted(self, downstream.uid) is None
+            and (unchanged or standing.holds(self.gateway))
+        )
+
+    def part(self) -> None:
+        """With those who came by a listener that is gone."""
+        for connection in list(self.connections):
+            if not connection.door.open:
+                connection.dismiss()
+        self._end([one for one, standing in self.tunnels.items() if not standing.downstream.door.open])
+
+    def _end(self, tunnels: list[Tunnel]) -> None:
+        for tunnel in tunnels:
+            tunnel.abort()
+        if tunnels:
+            self.log.info("tunnels ended: the new settings do not allow them", tunnels=len(tunnels))
+
+    def _settle(self, gateway: Gateway) -> None:
         settings = gateway.settings
         self.gateway = gateway
         self.max_connections = settings.limits.connections
@@ -55,18 +92,8 @@ class Front:
         self.allowed_uids = settings.guard.allowed_uids
         self.logs_all = settings.log.access == "all"
 
-        self._dismiss_unlisted()
-
-    def _dismiss_unlisted(self) -> None:
-        """Who is not allowed any more has had the last answer with the exchange that is under way."""
-        if self.allowed_uids is not None:
-            for connection in list(self.connections):
-                uid = peer_uid(connection.transport)
-                if uid is not None and uid not in self.allowed_uids:
-                    connection.dismiss()
-
-    def __call__(self) -> Downstream:
-        return Downstream(self)
+    def __call__(self, door: Door) -> Downstream:
+        return Downstream(self, door)
 
     @property
     def busy(self) -> int:

@@ -110,6 +110,7 @@ class Gateway:
     ) -> None:
         """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
         self.settings = settings
+        self._caller_token = caller_token
         tally = tally or Tally()
         counts = tally.route
         self.bodies = tally.bodies
@@ -147,6 +148,12 @@ class Gateway:
         # Requests whose target names a receiver: by its authority, and by their path as it is there.
         self.forward_table = RouteTable(
             (authority, path, lane_of(route)) for (authority, path), route in forwarded.items()
+        )
+
+    def grants_as(self, other: Gateway) -> bool:
+        """Whether it cannot refuse what the other let in: the same settings, and the same secret."""
+        return self is other or (
+            self.settings == other.settings and self._caller_token == other._caller_token
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import os
 import socket
 import struct
@@ -40,8 +41,16 @@ class ListenFailed(ProxyError):
     fault = Fault.OPERATOR
 
 
+@dataclass(eq=False)
+class Door:
+    """A listener, as those who came by it know it: `open` until it is not asked for any more."""
+
+    open: bool = True
+
+
 @dataclass
 class _Open:
+    door: Door = field(default_factory=Door)
     bound: list[Address] = field(default_factory=list)
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
     sockets: list[SocketFile] = field(default_factory=list)
@@ -67,10 +76,10 @@ class Prepared:
 
 
 class Listeners:
-    """`factory` makes the protocol of each connection."""
+    """`factory` makes the protocol of each connection, for the door that it comes by."""
 
     def __init__(
-        self, factory: Callable[[], asyncio.Protocol], localhost: tuple[str, ...] = ("127.0.0.1", "::1")
+        self, factory: Callable[[Door], asyncio.Protocol], localhost: tuple[str, ...] = ("127.0.0.1", "::1")
     ) -> None:
         """`localhost`: its addresses, of which a machine may lack one."""
         self._factory = factory
@@ -114,6 +123,8 @@ class Listeners:
 
     async def adopt(self, prepared: Prepared) -> None:
         self._open = prepared.wanted
+        for _, one in prepared.left:
+            one.door.open = False
         for one in prepared.fresh:
             for server in one.servers:
                 await server.start_serving()
@@ -133,14 +144,13 @@ class Listeners:
 
     async def _tcp(self, address: TcpAddress, one: _Open) -> None:
         loop = asyncio.get_running_loop()
+        factory = functools.partial(self._factory, one.door)
         port = address.port
         hosts = self._localhost if address.host == "localhost" else (address.host,)
         lacking: OSError | None = None
         for host in hosts:
             try:
-                server = await loop.create_server(
-                    self._factory, host, port, backlog=BACKLOG, start_serving=False
-                )
+                server = await loop.create_server(factory, host, port, backlog=BACKLOG, start_serving=False)
             except OSError as error:
                 # A machine may lack one of the families. A port that someone else has there is an error: an app that
                 # says localhost would talk to that someone.
@@ -167,7 +177,7 @@ class Listeners:
         one.sockets.append(file)
         one.servers.append(
             await asyncio.get_running_loop().create_unix_server(
-                self._factory, sock=bound, backlog=BACKLOG, start_serving=False
+                functools.partial(self._factory, one.door), sock=bound, backlog=BACKLOG, start_serving=False
             )
         )
         one.bound.append(address)
@@ -183,7 +193,7 @@ def _failed(address: TcpAddress, error: OSError) -> ListenFailed:
 def peer_uid(transport: asyncio.BaseTransport) -> int | None:
     """The user at the other end of a unix socket, -1 where the system does not tell; None for TCP."""
     connected = transport.get_extra_info("socket")
-    if connected.family != socket.AF_UNIX:
+    if connected is None or connected.family != socket.AF_UNIX:
         return None
     if not hasattr(socket, "SO_PEERCRED"):  # pragma: no cover -- Linux alone has it
         return -1

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Final
 
-from idtoken_proxy.engine.listeners import peer_uid
 from idtoken_proxy.errors import Draining, Overloaded, ProxyError, Refused
 
 if TYPE_CHECKING:
     from idtoken_proxy.engine.front import Front
+    from idtoken_proxy.engine.listeners import Door
+
+UNKNOWN: Final = -1  # whose uid the system does not tell
+_ROOT: Final = 0
 
 
-def unwelcome(front: Front, transport: asyncio.Transport) -> ProxyError | None:
-    """What it is told where it is not; None where it is."""
+def unwelcome(front: Front, uid: int | None, door: Door) -> ProxyError | None:
+    """What it is told where it is not; None where it is. `uid`: of a unix socket's peer, None for TCP."""
     if front.draining:
         return Draining("the proxy is shutting down")
+    if not door.open:
+        return Draining("the proxy does not listen here any more")
     if front.busy >= front.max_connections:
         return Overloaded(
             f"{front.max_connections} connections are open",
             remedy="raise limits: {connections: ...}, or let the app reuse its connections",
             limit="connections",
         )
-    if front.allowed_uids is not None:
-        uid = peer_uid(transport)
-        if uid is not None and uid not in front.allowed_uids:
-            return Refused(
-                f"user {uid} may not use this proxy",
-                reason="uid",
-                remedy=f"add it: guard: {{allowed_uids: {sorted({*front.allowed_uids, uid})}}}",
-            )
-    return None
+    return unlisted(front, uid)
+
+
+def unlisted(front: Front, uid: int | None) -> Refused | None:
+    """Without `allowed_uids` a unix socket is its user's alone. Its mode says so too, but only to who connects from then
+    on: a connection may be older than that, or have waited for its turn since before.
+    """
+    if uid is None:
+        return None
+    listed = front.allowed_uids
+    if listed is None:
+        own = os.geteuid()
+        if uid in (own, _ROOT, UNKNOWN):
+            return None
+        listed = frozenset({own})
+    elif uid in listed:
+        return None
+    return Refused(
+        f"user {uid} may not use this proxy",
+        reason="uid",
+        remedy=f"add it: guard: {{allowed_uids: {sorted({*listed, uid})}}}",
+    )

@@ -156,7 +156,7 @@ class Guard(Entry):
     allowed_origins: list[str] = key(Items(PAGE_ORIGIN), "Web pages that may send requests.", default=[])
     allowed_uids: list[int] | None = key(
         Items(UID, least=1),
-        "The users who may use the unix sockets; default whoever runs the proxy.",
+        "The users who may use the unix sockets; default whoever runs the proxy, and root.",
         default=None,
     )
     caller_token_file: str | None = key(

@@ -206,7 +206,7 @@ class Limits:
 class GuardSettings:
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
-    # Who may use the unix sockets; None: whoever their mode lets in.
+    # Who may use the unix sockets; None: whoever runs the proxy, and root.
     allowed_uids: frozenset[int] | None = None
     # A secret that callers must send, and in which header.
     caller_token_file: str | None = None

@@ -1,0 +1,53 @@
+"""What a tunnel was let in by. It outlives the settings that it was opened under, so that a reload judges it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.errors import RequestError
+
+if TYPE_CHECKING:
+    from idtoken_proxy.engine.downstream import Downstream
+    from idtoken_proxy.engine.gateway import Gateway
+
+
+class Standing:
+    """The head that opened it, as it came, and the connection that brought it."""
+
+    __slots__ = ("_block", "_downstream", "_way")
+
+    def __init__(self, downstream: Downstream, exchange: Exchange) -> None:
+        self._downstream = downstream
+        self._block = exchange.upgrading
+        self._way = _way(exchange)
+
+    @property
+    def downstream(self) -> Downstream:
+        return self._downstream
+
+    def holds(self, gateway: Gateway) -> bool:
+        """Whether the same request would be let through under these settings, to the same place, by the same way and as
+        the same identity.
+        """
+        again = Exchange(self._downstream, gateway)
+        try:
+            again.open(self._block)
+        except RequestError:
+            return False
+        return _way(again) == self._way
+
+
+def _way(exchange: Exchange) -> tuple[object, ...]:
+    lane = exchange.lane
+    assert lane is not None
+    route = lane.route
+    trusted = exchange.gateway.settings.ca_file if route.upstream.scheme == "https" else None
+    return (
+        route.upstream.origin,
+        exchange.path,
+        route.identity,
+        route.audience,
+        route.egress_proxy,
+        trusted,
+    )
