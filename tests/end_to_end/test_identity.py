@@ -64,7 +64,8 @@ async def test_a_metadata_server_that_is_down_and_comes_up(
 @pytest.mark.parametrize(
     ("answer", "cause"),
     [
-        (lambda: web.Response(status=500), "metadata_unavailable"),
+        (lambda: web.Response(status=500, headers={"Metadata-Flavor": "Google"}), "metadata_unavailable"),
+        (lambda: web.Response(status=500), "metadata_foreign"),
         (lambda: web.Response(status=404, headers={"Metadata-Flavor": "Google"}), "no_service_account"),
         (lambda: web.Response(text="<html>login here</html>"), "metadata_foreign"),
         (lambda: web.Response(text="eyJnot.a.token", headers={"Metadata-Flavor": "Google"}), "garbage"),

@@ -225,11 +225,11 @@ async def test_a_path_that_is_too_long_is_told(listeners: Listeners, short: Path
     assert caught.value.remedy is not None
 
 
-@pytest.mark.parametrize("localhost", [("192.0.2.1", "127.0.0.1"), ("127.0.0.1", "192.0.2.1")])
+@pytest.mark.parametrize("localhost", [("240.0.0.1", "127.0.0.1"), ("127.0.0.1", "240.0.0.1")])
 async def test_a_machine_without_one_of_the_loopback_families_listens_on_the_other(
     localhost: tuple[str, str],
 ) -> None:
-    """192.0.2.1 is nobody's (RFC 5737), so it cannot be had here as ::1 cannot where there is no IPv6."""
+    """240.0.0.1 is nobody's (RFC 1112 section 4), so it cannot be had here as ::1 cannot where there is no IPv6."""
     listeners = Listeners(Greeter, localhost)
     await listeners.listen([ANY])
     (bound,) = listeners.bound
@@ -240,7 +240,7 @@ async def test_a_machine_without_one_of_the_loopback_families_listens_on_the_oth
 
 
 async def test_a_machine_without_any_is_told() -> None:
-    listeners = Listeners(Greeter, ("192.0.2.1", "192.0.2.2"))
+    listeners = Listeners(Greeter, ("240.0.0.1", "240.0.0.2"))
     with pytest.raises(ListenFailed, match="localhost:0: "):
         await listeners.listen([ANY])
 
