@@ -19,7 +19,7 @@ from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import NoIdentity, Route, Settings, TcpAddress, Upstream
 from tests.end_to_end.conftest import CALLER, Serve, route_to, settings_for
-from tests.engine.wire import Message, Receiver, answering, connect, get, ok
+from tests.engine.wire import Message, Receiver, answering, connect, eventually, get, ok
 
 curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed; .ci/run installs it")
 
@@ -124,6 +124,73 @@ async def test_the_app_says_http_and_the_proxy_speaks_tls(secure: tuple[Receiver
     for dots in ("..", "%2e%2e", "..;x", "..%2f"):
         assert (await ask(port_of(server), f"{url}/base/{dots}/x")).status == 400
     assert len(receiver.requests) == 2
+
+
+def within(authority: str, path: str) -> bytes:
+    return f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode() + get(path).replace(
+        b"Host: localhost", f"Host: {authority}".encode()
+    )
+
+
+async def test_a_route_s_prefix_holds_for_whoever_names_its_receiver(serve: Serve) -> None:
+    """In absolute form, and through a CONNECT, however the path is spelled."""
+    async with Receiver(answering(*[ok()] * 9)) as receiver:
+        upstream = Upstream("http", "127.0.0.1", receiver.port)
+        route = Route("it", upstream, None, NoIdentity(), path="/public")
+        server = await serve(Settings((route,), listen=(TcpAddress("127.0.0.1", 0),), admin=None))
+        authority = f"127.0.0.1:{receiver.port}"
+        url = f"http://{authority}"
+        assert (await ask(port_of(server), f"{url}/public/x")).status == 200
+        for path in (
+            "/admin",
+            "/",
+            "",
+            "/publication",
+            "/public/../admin",
+            "/public/%2e%2e/admin",
+            "/PUBLIC",
+        ):
+            assert (await ask(port_of(server), url + path)).status in (400, 404), path
+            app = await connect(port_of(server))
+            app.send(within(authority, path or "/"))
+            await eventually(lambda: app.received.count(b"HTTP/1.1 ") == 2, "two answers")  # noqa: B023
+            _, established, answer = bytes(app.received).split(b"HTTP/1.1 ")
+            assert (established[:3], answer[:3] in (b"400", b"404")) == (b"200", True), path
+            app.close()
+        assert [request.target for request in receiver.requests] == ["/public/x"]
+
+
+async def test_the_form_can_be_turned_off(serve: Serve) -> None:
+    async with Receiver(answering(*[ok()] * 9)) as receiver:
+        upstream = Upstream("http", "127.0.0.1", receiver.port)
+        routes = (
+            Route("named", upstream, None, NoIdentity(), host="named.test"),
+            Route("it", upstream, None, NoIdentity()),
+        )
+        server = await serve(
+            Settings(routes, listen=(TcpAddress("127.0.0.1", 0),), admin=None, forward_proxy=False)
+        )
+        port = port_of(server)
+        authority = f"127.0.0.1:{receiver.port}"
+        refused = (
+            f"http://{authority}/",
+            f"https://{authority}/",
+            "https://named.test/",
+            "http://named.test:81/",
+        )
+        for target in (*refused, f"ws://127.0.0.1:{port}/"):
+            answer = await ask(port, target, target.split("/")[2])
+            assert (answer.status, "forward_proxy: on" in problem(answer)["remedy"]) == (403, True), target
+        for named in (authority, f"127.0.0.1:{port}", "named.test:80"):
+            app = await connect(port)
+            app.send(within(named, "/"))
+            assert (await app.response(to="CONNECT")).status == 403, named
+            app.close()
+        assert not receiver.requests
+        # What names the proxy itself, as any server has to take it (RFC 9112 section 3.2.2).
+        for own in (f"http://127.0.0.1:{port}/", "http://localhost/", f"http://named.test:{port}/"):
+            assert (await ask(port, own)).status == 200, own
+        assert len(receiver.requests) == 3
 
 
 async def test_a_redirect_is_one_that_an_app_behind_the_proxy_can_follow(serve: Serve) -> None:

@@ -97,6 +97,7 @@ GRANTS: dict[str, list[Taken]] = {
         Taken({"listen": ["unix:{directory}/a"]}, {"listen": ["unix:{directory}/b"]}),
     ],
     "allow_remote": [Taken({"listen": ["127.0.0.1:0", "0.0.0.0:0"], "allow_remote": True}, {}, by=1)],
+    "forward_proxy": [Taken({}, {"forward_proxy": False}, "http://127.0.0.1:{receiver}/ws")],
     "guard.allowed_hosts": [
         Taken(guard(allowed_hosts=["proxy.test"], unverified_pages="allow"), {}, host=FAR),
     ],
@@ -222,8 +223,10 @@ async def echoing(wire: Wire) -> None:
             wire.send(await wire.exactly(1))
 
 
-def head(case: Taken, *more: str) -> bytes:
-    return get(case.target, *case.lines, *more).replace(b"Host: localhost", b"Host: " + case.host.encode())
+def head(case: Taken, world: World, *more: str) -> bytes:
+    target = case.target.replace("{receiver}", str(world.receiver.port))
+    named = target.partition("//")[2].partition("/")[0] or case.host
+    return get(target, *case.lines, *more).replace(b"Host: localhost", b"Host: " + named.encode())
 
 
 @pytest.fixture
@@ -248,10 +251,10 @@ async def test_what_a_reload_takes_away_is_gone(directory: Path, case: Taken, *,
         await server.start()
         try:
             plain, tunnel = await world.dial(case.by), await world.dial(case.by)
-            plain.send(head(case))
+            plain.send(head(case, world))
             assert (await plain.response()).status == 200
             plain.forget()
-            tunnel.send(head(case, *UPGRADE))
+            tunnel.send(head(case, world, *UPGRADE))
             assert (await tunnel.response()).status == 101
             tunnel.forget()
             granted = world.seen()[0]
@@ -260,7 +263,7 @@ async def test_what_a_reload_takes_away_is_gone(directory: Path, case: Taken, *,
                 await server.reload(replace(settings, limits=replace(settings.limits, connections=99)))
                 tunnel.send(b"a")
                 assert await tunnel.exactly(1) == b"a"
-                plain.send(head(case))
+                plain.send(head(case, world))
                 assert (await plain.response()).status == 200
                 assert world.seen() == [granted] * 3
                 return
@@ -268,7 +271,7 @@ async def test_what_a_reload_takes_away_is_gone(directory: Path, case: Taken, *,
             await server.reload(world.settings(case.after))
             await tunnel.gone()
             await eventually(lambda: not server.front.tunnels, "the tunnel stays")
-            plain.send(head(case))
+            plain.send(head(case, world))
             await eventually(lambda: plain.ended or b"HTTP/1.1" in plain.received, "no answer")
             assert (granted in world.seen()[2:]) is not case.plain
         finally:

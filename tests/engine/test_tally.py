@@ -371,6 +371,7 @@ async def test_refusals_have_reasons(receive: Receive, start: Start, tmp_path: A
         "referer": 0,
         "unverified_page": 0,
         "uid": 0,
+        "forward_proxy": 0,
     }
 
 

@@ -202,7 +202,7 @@ def test_of_those_that_share_a_receiver_the_longest_prefix_there_wins(path: byte
     assert reached(routes, path) == name
 
 
-def test_a_prefix_is_not_needed_and_the_first_of_equals_wins() -> None:
+def test_a_prefix_holds_unless_it_is_stripped() -> None:
     routes = [to(RUN, "a", "/a"), to(RUN, "b", "/b"), to(RUN, "c", "/b/c", strip=True)]
     assert [reached(routes, path) for path in (b"/a", b"/b/c", b"/x", b"/", b"*")] == [
         "a",
@@ -211,13 +211,25 @@ def test_a_prefix_is_not_needed_and_the_first_of_equals_wins() -> None:
         "c",
         "c",
     ]
+    alone = [to(RUN, "public", "/public")]
+    paths = (b"/public", b"/public/x", b"/admin", b"/", b"*", b"/publication", b"/PUBLIC")
+    assert [reached(alone, path) for path in paths] == ["public", "public", *[None] * 5]
+    based = [to(replace(RUN, base_path="/base"), "public", "/public")]
+    based_paths = (b"/base/public/x", b"/base", b"/base/admin", b"/public")
+    assert [reached(based, path) for path in based_paths] == ["public", None, None, None]
+
+
+def test_the_first_of_equals_wins() -> None:
+    routes = [to(RUN, "a", "/a"), to(RUN, "again", "/a"), to(replace(RUN, base_path="/a"), "based")]
+    assert reached(routes, b"/a/x") == "a"
 
 
 def test_outside_of_every_base_path_there_is_nothing() -> None:
     routes = [to(replace(RUN, base_path="/a"), "a"), to(replace(RUN, base_path="/b"), "b", "/b")]
-    assert [reached(routes, path) for path in (b"/a/1", b"/b/1", b"/", b"/ab", b"*")] == [
+    assert [reached(routes, path) for path in (b"/a/1", b"/b/b/1", b"/b/1", b"/", b"/ab", b"*")] == [
         "a",
         "b",
+        None,
         None,
         None,
         None,

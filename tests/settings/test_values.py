@@ -158,3 +158,14 @@ def test_users(uid: int) -> None:
 def test_what_is_no_user(uid: object) -> None:
     with pytest.raises(ValueError, match=r"must be a user's number \(id -u NAME\), not "):
         values.uid(uid)
+
+
+@pytest.mark.parametrize(("written", "on"), [("on", True), ("off", False), (True, True), (False, False)])
+def test_a_switch_is_on_or_off(written: object, *, on: bool) -> None:
+    assert values.switch(written) is on
+
+
+@pytest.mark.parametrize("written", ["On", "yes", "", 1, 0, None, []])
+def test_what_is_no_switch_is_told_so(written: object) -> None:
+    with pytest.raises(ValueError, match="must be on or off, not "):
+        values.switch(written)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from idtoken_proxy.errors import ConfigError
@@ -95,6 +97,13 @@ def test_http_proxy_needs_a_port() -> None:
         check(settings(SOCKET), http_proxy=True)
     check(settings(SOCKET), http_proxy=False)
     check(settings(SOCKET, TcpAddress("localhost", 0)), http_proxy=True)
+
+
+def test_http_proxy_needs_the_form_to_be_on() -> None:
+    off = replace(settings(TcpAddress("localhost", 0)), forward_proxy=False)
+    with pytest.raises(ConfigError, match="needs forward_proxy: on"):
+        check(off, http_proxy=True)
+    check(off, http_proxy=False)
 
 
 LOOPBACK = "localhost,.localhost,127.0.0.1,::1"

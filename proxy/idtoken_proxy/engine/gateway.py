@@ -141,6 +141,7 @@ class Gateway:
             {authority for authority, _ in forwarded},
             hosts,
             unverified_pages=guard.unverified_pages == "allow",
+            forwards=settings.forward_proxy,
         )
         self.cross_origin = bool(guard.allowed_origins)
         self.directions = _directions(settings)

@@ -67,7 +67,16 @@ LIMITS: Final = {
 
 
 # Why the guard refuses (policy/guard.py), and the listener of a unix socket.
-REFUSALS: Final = ("host", "origin", "fetch_site", "referer", "unverified_page", "caller_token", "uid")
+REFUSALS: Final = (
+    "host",
+    "origin",
+    "fetch_site",
+    "referer",
+    "unverified_page",
+    "caller_token",
+    "uid",
+    "forward_proxy",
+)
 
 
 # What came where a request should (engine/not_http.py).

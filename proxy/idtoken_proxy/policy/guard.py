@@ -55,7 +55,8 @@ class Caller:
 class Guard:
     """`secret`: (header name, value) that every request must carry; it goes no further than here. `upstreams`: the
     authorities that a request's target may name, without port 80. `routed`: the hosts that routes match, which it may
-    name with any port. `unverified_pages`: requests that may be a page's are let in where nothing tells.
+    name with any port. `unverified_pages`: requests that may be a page's are let in where nothing tells. `forwards`: whether
+    it is a forward proxy's at all, whose requests name a receiver.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Guard:
         routed: Iterable[str] = (),
         *,
         unverified_pages: bool = False,
+        forwards: bool = True,
     ) -> None:
         self._secret = None if secret is None else (secret[0].lower().encode() + b":", secret[1])
         self._unverified_pages = unverified_pages
@@ -75,6 +77,7 @@ class Guard:
         self._names = LOOPBACK_NAMES | self._routed | {name.lower() for name in allowed_hosts}
         self._origins = frozenset(origin.lower().encode() for origin in allowed_origins)
         self._upstreams = frozenset(upstreams)
+        self._forwards = forwards
         self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
         self._forwarded: dict[
             tuple[bytes, int | None, bytes], Caller
@@ -112,6 +115,8 @@ class Guard:
         if match is None or not match[2]:  # RFC 9110 section 9.3.6: "there is no default port"
             raise Refused("a CONNECT names a host and a port", reason="host", remedy=_PLAIN)
         name, number = _split(request.target)
+        if not self._forwards:
+            raise _not_forwarded(name)
         authority = _authority(name, number)
         if number == "443" and (authority in self._upstreams or name in self._upstreams | self._routed):
             raise Refused(
@@ -137,6 +142,14 @@ class Guard:
         are the app's way of naming a receiver, whose port is 443 then; the proxy itself speaks TLS to nobody's app.
         """
         name, port = _split(host)
+        if not self._forwards:
+            if (
+                scheme == b"http"
+                and self._is_own(name)
+                and (not connected or port in ("", "80", str(connected)))
+            ):
+                return self._judge_host(host, None)
+            raise _not_forwarded(name)
         secure = scheme in (b"https", b"wss")
         authority = _authority(name, "443" if secure and not port else port)
         known = authority in self._upstreams
@@ -291,6 +304,15 @@ class Guard:
             remedy="use http://localhost or a name under .localhost; or ask callers for a secret: guard: "
             "{caller_token_file: ...}; or, where no browser runs, guard: {unverified_pages: allow}",
         )
+
+
+def _not_forwarded(name: str) -> Refused:
+    return Refused(
+        f'a request for "{name}" by way of a proxy is not served: forward_proxy is off',
+        reason="forward_proxy",
+        remedy="ask for a route's path at the proxy's own address, and name the receiver in the app's NO_PROXY; or say "
+        "forward_proxy: on",
+    )
 
 
 def _is_of(url: bytes, origin: bytes) -> bool:

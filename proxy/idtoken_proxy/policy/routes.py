@@ -185,23 +185,20 @@ def _add(places: _Places[T], node: _Node[T], least: int, most: int) -> None:
 
 def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
     """What a forward proxy's requests reach, which name a receiver in their target: by its authority and a path prefix
-    there. Each route is changed so that the path goes on as it stands. Where several share a receiver, the longest
-    prefix that one of them would send there wins, then the longest base path, then the first.
+    there, which is where the route itself leads and no more: who may go to `/public` alone may not by this way to `/admin`
+    either. Each route is changed so that the path goes on as it stands. Where several share a receiver, the longest
+    prefix wins, then the first.
     """
-    under_base: dict[tuple[str, str], Route] = {}
-    under_prefix: dict[tuple[str, str], Route] = {}
+    forwarded: dict[tuple[str, str], Route] = {}
     for route in routes:
         base = route.upstream.base_path
         prefix = base if route.strip_prefix or route.path == "/" else base + route.path
-        by_base, by_prefix = _as_it_stands(route, base or "/"), _as_it_stands(route, prefix or "/")
+        as_it_stands = replace(
+            route, path=prefix or "/", strip_prefix=False, upstream=replace(route.upstream, base_path="")
+        )
         for authority in _authorities(route.upstream):
-            under_base.setdefault((authority, by_base.path), by_base)
-            under_prefix.setdefault((authority, by_prefix.path), by_prefix)
-    return under_base | under_prefix
-
-
-def _as_it_stands(route: Route, prefix: str) -> Route:
-    return replace(route, path=prefix, strip_prefix=False, upstream=replace(route.upstream, base_path=""))
+            forwarded.setdefault((authority, as_it_stands.path), as_it_stands)
+    return forwarded
 
 
 def _authorities(upstream: Upstream) -> tuple[str, ...]:

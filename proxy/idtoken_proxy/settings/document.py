@@ -26,6 +26,7 @@ def _pattern(pattern: str) -> dict[str, str]:
 
 
 BOOLEAN: Final = Scalar(values.boolean, {"type": "boolean"})
+SWITCH: Final = Scalar(values.switch, {"type": "string", "enum": ["on", "off"]}, {"type": "boolean"})
 DURATION: Final = Scalar(
     values.duration,
     {"type": "number", "exclusiveMinimum": 0, "maximum": values.LONGEST},
@@ -217,6 +218,11 @@ class Document(Entry):
     )
     allow_remote: bool = key(
         BOOLEAN, "Lets listen and admin take addresses that other machines can reach.", default=False
+    )
+    forward_proxy: bool = key(
+        SWITCH,
+        "Whether requests may name a receiver in place of the proxy, as with HTTP_PROXY.",
+        default=_SETTINGS.forward_proxy,
     )
     identity: Identity | None = key(
         IDENTITY, "Where tokens come from, for every route; default auto.", default=None

@@ -280,6 +280,7 @@ class Settings:
     listen: tuple[Address, ...] = (TcpAddress("localhost", 8080),)
     admin: Address | None = TcpAddress("localhost", 9090)
     allow_remote: bool = False
+    forward_proxy: bool = True
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()

@@ -24,6 +24,7 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
         listen=tuple(_address(address, file_path) for address in document.listen),
         admin=None if document.admin is None else _address(document.admin, file_path),
         allow_remote=document.allow_remote,
+        forward_proxy=document.forward_proxy,
         timeouts=timeouts,
         limits=model.Limits(**vars(document.limits)),
         guard=_guard(document.guard, file_path),

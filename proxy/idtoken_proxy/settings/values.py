@@ -47,6 +47,15 @@ def boolean(value: object) -> bool:
     return value
 
 
+def switch(value: object) -> bool:
+    """`on` and `off` are words here, and truth values to readers of YAML 1.1."""
+    if isinstance(value, bool):
+        return value
+    if value not in ("on", "off"):
+        raise ValueError(f"must be on or off, not {shown(value)}")
+    return value == "on"
+
+
 def duration(value: object) -> float:
     """Seconds: `1h30m`, `5s`, `500ms`; a bare number is seconds. Over 0 and at most 7 days."""
     seconds = _seconds(value)

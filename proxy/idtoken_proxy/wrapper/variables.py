@@ -18,7 +18,10 @@ _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104
 
 
 def check(settings: Settings, *, http_proxy: bool) -> None:
-    """ConfigError where there is no port that a variable could name."""
+    """ConfigError where there is no port that a variable could name, or nothing that answers there."""
+    if http_proxy and not settings.forward_proxy:
+        message = "--http-proxy needs forward_proxy: on, and it is off; leave one of the two out"
+        raise ConfigError((Problem("settings", 0, "forward_proxy", message),))
     if http_proxy and not any(isinstance(address, TcpAddress) for address in settings.listen):
         message = (
             "--http-proxy needs a TCP port, and only unix sockets are listened on; add listen: localhost:0"
