@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -258,6 +259,46 @@ async def test_whom_the_proxy_answers_to(receive: Receive, start: Start, line: b
     if status != 200:
         problem(answer)
         assert not receiver.connections
+
+
+async def test_a_proxy_in_front_that_is_listed_says_that_tls_ends_there(
+    receive: Receive, start: Start
+) -> None:
+    """Redirects, the receiver's X-Forwarded-Proto and the Origin check follow; from an unlisted peer nothing does."""
+    heads: list[list[bytes]] = []
+
+    async def redirecting(wire: Wire) -> None:
+        while True:
+            request = await wire.request()
+            heads.append([line for line in request.raw.split(b"\r\n") if b"Forwarded-Proto" in line])
+            wire.send(
+                b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%d/in\r\nContent-Length: 0\r\n\r\n"
+                % receiver.port
+            )
+
+    receiver = await receive(redirecting)
+    asks = (
+        b"GET / HTTP/1.1\r\nHost: proxy.test\r\nX-Forwarded-Proto: https\r\n"
+        b"Origin: https://proxy.test\r\nSec-Fetch-Site: same-origin\r\n\r\n"
+    )
+    listed = await start(
+        receiver,
+        guard=GuardSettings(
+            allowed_hosts=("proxy.test",), trusted_proxies=(ipaddress.IPv4Network("127.0.0.1"),)
+        ),
+    )
+    answer = await listed.ask(asks)
+    assert answer.status == 302
+    assert b"\r\nLocation: https://proxy.test/in\r\n" in answer.raw
+    assert heads == [[b"X-Forwarded-Proto: https"]]
+    elsewhere = await start(
+        receiver,
+        guard=GuardSettings(
+            allowed_hosts=("proxy.test",), trusted_proxies=(ipaddress.IPv4Network("127.0.0.2"), "unix")
+        ),
+    )
+    assert (await elsewhere.ask(asks)).status == 403
+    assert len(heads) == 1
 
 
 @pytest.mark.parametrize(

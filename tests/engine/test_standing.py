@@ -121,6 +121,14 @@ GRANTS: dict[str, list[Taken]] = {
             lines=WITH,
         )
     ],
+    "guard.trusted_proxies": [
+        Taken(
+            guard(allowed_hosts=["proxy.test"], trusted_proxies=["127.0.0.1"]),
+            guard(allowed_hosts=["proxy.test"]),
+            host=FAR,
+            lines=("X-Forwarded-Proto: https", "Origin: https://proxy.test"),
+        )
+    ],
     "guard.unverified_pages": [
         Taken(
             guard(allowed_hosts=["proxy.test"], unverified_pages="allow"),

@@ -53,7 +53,7 @@ from idtoken_proxy.errors import (
 )
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
-from idtoken_proxy.policy.guard import Caller
+from idtoken_proxy.policy.guard import UNIX, Caller
 from idtoken_proxy.policy.headers import (
     NO_TOKEN,
     Peer,
@@ -162,6 +162,8 @@ class Exchange:
         if request.method not in _USUAL and request.method.upper() in _NO_ROUTE_S:
             self._open_tunnel(request)
             return request
+        if request.forwarded_proto and self.gateway.fronts is not None:
+            self.gateway.fronts.settle(request, downstream.peer.address, unix=downstream.port == UNIX)
         self.caller = caller = self.gateway.guard.admit(request, downstream.port)
         if request.via and downstream.peer.was_passed(request.via):
             raise LoopDetected(

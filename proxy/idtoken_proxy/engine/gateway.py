@@ -16,6 +16,7 @@ from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.tally import RouteCounts, Tally
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
 from idtoken_proxy.policy.rewrite import Rewriter
@@ -143,6 +144,7 @@ class Gateway:
             unverified_pages=guard.unverified_pages == "allow",
             forwards=settings.forward_proxy,
         )
+        self.fronts = Fronts(guard.trusted_proxies) if guard.trusted_proxies else None
         self.cross_origin = bool(guard.allowed_origins)
         self.directions = _directions(settings)
         self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)

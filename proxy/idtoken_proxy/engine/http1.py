@@ -181,6 +181,8 @@ def _apply_request_fields(request: Request, special: list[Field]) -> None:
             request.passing.append(field.wire)
         elif kind == fields.FORWARDED_FOR:
             request.forwarded_for = (*request.forwarded_for, value)
+        elif kind == fields.FORWARDED_PROTO:
+            request.forwarded_proto = (*request.forwarded_proto, value)
         else:
             assert kind == fields.VIA
             request.via = (*request.via, value)
@@ -215,6 +217,8 @@ def _apply_request_connection(request: Request, connection: list[bytes], upgrade
             request.authorization = ()
         if b"x-forwarded-for" in nominated:
             request.forwarded_for = ()
+        if b"x-forwarded-proto" in nominated:
+            request.forwarded_proto = ()
         if b"via" in nominated:
             request.via = ()
 

@@ -29,6 +29,7 @@ REFERER: Final = 17
 LOCATION: Final = 18
 SET_COOKIE: Final = 19
 ACCESS_CONTROL: Final = 20
+FORWARDED_PROTO: Final = 21
 
 TOKEN_HEADERS: Final = frozenset({b"authorization", b"x-serverless-authorization", b"proxy-authorization"})
 
@@ -49,6 +50,7 @@ REQUEST_KINDS: Final = {
     b"sec-fetch-mode": SEC_FETCH_MODE,
     b"sec-fetch-dest": SEC_FETCH_DEST,
     b"x-forwarded-for": FORWARDED_FOR,
+    b"x-forwarded-proto": FORWARDED_PROTO,  # read of guard.trusted_proxies alone, and set afresh
     b"via": VIA,
     b"referer": REFERER,
     # One hop only.
@@ -60,7 +62,6 @@ REQUEST_KINDS: Final = {
     b"x-serverless-authorization": DROP,
     b"proxy-authorization": DROP,
     # Set afresh.
-    b"x-forwarded-proto": DROP,
     b"x-forwarded-host": DROP,
     b"x-forwarded-prefix": DROP,
     # What asks a metadata server for its secrets must not be relayed to one.

@@ -79,6 +79,7 @@ class Guard:
         self._upstreams = frozenset(upstreams)
         self._forwards = forwards
         self._callers: dict[bytes, Caller] = {}  # of allowed names only, by the Host value as it came
+        self._over_tls: dict[bytes, Caller] = {}  # likewise, where TLS ends in front of the proxy
         self._forwarded: dict[
             tuple[bytes, int | None, bytes], Caller
         ] = {}  # likewise, of targets that are URLs
@@ -95,8 +96,8 @@ class Guard:
         elif host is None:  # HTTP/1.0 alone may leave it out, and no browser speaks that
             caller = _UNNAMED
         else:
-            known = self._callers.get(host)
-            caller = known if known is not None else self._judge_host(host, port)
+            known = (self._over_tls if request.over_tls else self._callers).get(host)
+            caller = known if known is not None else self._judge_host(host, port, over_tls=request.over_tls)
         if request.origin is not None or request.fetch_site is not None:
             self._judge_page(request, caller)
         elif caller.untold and self._secret is None:  # which no page knows
@@ -207,7 +208,7 @@ class Guard:
         # A trailing dot names the same host in DNS and another one to every check: not ours.
         return name in self._names or (name.endswith(".localhost") and _is_host_name(name))
 
-    def _judge_host(self, host: bytes, connected: int | None) -> Caller:
+    def _judge_host(self, host: bytes, connected: int | None, *, over_tls: bool = False) -> Caller:
         if connected == UNIX and not self._is_own(_name_of(host)):
             return _foreign(host)
         name, port = _split(host)
@@ -217,13 +218,15 @@ class Guard:
                 reason="host",
                 remedy=f"use http://localhost, or add the name: guard: {{allowed_hosts: ['{name}']}}",
             )
-        origin = b"http://" + _authority(name, port).encode()
-        caller = Caller(
-            name, origin, b"X-Forwarded-Host: " + host + b"\r\n", untold=not is_loopback(name.strip("[]"))
-        )
-        if len(self._callers) >= _MEMO_LIMIT:
-            self._callers.clear()
-        self._callers[host] = caller
+        if over_tls:  # where browsers tell what page a request is from, under any name
+            origin, memo, untold = b"https://" + _authority(name, port, "443").encode(), self._over_tls, False
+        else:
+            origin, memo = b"http://" + _authority(name, port).encode(), self._callers
+            untold = not is_loopback(name.strip("[]"))
+        caller = Caller(name, origin, b"X-Forwarded-Host: " + host + b"\r\n", untold=untold)
+        if len(memo) >= _MEMO_LIMIT:
+            memo.clear()
+        memo[host] = caller
         return caller
 
     def _judge_secret(self, request: Request, prefix: bytes, expected: bytes) -> None:
@@ -332,7 +335,7 @@ def _split(host: bytes) -> tuple[str, str]:
 
 
 def _authority(name: str, port: str, default: str = "80") -> str:
-    """As an http:// origin has it: without the port that it would have anyway."""
+    """As an origin has it: without the port that it would have anyway."""
     return name if port in ("", default) else f"{name}:{port}"
 
 

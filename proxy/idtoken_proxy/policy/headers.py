@@ -141,7 +141,7 @@ def outbound_head(
         _rewrite_referers(parts, request, caller, rewriter)
     if request.fetch_site is not None or request.fetch_mode is not None or request.fetch_dest is not None:
         parts.extend(_fetch_metadata(request))
-    if request.forwarded_for or request.via or request.http10:
+    if request.forwarded_for or request.via or request.http10 or request.over_tls:
         parts.extend(_hops(request, peer))
     else:
         parts.append(peer.lines)
@@ -169,7 +169,7 @@ def _hops(request: Request, peer: Peer) -> list[bytes]:
     mine = (b"1.0 " if request.http10 else b"1.1 ") + peer.pseudonym
     return [
         _forwarded_for(request.forwarded_for, peer.address),
-        b"X-Forwarded-Proto: http\r\n",
+        b"X-Forwarded-Proto: https\r\n" if request.over_tls else b"X-Forwarded-Proto: http\r\n",
         b"Via: " + b", ".join((*filter(None, request.via), mine)) + b"\r\n",
     ]
 

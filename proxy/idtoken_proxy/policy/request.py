@@ -30,6 +30,8 @@ class Request:
     fetch_mode: bytes | None = None
     fetch_dest: bytes | None = None
     forwarded_for: tuple[bytes, ...] = ()
+    forwarded_proto: tuple[bytes, ...] = ()  # as anybody may say it
+    over_tls: bool = False  # to a proxy in front that guard.trusted_proxies lists, as that says
     via: tuple[bytes, ...] = ()
     referers: tuple[Field, ...] = ()  # in `passing` too
     listed: bool = False  # by a page of one of guard.allowed_origins, and not of the proxy's own

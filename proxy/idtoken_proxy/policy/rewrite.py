@@ -85,7 +85,7 @@ class Rewriter:
             # It knows of no prefix, unless it has been told its address here.
             told = self._prefix and _is_under(path, self._prefix)
             mapped = (None if told else self._path_back(path)) or path
-            if mapped == path and scheme != b"https":
+            if mapped == path and scheme in (b"", caller.origin.partition(b":")[0]):
                 return value
         else:
             return value
@@ -178,10 +178,11 @@ def _spelled(host: str) -> str:
 
 
 def _is_proxys(scheme: bytes, authority: bytes, caller: Caller) -> bool:
-    if b"http://" + authority != caller.origin:
-        return False
+    own, _, rest = caller.origin.partition(b"://")
+    if own == b"https":  # TLS ends in front: http is the word of an app that was not told so
+        return rest in (authority, authority.removesuffix(b":443" if scheme != b"http" else b":80"))
     # https without a port is port 443: somebody else.
-    return scheme != b"https" or authority.rpartition(b":")[2].isdigit()
+    return rest == authority and (scheme != b"https" or authority.rpartition(b":")[2].isdigit())
 
 
 def _is_under(path: bytes, prefix: bytes) -> bool:

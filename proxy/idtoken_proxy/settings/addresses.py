@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import posixpath
 import re
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.plausible import shown
 from idtoken_proxy.settings.values import text
 
 IPAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+ProxyRange: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -151,6 +152,28 @@ def host_only(value: object) -> str:
     if number is not None:
         raise ValueError(f'is a name without a port (the port in Host does not matter); write "{name}"')
     return name
+
+
+def proxy_range(value: object) -> ProxyRange:
+    """An address, a range in CIDR notation, or `unix`. Peers' IPv4 addresses come out of IPv6 ones, so ranges do too."""
+    string = text(value)
+    if string == "unix":
+        return "unix"
+    try:
+        network = ipaddress.ip_network(string, strict=False)
+    except ValueError:
+        raise ValueError(
+            f"{shown(string)} is no address; write one such as 10.0.0.7, a range such as 10.0.0.0/24, or unix"
+        ) from None
+    if str(network.network_address) != str(ipaddress.ip_interface(string).ip):
+        raise ValueError(f"{shown(string)} has bits behind its prefix; write {network}")
+    if isinstance(network, ipaddress.IPv6Network):
+        mapped = network.network_address.ipv4_mapped
+        if mapped is not None and network.prefixlen >= 96:
+            network = ipaddress.IPv4Network((int(mapped), network.prefixlen - 96))
+    if network.prefixlen == 0:
+        raise ValueError(f"{shown(string)} would trust everybody; write the address of who ends TLS")
+    return network
 
 
 def host_and_port(value: object) -> str:

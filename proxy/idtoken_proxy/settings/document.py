@@ -53,6 +53,7 @@ EGRESS_PROXY: Final = Scalar(
     refuse=None,  # holds a password, and egress.py repeats nothing
 )
 PAGE_ORIGIN: Final = Scalar(urls.origin, _pattern("[a-z][a-z0-9+.-]*://[^/?#@]+"))
+PROXY_RANGE: Final = Scalar(addresses.proxy_range, _STRING)
 HOST_NAME: Final = Scalar(addresses.host_only, _STRING)
 HOST_PORT: Final = Scalar(addresses.host_and_port, _STRING)
 ROUTE_NAME: Final = Scalar(names.route_name, _pattern(names.ROUTE_NAME))
@@ -170,6 +171,12 @@ class Guard(Entry):
         choice_of("refuse", "allow"),
         "Requests that cannot be told from a page's: under names that are neither loopback nor *.localhost.",
         default=_GUARD.unverified_pages,
+    )
+    trusted_proxies: list[addresses.ProxyRange] = key(
+        Items(PROXY_RANGE),
+        "Addresses and CIDRs that end TLS in front of the proxy, or unix for the unix sockets' peers: their "
+        "X-Forwarded-Proto is believed.",
+        default=[],
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import ClassVar, Literal, TypeAlias
 
 from idtoken_proxy.errors import Problem
@@ -213,6 +214,8 @@ class GuardSettings:
     caller_token_header: str = "X-Idtoken-Proxy-Caller"  # noqa: S105 -- the name of a header
     # Requests that may be a page's, under names of which browsers say nothing.
     unverified_pages: Literal["refuse", "allow"] = "refuse"
+    # Who ends TLS in front of the proxy, and may say so; "unix": the unix sockets' peers.
+    trusted_proxies: tuple[IPv4Network | IPv6Network | Literal["unix"], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

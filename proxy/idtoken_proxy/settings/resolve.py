@@ -82,6 +82,7 @@ def _guard(guard: Guard, file_path: Callable[[str], str]) -> model.GuardSettings
         None if secret is None else file_path(secret),
         guard.caller_token_header,
         "allow" if guard.unverified_pages == "allow" else "refuse",
+        tuple(guard.trusted_proxies),
     )
 
 
