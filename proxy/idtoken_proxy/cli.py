@@ -12,7 +12,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.errors import ConfigError, ProxyError
 from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
 from idtoken_proxy.settings.model import Address
-from idtoken_proxy.terminal import colors
+from idtoken_proxy.terminal import colors, printable_lines, say
 
 
 def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -106,13 +106,11 @@ def check(configuration: Configuration) -> int:
     routes = configuration.settings.routes
     rehearse(configuration.settings, os.environ)
     for warning in configuration.settings.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     for route in routes:
         match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
-        click.echo(
-            f"{route.name}: {match} -> {route.upstream}, audience {audience}, identity {route.identity.type}"
-        )
-    click.echo(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
+        say(f"{route.name}: {match} -> {route.upstream}, audience {audience}, identity {route.identity.type}")
+    say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
     return 0
 
 
@@ -139,10 +137,10 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     logs.configure(LogSettings(level="error"))  # the report tells what the log would
     found = uvloop.run(examination.examine(configuration.settings, os.environ))
     if as_json:
-        click.echo(report.as_json(found))
+        say(report.as_json(found))
     else:
         for line in report.as_text(found, colors=colors(sys.stdout)):
-            click.echo(line)
+            say(line)
     return 0 if found.all_ok else 1
 
 
@@ -197,9 +195,9 @@ def wait(admin: Address, limit: float) -> int:
 
     lacking = client.wait(admin, limit)
     if lacking:
-        click.echo(f"not ready within {limit:g} s", err=True)
+        say(f"not ready within {limit:g} s", err=True)
     for line in lacking:
-        click.echo(line, err=True)
+        say(line, err=True)
     return 1 if lacking else 0
 
 
@@ -219,7 +217,7 @@ def probe(admin: Address, what: str) -> int:
 
     wrong = client.probe(admin, what)
     if wrong is not None:
-        click.echo(wrong, err=True)
+        say(wrong, err=True)
     return 0 if wrong is None else 1
 
 
@@ -253,8 +251,8 @@ def token(configuration: Configuration, audience: str | None, route: str | None,
     logs.configure(LogSettings(level="error"))
     minted = asyncio.run(one_token(identity, wanted, configuration.settings.google, os.environ))
     if not minted.is_for(wanted):
-        click.echo(f"The token is for {minted.audiences!a}, not for {wanted}", err=True)
-    click.echo(json.dumps(claims_of(minted), indent=2) if claims_only else minted.value)
+        say(f"The token is for {minted.audiences!a}, not for {wanted}", err=True)
+    say(json.dumps(claims_of(minted), indent=2) if claims_only else minted.value)
     return 0
 
 
@@ -268,7 +266,7 @@ def schema() -> int:
     """
     from idtoken_proxy.settings.schema import schema_text  # noqa: PLC0415
 
-    click.echo(schema_text())
+    say(schema_text())
     return 0
 
 
@@ -336,16 +334,16 @@ def main(argv: list[str] | None = None) -> NoReturn:
         # Click repeats what it did not understand, which may be a secret that slipped into another place.
         message = unechoed(error.format_message(), sys.argv[1:] if argv is None else argv)
         context = error.ctx if isinstance(error, click.UsageError) else None
-        click.UsageError(message, context).show()
+        click.UsageError(printable_lines(message), context).show()
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)
     except ConfigError as error:
-        click.echo(error.detail, err=True)
+        say(error.detail, err=True)
         sys.exit(2)
     except ProxyError as error:
-        click.echo(f"{error.title}: {error.detail}", err=True)
+        say(f"{error.title}: {error.detail}", err=True)
         if error.remedy is not None:
-            click.echo(f"  {error.remedy}", err=True)
+            say(f"  {error.remedy}", err=True)
         sys.exit(1)
     sys.exit(code or 0)

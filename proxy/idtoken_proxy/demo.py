@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
 
-import click
 import uvloop
 
 from idtoken_proxy import logs
@@ -38,6 +37,7 @@ from idtoken_proxy.settings.model import (
     TcpAddress,
     Upstream,
 )
+from idtoken_proxy.terminal import say
 
 PORT = 8080
 ADMIN = 9090
@@ -82,7 +82,7 @@ async def _serve(break_kind: str | None) -> None:
             try:
                 ports = server.addresses[0].port, port_of(server.admin[0])
                 for line in lines_to_paste(emulator, *ports, break_kind):
-                    click.echo(line)
+                    say(line)
                 await stop.wait()
             finally:
                 await server.stop(drain=DRAIN)

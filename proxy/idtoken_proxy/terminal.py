@@ -12,15 +12,27 @@ import re
 from collections.abc import Mapping
 from typing import Final, TextIO
 
-# C0 and C1 controls, DEL, line and paragraph separators, marks without width, direction overrides, surrogates.
+import click
+
+# C0 and C1 controls, DEL, line and paragraph separators, marks without width, direction overrides, surrogates, tags.
 UNPRINTABLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
 
 def printable(text: str) -> str:
     r"""On one line, each such character as its escape: `\x1b`, `\u202e`."""
     return UNPRINTABLE.sub(_spelled, text)
+
+
+def printable_lines(text: str) -> str:
+    """As `printable`, of a text of ours that has lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """The one way to a terminal, on standard output or standard error."""
+    click.echo(printable_lines(text), err=err)
 
 
 def colors(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
@@ -32,4 +44,6 @@ def colors(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
 
 def _spelled(found: re.Match[str]) -> str:
     number = ord(found[0])
-    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}"
+    if number < 0x100:
+        return f"\\x{number:02x}"
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"

@@ -98,3 +98,12 @@ def test_the_last_steps(parent: str, code: int) -> None:
         assert "SIGUSR1" in steps[3]
         assert "SIGTERM" not in steps[3]
         assert done.stderr == "idtoken-proxy: no-such-command: not found\n"
+
+
+def test_a_command_that_is_none_is_told_without_what_it_may_be(capfd: pytest.CaptureFixture[str]) -> None:
+    for command in ("/nowhere/ya29.a0AfSENTINELx_y-z", '{"private_key": "SENTINEL"}', "nosuch\x1b[2J\udc9b"):
+        assert execute([command], {"PATH": "/nowhere"}) == 127
+        error = capfd.readouterr().err
+        assert error.endswith("not found\n")
+        assert "SENTINEL" not in error
+        assert "\x1b" not in error

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-import click
-
 from idtoken_proxy.emulator.breaks import BREAKS
 from idtoken_proxy.emulator.emulator import KEY_FILES, Emulator
 from idtoken_proxy.emulator.federation import Provider, pool_path
@@ -18,6 +16,7 @@ from idtoken_proxy.emulator.workloads import CONFIG
 from idtoken_proxy.emulator.world import DEMO, Service, World
 from idtoken_proxy.emulator.world_file import load_world
 from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.terminal import say
 
 FIRST_SERVICE: Final = 11  # above the issuers' port: 8101 above 8090, as config/local-development.yaml has it
 
@@ -27,15 +26,15 @@ def run_emulator(world_file: str | None, host: str, port: int, break_kind: str |
     try:
         world = load_world(world_file) if world_file else DEMO
     except ConfigError as error:
-        click.echo(error.detail, err=True)
+        say(error.detail, err=True)
         return 2
     except OSError as error:
-        click.echo(f"{world_file}: {error.strerror}", err=True)
+        say(f"{world_file}: {error.strerror}", err=True)
         return 2
     try:
         asyncio.run(_serve(numbered(world, port), host, port, break_kind))
     except OSError as error:
-        click.echo(f"cannot listen: {error.strerror or error}", err=True)
+        say(f"cannot listen: {error.strerror or error}", err=True)
         return 1
     return 0
 
@@ -61,9 +60,9 @@ async def _serve(world: World, host: str, port: int, break_kind: str | None) -> 
     async with Emulator(world, host=host, port=port, on_request=_tell) as emulator:
         if break_kind:
             emulator.break_with(break_kind)
-            click.echo(f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}.")
+            say(f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}.")
         for line in what_to_export(emulator):
-            click.echo(line)
+            say(line)
         await stop.wait()
 
 
@@ -99,7 +98,7 @@ def what_to_export(emulator: Emulator) -> Iterator[str]:
 
 def _tell(seen: Seen) -> None:
     fate = f"refused with {seen.refused}" if seen.refused else "let through"
-    click.echo(f"{seen.service}: {seen.method} {seen.target}: {fate}")
+    say(f"{seen.service}: {seen.method} {seen.target}: {fate}")
 
 
 def _front_end(service: Service) -> str:

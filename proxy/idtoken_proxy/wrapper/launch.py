@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
+from idtoken_proxy.settings.plausible import shown_path
+from idtoken_proxy.terminal import say
+
 NOT_FOUND: Final = 127  # as a shell says it (POSIX, XCU section 2.8.2)
 NOT_EXECUTABLE: Final = 126
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
@@ -64,9 +67,9 @@ def execute(command: Sequence[str], environ: Mapping[str, str], run: Exec = _exe
             return execute(["/bin/sh", script, *command[1:]], environ, run)
         absent = isinstance(error, FileNotFoundError | NotADirectoryError)
         cause = "not found" if absent else error.strerror
-        sys.stderr.write(f"idtoken-proxy: {command[0]}: {cause}\n")
+        say(f"idtoken-proxy: {shown_path(command[0])}: {cause}", err=True)
         return NOT_FOUND if absent else NOT_EXECUTABLE
     except ValueError as error:  # a NUL within, an empty name
-        sys.stderr.write(f"idtoken-proxy: {command[0]}: {error}\n")
+        say(f"idtoken-proxy: {shown_path(command[0])}: {error}", err=True)
         return NOT_FOUND
     raise AssertionError("exec returned")
