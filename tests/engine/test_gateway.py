@@ -453,6 +453,30 @@ async def test_the_receiver_is_told_the_prefix_that_it_does_not_see(
     assert prefixes(receiver.received) == ([] if line is None else [line])
 
 
+async def test_what_is_said_once_more_after_google_s_401_has_the_prefix_too(
+    receive: Receive, routed: Routed, tmp_path: Path
+) -> None:
+    refusal = (
+        b'HTTP/1.1 401 No\r\nWWW-Authenticate: Bearer error="invalid_token" '
+        b'error_description="The access token could not be verified"\r\nContent-Length: 0\r\n\r\n'
+    )
+    audience, kept = "https://a.example", tmp_path / "token"
+    receiver = await receive(answering(ok(), refusal, ok()))
+    first, second = make_token(audience, lifetime=3000), make_token(audience, lifetime=3500)
+    await asyncio.to_thread(kept.write_text, first)
+    identity = FileIdentity(str(kept))
+    proxied = await routed(
+        route_to(receiver, kept, path="/a", strip_prefix=True, audience=audience, identity=identity)
+    )
+    theirs = "X-Forwarded-Prefix: /evil"
+    assert (await proxied.ask(get("/a/b", theirs))).status == 200
+    await asyncio.to_thread(kept.write_text, second)
+    assert (await proxied.ask(get("/a/b", theirs))).status == 200
+    assert len(receiver.requests) == 3
+    assert [request.target for request in receiver.requests] == ["/b"] * 3
+    assert prefixes(receiver.received) == [b"X-Forwarded-Prefix: /a"] * 3
+
+
 async def test_a_url_that_names_the_receiver_has_no_prefix(receive: Receive, routed: Routed) -> None:
     receiver = await receive(told)
     proxied = await routed(public("p", receiver, path="/a", strip_prefix=True))
