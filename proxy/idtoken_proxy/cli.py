@@ -154,11 +154,15 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 @click.option(
     "--max", "limit", callback=_duration, default="30s", show_default=True, help="For it to become ready."
 )
+@click.option(
+    "--unset", multiple=True, metavar="NAME", help="A variable that the app is not to have; may be repeated."
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     configuration: Configuration,
     http_proxy: bool,  # noqa: FBT001 -- click's
     limit: float,
+    unset: tuple[str, ...],
     command: tuple[str, ...],
 ) -> int:
     """Start the proxy, then an app with its environment set, and end with the app's exit code.
@@ -175,7 +179,9 @@ def run(
     from idtoken_proxy.wrapper import run as wrapper  # noqa: PLC0415
 
     logs.configure(configuration.settings.log)
-    wrapped = wrapper.Wrapped(configuration.settings, configuration.source, command, http_proxy, limit)
+    wrapped = wrapper.Wrapped(
+        configuration.settings, configuration.source, command, http_proxy, limit, frozenset(unset)
+    )
     return wrapper.run(wrapped, os.environ)
 
 

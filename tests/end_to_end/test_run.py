@@ -200,6 +200,24 @@ async def test_the_variables(run: Run) -> None:
     assert {"HTTP_PROXY", "http_proxy", "NOTIFY_SOCKET"}.isdisjoint(told)
 
 
+async def test_what_is_unset_is_the_proxy_s_alone(run: Run) -> None:
+    """Its configuration has it still; the app has neither that nor what the wrapper would add under such a name."""
+    password = "correct-horse-battery"
+    config = {**PUBLIC, "egress_proxy": "http://me:${EGRESS_PASSWORD}@127.0.0.1:9"}
+    process = await run(
+        config,
+        "env",
+        options=("--unset", "EGRESS_PASSWORD", "--unset", "NO_PROXY", "--unset", "NEVER_THERE"),
+        env={"EGRESS_PASSWORD": password, "OTHER": "kept"},
+    )
+    assert await process.ended() == 0
+    assert password not in process.output
+    names = {line.partition("=")[0] for line in process.lines}
+    assert "OTHER" in names
+    assert "IDTOKEN_PROXY_URL" in names
+    assert {"EGRESS_PASSWORD", "NO_PROXY"}.isdisjoint(names)
+
+
 async def test_what_the_file_says_of_its_listeners_counts(run: Run, client: aiohttp.ClientSession) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

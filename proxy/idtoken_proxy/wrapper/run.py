@@ -43,13 +43,16 @@ class _Told(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """`limit`: seconds for the proxy to become ready."""
+    """`limit`: seconds for the proxy to become ready. `unset`: variables that are the proxy's alone, such as a password
+    that its configuration takes in.
+    """
 
     settings: Settings
     source: Source | None
     command: Sequence[str]
     http_proxy: bool
     limit: float
+    unset: frozenset[str] = frozenset()
 
 
 def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
@@ -90,7 +93,8 @@ def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
     added |= variables.direct(environ, added)
     told_manager = {name: value for name, value in environ.items() if name == _NOTIFY}
     # An app of a service that is told of by the wrapper would be heard by nobody.
-    for_app = {name: value for name, value in environ.items() if name != _NOTIFY} | added
+    hidden = wrapped.unset | {_NOTIFY}
+    for_app = {name: value for name, value in (*environ.items(), *added.items()) if name not in hidden}
     app = os.fork()
     if app == 0:
         become(wrapped.command, for_app, handled=supervise.WATCHED - ignored, mask=before, parent=wrapper)
