@@ -130,3 +130,15 @@ def test_what_is_for_this_machine_goes_through_no_other_proxy(
     own: str, before: dict[str, str], upper: str, lower: str
 ) -> None:
     assert direct(before, {"IDTOKEN_PROXY_URL": own}) == {"NO_PROXY": upper, "no_proxy": lower}
+
+
+def test_the_route_that_nobody_named_has_no_variable() -> None:
+    upstream = Upstream("https", "users.a.run.app", 443)
+    made = Settings(
+        (Route("default", upstream, None, NoIdentity()), Route("b", upstream, None, NoIdentity(), path="/b"))
+    )
+    bound = [TcpAddress("127.0.0.1", 4711)]
+    of_options = variables(made, bound, http_proxy=False, from_options=True)
+    assert sorted(of_options) == ["B_URL", "IDTOKEN_PROXY_URL"]
+    # In a file it is what its author called it.
+    assert sorted(variables(made, bound, http_proxy=False)) == ["B_URL", "DEFAULT_URL", "IDTOKEN_PROXY_URL"]

@@ -89,7 +89,9 @@ def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
         _, status = os.waitpid(proxy, 0)
         return os.waitstatus_to_exitcode(status) or 1
     addresses = [listen_address(said) for said in json.loads(bound)]
-    added = variables.variables(wrapped.settings, addresses, http_proxy=wrapped.http_proxy)
+    added = variables.variables(
+        wrapped.settings, addresses, http_proxy=wrapped.http_proxy, from_options=wrapped.source is None
+    )
     added |= variables.direct(environ, added)
     told_manager = {name: value for name, value in environ.items() if name == _NOTIFY}
     # An app of a service that is told of by the wrapper would be heard by nobody.

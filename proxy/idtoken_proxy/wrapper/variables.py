@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.command_line import ONLY_ROUTE
 from idtoken_proxy.settings.model import Address, Settings, TcpAddress
 from idtoken_proxy.settings.names import url_variable
 
@@ -29,8 +30,12 @@ def check(settings: Settings, *, http_proxy: bool) -> None:
         raise ConfigError((Problem("settings", 0, "listen", message),))
 
 
-def variables(settings: Settings, bound: Sequence[Address], *, http_proxy: bool) -> dict[str, str]:
-    """`bound`: what is really listened on, in the settings' order. Without a TCP port there is no URL for a route."""
+def variables(
+    settings: Settings, bound: Sequence[Address], *, http_proxy: bool, from_options: bool = False
+) -> dict[str, str]:
+    """`bound`: what is really listened on, in the settings' order. Without a TCP port there is no URL for a route. Nor is
+    there one for the route that `--upstream` makes (`from_options`): nobody gave it its name, and it is the proxy's own.
+    """
     named = next((address for address in settings.listen if isinstance(address, TcpAddress)), None)
     taken = next((address for address in bound if isinstance(address, TcpAddress)), None)
     if named is None or taken is None:
@@ -40,6 +45,8 @@ def variables(settings: Settings, bound: Sequence[Address], *, http_proxy: bool)
     own = f"http://{TcpAddress(host, taken.port)}"
     told = {OWN: own}
     for route in settings.routes:
+        if from_options and route.name == ONLY_ROUTE:
+            continue
         origin = own if route.host is None else f"http://{route.host}:{taken.port}"
         told[url_variable(route.name)] = origin + (route.path if route.path != "/" else "")
     if http_proxy:
