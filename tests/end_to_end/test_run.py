@@ -196,7 +196,7 @@ async def test_the_variables(run: Run) -> None:
     assert own.startswith("http://localhost:")
     assert told["USER_PROFILES_URL"] == f"{own}/p"
     assert told["WEB_URL"] == own.replace("localhost", "web.localhost")
-    assert told["NO_PROXY"] == "mine"
+    assert told["NO_PROXY"] == "mine,localhost,.localhost,127.0.0.1,::1"
     assert {"HTTP_PROXY", "http_proxy", "NOTIFY_SOCKET"}.isdisjoint(told)
 
 
