@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from idtoken_proxy.settings.load import settings_from_text
+from idtoken_proxy.settings.model import CommandIdentity
 from tests.settings.told import ROUTE, told
 
 ROUTE_KEYS = "name, upstream, match, audience, strip_prefix, token_header, identity, methods, timeouts"
@@ -143,3 +145,21 @@ def test_what_a_route_needs(route: str, said: list[str]) -> None:
 
 def test_a_key_without_a_value_is_a_key_left_out() -> None:
     assert told(ROUTE + "google:\n  # metadata_host: localhost:8090\nlisten:\negress_proxy: null\n") == []
+
+
+@pytest.mark.parametrize("audience", ["https://a.run.app/x,", "https://a.run.app/x;", "urn:app:one,"])
+def test_an_audience_may_end_in_whatever_a_url_may(audience: str) -> None:
+    settings = settings_from_text(
+        f"routes: [{{name: a, upstream: 'https://a.run.app', audience: '{audience}'}}]", "p.yaml", {}
+    )
+    assert settings.routes[0].audience == audience
+
+
+def test_an_argument_may_have_lines() -> None:
+    settings = settings_from_text(
+        'identity: {type: command, argv: [sh, -c, "echo one\\necho two,"]}\n'
+        "routes: [{name: a, upstream: 'https://a.run.app'}]",
+        "p.yaml",
+        {},
+    )
+    assert settings.routes[0].identity == CommandIdentity(("sh", "-c", "echo one\necho two,"))

@@ -7,6 +7,7 @@ load.py         the ways in: a file, or `serve --upstream`; where a file is look
 file.py         a file as it was read last, and whether it has changed
 yaml_lines.py   YAML -> plain values and the line of every key
 environment.py  ${NAME} in strings, and the variables that override keys
+variables.py    every variable that is read, and what it should hold
 validate.py     plain values -> Document, and all mistakes
 document.py     what each key takes, with identities.py
 shape.py        how that is declared and read

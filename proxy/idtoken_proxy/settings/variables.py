@@ -1,0 +1,45 @@
+"""Every environment variable that is read here, by name, and what it should hold; the libraries' that bear on tokens too.
+
+A test finds each reading in the package's code and asks for its name here, and puts a secret into each that stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+READ: Final[Mapping[str, str]] = {
+    "CLOUDSDK_CONFIG": "the path of gcloud's directory",
+    "GCE_METADATA_HOST": "HOST or HOST:PORT of the metadata server",
+    "GOOGLE_APPLICATION_CREDENTIALS": "the path of a credential file",
+    "GOOGLE_CLOUD_PROJECT": "a project's ID",
+    "GOOGLE_CLOUD_QUOTA_PROJECT": "a project's ID",
+    "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1, or nothing",
+    "HOME": "the path of the home directory",
+    "IDTOKEN_PROXY_ADMIN": "the admin listener's address",
+    "IDTOKEN_PROXY_CONFIG": "the path of the configuration",
+    "IDTOKEN_PROXY_LISTEN": "addresses, divided by commas",
+    "IDTOKEN_PROXY_LOG_FORMAT": "auto, json or text",
+    "IDTOKEN_PROXY_LOG_LEVEL": "debug, info, warning or error",
+    "NOTIFY_SOCKET": "the path of the service manager's socket, or @NAME",
+    "NO_COLOR": "anything, for no color",
+    "NO_PROXY": "hosts, divided by commas",
+    "PATH": "directories, divided by colons",
+    "TERM": "the terminal's kind",
+    "no_proxy": "hosts, divided by commas",
+}
+BY_LIBRARIES: Final[Mapping[str, str]] = {  # requests and google-auth
+    "ALL_PROXY": "a proxy's URL",
+    "AWS_ACCESS_KEY_ID": "a key's ID",
+    "AWS_DEFAULT_REGION": "a region",
+    "AWS_REGION": "a region",
+    "AWS_SECRET_ACCESS_KEY": "a secret",
+    "AWS_SESSION_TOKEN": "a secret",
+    "CLOUDSDK_CORE_PROJECT": "a project's ID",
+    "CURL_CA_BUNDLE": "the path of a CA bundle",
+    "HTTPS_PROXY": "a proxy's URL",
+    "HTTP_PROXY": "a proxy's URL",
+    "REQUESTS_CA_BUNDLE": "the path of a CA bundle",
+    "http_proxy": "a proxy's URL",
+    "https_proxy": "a proxy's URL",
+}
