@@ -38,7 +38,9 @@ def argument(value: object) -> str:
     """One of a command's; between { } and [ ], YAML reads {audience} as a mapping."""
     if isinstance(value, dict):
         raise ValueError('must be a string, not a mapping; put it in quotes, as in "{audience}"')  # noqa: TRY004
-    return printable(value)
+    string = text(value)
+    printable(re.sub(r"(?<=.)[\n\t]+", " ", string))  # a script may have lines
+    return string
 
 
 def boolean(value: object) -> bool:
