@@ -167,6 +167,8 @@ async def test_a_tunnel_is_open_and_its_octets_are_counted(receive: Receive, sta
         wire.send(SWITCHING)
         await wire.until(b"ping")
         wire.send(b"pong!")
+        await wire.to_end()
+        wire.close()
 
     proxied = await start(await receive(script))
     counts = counts_of(proxied)
