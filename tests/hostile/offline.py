@@ -7,6 +7,7 @@ Runs within an event loop, whose sockets it never touches.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ _ROUTES = (
 
 class _Kernel:
     """No descriptor: nobody polls it, and an option that is set is as good as forgotten."""
+
+    family = socket.AF_INET
 
     def fileno(self) -> int:
         return -1
