@@ -8,7 +8,15 @@ import re
 import pytest
 
 from idtoken_proxy import errors
-from idtoken_proxy.errors import ConfigError, Fault, MethodNotAllowed, Problem, ProxyError, TokenError
+from idtoken_proxy.errors import (
+    ConfigError,
+    Fault,
+    MethodNotAllowed,
+    NotHttp,
+    Problem,
+    ProxyError,
+    TokenError,
+)
 
 
 def classes() -> list[type[ProxyError]]:
@@ -26,13 +34,15 @@ def make(kind: type[ProxyError]) -> ProxyError:
         return kind("what happened", allow=("GET",))
     if issubclass(kind, ConfigError):
         return kind((Problem("proxy.yaml", 3, "routes", "what happened"),))
+    if issubclass(kind, NotHttp):
+        return kind("what happened", looks_like="tls", remedy="use http")
     return kind("what happened")
 
 
 @pytest.mark.parametrize("kind", classes())
 def test_each_can_be_answered_with(kind: type[ProxyError]) -> None:
     error = make(kind)
-    assert error.status in (400, 403, 404, 405, 431, 500, 502, 503, 504)
+    assert error.status in (400, 403, 404, 405, 431, 500, 502, 503, 504, 508)
     assert "what happened" in error.detail
     assert error.title
     assert isinstance(error.fault, Fault)

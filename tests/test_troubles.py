@@ -427,14 +427,14 @@ WITHOUT_TOKEN = (
     Trouble(
         "a service account that was deleted",
         auto_with(lambda town: town.emulator.key_file("login"), "account-not-found"),
-        "invalid_grant",
+        "account_not_found",
         ("DIR/credentials.json", LOGIN_EMAIL, "account not found"),
         (f"{LOGIN_EMAIL} was deleted: make another service account",),
     ),
     Trouble(
         "a wrong clock, and a key",
         auto_with(lambda town: town.emulator.key_file("login"), "clock-ahead"),
-        "invalid_grant",
+        "clock_skew",
         ("DIR/credentials.json", LOGIN_EMAIL, "reasonable timeframe"),
         ("timedatectl set-ntp true",),
     ),

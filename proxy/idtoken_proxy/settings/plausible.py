@@ -12,6 +12,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 _LONGEST: Final = 80
@@ -50,6 +51,7 @@ _CLASSES: Final = (
     re.compile("[0-9]"),
     re.compile(r"[!\"#$&\'()*+,;<=>?@\\^`{|}~]"),
 )
+_KIND: Final = {"a": re.compile("[a-z]"), "A": re.compile("[A-Z]"), "0": re.compile("[0-9]")}
 _KEY: Final = re.compile(r"[A-Za-z0-9_$.<-][A-Za-z0-9_.$<-]{0,62}")
 
 _HOST: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?")
@@ -198,10 +200,12 @@ def _look(text: str) -> str | None:
 
 
 def _random(run: str) -> bool:
-    """Letters of both cases and digits without a pause, as no name has them."""
-    return sum(bool(kind.search(run)) for kind in _CLASSES[:3]) == 3 and not re.fullmatch(
-        r"(?:[A-Z]?[a-z]{2,20}|[A-Z]{2,20}|[0-9]{1,6}|[-_+=]+)+", run
-    )
+    """Letters of both cases and digits in turns, as no name has them: `test_a_GOOGLE_AP0` changes its kind twice, a key's
+    ID at every other character. A capital before small letters begins a word.
+    """
+    kinds = [next(kind for kind in "aA0" if _KIND[kind].match(char)) for char in run if char.isalnum()]
+    changes = sum(one != other and (one, other) != ("A", "a") for one, other in pairwise(kinds))
+    return len(set(kinds)) == 3 and changes * 4 > len(kinds)
 
 
 def _password(text: str) -> bool:
