@@ -69,7 +69,9 @@ async def test_from_the_first_moment_to_the_last(
     url = await process.url()
     await process.said("token_fetch_failed")
     async with asyncio.timeout(PATIENCE):
-        while not (tmp_path / "admin.sock").exists():
+        while (await command("probe", "liveness", "--admin", admin))[
+            0
+        ] != 0:  # it is bound before it is served
             await asyncio.sleep(0.02)
     assert await answers(operator) == (503, 503, 200)
     for what, wanted in (("startup", 1), ("readiness", 1), ("liveness", 0)):

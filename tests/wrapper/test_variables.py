@@ -142,3 +142,8 @@ def test_the_route_that_nobody_named_has_no_variable() -> None:
     assert sorted(of_options) == ["B_URL", "IDTOKEN_PROXY_URL"]
     # In a file it is what its author called it.
     assert sorted(variables(made, bound, http_proxy=False)) == ["B_URL", "DEFAULT_URL", "IDTOKEN_PROXY_URL"]
+
+
+def test_a_receiver_on_loopback_is_asked_for_by_way_of_the_proxy() -> None:
+    found = direct({}, {"IDTOKEN_PROXY_URL": "http://localhost:1"}, {"127.0.0.1", "a.run.app"})
+    assert found["NO_PROXY"] == "localhost,.localhost,::1"

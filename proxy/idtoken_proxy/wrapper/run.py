@@ -92,7 +92,8 @@ def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
     added = variables.variables(
         wrapped.settings, addresses, http_proxy=wrapped.http_proxy, from_options=wrapped.source is None
     )
-    added |= variables.direct(environ, added)
+    receivers = {route.upstream.host for route in wrapped.settings.routes} if wrapped.http_proxy else ()
+    added |= variables.direct(environ, added, receivers)
     told_manager = {name: value for name, value in environ.items() if name == _NOTIFY}
     # An app of a service that is told of by the wrapper would be heard by nobody.
     hidden = wrapped.unset | {_NOTIFY}

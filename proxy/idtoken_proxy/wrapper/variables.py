@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -54,12 +54,15 @@ def variables(
     return told
 
 
-def direct(environ: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+def direct(
+    environ: Mapping[str, str], told: Mapping[str, str], receivers: Collection[str] = ()
+) -> dict[str, str]:
     """NO_PROXY: a network's own http_proxy must not get what is for this machine, which it could not bring here. What is
-    there stays. `told`: from variables.
+    there stays. `told`: from variables. `receivers`: hosts that the app is to ask this proxy for, as it is told by
+    HTTP_PROXY: a receiver on loopback would be asked past it.
     """
     own = urlsplit(told[OWN]).hostname
-    wanted = [*_LOOPBACK, *([own] if own else [])]
+    wanted = [one for one in (*_LOOPBACK, *([own] if own else [])) if one not in receivers]
     found: dict[str, str] = {}
     for name, other in (DIRECT, DIRECT[::-1]):
         kept = [one.strip() for one in (environ.get(name) or environ.get(other) or "").split(",")]
