@@ -15,7 +15,6 @@ from typing import TypeAlias
 import structlog
 
 from idtoken_proxy import descriptors
-from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.reload import USUAL_PACE, Source, keep_reloading
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings
@@ -61,7 +60,7 @@ async def _serve(
     if attendant is not None:
         try:
             await attendant(server)
-        except ProxyError:
+        except Exception:  # a bug in it included: with listeners open the loop would not end
             await server.stop(drain=0)
             raise
     reloads = (

@@ -163,7 +163,7 @@ def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int,
             async with asyncio.timeout(wrapped.limit):
                 await running.lifecycle.settled.wait()
         except TimeoutError:
-            lacking = "\n".join(missing(running.status()))
+            lacking = "\n".join(missing({**running.status(), "routes": list(running.route_statuses())}))
             raise NotReady(
                 f"after {wrapped.limit:g} s, so the app is not started\n{lacking}",
                 remedy="--max gives it more time",
