@@ -98,6 +98,20 @@ def test_the_table_groups_routes_by_identity_and_tells_what_to_mend() -> None:
 
 
 @pytest.mark.parametrize(
+    ("identity", "told"),
+    [
+        ("key file /k of in@shop", "key file /k of in@shop"),
+        ("in@shop, impersonated by auto", "in@shop, impersonated by auto"),
+        ("key file /k of login@shop", "key file /k of login@shop (in@shop)"),
+        ("token file /t", "token file /t (in@shop)"),
+    ],
+)
+def test_an_email_is_told_once(identity: str, told: str) -> None:
+    report = Report((replace(PROFILES, identity=identity, email="in@shop"),))
+    assert list(as_text(report, colors=False))[1] == told
+
+
+@pytest.mark.parametrize(
     ("routes", "expected"),
     [
         ((PROFILES,), "OK: 1 route"),

@@ -142,7 +142,8 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
 
 
 def _bearer(route: RouteReport) -> str:
-    return f"{route.identity} ({route.email})" if route.email else route.identity
+    known = not route.email or route.email in route.identity.replace(",", " ").split()
+    return route.identity if known else f"{route.identity} ({route.email})"
 
 
 def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:
