@@ -158,8 +158,7 @@ def test_where_it_does_not_say_whose_login_it_is(gcloud: Gcloud, config: str) ->
     assert source.member() is None
 
 
-COMMAND = "(gcloud.auth.print-identity-token)"
-ERROR = "import sys; sys.exit('ERROR: (gcloud.auth.print-identity-token) {}\\nPlease run:\\n\\n  $ gcloud auth login')"
+ERROR = "import sys; sys.exit('ERROR: (gcloud.auth.print-identity-token) {} SENTINEL\\nPlease run:\\n\\n  $ gcloud auth login')"
 
 
 @pytest.mark.parametrize(
@@ -168,34 +167,47 @@ ERROR = "import sys; sys.exit('ERROR: (gcloud.auth.print-identity-token) {}\\nPl
         (
             None,
             ERROR.format("You do not currently have an active account selected."),
-            f"gcloud has no token: {COMMAND} You do not currently have an active account selected.",
+            "gcloud has no token: no account is logged in (exit code 1)",
             "gcloud auth login",
         ),
         (
             DEV.email,
             ERROR.format("Reauthentication failed."),
-            f"gcloud has no token of {DEV.email}: {COMMAND} Reauthentication failed.",
+            f"gcloud has no token of {DEV.email}: the login asks for a new sign-in (exit code 1)",
             f"gcloud auth login {DEV.email}",
         ),
         (
             EMAIL,
             ERROR.format("No valid credentials"),
-            f"gcloud has no token of {EMAIL}: (gcloud.auth.print-identity-token) No valid credentials",
+            f"gcloud has no token of {EMAIL}: the account is not logged in (exit code 1)",
             f"gcloud auth activate-service-account {EMAIL} --key-file=KEY_FILE",
         ),
         (
             None,
             ERROR.format("Invalid account type for `--audiences`."),
-            f"gcloud has no token: {COMMAND} Invalid account type for `--audiences`.",
+            "gcloud has no token: the login is of a kind that has no tokens for an audience (exit code 1)",
             "This login has no tokens for an audience of your choice: impersonate a service account with it",
+        ),
+        (
+            DEV.email,
+            ERROR.format("HTTPSConnectionPool: Max retries exceeded"),
+            f"gcloud has no token of {DEV.email}: it does not reach Google (exit code 1)",
+            "Is this machine online? Behind a proxy: gcloud config set proxy/address HOST, proxy/port and proxy/type",
         ),
         (
             None,
             "import sys; sys.exit('SENTINEL')",
             "gcloud has no token: exit code 1",
-            "gcloud auth login",
+            "See what it says: gcloud auth print-identity-token; perhaps gcloud auth login",
+        ),
+        (
+            None,
+            "os.kill(os.getpid(), 15)",
+            "gcloud has no token: signal 15",
+            "See what it says: gcloud auth print-identity-token; perhaps gcloud auth login",
         ),
     ],
+    ids=range(7),
 )
 def test_failures(gcloud: Gcloud, account: str | None, does: str, detail: str, remedy: str) -> None:
     fails(
@@ -205,6 +217,24 @@ def test_failures(gcloud: Gcloud, account: str | None, does: str, detail: str, r
         fault=Fault.OPERATOR,
         detail=detail,
         remedy=remedy,
+    )
+
+
+def test_gcloud_s_own_impersonation_that_is_not_allowed(gcloud: Gcloud) -> None:
+    does = ERROR.format("Failed to impersonate [x].")
+    error = fails(gcloud.installed(does=does, user=DEV.email, impersonates=EMAIL).source().fetch, AUDIENCE)
+    assert error.detail == f"gcloud has no token of {EMAIL}: it may not impersonate the account (exit code 1)"
+    assert f"add-iam-policy-binding {EMAIL} --member=user:{DEV.email} " in (error.remedy or "")
+
+
+def test_one_that_may_not_be_run(gcloud: Gcloud, tmp_path: Path) -> None:
+    source = gcloud.installed().source()
+    (tmp_path / "gcloud").chmod(0o600)
+    fails(
+        source.fetch,
+        AUDIENCE,
+        cause="gcloud_missing",
+        detail="gcloud is on PATH, and may not be run by this user",
     )
 
 

@@ -60,9 +60,8 @@ class CommandSource:
             raise self._error(
                 f"failed ({how})",
                 "command_failed",
+                # Not what it says: a stranger's words may hold anything, and no mask finds a short password.
                 f"See what it says: {self._try(audience)}",
-                # For the log alone: a stranger's words, which may hold anything.
-                log_detail=ended.stderr[-1] if ended.stderr else None,
             )
         # Its audience is the command's affair, as a file's is: a service may have custom audiences.
         return IdToken.parse(ended.stdout, origin=f"the command {self._program}", fault=Fault.OPERATOR)
@@ -70,11 +69,10 @@ class CommandSource:
     def _try(self, audience: str) -> str:
         return f"{VARIABLE}={audience} {self._shown} ..."
 
-    def _error(self, what: str, cause: str, remedy: str, *, log_detail: str | None = None) -> TokenError:
+    def _error(self, what: str, cause: str, remedy: str) -> TokenError:
         return TokenError(
             f"the command {self._shown} {what}",
             cause=cause,
             fault=Fault.OPERATOR,
             remedy=remedy,
-            log_detail=log_detail,
         )

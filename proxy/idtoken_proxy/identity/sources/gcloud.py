@@ -9,11 +9,33 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import process, user
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.token import IdToken
+
+_WRONG_KIND: Final = "the login is of a kind that has no tokens for an audience"
+_OFFLINE: Final = "it does not reach Google"
+_NOT_IMPERSONATED: Final = "it may not impersonate the account"
+# What gcloud writes -> what that means; the first that is found.
+_SENTENCES: Final = (
+    ("Invalid account type", _WRONG_KIND),
+    ("No identity token can be obtained", _WRONG_KIND),
+    ("do not currently have an active account", "no account is logged in"),
+    ("Reauthentication", "the login asks for a new sign-in"),
+    ("reauth", "the login asks for a new sign-in"),
+    ("does not have any valid credentials", "the account is not logged in"),
+    ("No valid credentials", "the account is not logged in"),
+    ("Failed to impersonate", _NOT_IMPERSONATED),
+    ("invalid_grant", "the login has expired or was revoked"),
+    ("problem refreshing your current auth tokens", "its login could not be refreshed"),
+    ("Unable to find the server", _OFFLINE),
+    ("Failed to establish a new connection", _OFFLINE),
+    ("Max retries exceeded", _OFFLINE),
+    ("name resolution", _OFFLINE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,7 @@ class GcloudSource:
         self._environ = {**environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
         self._deadline = deadline
         self._found: str | None = account
+        self._by: str | None = account  # whose login it is, where that impersonates another
 
     def describe(self) -> str:
         return f"gcloud login of {self._found}" if self._found else "gcloud login"
@@ -76,8 +99,7 @@ class GcloudSource:
     def member(self) -> str | None:
         if self._found is None:
             return None
-        kind = "user" if _Login(self._found, None).is_user else "serviceAccount"
-        return f"{kind}:{self._found}"
+        return _member(self._found)
 
     def _positional(self) -> tuple[str, ...]:
         return (self._account,) if self._account else ()
@@ -92,12 +114,19 @@ class GcloudSource:
             )
         except (ValueError, AttributeError, RecursionError):
             login = _Login(self._account, None)
-        self._found = login.impersonates or login.account
+        self._found, self._by = login.impersonates or login.account, login.account
         return login
 
     def _gcloud(self, *argv: str) -> str:
         try:
             ended = process.run(("gcloud", *argv), self._environ, self._deadline)
+        except PermissionError:
+            raise TokenError(
+                "gcloud is on PATH, and may not be run by this user",
+                cause="gcloud_missing",
+                fault=Fault.OPERATOR,
+                remedy="See its rights: ls -l $(command -v gcloud)",
+            ) from None
         except OSError as error:
             raise TokenError(
                 "gcloud is not installed, or not on PATH",
@@ -116,27 +145,46 @@ class GcloudSource:
             ) from None
         except process.TooMuch:
             raise TokenError(
-                "gcloud prints more than a token", cause="garbage", fault=Fault.OPERATOR
+                "gcloud was stopped: it prints more than a token",
+                cause="garbage",
+                fault=Fault.OPERATOR,
+                remedy=f"See what it prints: gcloud {argv[0]} {argv[1]}",
             ) from None
         if ended.code != 0:
             raise self._failed(ended)
         return ended.stdout
 
     def _failed(self, ended: process.Ended) -> TokenError:
-        """Gcloud writes `ERROR: (gcloud.auth...) what` and then advice over several lines."""
-        line = next((line for line in ended.stderr if line.startswith("ERROR:")), f"exit code {ended.code}")
-        what = line.removeprefix("ERROR:").strip()
+        """By gcloud's own sentences, none of which is repeated: they quote what Google answered, and its plugins' output."""
         account = self._found
-        of = f" {account}" if account else ""
-        if "Invalid account type" in what:
+        said = " ".join(ended.stderr)
+        what = next((told for words, told in _SENTENCES if words in said), None)
+        how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+        if what == _WRONG_KIND:
             remedy = "This login has no tokens for an audience of your choice: impersonate a service account with it"
+        elif what == _OFFLINE:
+            remedy = "Is this machine online? Behind a proxy: gcloud config set proxy/address HOST, proxy/port and proxy/type"
+        elif what == _NOT_IMPERSONATED and account is not None:
+            remedy = (
+                f"gcloud iam service-accounts add-iam-policy-binding {account} --member={_member(self._by)} "
+                "--role=roles/iam.serviceAccountTokenCreator; or gcloud config unset auth/impersonate_service_account"
+            )
         elif account is not None and not _Login(account, None).is_user:
             remedy = f"gcloud auth activate-service-account {account} --key-file=KEY_FILE"
         else:
-            remedy = f"gcloud auth login{of}"
+            remedy = f"gcloud auth login{f' {account}' if account else ''}"
+        if what is None:
+            remedy = f"See what it says: gcloud auth print-identity-token; perhaps {remedy}"
         return TokenError(
-            f"gcloud has no token{f' of {account}' if account else ''}: {what}",
+            f"gcloud has no token{f' of {account}' if account else ''}: {f'{what} ({how})' if what else how}",
             cause="gcloud_failed",
             fault=Fault.OPERATOR,
             remedy=remedy,
         )
+
+
+def _member(account: str | None) -> str:
+    """As IAM names it."""
+    if account is None:
+        return "user:YOU"
+    return f"{'user' if _Login(account, None).is_user else 'serviceAccount'}:{account}"
