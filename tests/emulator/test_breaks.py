@@ -240,6 +240,11 @@ async def test_receivers_go_by_googles_clock(emulator: Emulator, client: aiohttp
         ("login-expired", {login: (400, "invalid_grant")}),
         ("login-again", {login: (400, "invalid_grant")}),
         ("pool-gone", {federation: (400, "invalid_target")}),
+        ("metadata-foreign", {metadata: (404, None)}),
+        ("cloud-build", {metadata: (404, None)}),
+        ("gke-not-annotated", {metadata: (400, None)}),
+        ("gke-not-bound", {metadata: (403, None)}),
+        ("gke-starting", {metadata: (500, None)}),
         ("invalid-token", {}),
         ("invoker-lost", {}),
     ],
@@ -273,6 +278,20 @@ async def test_accounts_are_gone_and_the_project_is_not(
     emulator.break_with("account-not-found")
     project = await client.get(f"{emulator.url}/computeMetadata/v1/project/project-id", headers=FLAVOR)
     assert await project.text() == WORLD.project
+
+
+@pytest.mark.parametrize(
+    ("kind", "flavor"), [("metadata-foreign", None), ("cloud-build", "Google"), ("gke-not-bound", "Google")]
+)
+async def test_who_says_so_is_told_by_the_flavor(
+    emulator: Emulator, client: aiohttp.ClientSession, kind: str, flavor: str | None
+) -> None:
+    emulator.break_with(kind)
+    accounts = f"{emulator.url}/computeMetadata/v1/instance/service-accounts/default"
+    refused = await client.get(f"{accounts}/identity?audience=x", headers=FLAVOR)
+    assert refused.headers.get("Metadata-Flavor") == flavor
+    email = await client.get(f"{accounts}/email", headers=FLAVOR)
+    assert email.status == (404 if flavor is None else 200)
 
 
 async def test_no_metadata_server_is_a_broken_connection(

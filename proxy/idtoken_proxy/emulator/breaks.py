@@ -182,6 +182,34 @@ async def _metadata_absent(asked: Asked) -> web.Response | None:
     return web.Response()
 
 
+async def _metadata_foreign(asked: Asked) -> web.Response | None:
+    """Some web server that has the address: it lacks Metadata-Flavor."""
+    return web.Response(status=404, text="404 page not found\n") if asked.issuer == "metadata" else None
+
+
+def _without_identity(status: int, said: str) -> Answer:
+    """A metadata server that has an account, and refuses its ID tokens."""
+
+    async def answer(asked: Asked) -> web.Response | None:
+        if asked.issuer != "metadata" or not asked.request.path.endswith("/identity"):
+            return None
+        return web.Response(status=status, text=said, headers=metadata.FLAVOR)
+
+    return answer
+
+
+# In the words of GKE's metadata server: https://cloud.google.com/kubernetes-engine/docs/troubleshooting/authentication.
+_NOT_ANNOTATED = (
+    "Your Kubernetes service account (default/app) is not annotated with a target Google service account, which is a "
+    "requirement for retrieving Identity Tokens using Workload Identity.\n"
+)
+_NOT_BOUND = (
+    "Unable to generate token; IAM returned 403 Forbidden: Permission 'iam.serviceAccounts.getOpenIdToken' denied on "
+    "resource (or it may not exist).\n"
+)
+_NO_POD = "Unable to find PodInfo for pod with IP 10.0.0.7\n"
+
+
 async def _login_expired(asked: Asked) -> web.Response | None:
     if asked.issuer != "token" or await _grant_type(asked) != "refresh_token":
         return None
@@ -245,6 +273,23 @@ KINDS: dict[str, Break] = {
     "project-suspended": Break("Google has suspended the project", answer=_of_iam(consumer_suspended)),
     "account-not-found": Break("the service account is gone", answer=_account_not_found),
     "metadata-absent": Break("there is no metadata server", answer=_metadata_absent),
+    "metadata-foreign": Break(
+        "another web server answers in the metadata server's place", answer=_metadata_foreign
+    ),
+    "cloud-build": Break(
+        "the metadata server has no ID tokens, as on Cloud Build",
+        answer=_without_identity(404, "Not Found\n"),
+    ),
+    "gke-not-annotated": Break(
+        "the pod's Kubernetes service account names no Google one",
+        answer=_without_identity(400, _NOT_ANNOTATED),
+    ),
+    "gke-not-bound": Break(
+        "the pod may not act as its Google service account", answer=_without_identity(403, _NOT_BOUND)
+    ),
+    "gke-starting": Break(
+        "the node's metadata server does not know the pod yet", answer=_without_identity(500, _NO_POD)
+    ),
     "login-expired": Break("the user's login has been revoked or has run out", answer=_login_expired),
     "login-again": Break("the user's organisation demands a new login", answer=_login_again),
     "pool-gone": Break("the workload identity pool or provider is gone", answer=_pool_gone),
