@@ -44,6 +44,12 @@ def test_who_is_late(hop: Hop, told: str) -> None:
             "the name proxy.corp of the egress proxy cannot be resolved: Name or service not known",
         ),
         (
+            socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+            "dns_error",
+            "the name a.run.app cannot be looked up now: Temporary failure in name resolution",
+            "the name proxy.corp of the egress proxy cannot be looked up now: Temporary failure in name resolution",
+        ),
+        (
             ConnectionRefusedError(111, "Connection refused"),
             "connection_refused",
             "a.run.app refuses connections",
@@ -69,9 +75,14 @@ def test_what_cannot_be_reached(error: OSError, proxy_status: str, direct: str, 
     assert isinstance(proxys, ConnectFailed)
     assert (receivers.detail, proxys.detail) == (direct, out)
     assert receivers.proxy_status == proxys.proxy_status == proxy_status
-    assert (receivers.fault, receivers.remedy) == (Fault.RECEIVER, None)
-    assert proxys.fault is Fault.OPERATOR
-    assert LOOK in str(proxys.remedy)
+    assert (receivers.fault, proxys.fault) == (Fault.RECEIVER, Fault.OPERATOR)
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        # The name may well be right.
+        online = "is this machine online? If so, see that its name servers answer: getent hosts "
+        assert (receivers.remedy, proxys.remedy) == (f"{online}a.run.app", f"{online}proxy.corp")
+    else:
+        assert receivers.remedy is None
+        assert LOOK in str(proxys.remedy)
 
 
 def test_a_certificate_may_be_the_egress_proxys() -> None:

@@ -47,6 +47,13 @@ class Hop:
                 failed = TlsFailed(f"TLS with {self.name} failed: {error.reason or 'handshake broken off'}")
                 failed.proxy_status = "tls_protocol_error"
                 return failed
+            case socket.gaierror(errno=socket.EAI_AGAIN):
+                # No name server answered, so that the name may well be right.
+                return self.unreachable(
+                    f"the name {self.host} cannot be looked up now: {error.strerror}",
+                    "dns_error",
+                    f"is this machine online? If so, see that its name servers answer: getent hosts {self.host.partition(' ')[0]}",
+                )
             case socket.gaierror():
                 return self.unreachable(
                     f"the name {self.host} cannot be resolved: {error.strerror}", "dns_error"

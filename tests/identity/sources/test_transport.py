@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.causes import remedy_of
 from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.sources import transport
 from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation, is_near
@@ -114,7 +115,9 @@ def test_an_answer_has_one_deadline_and_a_bound(monkeypatch: pytest.MonkeyPatch)
 
             def answer() -> None:
                 with contextlib.suppress(OSError), listening.accept()[0] as connection:
-                    connection.recv(4096)
+                    asked = b""
+                    while not asked.endswith(b"SENTINEL"):  # what is left unread would reset the connection
+                        asked += connection.recv(4096)
                     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
                     for piece in pieces:
                         connection.sendall(piece)
@@ -176,10 +179,59 @@ def test_unreachable() -> None:
     assert "127.0.0.1:1 cannot be reached" in error.detail
 
 
-def test_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_hangs_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "READ_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        assert fails(f"http://127.0.0.1:{listening.getsockname()[1]}").cause == "endpoint_timeout"
+        host = f"127.0.0.1:{listening.getsockname()[1]}"
+        error = fails(f"http://{host}")
+    assert (error.cause, error.fault) == ("endpoint_timeout", Fault.GOOGLE)
+    assert error.detail == f"{host} was reached, and did not answer in time"
+    assert "HTTPS_PROXY" not in f"{error.remedy}{remedy_of(error)}"
+
+
+def test_who_takes_no_connection_is_not_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backlog that is full lets no more in, as a firewall that drops does."""
+    monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening, contextlib.ExitStack() as stack:
+        for _ in range(4):
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(listening.getsockname())
+        error = fails(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    assert (error.cause, error.fault) == ("endpoint_unreachable", Fault.OPERATOR)
+    assert "no connection within 0.05 s" in error.detail
+
+
+@pytest.mark.parametrize("url", ["https://oauth2.invalid/token", "http://oauth2.invalid:81/token"])
+def test_no_name_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    error = fails(url)
+    assert (error.cause, error.fault) == ("endpoint_dns", Fault.OPERATOR)
+    assert (error.remedy or "").startswith("Is this machine online?")
+    assert "getent hosts oauth2.invalid" in (error.remedy or "")
+    assert ":81" not in (error.remedy or "")
+
+
+def test_a_name_that_is_wrong_is_no_lack_of_a_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    assert fails("https://oauth2.invalid/token").cause == "endpoint_unreachable"
+
+
+def test_a_proxy_s_name_is_not_the_endpoint_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lookup(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    assert fails("https://oauth2.invalid/token").cause == "egress_proxy_failed"
 
 
 def test_no_tls_there(http_endpoint: Serve) -> None:

@@ -10,6 +10,7 @@ REQUESTS_CA_BUNDLE).
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
@@ -210,6 +211,22 @@ def _keep(request: requests.PreparedRequest) -> requests.PreparedRequest:
 def _unreachable(host: str, error: Exception) -> TokenError:
     import requests  # noqa: PLC0415
 
+    if looked_up_in_vain(error) and not isinstance(error, requests.exceptions.ProxyError):
+        return TokenError(
+            f"the name of {host} cannot be looked up now: no name server answers",
+            cause="endpoint_dns",
+            fault=Fault.OPERATOR,
+            remedy=f"Is this machine online? If so, see that its name servers answer: getent hosts {_name(host)}",
+            log_detail=type(error).__name__,
+        )
+    if isinstance(error, requests.exceptions.ReadTimeout):
+        # Reached, and silent: another matter than a way that is closed.
+        return TokenError(
+            f"{host} was reached, and did not answer in time",
+            cause="endpoint_timeout",
+            fault=Fault.GOOGLE,
+            log_detail=type(error).__name__,
+        )
     kinds: tuple[tuple[type[Exception], str, str, str], ...] = (
         (
             requests.exceptions.ProxyError,
@@ -224,9 +241,9 @@ def _unreachable(host: str, error: Exception) -> TokenError:
             "Where a proxy re-signs TLS, name its CA in REQUESTS_CA_BUNDLE",
         ),
         (
-            requests.exceptions.Timeout,
-            "endpoint_timeout",
-            f"{host} did not answer in time",
+            requests.exceptions.ConnectTimeout,
+            "endpoint_unreachable",
+            f"{host} cannot be reached: no connection within {CONNECT_TIMEOUT:g} s",
             f"Check that this machine may reach {host}; behind a proxy, set HTTPS_PROXY",
         ),
         (
@@ -248,6 +265,29 @@ def _unreachable(host: str, error: Exception) -> TokenError:
         remedy="Check the token endpoint's URL, REQUESTS_CA_BUNDLE and HTTPS_PROXY",
         log_detail=type(error).__name__,
     )
+
+
+def looked_up_in_vain(error: BaseException) -> bool:
+    """Whether a name server was missing (EAI_AGAIN), and not the name: requests wraps that several times over."""
+    seen: set[int] = set()
+    left: list[object] = [error]
+    while left:
+        one = left.pop()
+        if id(one) in seen or not isinstance(one, BaseException):
+            continue
+        seen.add(id(one))
+        if isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN:
+            return True
+        left += [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+    return False
+
+
+def _name(host: str) -> str:
+    """Without its port."""
+    try:
+        return urlsplit(f"//{host}").hostname or host
+    except ValueError:
+        return host
 
 
 def _too_many(host: str, error: GoogleError) -> TokenError:
