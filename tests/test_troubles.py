@@ -366,6 +366,39 @@ def no_such_command(town: Town) -> Scene:
     return Scene(to(RUN, CommandIdentity((f"{town.directory}/print-token",))))
 
 
+def executable_with(answer: object, code: int = 0) -> Arrange:
+    """A credential file's executable, which prints this and ends so."""
+
+    def arrange(town: Town) -> Scene:
+        program = Path(
+            town.file(f"#!/bin/sh\ncat {town.file(answer, 'answer')}\nexit {code}\n", "print-token")
+        )
+        program.chmod(0o700)
+        content = town.emulator.external_account("github", "executable", at=str(program), impersonate="batch")
+        identity = ExternalAccountIdentity(town.file(content))
+        environ = {"GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1", "PATH": "/usr/bin:/bin"}
+        return Scene(to(RUN, identity), environ)
+
+    return arrange
+
+
+def on_aws(**environ: str) -> Arrange:
+    """Away from an instance: its metadata service is not there."""
+
+    def arrange(town: Town) -> Scene:
+        content = dict(town.emulator.external_account("github", "url", impersonate="batch"))
+        content["subject_token_type"] = "urn:ietf:params:aws:token-type:aws4_request"
+        content["credential_source"] = {
+            "environment_id": "aws1",
+            "url": "http://127.0.0.1:1/latest/meta-data/iam/security-credentials",
+            "regional_cred_verification_url": "https://sts.{region}.amazonaws.com?Action=GetCallerIdentity",
+        }
+        path = town.file(content)
+        return Scene(to(RUN, ExternalAccountIdentity(path)), {"AWS_REGION": "eu-west-1", **environ})
+
+    return arrange
+
+
 def failing_command(_town: Town) -> Scene:
     return Scene(to(RUN, CommandIdentity(("false",))), {"PATH": "/usr/bin:/bin"})
 
@@ -574,6 +607,76 @@ WITHOUT_TOKEN = (
         ("See that the file DIR/subject gives this workload a token",),
     ),
     Trouble(
+        "an executable that fails",
+        executable_with("SENTINEL=1", 3),
+        "executable_failed",
+        ("the executable DIR/print-token failed (exit code 3)",),
+        ("See what it says: GOOGLE_EXTERNAL_ACCOUNT_AUDIENCE=",),
+    ),
+    Trouble(
+        "an executable that says no itself",
+        executable_with({"version": 1, "success": False, "code": "401", "message": "Caller not authorized."}),
+        "executable_refused",
+        ("says that it has no token (401: Caller not authorized.)",),
+        ("It is the executable that refuses, not Google",),
+    ),
+    Trouble(
+        "an executable of another version",
+        executable_with({"version": 2, "success": True, "id_token": "SENTINEL=1"}),
+        "executable_output",
+        ("is of version 2, of which nothing is known here",),
+        ("https://google.aip.dev/auth/4117",),
+    ),
+    Trouble(
+        "a pod of EKS Pod Identity whose role cannot be had",
+        on_aws(AWS_CONTAINER_CREDENTIALS_FULL_URI="http://127.0.0.1:1/v1/credentials"),
+        "aws_credentials",
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI is set (EKS Pod Identity)", "127.0.0.1:1 cannot be reached"),
+        ("aws eks list-pod-identity-associations",),
+    ),
+    Trouble(
+        "a pod on EKS without its role",
+        on_aws(AWS_WEB_IDENTITY_TOKEN_FILE="/var/run/secrets/eks.amazonaws.com/serviceaccount/token"),
+        "aws_credentials",
+        ("AWS_WEB_IDENTITY_TOKEN_FILE is set (EKS: IRSA) and AWS_ROLE_ARN is not",),
+        ("eks.amazonaws.com/role-arn=ARN",),
+    ),
+    Trouble(
+        "AWS without any role",
+        on_aws(),
+        "aws_credentials",
+        ("127.0.0.1:1 cannot be reached",),
+        ("none of them is set here", "AWS_ACCESS_KEY_ID"),
+    ),
+    Trouble(
+        "Cloud Build, whose metadata server has no ID tokens",
+        metadata_with("cloud-build"),
+        "metadata_without_identity",
+        (LOGIN_EMAIL, "hands out no ID tokens, as on Cloud Build"),
+        ("identity: {type: impersonated", "source: metadata}"),
+    ),
+    Trouble(
+        "a pod whose account is not annotated",
+        metadata_with("gke-not-annotated"),
+        "gke_not_annotated",
+        ("default/app names no Google service account",),
+        ("kubectl annotate serviceaccount app --namespace default",),
+    ),
+    Trouble(
+        "a pod whose account is not bound",
+        metadata_with("gke-not-bound"),
+        "gke_not_bound",
+        ("IAM returned 403",),
+        ("--role=roles/iam.workloadIdentityUser",),
+    ),
+    Trouble(
+        "a laptop where another web server has the metadata server's address",
+        metadata_with("metadata-foreign", AutoIdentity()),
+        "metadata_foreign",
+        ("no credentials found", "status 404, without Metadata-Flavor: Google"),
+        (f"{LOGIN_AGAIN}; ",),
+    ),
+    Trouble(
         "no gcloud on this machine",
         lambda town: Scene(to(RUN, GcloudIdentity()), {"PATH": str(town.directory)}),
         "gcloud_missing",
@@ -666,6 +769,9 @@ async def test_without_a_token(town: Town, trouble: Trouble) -> None:
 PASSING = (
     Trouble("Google's outage", metadata_with("outage"), "metadata_unavailable", ("503",), ()),
     Trouble("too many requests", metadata_with("rate-limit"), "metadata_unavailable", ("429",), ()),
+    Trouble(
+        "a pod that has just started", metadata_with("gke-starting"), "metadata_unavailable", ("pod",), ()
+    ),
     Trouble("a guest network's sign-in page", metadata_with("garbage"), "metadata_foreign", (), ()),
     Trouble(
         "a token for another audience", metadata_with("wrong-audience"), "wrong_audience", ("metadata",), ()

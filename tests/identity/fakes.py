@@ -247,7 +247,7 @@ class HttpEndpoint:
                 self.end_headers()
                 self.wfile.write(answer.body)
 
-            do_POST = do_GET  # noqa: N815 -- BaseHTTPRequestHandler's names
+            do_POST = do_PUT = do_GET  # noqa: N815 -- BaseHTTPRequestHandler's names
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass

@@ -9,6 +9,20 @@ from collections.abc import Mapping
 from typing import Final
 
 READ: Final[Mapping[str, str]] = {
+    "AWS_ACCESS_KEY_ID": "a key's ID",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN": "a secret",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "the path of a token's file",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "a URL",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "a URL's path",
+    "AWS_DEFAULT_REGION": "a region",
+    "AWS_ENDPOINT_URL": "a URL",
+    "AWS_ENDPOINT_URL_STS": "a URL",
+    "AWS_REGION": "a region",
+    "AWS_ROLE_ARN": "a role's ARN",
+    "AWS_ROLE_SESSION_NAME": "a name",
+    "AWS_SECRET_ACCESS_KEY": "a secret",
+    "AWS_SESSION_TOKEN": "a secret",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "the path of a token's file",
     "CLOUDSDK_CONFIG": "the path of gcloud's directory",
     "GCE_METADATA_HOST": "HOST or HOST:PORT of the metadata server",
     "GOOGLE_APPLICATION_CREDENTIALS": "the path of a credential file",
@@ -30,11 +44,6 @@ READ: Final[Mapping[str, str]] = {
 }
 BY_LIBRARIES: Final[Mapping[str, str]] = {  # requests and google-auth
     "ALL_PROXY": "a proxy's URL",
-    "AWS_ACCESS_KEY_ID": "a key's ID",
-    "AWS_DEFAULT_REGION": "a region",
-    "AWS_REGION": "a region",
-    "AWS_SECRET_ACCESS_KEY": "a secret",
-    "AWS_SESSION_TOKEN": "a secret",
     "CLOUDSDK_CORE_PROJECT": "a project's ID",
     "CURL_CA_BUNDLE": "the path of a CA bundle",
     "HTTPS_PROXY": "a proxy's URL",

@@ -188,7 +188,6 @@ AWS = {"subject_token_type": "urn:ietf:params:aws:token-type:aws4_request"}
         ({}, {}, "the file None: it is missing or malformed"),
         ({"file": "/dev/null/"}, {}, "the file /dev/null/: it does not exist"),
         ({"certificate": {}}, {}, "the client certificate: it is missing or malformed"),
-        ({"environment_id": "aws1"}, AWS, "AWS: it is missing or malformed"),
     ],
 )
 def test_no_subject_token(tmp_path: Path, source: Any, more: dict[str, Any], detail: str) -> None:
@@ -198,11 +197,7 @@ def test_no_subject_token(tmp_path: Path, source: Any, more: dict[str, Any], det
         fault=Fault.OPERATOR,
         detail=f"no subject token could be had from {detail}",
     )
-    aws = "; on AWS, that a role is attached or that AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set"
-    assert (
-        error.remedy
-        == f"See that {detail.partition(':')[0]} gives this workload a token{aws if more else ''}"
-    )
+    assert error.remedy == f"See that {detail.partition(':')[0]} gives this workload a token"
 
 
 @pytest.mark.parametrize(
@@ -228,9 +223,38 @@ def test_a_url_that_gives_none(
     )
 
 
-def test_a_url_that_is_down(http_endpoint: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (Answer(503), "{} answered 503"),
+        (Answer(429), "{} answered 429 (unknown)"),
+        (None, "{} cannot be reached"),
+    ],
+    ids=range(3),
+)
+def test_a_url_that_is_down_is_not_google_s_fault(
+    http_endpoint: Serve, tmp_path: Path, answer: Answer | None, why: str
+) -> None:
+    server = http_endpoint(lambda _: answer or Answer())
+    host = server.host if answer else "127.0.0.1:1"
+    fails(
+        federation(tmp_path / "f", {"url": f"http://{host}/"}).access_token,
+        cause="subject_token",
+        fault=Fault.OPERATOR,
+        detail=f"no subject token could be had from {host}: {why.format(host)}",
+        remedy=f"See that {host} gives this workload a token",
+    )
+
+
+def test_sts_that_is_down_is_google_s(
+    http_endpoint: Serve, tmp_path: Path, token_file: dict[str, str]
+) -> None:
     server = http_endpoint(lambda _: Answer(503))
-    fails(federation(tmp_path / "f", {"url": server.url}).access_token, cause="endpoint_unavailable")
+    fails(
+        federation(tmp_path / "f", token_file, server.url).access_token,
+        cause="endpoint_unavailable",
+        fault=Fault.GOOGLE,
+    )
 
 
 @pytest.mark.parametrize(
@@ -245,6 +269,7 @@ def test_a_url_that_is_down(http_endpoint: Serve, tmp_path: Path) -> None:
         ({"credential_source": "x"}, "lacks credential_source"),
         ({"credential_source": {"file": 7}}, "has a credential_source whose file is no text"),
         ({"credential_source": {"url": 7}}, "has a credential_source whose url is no text"),
+        ({"credential_source": {}, **AWS}, "has a credential_source whose environment_id is not aws1"),
     ],
 )
 def test_a_broken_file(tmp_path: Path, more: dict[str, Any], detail: str) -> None:

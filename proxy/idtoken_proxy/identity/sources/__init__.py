@@ -6,6 +6,8 @@ application_default.py  where Google's credential files are, and which source ea
 auto.py                 the environment variable, gcloud's file, the metadata server
 metadata.py  service_account.py  user.py  workforce.py  external_account.py (over federation.py)  impersonated.py
 gcloud.py  command.py (over process.py)  file.py  signed_jwt.py
+executable.py           a credential file's executable (executable_answer.py: what it prints)
+aws.py                  AWS: aws_web_identity.py (EKS), aws_container.py (ECS, EKS), aws_instance.py (EC2), aws_credentials.py
 iam_credentials.py      IAM's three methods, and what its refusals mean
 credential_file.py      reading a credential file        transport.py  HTTP for google-auth
 """

@@ -9,25 +9,42 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.google_error import UNKNOWN
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
 from idtoken_proxy.identity.sources.source import SCOPE, AccessToken
-from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation, host_of
+from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation, host_of
 from idtoken_proxy.settings.plausible import shown_path
 
+AWS: Final = "urn:ietf:params:aws:token-type:aws4_request"
 ALLOW_EXECUTABLES = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"
-AWS = "urn:ietf:params:aws:token-type:aws4_request"
-# google-auth grants an executable 30 s, and takes 5 at least; the cache waits 10 for the whole of a fetch.
-_EXECUTABLE_MILLIS = 8000
 _PATH = "/v1/token"
 _POOL = re.compile(
     r"//iam\.googleapis\.com/((?:projects/[^/]+/)?locations/[^/]+/work(?:load|force)\w+/[^/]+)/.+"
 )
+
+
+# Causes that transport.py has for whatever it asks, and that tell of the subject token here.
+_OF_AN_ENDPOINT: Final = frozenset(
+    {
+        "garbage", "endpoint_unavailable", "endpoint_timeout", "endpoint_unreachable", "endpoint_dns", "endpoint_tls",
+        "endpoint_misconfigured", "quota_exceeded", "egress_proxy_failed",
+    }
+)  # fmt: skip
+
+
+class _Supplied:
+    """A subject token that is there already, as google-auth wants it."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def get_subject_token(self, _context: object, _request: object) -> str:
+        return self._token
 
 
 class Federation:
@@ -69,7 +86,7 @@ class Federation:
         try:
             with conversation("STS") as transport:
                 try:
-                    credentials = self._credentials({**info, "token_url": sts})
+                    credentials = self._credentials({**info, "token_url": sts}, transport)
                     credentials.refresh(transport)
                 finally:
                     asked = transport.last_url
@@ -80,37 +97,34 @@ class Federation:
                 origin, f"{host_of(refused.url)} answered {refused.status}", None
             ) from None
         except TokenError as error:
-            if error.cause == "garbage" and asked != sts:
-                raise _no_subject_token(origin, "it is missing or malformed", error.log_detail) from None
-            raise
+            if asked == sts or error.cause not in _OF_AN_ENDPOINT:
+                raise
+            # Of whoever gives the subject token: neither Google's fault nor for Google's status page.
+            why = "it is missing or malformed" if error.cause == "garbage" else error.detail
+            raise _no_subject_token(origin, why, error.log_detail) from None
         return AccessToken(credentials.token)
 
-    def _credentials(self, info: dict[str, Any]) -> Any:
+    def _credentials(self, info: dict[str, Any], transport: Transport) -> Any:
         """As google.auth.default chooses, but it would ask the Resource Manager too, which needs a right of its own."""
-        source = dict(info["credential_source"])
-        kind: Any  # untyped in google-auth
+        from google.auth import identity_pool  # noqa: PLC0415
+
+        source = info["credential_source"]
+        token: str | None = None
         if info["subject_token_type"] == AWS:
-            from google.auth import aws  # noqa: PLC0415
+            from idtoken_proxy.identity.sources.aws import AwsWorkload  # noqa: PLC0415 -- most need neither
 
-            kind = aws.Credentials
+            token = AwsWorkload.of(self._document, info, self._environ).subject_token(transport)
         elif "executable" in source:
-            from google.auth import pluggable  # noqa: PLC0415
+            from idtoken_proxy.identity.sources.executable import Executable  # noqa: PLC0415
 
-            kind = pluggable.Credentials
-            executable = dict(source["executable"])
-            wanted = executable.get("timeout_millis") or _EXECUTABLE_MILLIS
-            source["executable"] = {**executable, "timeout_millis": min(wanted, _EXECUTABLE_MILLIS)}
-        else:
-            from google.auth import identity_pool  # noqa: PLC0415
-
-            kind = identity_pool.Credentials
+            account = _impersonated(info.get("service_account_impersonation_url"))
+            token = Executable(self._document, info, self._environ, account=account).subject_token()
         # Without impersonation: that is for external_account.py, which needs no access token in between.
-        info |= {
-            "credential_source": source,
-            "service_account_impersonation_url": None,
-            "service_account_impersonation": None,
-        }
-        return kind.from_info(info, scopes=[SCOPE])
+        info |= {"service_account_impersonation_url": None, "service_account_impersonation": None}
+        if token is not None:
+            info |= {"credential_source": None, "subject_token_supplier": _Supplied(token)}
+        new: Any = identity_pool.Credentials  # untyped in google-auth
+        return new.from_info(info, scopes=[SCOPE])
 
     def _check(self, source: Mapping[str, Any]) -> None:
         """What can be told before: google-auth's words for it are lost, since they may quote a token."""
@@ -160,6 +174,14 @@ class Federation:
         )
 
 
+def _impersonated(url: object) -> str | None:
+    """The account's email of a service_account_impersonation_url, of which external_account.py says whether it is one."""
+    found = (
+        re.search(r"/serviceAccounts/([^/:]+):generateAccessToken$", url) if isinstance(url, str) else None
+    )
+    return unquote(found[1]) if found else None
+
+
 def _project(audience: str) -> str | None:
     """The pool's, by its number; a workforce pool has none."""
     found = re.match(r"//iam\.googleapis\.com/projects/([a-z0-9-]+)/", audience)
@@ -194,10 +216,7 @@ def _no_subject_token(origin: str, why: str, log_detail: str | None) -> TokenErr
         f"no subject token could be had from {origin}: {why}",
         cause="subject_token",
         fault=Fault.OPERATOR,
-        remedy=f"See that {origin} gives this workload a token; on AWS, that a role is attached or that AWS_REGION, "
-        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set"
-        if origin == "AWS"
-        else f"See that {origin} gives this workload a token",
+        remedy=f"See that {origin} gives this workload a token",
         log_detail=log_detail,
     )
 
