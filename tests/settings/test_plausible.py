@@ -68,7 +68,7 @@ def test_what_may_be_a_secret_is_not_shown(secret: str) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "/work/key.json", "~/key.json", "key.json", "../keys/sa-1.json", "/home/A.Person/My Keys/sa-key-1.json",
+        "/srv/key.json", "~/key.json", "key.json", "../keys/sa-1.json", "/home/A.Person/My Keys/sa-key-1.json",
         "/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T/k.json", "/opt/app/My Project-0123456789ab.json",
         "https://user-profiles-x7f3kq-uc.a.run.app", "https://user-profiles-123456789012.europe-west1.run.app/base",
         "123456789012-abcdefghijklmnop0123456789abcdef.apps.googleusercontent.com", "0.0.0.0:8080", "[::1]:80",
