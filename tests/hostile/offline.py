@@ -10,7 +10,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from idtoken_proxy.engine.downstream import Downstream
@@ -165,6 +165,12 @@ class Outcome:
     requests: tuple[tuple[bytes, ...], ...]
     statuses: tuple[int, ...]
     closed: bool
+
+    @property
+    def settled(self) -> Outcome:
+        """A head may have two faults, too many fields and what is no HTTP: in pieces the second is seen before the first."""
+        *before, last = self.statuses or (0,)
+        return replace(self, statuses=(*before, 400 if last == 431 else last))
 
 
 class Offline:
