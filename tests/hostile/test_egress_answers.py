@@ -20,7 +20,7 @@ from tests.hostile.test_receiver_tls import ca, ca_file
 __all__ = ["ca", "ca_file", "receive", "start", "token", "token_file", "unhandled"]  # fixtures
 
 HOST: Final = "receiver.example"  # which nobody here resolves
-PASSWORD: Final = "sentinel-of-the-egress-proxy"  # noqa: S105
+PASSWORD: Final = "sentinel-of-the-egress-proxy"
 CREDENTIALS: Final = f"me:{PASSWORD}".encode()
 ENCODED: Final = base64.b64encode(CREDENTIALS)
 EARLY: Final = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
@@ -96,7 +96,7 @@ ANSWERS: Final[dict[str, tuple[bytes, str]]] = {
     "endless interim answers": (EARLY * 2000, "a head of more than 16 KiB"),
     "a status of two digits": (b"HTTP/1.1 20 OK\r\n\r\n", "malformed head"),
     "a status with a sign": (b"HTTP/1.1 +200 OK\r\n\r\n", "malformed head"),
-    "a status of other digits": ("HTTP/1.1 ２００ OK\r\n\r\n".encode(), "malformed head"),
+    "a status of other digits": ("HTTP/1.1 \uff12\uff10\uff10 OK\r\n\r\n".encode(), "malformed head"),
     "a status without a version": (b"200 OK\r\n\r\n", "does not speak HTTP/1.1"),
     "HTTP/2 in words": (b"HTTP/2 200\r\n\r\n", "does not speak HTTP/1.1"),
     "bare LF": (b"HTTP/1.1 200 OK\n\n" + b"x" * 20_000, "a head of more than 16 KiB"),
@@ -212,7 +212,11 @@ async def test_each_tunnel_is_asked_for_afresh(receive: Receive, out: Out, ca: I
     """One refusal is not remembered, and one yes is no yes for the next."""
     receiver = await receive(answering(ok()), tls=ca.issues(dns(HOST)).serves())
     scripts = [saying(page("403 No")), relaying(receiver), saying(page("407 No"))]
-    egress = await receive(lambda wire: scripts.pop(0)(wire))
+
+    async def script(wire: Wire) -> None:
+        await scripts.pop(0)(wire)
+
+    egress = await receive(script)
     proxied = await out(egress)
     statuses = []
     for _ in range(3):

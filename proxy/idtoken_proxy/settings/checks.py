@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 
+from idtoken_proxy.plain_file import check_plain
 from idtoken_proxy.settings.addresses import is_loopback, overlap
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
 from idtoken_proxy.settings.document import Document, Guard, RouteEntry
@@ -214,6 +215,7 @@ def _signed_jwt(route: RouteEntry, location: Location) -> Iterator[Mistake]:
 def _certificates(path: str) -> Iterator[Mistake]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
+        check_plain(path)  # OpenSSL would wait for a writer
         context.load_verify_locations(path)
     except ssl.SSLError as error:  # an OSError too
         holds = (
