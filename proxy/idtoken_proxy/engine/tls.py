@@ -14,13 +14,14 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
-# One for the process: what a read leaves in it is copied out before anything else runs. A record holds 16 KiB at most.
-_BUFFER: Final = bytearray(256 * 1024)
+# One for the process: what a read leaves in it is copied out before anything else runs. A record holds 16 KiB at most,
+# and a read of the loop's 250 KiB.
+_BUFFER: Final = bytearray(288 * 1024)
 _VIEW: Final = memoryview(_BUFFER)
 _RECORD: Final = 16 * 1024
 # OpenSSL's buffers grow to what is put into them, by a third more, and stay so: both are fed in slices.
-_FED: Final = 64 * 1024
-_SLICE: Final = 128 * 1024
+_FED: Final = 32 * 1024
+_SLICE: Final = 32 * 1024
 _SPOKEN: Final = (None, "http/1.1")  # by ALPN; OpenSSL takes what was never offered
 
 
