@@ -58,10 +58,21 @@ def good(tmp_path: Path) -> Path:
     file = tmp_path / "proxy.yaml"
     file.write_text(GOOD)
     (tmp_path / "key.json").write_text("{}")
+    (tmp_path / "key.json").chmod(0o600)
     return file
 
 
 # -- check --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_a_secret_that_others_may_read_is_warned_of(
+    capsys: pytest.CaptureFixture[str], good: Path, command: str
+) -> None:
+    (good.parent / "key.json").chmod(0o644)
+    _, _, err = run(capsys, command, "-c", good)
+    assert f"routes[0].identity.key_file: {good.parent / 'key.json'} may be read by every user" in err
+    assert err.startswith("warning: ")
 
 
 def test_check_prints_one_line_a_route(capsys: pytest.CaptureFixture[str], good: Path) -> None:

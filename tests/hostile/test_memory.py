@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.deploy.test_memory import CONNECTION, PROXY
 from tests.engine.wire import Receiver, eventually
@@ -33,7 +33,7 @@ async def test_a_proxy_full_of_the_costliest_connections_keeps_to_the_formula(tm
     (tmp_path / "ca.pem").write_bytes(ca.pem)
     async with Receiver(crowd.receives, tls=ca.issues(ip("127.0.0.1")).serves()) as receiver:
         of_small_kernels(receiver)
-        settings = {
+        settings: dict[str, Any] = {
             "tls": {"ca_file": str(tmp_path / "ca.pem")},
             "limits": {"connections": 4 * EACH},
             "timeouts": {"drain": "100ms"},
