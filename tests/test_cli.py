@@ -67,12 +67,16 @@ def good(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", ["check", "doctor"])
 def test_a_secret_that_others_may_read_is_warned_of(
-    capsys: pytest.CaptureFixture[str], good: Path, command: str
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
 ) -> None:
-    (good.parent / "key.json").chmod(0o644)
-    _, _, err = run(capsys, command, "-c", good)
-    assert f"routes[0].identity.key_file: {good.parent / 'key.json'} may be read by every user" in err
-    assert err.startswith("warning: ")
+    file, secret = tmp_path / "proxy.yaml", tmp_path / "secret"
+    secret.write_text("x" * 20)
+    secret.chmod(0o644)
+    file.write_text(
+        "routes: [{name: a, upstream: 'http://127.0.0.1:9', identity: none}]\nguard: {caller_token_file: secret}\n"
+    )
+    _, _, err = run(capsys, command, "-c", file)
+    assert err.startswith(f"warning: {file}:2: guard.caller_token_file: {secret} may be read by every user")
 
 
 def test_check_prints_one_line_a_route(capsys: pytest.CaptureFixture[str], good: Path) -> None:
