@@ -22,6 +22,7 @@ _RECORD: Final = 16 * 1024
 # OpenSSL's buffers grow to what is put into them, by a third more, and stay so: both are fed in slices.
 _FED: Final = 32 * 1024
 _SLICE: Final = 32 * 1024
+_NOTHING: Final = memoryview(b"")
 _SPOKEN: Final = (None, "http/1.1")  # by ALPN; OpenSSL takes what was never offered
 
 
@@ -61,7 +62,7 @@ class TlsTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         incoming = self._incoming
-        rest = memoryview(b"")
+        rest = _NOTHING
         if len(data) <= _FED:
             incoming.write(data)
         else:
