@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.file import ConfigFile
 from idtoken_proxy.settings.identities import BY_TYPE
 from idtoken_proxy.settings.load import settings_from_bytes
+from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.shape import Entry, FilePath, Section
 from tests.settings.told import ROUTE
 
@@ -114,3 +116,12 @@ def test_no_key_that_is_named_as_a_file_is_declared_as_text() -> None:
             if isinstance(declared.kind, Section):
                 waiting.append(declared.kind.entry)
     assert len(entries) > 12
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"routes: []")))
+    source = ConfigFile("-", lambda _content: Settings(routes=()))
+    source.load()
+    assert not source.changed()
+    with pytest.raises(ConfigError, match="standard input: was read at the start"):
+        source.load()

@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.settings.load import read_file
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.load import STDIN, read_file
 from idtoken_proxy.settings.model import Settings
 
 
@@ -24,6 +24,9 @@ class ConfigFile:
 
     def load(self) -> Settings:
         """Reads it, once: it may be a pipe. ConfigError."""
+        if self.path == STDIN and self._content is not None:
+            told = "was read at the start and cannot be read again; a reload wants a file"
+            raise ConfigError((Problem("standard input", 0, "", told),))
         self._content = read_file(self.path)
         try:
             settings = self._parse(self._content)
