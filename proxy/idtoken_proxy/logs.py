@@ -76,14 +76,14 @@ def configure(
     """
     out = sys.stderr if stream is None else stream
     level: int = logging.getLevelNamesMapping()[settings.level.upper()]
-    as_text = settings.format == "text" or (settings.format == "auto" and out.isatty())
+    as_text = settings.format == "text" or read_along(settings, out)
     if project is None:
         project = os.environ.get("GOOGLE_CLOUD_PROJECT")
     processors: list[Processor] = [
         _Repeats(clock),
         _identify,
         structlog.processors.format_exc_info,
-        *(_text(colors=colors(out), read_along=out.isatty()) if as_text else [_Json(project)]),
+        *(_text(colors=colors(out), along=out.isatty()) if as_text else [_Json(project)]),
     ]
     structlog.configure(
         processors=processors,
@@ -98,6 +98,11 @@ def configure(
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     # It says at debug which files changed: a log in the configuration's directory would be the next change, for ever.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+def read_along(settings: LogSettings, stream: TextIO) -> bool:
+    """Whether a person reads what is logged there, as it comes."""
+    return settings.format != "json" and stream.isatty()
 
 
 class _Line:
@@ -275,7 +280,7 @@ def _masked(value: object, depth: int = 0) -> Any:
     return mask(_described(value))
 
 
-def _text(*, colors: bool, read_along: bool) -> list[Processor]:
+def _text(*, colors: bool, along: bool) -> list[Processor]:
     renderer = structlog.dev.ConsoleRenderer(
         colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
     )
@@ -283,7 +288,7 @@ def _text(*, colors: bool, read_along: bool) -> list[Processor]:
         _shorten,
         _mask_values,
         _escape_controls,
-        _RemedyBelow(renderer) if read_along else renderer,
+        _RemedyBelow(renderer) if along else renderer,
         _mask_line,
     ]
 

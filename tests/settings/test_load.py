@@ -466,7 +466,8 @@ def test_keys_that_begin_with_x_are_nobodys_and_hold_anchors() -> None:
         "proxy.yaml",
         {},
     )
-    assert (settings.routes[0].methods, settings.routes[0].timeouts.idle) == ({"GET"}, 5.0)
+    assert settings.routes[0].methods == frozenset({"GET"})
+    assert settings.routes[0].timeouts.idle == 5.0
 
 
 def test_within_a_route_there_are_none_of_them() -> None:
