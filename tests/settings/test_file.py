@@ -125,3 +125,22 @@ def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not source.changed()
     with pytest.raises(ConfigError, match="standard input: was read at the start"):
         source.load()
+
+
+@pytest.mark.parametrize("more", ["", "lissten: x\n", "log: {level: loud}\n"])
+def test_a_file_that_a_refused_configuration_names_is_watched_too(tmp_path: Path, more: str) -> None:
+    """A certificate that is not there yet, or is mended alone: the configuration itself does not change again."""
+    path, authority = tmp_path / "proxy.yaml", tmp_path / "ca.pem"
+    path.write_text(ROUTE)
+    source = config_file(path)
+    source.load()
+    path.write_text(f"{ROUTE}\ntls: {{ca_file: ca.pem}}\n{more}")
+    for content in (None, "garbage"):
+        if content is not None:
+            authority.write_text(content)
+            assert source.changed()
+        with pytest.raises(ConfigError, match="ca_file"):
+            source.load()
+        assert not source.changed()
+    authority.write_text("something else")
+    assert source.changed()

@@ -30,9 +30,9 @@ class ConfigFile:
         self._content = read_file(self.path)
         try:
             settings = self._parse(self._content)
-        except ConfigError:
-            # What it names is unknown, perhaps because of what is in one of them.
-            self._named = {path: _digest(path) for path in self._named}
+        except ConfigError as error:
+            # The mistake may be in one of them, and mended there alone. What is no YAML names none that is known.
+            self._named = {path: _digest(path) for path in error.files or self._named}
             raise
         # Before they are read to be used: a change in between is one more change, and not lost.
         self._named = {named.path: _digest(named.path) for named in settings.files if not named.reread}

@@ -133,8 +133,9 @@ def _settings(
     document, mistakes = validated(tree, unreadable, file_path)
     origin = replace(origin, elsewhere=elsewhere)
     problems += [origin.problem(location, message) for location, message in mistakes]
-    if document is None or problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
+    if problems:
+        named_files = [file_path(path) for _, kind, path in files_in(document) if not kind.reread]
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)), named_files)
     settings = resolve(document, file_path)
     warnings = (
         origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
