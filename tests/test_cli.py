@@ -58,10 +58,25 @@ def good(tmp_path: Path) -> Path:
     file = tmp_path / "proxy.yaml"
     file.write_text(GOOD)
     (tmp_path / "key.json").write_text("{}")
+    (tmp_path / "key.json").chmod(0o600)
     return file
 
 
 # -- check --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_a_secret_that_others_may_read_is_warned_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    file, secret = tmp_path / "proxy.yaml", tmp_path / "secret"
+    secret.write_text("x" * 20)
+    secret.chmod(0o644)
+    file.write_text(
+        "routes: [{name: a, upstream: 'http://127.0.0.1:9', identity: none}]\nguard: {caller_token_file: secret}\n"
+    )
+    _, _, err = run(capsys, command, "-c", file)
+    assert err.startswith(f"warning: {file}:2: guard.caller_token_file: {secret} may be read by every user")
 
 
 def test_check_prints_one_line_a_route(capsys: pytest.CaptureFixture[str], good: Path) -> None:

@@ -138,6 +138,9 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 
     logs.configure(LogSettings(level="error"))  # the report tells what the log would
     found = uvloop.run(examination.examine(configuration.settings, os.environ))
+    for warning in configuration.settings.warnings:
+        if not warning.key.endswith("].audience"):  # which the route's own lines tell
+            say(f"warning: {warning}", err=True)
     if as_json:
         say(report.as_json(found))
     else:
@@ -168,12 +171,19 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 @click.option(
     "--unset", multiple=True, metavar="NAME", help="A variable that the app is not to have; may be repeated."
 )
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME",
+    help="A variable of the configuration's ${...} that the app is to have too.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
     configuration: Configuration,
     http_proxy: bool,  # noqa: FBT001 -- click's
     limit: float,
     unset: tuple[str, ...],
+    keep: tuple[str, ...],
     command: tuple[str, ...],
 ) -> int:
     """Start the proxy, then an app with its environment set, and end with the app's exit code.
@@ -183,7 +193,8 @@ def run(
     idtoken-proxy run -c proxy.yaml --http-proxy -- sh -c 'curl "$USER_PROFILES_URL/42"'
 
     The app finds IDTOKEN_PROXY_URL, and for each route its name's: USER_PROFILES_URL for user-profiles. Without listen:
-    and admin: the proxy takes a free port, and has no admin listener. Signals go to the app; when it ends, so does the
+    and admin: the proxy takes a free port, and has no admin listener. Variables that the configuration takes in by ${NAME}
+    are the proxy's alone, unless --keep gives one back. Signals go to the app; when it ends, so does the
     proxy. 127 and 126 as in a shell: there is no such command, or it cannot be run. 1: the proxy did not become ready.
     """
     from idtoken_proxy import logs  # noqa: PLC0415
@@ -191,7 +202,13 @@ def run(
 
     logs.configure(configuration.settings.log)
     wrapped = wrapper.Wrapped(
-        configuration.settings, configuration.source, command, http_proxy, limit, frozenset(unset)
+        configuration.settings,
+        configuration.source,
+        command,
+        http_proxy,
+        limit,
+        frozenset(unset),
+        frozenset(keep),
     )
     return wrapper.run(wrapped, os.environ)
 

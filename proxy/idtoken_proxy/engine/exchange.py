@@ -303,6 +303,9 @@ class Exchange:
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._task = None
+        if connection.lost:  # while the task that brought it was ending
+            self.fail(BrokenOff("the receiver closed the connection before anything was said on it"))
+            return
         self._upstream = connection
         self._attempts += 1
         downstream = self._downstream

@@ -72,6 +72,11 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
     return result
 
 
+def references(text: str) -> Iterator[str]:
+    """The variables that it takes in."""
+    return (match[2] for match in _REFERENCE.finditer(text) if match[2])
+
+
 def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, Location, object]]:
     """(variable, key, value) of each that is set and not empty; several listeners are divided by commas."""
     for name, location in OVERRIDES.items():
