@@ -11,6 +11,7 @@ import uvloop
 from hypothesis import settings
 
 from idtoken_proxy.emulator.keys import Keys
+from tests.browser.devtools import started
 
 HERE = Path(__file__).parent
 # What runs on uvloop in production is tested on it; the emulator also lives without, and is tested so.
@@ -35,6 +36,13 @@ def pytest_asyncio_loop_factories(
 def keys() -> Keys:
     """RSA keys are slow to make, and one set serves all."""
     return Keys()
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where its DevTools answer. A browser takes seconds of CPU to start: one serves all tests, each in a tab of its own."""
+    with started(tmp_path_factory.mktemp("chromium")) as address:
+        yield address
 
 
 @pytest.fixture(autouse=True)

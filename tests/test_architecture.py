@@ -27,7 +27,7 @@ LAYERS = (
     ("identity",),
     ("engine",),
     ("admin", "emulator"),
-    ("generation", "first_tokens", "reload"),  # parts of the composition root
+    ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("serving",),
     ("demo", "options", "wrapper"),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -19,7 +19,7 @@ from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import CommandIdentity, FileIdentity, NoIdentity, Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
-from tests.browser.devtools import Tab, new_tab, started
+from tests.browser.devtools import Tab, new_tab
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import Receiver, answering, connect, get, ok
 
@@ -41,12 +41,6 @@ async def look(tab: Tab, url: str, *, width: int = 1280, dark: bool = False) -> 
 async def shoot(tab: Tab, name: str) -> None:
     if directory := os.environ.get("STATUS_PAGE_SHOTS"):
         await tab.shoot(Path(directory, f"{name}.png"))
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started(tmp_path_factory.mktemp("chromium")) as address:
-        yield address
 
 
 @pytest.fixture

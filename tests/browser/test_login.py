@@ -6,7 +6,7 @@ import asyncio
 import html
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from aiohttp import web
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import FileIdentity, GuardSettings, Rewrite, Route
 from tests.browser.chromium import BROWSER, MISSING
-from tests.browser.devtools import Tab, new_tab, started
+from tests.browser.devtools import Tab, new_tab
 from tests.browser.webapp import COLOUR, FRAMEWORKS, HOST, PASSWORD, Seen, WebApp, listening
 from tests.engine.proxied import Proxied, make_token, settings_for
 
@@ -43,12 +43,6 @@ WAYS: Final = {
     "a stripped prefix": Way("localhost", "/app", {"path": "/app", "strip_prefix": True}),
     "a name of its own": Way("app.localhost", "", {"host": "app.localhost"}),
 }
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with started(tmp_path_factory.mktemp("chromium")) as address:
-        yield address
 
 
 @pytest.fixture(scope="module")

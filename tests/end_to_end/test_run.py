@@ -374,7 +374,7 @@ async def test_a_proxy_that_does_not_become_ready_says_why(run: Run, tmp_path: P
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_before_it_is_ready_ends_it(run: Run, tmp_path: Path, number: signal.Signals) -> None:
     process = await run(without_token(tmp_path), "touch", tmp_path / "started")
-    await printed(process, "token_fetch_failed")
+    await printed(process, "token fetch failed")
     (proxy,) = children_of(process.process.pid)
     process.signal(number)
     assert await process.ended() == 128 + number
@@ -384,7 +384,7 @@ async def test_a_signal_before_it_is_ready_ends_it(run: Run, tmp_path: Path, num
 
 async def test_a_wrapper_that_is_killed_before_it_is_ready_leaves_nothing(run: Run, tmp_path: Path) -> None:
     process = await run(without_token(tmp_path), "touch", tmp_path / "started")
-    await printed(process, "token_fetch_failed")
+    await printed(process, "token fetch failed")
     (proxy,) = children_of(process.process.pid)
     process.signal(signal.SIGKILL)
     await gone(proxy)

@@ -111,7 +111,7 @@ class Proxied:
         try:
             await self.settled()
         finally:
-            await self.server.stop(drain=0.5)
+            await self.server.stop(drain=0.05)
         await eventually(lambda: not self.server.front.busy, "connections outlive the proxy")
         await eventually(lambda: not any(pool.live for pool in self.pools), f"{self.pools} outlive the proxy")
 

@@ -15,6 +15,8 @@ from idtoken_proxy.engine.hangups import Hangups
 from tests.engine.conftest import Receive
 from tests.engine.wire import PATIENCE, Receiver, Wire, connect, eventually
 
+INTERVAL = 0.03  # seconds
+
 
 class Held:
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -40,14 +42,14 @@ async def test_whoever_goes_is_noticed_once(receive: Receive, way: Callable[[Wir
     near, far = await _pair(await receive(_silent))
     near.send(b"what nobody reads")
     held = Held(far.transport)
-    hangups = Hangups()
+    hangups = Hangups(INTERVAL)
     hangups.watch(held)
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(3 * INTERVAL)
     assert not held.noticed.is_set()  # neither by silence nor by what is still to be read
     way(near)
     async with asyncio.timeout(PATIENCE):
         await held.noticed.wait()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(3 * INTERVAL)
     near.transport.abort()
     hangups.close()
 
@@ -55,12 +57,12 @@ async def test_whoever_goes_is_noticed_once(receive: Receive, way: Callable[[Wir
 async def test_who_is_not_watched_any_more_is_not_told(receive: Receive) -> None:
     near, far = await _pair(await receive(_silent))
     held = Held(far.transport)
-    hangups = Hangups()
+    hangups = Hangups(INTERVAL)
     hangups.watch(held)
     hangups.unwatch(held)
     hangups.unwatch(held)
     near.close()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(3 * INTERVAL)
     assert not held.noticed.is_set()
     hangups.close()
 
@@ -69,11 +71,11 @@ async def test_a_closing_connection_is_not_asked(receive: Receive) -> None:
     """Its descriptor may be another's by now."""
     near, far = await _pair(await receive(_silent))
     held = Held(far.transport)
-    hangups = Hangups()
+    hangups = Hangups(INTERVAL)
     hangups.watch(held)
     far.transport.abort()
     await near.gone()
-    await asyncio.sleep(0.4)
+    await asyncio.sleep(3 * INTERVAL)
     assert not held.noticed.is_set()
     hangups.close()
     near.close()
@@ -96,7 +98,7 @@ async def test_a_blocking_call_on_the_loop_would_not_go_unseen(
             self.real = real
 
     near, far = await _pair(await receive(_silent))
-    hangups = Hangups()
+    hangups = Hangups(INTERVAL)
     hangups.watch(Sleepy(far.transport))
     await eventually(lambda: bool(unhandled), "it went unseen")
     (context,) = unhandled
@@ -109,7 +111,7 @@ async def test_a_blocking_call_on_the_loop_would_not_go_unseen(
 async def test_one_whose_descriptor_is_closed_already_is_not_watched() -> None:
     closed = socket.socket()
     closed.close()
-    hangups = Hangups()
+    hangups = Hangups(INTERVAL)
     hangups.watch(Held(asyncio.Transport({"socket": closed})))
     assert (hangups._held, hangups._handle) == ({}, None)
     hangups.close()

@@ -285,7 +285,7 @@ async def test_what_a_reload_takes_away_is_gone(directory: Path, case: Taken, *,
         finally:
             for wire in world.wires:
                 wire.transport.abort()
-            await server.stop(drain=0.5)
+            await server.stop(drain=0.05)
 
 
 @pytest.mark.parametrize("gone", ["struck off", "no listener", "no route"])
@@ -322,7 +322,7 @@ async def test_a_tunnel_is_not_begun_after_what_let_its_handshake_in_is_gone(
             await eventually(lambda: not server.front.busy, "the tunnel stays")
         finally:
             app.transport.abort()
-            await server.stop(drain=0.5)
+            await server.stop(drain=0.05)
 
 
 async def test_connections_of_a_listener_that_is_gone_end_with_their_exchange(directory: Path) -> None:
@@ -354,7 +354,7 @@ async def test_connections_of_a_listener_that_is_gone_end_with_their_exchange(di
         finally:
             for wire in world.wires:
                 wire.transport.abort()
-            await server.stop(drain=0.5)
+            await server.stop(drain=0.05)
 
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user; CI is root")
@@ -394,7 +394,7 @@ async def test_without_a_list_the_own_user_alone_for_open_connections_too(direct
         finally:
             for wire in world.wires:
                 wire.transport.abort()
-            await server.stop(drain=0.5)
+            await server.stop(drain=0.05)
 
 
 async def test_the_admin_listener_and_its_connections_go(directory: Path) -> None:
@@ -411,7 +411,7 @@ async def test_the_admin_listener_and_its_connections_go(directory: Path) -> Non
             assert await wire.to_end() == b""
             wire.transport.abort()
         finally:
-            await server.stop(drain=0.5)
+            await server.stop(drain=0.05)
 
 
 SAFE = Settings((Route("it", Upstream("https", "receiver.example", 443), None, NoIdentity()),))

@@ -28,7 +28,8 @@ HOSTILE = {
     "targets and hosts": ABSOLUTES,
     "ways out": WAYS_OUT,
 }
-SHARE = 20
+PART = 4
+SHARE = 40
 SHORT = 120  # octets of a case that is cut at every place
 
 
@@ -58,7 +59,8 @@ async def test_nothing_malformed_becomes_a_request_upstream(proxied_world: World
 
 @pytest.mark.parametrize("family", HOSTILE)
 async def test_nor_does_it_octet_by_octet(proxied_world: World, family: str) -> None:
-    for case in HOSTILE[family].values():
+    """A part of them over real sockets, as below."""
+    for case in list(HOSTILE[family].values())[::PART]:
         if len(case.wire) <= SHORT:
             await refused(proxied_world, case, at=range(1, len(case.wire + CANARY)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -15,6 +16,12 @@ TEXT = DOCUMENT.read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TEXT)))
 
 
+@functools.cache
+def functions_of(path: str) -> set[str]:
+    tree = ast.parse((ROOT / path).read_text())
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
 def rows(section: str) -> list[str]:
     body = TEXT.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     return [line for line in body.splitlines() if line.startswith("| ")][1:]
@@ -22,10 +29,7 @@ def rows(section: str) -> list[str]:
 
 @pytest.mark.parametrize(("path", "name"), NAMED, ids=[f"{path}::{name}" for path, name in NAMED])
 def test_each_test_that_it_names_exists(path: str, name: str) -> None:
-    tree = ast.parse((ROOT / path).read_text())
-    assert name in {
-        node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+    assert name in functions_of(path)
 
 
 @pytest.mark.parametrize(("section", "count"), [("Threats", 22), ("Faults", 15)])

@@ -10,7 +10,7 @@ import structlog
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
-from idtoken_proxy.engine.hangups import Hangups
+from idtoken_proxy.engine.hangups import INTERVAL, Hangups
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.sweeper import Sweeper
@@ -42,7 +42,7 @@ class Front:
         self.access_log = access_log
         self.draining = False
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
-        self.hangups = Hangups()
+        self.hangups = Hangups(INTERVAL)
         self.log = structlog.get_logger("idtoken_proxy.engine")
         self._settle(gateway)
 

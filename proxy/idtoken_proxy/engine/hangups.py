@@ -25,7 +25,8 @@ class Held(Protocol):
 
 
 class Hangups:
-    def __init__(self) -> None:
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
         self._held: dict[Held, int] = {}
         self._poll = select.poll()
         self._handle: asyncio.TimerHandle | None = None
@@ -36,7 +37,7 @@ class Hangups:
             return
         self._held[one] = descriptor
         if self._handle is None:
-            self._handle = asyncio.get_running_loop().call_later(INTERVAL, self._look)
+            self._handle = asyncio.get_running_loop().call_later(self._interval, self._look)
 
     def unwatch(self, one: Held) -> None:
         self._held.pop(one, None)
@@ -53,7 +54,7 @@ class Hangups:
             self.unwatch(held[descriptor])
             held[descriptor].hung_up()
         if self._held:
-            self._handle = asyncio.get_running_loop().call_later(INTERVAL, self._look)
+            self._handle = asyncio.get_running_loop().call_later(self._interval, self._look)
 
     def close(self) -> None:
         self._held.clear()

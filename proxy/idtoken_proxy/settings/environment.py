@@ -20,7 +20,7 @@ OVERRIDES: Final[Mapping[str, Location]] = {
 
 
 CONFIG: Final = "IDTOKEN_PROXY_CONFIG"
-SEARCHED: Final = ("config/proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
+SEARCHED: Final = ("config/proxy.yaml", "proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
 
 
 def found_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.command_line import KEYS, CommandLine
@@ -30,16 +31,21 @@ from idtoken_proxy.settings.shape import files_in, without_nulls
 from idtoken_proxy.settings.validate import validated
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
+STDIN: Final = "-"  # as for most commands; a file of that name is ./-
+_STDIN: Final = "standard input"
 
-def default_config_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str:
-    """$IDTOKEN_PROXY_CONFIG, else the first file that is there. ConfigError lists what was tried."""
+
+def default_config_path(environ: Mapping[str, str], instead: str, searched: Iterable[str] = SEARCHED) -> str:
+    """$IDTOKEN_PROXY_CONFIG, else the first file that is there. ConfigError lists what was tried; `instead` is what the
+    command takes in place of a file, in words.
+    """
     tried = list(searched)
     found = found_path(environ, tried)
     if found is not None:
         return found
     message = (
         f"no configuration found: IDTOKEN_PROXY_CONFIG is not set, and there is no {' and no '.join(tried)}; "
-        "name a file with -c, or one receiver with serve --upstream URL"
+        f"name a file with -c{instead}"
     )
     raise ConfigError((Problem("configuration", 0, "", message),))
 
@@ -54,7 +60,9 @@ def load_settings(
 
 
 def read_file(path: str) -> bytes:
-    """ConfigError."""
+    """ConfigError. `-` is standard input, which can be read once."""
+    if path == STDIN:
+        return sys.stdin.buffer.read()
     refused = path_objection(path, home=True)
     if refused is not None and not is_there(path):
         raise ConfigError((Problem(named_by(path, os.environ), 0, "", refused),))
@@ -74,6 +82,7 @@ def settings_from_bytes(
     options: Mapping[str, object] | None = None,
 ) -> Settings:
     """As load_settings, of what is in the file. `options`: of KEYS in command_line.py, which count before it."""
+    path = _STDIN if path == STDIN else path
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -142,8 +151,9 @@ def _settings(
     document, mistakes = validated(tree, unreadable, file_path)
     origin = replace(origin, elsewhere=elsewhere)
     problems += [origin.problem(location, message) for location, message in mistakes]
-    if document is None or problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
+    if problems:
+        named_files = [file_path(path) for _, kind, path in files_in(document) if not kind.reread]
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)), named_files)
     settings = resolve(document, file_path)
     warnings = [
         origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)

@@ -57,7 +57,7 @@ class FileSource:
         if not token.is_for(audience) and audience not in self._warned:
             self._warned.add(audience)
             _log.warning(
-                "token_file_for_another_audience",
+                "token file for another audience",
                 path=self._shown,
                 audience=audience,
                 token_audience=token.audiences,
