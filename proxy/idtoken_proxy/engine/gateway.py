@@ -55,18 +55,18 @@ class Lane:
         route: Route,
         slot: TokenSlot | None,
         pool: Pool,
-        counts: RouteCounts | None = None,
-        rewrite: Rewrite | None = None,
+        counts: RouteCounts,
+        rewrite: Rewrite,
         *,
-        shared: bool = False,
+        shared: bool,
     ) -> None:
         self.route = route
         self.shared = shared  # its receiver may be another route's too, whose paths are not for this one
-        self.counts = counts or RouteCounts()
+        self.counts = counts
         self.slot = slot
         self.pool = pool
         self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
-        self.rewriter = Rewriter(route, rewrite or Rewrite())
+        self.rewriter = Rewriter(route, rewrite)
         # RFC 9110 section 7.2: Cloud Run picks the service by it. Where the prefix is not in the path any more, an app that
         # knows the name (Django's WSGI servers, Spring, Traefik's and ASP.NET's middleware) builds its URLs with it.
         self.first_lines = f"Host: {route.upstream.authority}\r\n".encode("ascii")
