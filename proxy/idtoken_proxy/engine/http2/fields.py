@@ -99,7 +99,7 @@ class FieldTable:
     def _make(self, pair: tuple[bytes, bytes]) -> HeaderField:
         name, value = pair
         kind, rule, fault = self._names.get(name) or self._name(name)
-        if not fault and rule != PLAIN and rule != SECRET:
+        if not fault and rule not in (PLAIN, SECRET):
             fault = _fault_of_special(rule, value)
         if fault or value.translate(None, _VALUE_OCTETS) or value[:1] in _BLANK or value[-1:] in _BLANK:
             # As large as what it stands for, where it goes into a dynamic table.
@@ -108,7 +108,7 @@ class FieldTable:
             return field
         wire = b"" if name[0] == 0x3A else b"%b: %b\r\n" % pair
         field = HeaderField(pair, wire, kind, rule)
-        if rule != SECRET and rule != COOKIE and field.size <= _MEMO_OCTETS:
+        if rule not in (SECRET, COOKIE) and field.size <= _MEMO_OCTETS:
             if len(self._known) >= _MEMO_FIELDS:
                 self._known.clear()
             self._known[pair] = field

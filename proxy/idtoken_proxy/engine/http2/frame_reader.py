@@ -135,11 +135,13 @@ class FrameReader:
         """The head's own faults. A stream's fault is given and not raised: its frame has to be read past first."""
         if length > self.max_frame_size:
             # Section 4.2 lets some of these be a stream's alone; whoever does not keep to our size will not do so later.
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is longer than SETTINGS_MAX_FRAME_SIZE")
+            raise ConnectionFault(
+                ErrorCode.FRAME_SIZE_ERROR, "a frame is longer than SETTINGS_MAX_FRAME_SIZE"
+            )
         if self._continues and (kind != CONTINUATION or stream_id != self._continues):
             # Section 6.10, and 4.3: "with no interleaved frames of any other type or from any other stream".
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame came within a header block")
-        if kind == DATA or kind == HEADERS:  # noqa: PLR1714 -- a tuple to look in costs more, and these are nearly all
+        if kind <= HEADERS:  # DATA too: nearly all there are
             if not stream_id:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{_NAMES[kind]} on stream 0")
             return None
@@ -157,7 +159,9 @@ class FrameReader:
             raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} has a wrong length")
         if kind == SETTINGS:
             if flags & ACK and length:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgment of SETTINGS has a payload")
+                raise ConnectionFault(
+                    ErrorCode.FRAME_SIZE_ERROR, "an acknowledgment of SETTINGS has a payload"
+                )
             if length % 6:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS has a wrong length")
         elif kind == GOAWAY:
@@ -165,7 +169,9 @@ class FrameReader:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has a wrong length")
         elif kind == CONTINUATION:
             if not self._continues:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block to go on")
+                raise ConnectionFault(
+                    ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block to go on"
+                )
         elif kind == PUSH_PROMISE:
             # We send SETTINGS_ENABLE_PUSH 0 as a client, and no client may push (sections 6.6 and 8.4).
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE, which nobody may send here")
@@ -190,7 +196,9 @@ def _unpadded(kind: int, flags: int, payload: bytes) -> bytes:
     start = end = 0
     if flags & PADDED:
         if not payload:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} has no room for its Pad Length")
+            raise ConnectionFault(
+                ErrorCode.FRAME_SIZE_ERROR, f"{_NAMES[kind]} has no room for its Pad Length"
+            )
         start = 1
         end = payload[0]
     if kind == HEADERS and flags & PRIORITY_FLAG:

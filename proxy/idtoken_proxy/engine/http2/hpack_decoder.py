@@ -77,7 +77,8 @@ class Decoder:
             return self._decode(block)
         except IndexError:
             raise ConnectionFault(
-                ErrorCode.COMPRESSION_ERROR, "a header block ends within a field, or names an index that is none"
+                ErrorCode.COMPRESSION_ERROR,
+                "a header block ends within a field, or names an index that is none",
             ) from None
 
     def _decode(self, block: bytes) -> list[HeaderField]:

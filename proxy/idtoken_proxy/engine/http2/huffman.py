@@ -121,7 +121,9 @@ def _states() -> dict[int, _State]:
     states: dict[int, _State] = {}
     padding: list[int] = []
     node = _ROOT
-    for _ in range(8):  # none to seven ones: "padding strictly longer than 7 bits MUST be treated as a decoding error"
+    for _ in range(
+        8
+    ):  # none to seven ones: "padding strictly longer than 7 bits MUST be treated as a decoding error"
         padding.append(id(node))
         below = node[1]
         assert not isinstance(below, int)
