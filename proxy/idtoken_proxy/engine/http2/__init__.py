@@ -13,6 +13,7 @@ Nothing here awaits, reads a clock of its own or logs; what a peer sends is its 
     hpack_encoder.py     fields -> a block, from a table that only grows
     fields.py            the rules for one field (RFC 9113 section 8.2)
     heads.py             the rules for all fields of a request, a response and a trailer section (section 8.3)
+    block_memo.py        a block's octets -> what was made of them
     settings.py          SETTINGS: what each value may be
     streams.py           the states of a stream as a table (section 5.1)
     flow_control.py      windows, and when credit is given back (section 5.2)

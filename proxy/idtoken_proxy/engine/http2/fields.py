@@ -26,10 +26,10 @@ STATUS: Final = 6
 HOST: Final = 7
 CONTENT_LENGTH: Final = 8
 TE: Final = 9
-COOKIE: Final = 10
-SECRET: Final = 11  # a credential: no memo keeps a head with one
+SPECIAL: Final = 10  # its kind says what it is to the proxy (policy/fields.py)
+COOKIE: Final = 11
+SECRET: Final = 12  # a credential, of any kind: no memo keeps a head with one
 
-PSEUDO_RULES: Final = frozenset({METHOD, SCHEME, AUTHORITY, PATH, STATUS})
 _REQUEST_RULES: Final = {
     b":method": METHOD,
     b":scheme": SCHEME,
@@ -99,7 +99,7 @@ class FieldTable:
     def _make(self, pair: tuple[bytes, bytes]) -> HeaderField:
         name, value = pair
         kind, rule, fault = self._names.get(name) or self._name(name)
-        if not fault and rule not in (PLAIN, SECRET):
+        if rule and not fault and rule < SPECIAL:
             fault = _fault_of_special(rule, value)
         if fault or value.translate(None, _VALUE_OCTETS) or value[:1] in _BLANK or value[-1:] in _BLANK:
             # As large as what it stands for, where it goes into a dynamic table.
@@ -132,9 +132,13 @@ class FieldTable:
             return fields.PASS, MALFORMED, "a field name is no token in lower case"
         if name in _CONNECTION_SPECIFIC:
             return fields.DROP, MALFORMED, "a field of HTTP/1.1's connections"
-        if rule == PLAIN and holds_secret(name):
-            rule = SECRET
-        return self._kind_of(name), rule, ""
+        kind = self._kind_of(name)
+        if rule == PLAIN:
+            if holds_secret(name):
+                rule = SECRET
+            elif kind != fields.PASS:
+                rule = SPECIAL
+        return kind, rule, ""
 
 
 _BLANK: Final = (b" ", b"\t")
