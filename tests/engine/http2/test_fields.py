@@ -22,7 +22,7 @@ GOOD_REQUEST_FIELDS = {
     "a length": (b"content-length", b"007", rules.CONTENT_LENGTH, fields.CONTENT_LENGTH),
     "a host": (b"host", b"a", rules.HOST, fields.HOST),
     "a cookie": (b"cookie", b"a=b", rules.COOKIE, fields.PASS),
-    "an origin": (b"origin", b"http://a", rules.PLAIN, fields.ORIGIN),
+    "an origin": (b"origin", b"http://a", rules.SPECIAL, fields.ORIGIN),
     "the app's credential": (b"authorization", b"Basic a", rules.SECRET, fields.AUTHORIZATION),
     "a token header": (b"x-serverless-authorization", b"a", rules.SECRET, fields.DROP),
     "an alias of one": (b"x_serverless_authorization", b"a", rules.SECRET, fields.DROP),

@@ -9,16 +9,15 @@ from typing import Final
 
 from idtoken_proxy.engine.http2 import budgets
 from idtoken_proxy.engine.http2.block_memo import BlockMemo
-from idtoken_proxy.engine.http2.connection import TOO_SHORT, Connection, Limits
+from idtoken_proxy.engine.http2.connection import TOO_SHORT, Connection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault
 from idtoken_proxy.engine.http2.fields import response_fields
 from idtoken_proxy.engine.http2.frames import MAX_STREAM_ID, PREFACE, parse_goaway
 from idtoken_proxy.engine.http2.heads import MalformedMessage, ResponseHead, response_head
 from idtoken_proxy.engine.http2.listener import BY_GOAWAY, BY_PEER, ClientListener, Reset
-from idtoken_proxy.engine.http2.settings import ENABLE_PUSH
+from idtoken_proxy.engine.http2.settings import ENABLE_PUSH, Limits
 from idtoken_proxy.engine.http2.streams import (
     IDLE,
-    OPEN,
     RECV_HEADERS,
     Stream,
     transition,

@@ -1,8 +1,4 @@
-"""What both ends of a connection do with a frame: octets in, calls to a listener and octets out.
-
-`receive` what came, then `take_output` and write it; `written` once the transport has no more of it. Nothing that a
-peer sends raises here: a fault of a stream's is answered with RST_STREAM, one of the connection's with GOAWAY, after which
-`failure` tells what it was, nothing more is read, and the owner closes.
+"""What both ends of a connection do with a stream's frames, and with what is sent.
 
 A listener is called when the state is already the one behind the frame, and may call back.
 """
@@ -10,28 +6,25 @@ A listener is called when the state is already the one behind the frame, and may
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from idtoken_proxy.engine.http2 import budgets, frames
 from idtoken_proxy.engine.http2.block_memo import BlockMemo
-from idtoken_proxy.engine.http2.budgets import Budget
+from idtoken_proxy.engine.http2.dispatcher import Dispatcher, Handler
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault
 from idtoken_proxy.engine.http2.fields import FieldTable, HeaderField
 from idtoken_proxy.engine.http2.flow_control import ReceiveWindow
-from idtoken_proxy.engine.http2.frame_reader import FrameReader
-from idtoken_proxy.engine.http2.frames import ACK, END_HEADERS, END_STREAM
+from idtoken_proxy.engine.http2.frames import END_HEADERS, END_STREAM
 from idtoken_proxy.engine.http2.header_block import HeaderBlock, too_large
 from idtoken_proxy.engine.http2.heads import MalformedMessage, trailer_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
 from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset, StreamListener
-from idtoken_proxy.engine.http2.outbox import Outbox
 from idtoken_proxy.engine.http2.settings import (
     DEFAULT_WINDOW,
     INITIAL_WINDOW_SIZE,
     MAX_HEADER_LIST_SIZE,
-    PeerSettings,
+    Limits,
 )
 from idtoken_proxy.engine.http2.streams import (
     CLOSED,
@@ -40,6 +33,7 @@ from idtoken_proxy.engine.http2.streams import (
     RECEIVING,
     RECV_DATA,
     RECV_END,
+    RECV_HEADERS,
     RECV_RST,
     RECV_WINDOW,
     RESET,
@@ -49,31 +43,13 @@ from idtoken_proxy.engine.http2.streams import (
     transition,
 )
 
-# With more of our answers unwritten the peer does not read, and gets no further ones out of us.
-MAX_UNWRITTEN_ANSWERS: Final = 64 * 1024
 # Streams that we reset and the peer may not know of yet; the oldest are forgotten, and then known as closed. At the rate
 # of budgets.EARLY_ENDS that is half a minute, and no frame is under way for as long.
 _MOST_RESETS: Final = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Octets, and streams. `stream_window` is the most that one stream makes us keep, and not below 65,535: what a peer
-    takes it for until it has read our SETTINGS.
-    """
-
-    max_streams: int = 100
-    header_octets: int = 64 * 1024
-    stream_window: int = 256 * 1024
-    connection_window: int = 1024 * 1024
-
-
-class Connection:
-    """`streams`: those that are open or half-closed, by their ids. `acknowledged`: the peer has applied our SETTINGS; how
-    long that may take is for a deadline outside (SETTINGS_TIMEOUT).
-    """
-
-    _peer_is_server: bool
+class Connection(Dispatcher):
+    """`streams`: those that are open or half-closed, by their ids."""
 
     def __init__(
         self,
@@ -84,23 +60,14 @@ class Connection:
         settings: dict[int, int],
         preface: bytes = b"",
     ) -> None:
-        self._listener = listener
+        super().__init__(listener, clock)
         self._limits = limits
-        self._reader = FrameReader()
         self._decoder = Decoder(fields, limits.header_octets)
         self._block: HeaderBlock | None = None
         self._trailers: BlockMemo[tuple[HeaderField, ...]] = BlockMemo()
         self._window = ReceiveWindow(limits.connection_window, DEFAULT_WINDOW)
         self._resets: dict[int, int] = {}  # id -> what the peer may still send on it
-        self._control = Budget(budgets.CONTROL_FRAMES, budgets.CONTROL_FRAMES_A_SECOND, clock)
-        self._outbox = Outbox()
-        self.peer = PeerSettings()
         self.streams: dict[int, Stream] = {}
-        self._settled = False  # the peer's SETTINGS have come
-        self.acknowledged = False
-        self.failure: ConnectionFault | None = None
-        # The first frame is SETTINGS (section 3.4); the others have no handler before it.
-        self._handlers: tuple[Callable[[int, int, bytes, int], None], ...] = (self._not_settings,) * 10
         ours = {
             **settings,
             INITIAL_WINDOW_SIZE: limits.stream_window,
@@ -111,68 +78,9 @@ class Connection:
 
     # -- octets ---------------------------------------------------------------
 
-    def receive(self, data: bytes) -> None:
-        if self.failure is None:
-            self._reader.feed(data)
-            self._process()
-
-    def take_output(self) -> list[bytes | memoryview]:
-        """In order; payloads stand by themselves, for whoever writes them without joining."""
-        return self._outbox.take()
-
-    @property
-    def output_octets(self) -> int:
-        return self._outbox.octets
-
-    def written(self) -> None:
-        """All that was taken has gone into the network: whoever waited for its answers goes on."""
-        if self._outbox.answers > MAX_UNWRITTEN_ANSWERS:
-            self._outbox.answers = 0
-            if self.failure is None:
-                self._process()
-        self._outbox.answers = 0
-
-    @property
-    def wants_input(self) -> bool:
-        """False: the peer does not read our answers; read no more of it until `written`."""
-        return self.failure is None and self._outbox.answers <= MAX_UNWRITTEN_ANSWERS
-
     def lost(self) -> None:
         """The connection is gone, whoever ended it."""
         self._end_all(Reset(ErrorCode.NO_ERROR, BY_CONNECTION, "the connection ended"))
-
-    def _process(self) -> None:
-        try:
-            while True:
-                try:
-                    self._dispatch()
-                except StreamFault as fault:
-                    self._on_stream_fault(fault)
-                else:
-                    return
-        except ConnectionFault as fault:
-            self._fail(fault)
-
-    def _dispatch(self) -> None:
-        next_frame = self._reader.next_frame
-        outbox = self._outbox
-        while outbox.answers <= MAX_UNWRITTEN_ANSWERS:
-            frame = next_frame()
-            if frame is None:
-                return
-            kind, flags, stream_id, payload, length = frame
-            if kind < 10:
-                self._handlers[kind](flags, stream_id, payload, length)
-            else:
-                self._spend(1)
-
-    def _spend(self, tokens: float) -> None:
-        if not self._control.spend(tokens):
-            raise ConnectionFault(
-                ErrorCode.ENHANCE_YOUR_CALM,
-                "more frames without content than is borne",
-                limit="control_frames",
-            )
 
     # -- the ends -------------------------------------------------------------
 
@@ -240,6 +148,16 @@ class Connection:
     def _on_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
         raise NotImplementedError
 
+    def _stream_handlers(self) -> dict[int, Handler]:
+        return {
+            frames.DATA: self._on_data,
+            frames.HEADERS: self._on_headers,
+            frames.RST_STREAM: self._on_rst_stream,
+            frames.GOAWAY: self._on_goaway,
+            frames.WINDOW_UPDATE: self._on_window_update,
+            frames.CONTINUATION: self._on_continuation,
+        }
+
     def _is_idle(self, stream_id: int) -> bool:
         raise NotImplementedError
 
@@ -285,7 +203,7 @@ class Connection:
             else:
                 if self._decoder.stands_still and not self._decoder.secret:
                     self._trailers.keep(block, trailers)
-        stream.state = transition(stream.id, stream.state, RECV_DATA)
+        stream.state = transition(stream.id, stream.state, RECV_HEADERS)
         if not end_stream:
             fault = "a second head, or trailers that do not end the stream"  # section 8.1
         if fault or stream.body_left:
@@ -346,7 +264,8 @@ class Connection:
             self._forget(stream, CLOSED)
 
     def _on_late_data(self, stream_id: int, length: int) -> None:
-        self._on_late(stream_id, RECV_DATA)
+        # Its octets are bounded by the window, so that only those without any have to be counted.
+        self._on_late(stream_id, RECV_DATA, cost=0 if length else 1)
         # A peer that does not know yet that its stream was reset sends as far as it may, and no further.
         self._resets[stream_id] = left = self._resets[stream_id] - length
         if left < 0:
@@ -354,12 +273,12 @@ class Connection:
                 ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the window of a stream that was reset"
             )
 
-    def _on_late(self, stream_id: int, event: str) -> None:
+    def _on_late(self, stream_id: int, event: str, cost: int = 1) -> None:
         """A frame on a stream that is not there: not yet, or no more. Raises, or it is ignored."""
         if self._is_idle(stream_id):
             transition(stream_id, IDLE, event)
         transition(stream_id, RESET if stream_id in self._resets else CLOSED, event)
-        self._spend(1)
+        self._spend(cost)
 
     def release_credit(self, stream: Stream, octets: int) -> None:
         """So much of the stream's DATA has left for where it goes."""
@@ -443,70 +362,13 @@ class Connection:
         if stream.state == CLOSED:
             self._forget(stream, CLOSED)
 
-    def ping(self, payload: bytes) -> None:
-        """`payload`: 8 octets, which `on_pong` gives back."""
-        self._outbox.write(frames.build_ping(payload))
-
-    # -- control frames -------------------------------------------------------
-
-    def _not_settings(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-
-    def _expect_settings(self) -> None:
-        """Once the preface is read."""
-        self._handlers = tuple(
-            self._on_first_settings if kind == frames.SETTINGS else self._not_settings for kind in range(10)
-        )
-
-    def _on_first_settings(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
-        if flags & ACK:
-            self._not_settings(flags, stream_id, payload, length)
-        self._settled = True
-        self._handlers = (
-            self._on_data,
-            self._on_headers,
-            self._on_priority,
-            self._on_rst_stream,
-            self._on_settings,
-            self._not_settings,  # PUSH_PROMISE, which the reader refuses
-            self._on_ping,
-            self._on_goaway,
-            self._on_window_update,
-            self._on_continuation,
-        )
-        self._on_settings(flags, stream_id, payload, length)
-
-    def _on_settings(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
-        self._spend(1 + length // 6)
-        if flags & ACK:
-            self.acknowledged = True
-            return
-        peer = self.peer
-        before = peer.initial_window_size
-        for name, value in frames.parse_settings(payload):
-            peer.apply(name, value, of_server=self._peer_is_server)
-            if name == 0x1:  # each change between two blocks is to be told of, not the last alone
-                self._outbox.encoder.limit_table(value)
-        self._outbox.limit_frames(peer.max_frame_size)
-        self._outbox.answer(frames.SETTINGS_ACK)
-        change = peer.initial_window_size - before
-        if change:
-            for stream in self.streams.values():
-                if not stream.send_window.grow(change):
-                    # Section 6.9.2: "any change ... that causes any flow-control window to exceed the maximum size".
-                    raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is above 2^31-1")
-            if change > 0:
-                self._drain_all()
-
-    def _on_ping(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
-        self._spend(1)
-        if flags & ACK:
-            self._listener.on_pong(payload)
-        else:
-            self._outbox.answer(frames.build_ping(payload, ack=True))
-
-    def _on_priority(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
-        self._spend(1)  # section 5.3.2: ignored
+    def _on_window_change(self, change: int) -> None:
+        for stream in self.streams.values():
+            if not stream.send_window.grow(change):
+                # Section 6.9.2: "any change ... that causes any flow-control window to exceed the maximum size".
+                raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is above 2^31-1")
+        if change > 0:
+            self._drain_all()
 
     def _on_rst_stream(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
         stream = self.streams.get(stream_id)

@@ -66,6 +66,7 @@ class Outbox:
         available space in either flow-control window" (section 6.9.1).
         """
         _may(stream, SEND_DATA)
+        assert stream.held_end is None
         size = len(payload)
         if (
             not stream.held

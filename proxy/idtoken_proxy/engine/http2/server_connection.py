@@ -8,13 +8,13 @@ from typing import Final
 from idtoken_proxy.engine.http2 import budgets, frames
 from idtoken_proxy.engine.http2.block_memo import BlockMemo
 from idtoken_proxy.engine.http2.budgets import Budget
-from idtoken_proxy.engine.http2.connection import TOO_SHORT, Connection, Limits
+from idtoken_proxy.engine.http2.connection import TOO_SHORT, Connection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import request_fields
 from idtoken_proxy.engine.http2.frames import MAX_STREAM_ID, PREFACE
 from idtoken_proxy.engine.http2.heads import MalformedMessage, RequestHead, request_head
 from idtoken_proxy.engine.http2.listener import BY_FAULT, ServerListener
-from idtoken_proxy.engine.http2.settings import MAX_CONCURRENT_STREAMS
+from idtoken_proxy.engine.http2.settings import MAX_CONCURRENT_STREAMS, Limits
 from idtoken_proxy.engine.http2.streams import ENDED, OPEN, RECV_HEADERS, REMOTE, Stream
 
 _DRAIN_PING: Final = b"draining"
@@ -110,6 +110,8 @@ class ServerConnection(Connection):
         if stream is not None:
             self._on_trailers(stream, block, end_stream=end_stream)
             return
+        if not stream_id & 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's stream has an even id")
         if stream_id <= self._last_id:
             self._decode(block)
             if any(stream_id in gap for gap in self._gaps):
@@ -157,8 +159,6 @@ class ServerConnection(Connection):
         self._requests.on_request(stream, head, end_stream=end_stream)
 
     def _take_id(self, stream_id: int) -> None:
-        if not stream_id & 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a client's stream has an even id")
         # Those between are closed with it; that they never were open is told from streams that were.
         if stream_id > self._last_id + 2:
             self._gaps.append(range(self._last_id + 1, stream_id))

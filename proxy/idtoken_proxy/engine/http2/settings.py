@@ -1,7 +1,8 @@
-"""SETTINGS (RFC 9113 section 6.5): what each value may be, and what a peer's mean to us."""
+"""SETTINGS (RFC 9113 section 6.5): what each value may be, what a peer's mean to us, and what ours are made of."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
@@ -18,6 +19,18 @@ NO_RFC7540_PRIORITIES: Final = 0x9  # RFC 9218 section 2.1
 
 DEFAULT_WINDOW: Final = (1 << 16) - 1  # section 6.9.2
 MAX_WINDOW: Final = (1 << 31) - 1  # section 6.9.1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Octets, and streams. `stream_window` is the most that one stream makes us keep, and not below 65,535: what a peer
+    takes it for until it has read our SETTINGS.
+    """
+
+    max_streams: int = 100
+    header_octets: int = 64 * 1024
+    stream_window: int = 256 * 1024
+    connection_window: int = 1024 * 1024
 
 
 class PeerSettings:
