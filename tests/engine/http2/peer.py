@@ -116,7 +116,7 @@ class Recorder:
 
 
 @dataclass
-class Tested:
+class Subject:
     """`wrote`: the frames of the output since it was last asked, as (type, flags, stream id, payload)."""
 
     connection: Any  # a ServerConnection or a ClientConnection: a test knows which
@@ -191,18 +191,18 @@ def in_pieces(stream_id: int, octets: bytes, count: int, *, end: bool = False) -
     )
 
 
-def server(limits: Limits | None = None, *, settings: dict[int, int] | None = None) -> Tested:
+def server(limits: Limits | None = None, *, settings: dict[int, int] | None = None) -> Subject:
     """Past both prefaces."""
     recorder, clock = Recorder(), Clock()
-    made = Tested(ServerConnection(recorder, limits or Limits(), clock), recorder, clock)
+    made = Subject(ServerConnection(recorder, limits or Limits(), clock), recorder, clock)
     made.receive(PREFACE + frames.build_settings(settings or {}) + frames.SETTINGS_ACK)
     made.wrote()
     return made
 
 
-def client(limits: Limits | None = None, *, settings: dict[int, int] | None = None) -> Tested:
+def client(limits: Limits | None = None, *, settings: dict[int, int] | None = None) -> Subject:
     recorder, clock = Recorder(), Clock()
-    made = Tested(ClientConnection(recorder, limits or Limits(), clock), recorder, clock)
+    made = Subject(ClientConnection(recorder, limits or Limits(), clock), recorder, clock)
     preface, *_ = made.connection.take_output()
     assert preface.startswith(PREFACE)
     made.receive(frames.build_settings(settings or {}) + frames.SETTINGS_ACK)
@@ -211,9 +211,9 @@ def client(limits: Limits | None = None, *, settings: dict[int, int] | None = No
     return made
 
 
-def opened(tested: Tested, pairs: Sequence[Pair] = GET, *, end: bool = True, **options: bool) -> Stream:
+def opened(subject: Subject, pairs: Sequence[Pair] = GET, *, end: bool = True, **options: bool) -> Stream:
     """A stream of a client's, with its octets taken away."""
-    stream = tested.connection.open(tested.connection.encode(pairs), end_stream=end, **options)
+    stream = subject.connection.open(subject.connection.encode(pairs), end_stream=end, **options)
     assert isinstance(stream, Stream)
-    tested.wrote()
+    subject.wrote()
     return stream

@@ -35,7 +35,7 @@ CONNECTION_CLOSED = (ConnectionFault, ErrorCode.STREAM_CLOSED)
 STREAM_CLOSED = (StreamFault, ErrorCode.STREAM_CLOSED)
 
 # Section 5.1, state by state: what each frame of a peer's leads to.
-RECEIVED = {
+RECEIVED: dict[tuple[str, str], str | tuple[type[ConnectionFault | StreamFault], ErrorCode]] = {
     (IDLE, RECV_HEADERS): OPEN,
     (IDLE, RECV_DATA): CONNECTION_PROTOCOL,
     (IDLE, RECV_RST): CONNECTION_PROTOCOL,

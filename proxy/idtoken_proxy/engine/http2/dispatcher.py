@@ -60,11 +60,10 @@ class Dispatcher:
 
     def written(self) -> None:
         """All that was taken has gone into the network: whoever waited for its answers goes on."""
-        if self._outbox.answers > MAX_UNWRITTEN_ANSWERS:
-            self._outbox.answers = 0
-            if self.failure is None:
-                self._process()
+        waited = self._outbox.answers > MAX_UNWRITTEN_ANSWERS
         self._outbox.answers = 0
+        if waited and self.failure is None:
+            self._process()
 
     @property
     def wants_input(self) -> bool:
