@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -170,8 +170,4 @@ def _pairs(headers: object) -> list[Pair]:
     return [(bytes(name), bytes(value)) for name, value in headers]
 
 
-OTHERS = {"h2": H2, "nghttp2": Nghttp2}
-
-
-def stream_ids(count: int) -> Iterator[int]:
-    return iter(range(1, 2 * count, 2))
+OTHERS: dict[str, type[H2 | Nghttp2]] = {"h2": H2, "nghttp2": Nghttp2}
