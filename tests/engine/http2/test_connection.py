@@ -148,7 +148,7 @@ def test_a_smaller_initial_window_may_make_one_negative() -> None:
     subject, (stream,) = answering({4: 60})
     subject.connection.send_data(stream, b"x" * 60)
     assert subject.receive(frames.build_settings({4: 10})) == []
-    assert stream.send_window.size == -50
+    assert stream.send_window == -50
     assert subject.connection.send_data(stream, b"y" * 5) == 0
     assert subject.receive(frames.build_window_update(1, 50)) == []
     assert subject.receive(frames.build_window_update(1, 3)) == [("sent", 1, 3)]
@@ -161,7 +161,7 @@ def test_a_smaller_initial_window_may_make_one_negative() -> None:
 def test_a_new_initial_window_holds_for_new_streams() -> None:
     subject, _ = answering()
     subject.receive(frames.build_settings({4: 7}) + headers(3, GET, end=True))
-    assert subject.recorder.streams[3].send_window.size == 7
+    assert subject.recorder.streams[3].send_window == 7
 
 
 def test_what_a_cancelled_stream_held_is_gone() -> None:

@@ -35,8 +35,9 @@ class Budget:
         return self.left >= 0
 
     def earn(self, tokens: float) -> None:
-        """What the peer may do more of because of what else it does, or we do."""
-        self.left = min(self._capacity, self.left + tokens)
+        """What the peer may do more of because of what else it does, or we do; above `capacity` by one such gift at most."""
+        if self.left < self._capacity:
+            self.left += tokens
 
 
 # Streams that end before their answer, by the app's RST_STREAM or by ours for a fault of the app's ("rapid reset",

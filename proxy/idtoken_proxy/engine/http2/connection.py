@@ -13,7 +13,7 @@ from idtoken_proxy.engine.http2.block_memo import BlockMemo
 from idtoken_proxy.engine.http2.dispatcher import Dispatcher, Handler
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault
 from idtoken_proxy.engine.http2.fields import FieldTable, HeaderField
-from idtoken_proxy.engine.http2.flow_control import ReceiveWindow
+from idtoken_proxy.engine.http2.flow_control import ReceiveWindow, is_beyond
 from idtoken_proxy.engine.http2.frames import END_HEADERS, END_STREAM
 from idtoken_proxy.engine.http2.header_block import HeaderBlock, too_large
 from idtoken_proxy.engine.http2.heads import MalformedMessage, trailer_fields
@@ -27,12 +27,12 @@ from idtoken_proxy.engine.http2.settings import (
     Limits,
 )
 from idtoken_proxy.engine.http2.streams import (
+    BEHIND_ITS_END,
     CLOSED,
     ENDED,
     IDLE,
     RECEIVING,
     RECV_DATA,
-    RECV_END,
     RECV_HEADERS,
     RECV_RST,
     RECV_WINDOW,
@@ -232,7 +232,8 @@ class Connection(Dispatcher):
         if stream is None:
             self._on_late_data(stream_id, length)
             return
-        stream.state = transition(stream_id, stream.state, RECV_DATA)
+        if stream.state not in RECEIVING:
+            transition(stream_id, stream.state, RECV_DATA)
         if not stream.receive_window.take(length):
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         size = len(payload)
@@ -259,7 +260,7 @@ class Connection(Dispatcher):
             self._spend(1)  # CVE-2019-9518
 
     def _peer_ended(self, stream: Stream) -> None:
-        stream.state = state = transition(stream.id, stream.state, RECV_END)
+        stream.state = state = BEHIND_ITS_END[stream.state]
         if state == CLOSED:
             self._forget(stream, CLOSED)
 
@@ -298,7 +299,8 @@ class Connection(Dispatcher):
         if not stream_id:
             if not increment:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
-            if not self._outbox.window.grow(increment):
+            self._outbox.window += increment
+            if is_beyond(self._outbox.window):
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is above 2^31-1")
             self._drain_all()
             return
@@ -307,10 +309,14 @@ class Connection(Dispatcher):
             self._on_late(stream_id, RECV_WINDOW)
         elif not increment:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
-        elif not stream.send_window.grow(increment):
-            raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is above 2^31-1")
-        elif stream.held:
-            self._sent(stream, self._outbox.drain(stream))
+        else:
+            stream.send_window += increment
+            if is_beyond(stream.send_window):
+                raise StreamFault(
+                    stream_id, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is above 2^31-1"
+                )
+            if stream.held:
+                self._sent(stream, self._outbox.drain(stream))
 
     def _drain_all(self) -> None:
         for stream, octets in self._outbox.drain_all():
@@ -364,7 +370,8 @@ class Connection(Dispatcher):
 
     def _on_window_change(self, change: int) -> None:
         for stream in self.streams.values():
-            if not stream.send_window.grow(change):
+            stream.send_window += change
+            if is_beyond(stream.send_window):
                 # Section 6.9.2: "any change ... that causes any flow-control window to exceed the maximum size".
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window is above 2^31-1")
         if change > 0:

@@ -99,8 +99,8 @@ class FieldTable:
     def _make(self, pair: tuple[bytes, bytes]) -> HeaderField:
         name, value = pair
         kind, rule, fault = self._names.get(name) or self._name(name)
-        if rule and not fault and rule < SPECIAL:
-            fault = _fault_of_special(rule, value)
+        if rule in _JUDGED and not fault:
+            fault = _fault_of_value(rule, value)
         if fault or value.translate(None, _VALUE_OCTETS) or value[:1] in _BLANK or value[-1:] in _BLANK:
             # As large as what it stands for, where it goes into a dynamic table.
             field = HeaderField(pair, b"", fields.DROP, MALFORMED)
@@ -145,7 +145,10 @@ _BLANK: Final = (b" ", b"\t")
 _VALUE_FAULT: Final = "a field value holds a control character, or a blank at its end"
 
 
-def _fault_of_special(rule: int, value: bytes) -> str:
+_JUDGED: Final = frozenset({CONTENT_LENGTH, STATUS, TE})
+
+
+def _fault_of_value(rule: int, value: bytes) -> str:
     """What the value of a field alone shows; what needs the others is for heads.py."""
     if rule == CONTENT_LENGTH:
         return "" if _DIGITS(value) else "Content-Length is not a number"

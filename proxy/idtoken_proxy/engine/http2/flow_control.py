@@ -14,18 +14,11 @@ from idtoken_proxy.engine.http2.settings import MAX_WINDOW
 _GIVEN_FROM: Final = 2
 
 
-class SendWindow:
-    """How much the peer still takes. A smaller SETTINGS_INITIAL_WINDOW_SIZE can make it negative (section 6.9.2)."""
-
-    __slots__ = ("size",)
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-
-    def grow(self, octets: int) -> bool:
-        """False: beyond 2^31-1, which a peer may not let it come to (section 6.9.1)."""
-        self.size += octets
-        return self.size <= MAX_WINDOW
+def is_beyond(window: int) -> bool:
+    """Whether a peer has let a window of its own come to more than it may (section 6.9.1). How much it still takes is a plain
+    number; a smaller SETTINGS_INITIAL_WINDOW_SIZE can make it negative (section 6.9.2).
+    """
+    return window > MAX_WINDOW
 
 
 class ReceiveWindow:

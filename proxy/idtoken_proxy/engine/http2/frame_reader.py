@@ -12,6 +12,7 @@ from idtoken_proxy.engine.http2.frames import (
     ACK,
     CONTINUATION,
     DATA,
+    END_HEADERS,
     GOAWAY,
     HEAD,
     HEAD_OCTETS,
@@ -37,6 +38,7 @@ _unpack_head = HEAD.unpack_from
 # Which streams a type may name: section 6, each "MUST be associated with a stream" or "MUST NOT".
 _ON_A_STREAM: Final = frozenset({DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, CONTINUATION})
 _ON_THE_CONNECTION: Final = frozenset({SETTINGS, PING, GOAWAY})
+_TAKES_MORE: Final = PADDED | PRIORITY_FLAG  # than the payload
 # Types of one length.
 _LENGTHS: Final = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 _NAMES: Final = (
@@ -90,8 +92,21 @@ class FrameReader:
         kind = word & 0xFF
         length = word >> 8
         stream_id &= MAX_STREAM_ID  # the reserved bit "MUST be ignored when receiving" (section 4.1)
-        fault = self._check(kind, flags, stream_id, length)
         end = at + HEAD_OCTETS + length
+        if (
+            kind <= HEADERS
+            and stream_id
+            and not flags & _TAKES_MORE
+            and not self._continues
+            and length <= self.max_frame_size
+            and end <= len(data)
+        ):
+            # Nearly all there are, and nothing of what is checked below is wrong with them.
+            self._at = end
+            if kind == HEADERS and not flags & END_HEADERS:
+                self._continues = stream_id
+            return kind, flags, stream_id, data[at + HEAD_OCTETS : end], length
+        fault = self._check(kind, flags, stream_id, length)
         if end > len(data):
             self._partial += data[at:]
             self._at = len(data)
@@ -182,9 +197,9 @@ class FrameReader:
         if kind <= HEADERS:
             if flags & PADDED or (kind == HEADERS and flags & PRIORITY_FLAG):
                 payload = _unpadded(kind, flags, payload)
-            if kind == HEADERS and not flags & 0x4:
+            if kind == HEADERS and not flags & END_HEADERS:
                 self._continues = stream_id
-        elif kind == CONTINUATION and flags & 0x4:
+        elif kind == CONTINUATION and flags & END_HEADERS:
             self._continues = 0
         return kind, flags, stream_id, payload, length
 

@@ -45,6 +45,8 @@ _MOST_KNOWN: Final = 1024
 
 def literal(index: int, name: bytes, value: bytes, pattern: int, prefix: int) -> bytes:
     """Section 6.2, the value as it is: `index` of the name, or 0."""
+    if 0 < index < prefix and len(value) < 0x7F:  # a path, most of all
+        return bytes((pattern | index, len(value))) + value
     head = encode_integer(index, prefix, pattern)
     if not index:
         head += _string(name)
@@ -130,7 +132,7 @@ class Encoder:
             if position is not None:
                 octets = encode_integer(STATIC_ENTRIES + self._inserted - position, 0x7F, 0x80)
         if octets is None:
-            if holds_secret(name):
+            if name not in NEVER_INSERTED and holds_secret(name):
                 return never_indexed(name, value)
             if name in NEVER_INSERTED or not self._has_room(pair):
                 octets = literal(self._index_of(name), name, value, 0x00, 0x0F)

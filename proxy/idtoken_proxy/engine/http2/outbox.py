@@ -5,15 +5,15 @@ DATA that no window has room for is held with its stream, and what ends the stre
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from idtoken_proxy.engine.http2 import frames
-from idtoken_proxy.engine.http2.flow_control import SendWindow
 from idtoken_proxy.engine.http2.frames import MIN_MAX_FRAME_SIZE
 from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair
 from idtoken_proxy.engine.http2.settings import DEFAULT_WINDOW
-from idtoken_proxy.engine.http2.streams import ENDED, SEND_DATA, SEND_END, SEND_HEADERS, TRANSITIONS, Stream
+from idtoken_proxy.engine.http2.streams import BEHIND_OUR_END, IDLE, OPEN, SENDING, Stream
 
 # A frame is not interrupted: with the largest that a peer may allow (16 MiB), one stream would keep all others waiting.
 _LARGEST_FRAME: Final = 64 * 1024
@@ -31,7 +31,7 @@ class Outbox:
         self.octets = 0
         self.answers = 0
         self.encoder = Encoder()
-        self.window = SendWindow(DEFAULT_WINDOW)
+        self.window = DEFAULT_WINDOW
         self._frame_size = MIN_MAX_FRAME_SIZE
         self._waiting: dict[int, Stream] = {}  # those with something held, the longest waiting first
 
@@ -56,28 +56,32 @@ class Outbox:
         self.answers += len(octets)
 
     def head(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
-        stream.state = _may(stream, SEND_HEADERS)
+        if stream.state == IDLE:
+            stream.state = OPEN
+        assert stream.state in SENDING
         self.write(frames.build_headers(stream.id, block, self._frame_size, end_stream=end_stream))
         if end_stream:
-            stream.state = _may(stream, SEND_END)
+            stream.state = BEHIND_OUR_END[stream.state]
 
     def data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> int:
         """How much of it went out. "Frames with zero length with the END_STREAM flag set MAY be sent if there is no
         available space in either flow-control window" (section 6.9.1).
         """
-        _may(stream, SEND_DATA)
+        assert stream.state in SENDING
         assert stream.held_end is None
         size = len(payload)
         if (
             not stream.held
-            and size <= self.window.size
-            and size <= stream.send_window.size
+            and size <= self.window
+            and size <= stream.send_window
             and size <= self._frame_size
         ) or (not size and not stream.held):
             if size or end_stream:
                 self._data(stream, payload, end_stream=end_stream)
             return size
         if size:
+            if stream.held is None:
+                stream.held = deque()
             stream.held.append(payload)
             stream.held_octets += size
             self._waiting[stream.id] = stream
@@ -87,7 +91,7 @@ class Outbox:
 
     def end(self, stream: Stream, trailers: Iterable[Pair] = ()) -> None:
         """The stream's end, behind whatever is held."""
-        _may(stream, SEND_END)
+        assert stream.state in SENDING
         if stream.held:
             stream.held_end = tuple(trailers)
         else:
@@ -106,7 +110,7 @@ class Outbox:
         """
         moved: dict[int, tuple[Stream, int]] = {}
         turn = list(self._waiting.values())
-        while turn and self.window.size > 0:
+        while turn and self.window > 0:
             again = []
             for stream in turn:
                 piece = self._next_frame(stream)
@@ -122,7 +126,7 @@ class Outbox:
 
     def forget(self, stream: Stream) -> None:
         """What a stream holds that is no more."""
-        stream.held.clear()
+        stream.held = None
         stream.held_octets = 0
         stream.held_end = None
         self._waiting.pop(stream.id, None)
@@ -132,7 +136,7 @@ class Outbox:
         held = stream.held
         if not held:
             return 0
-        room = min(self.window.size, stream.send_window.size, self._frame_size)
+        room = min(self.window, stream.send_window, self._frame_size)
         if room <= 0:
             return 0
         payload = held[0]
@@ -159,25 +163,14 @@ class Outbox:
         self.parts.append(frames.data_head(stream.id, size, end_stream=end_stream))
         if size:
             self.parts.append(payload)
-            self.window.size -= size
-            stream.send_window.size -= size
+            self.window -= size
+            stream.send_window -= size
         self.octets += size + frames.HEAD_OCTETS
         if end_stream:
-            stream.state = _may(stream, SEND_END)
+            stream.state = BEHIND_OUR_END[stream.state]
 
     def _end(self, stream: Stream, trailers: tuple[Pair, ...]) -> None:
         if trailers:
             self.head(stream, self.encoder.encode(trailers), end_stream=True)
         else:
             self._data(stream, b"", end_stream=True)
-
-
-def _may(stream: Stream, event: str) -> str:
-    """The state behind what we do. KeyError: a bug of ours."""
-    after = TRANSITIONS[stream.state][event]
-    assert isinstance(after, str)
-    return after
-
-
-def has_ended(stream: Stream) -> bool:
-    return stream.state in ENDED

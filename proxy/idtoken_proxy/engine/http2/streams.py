@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, Http2Error, StreamFault
-from idtoken_proxy.engine.http2.flow_control import ReceiveWindow, SendWindow
+from idtoken_proxy.engine.http2.flow_control import ReceiveWindow
 from idtoken_proxy.engine.http2.hpack_encoder import Pair
 
 IDLE: Final = "idle"
@@ -104,8 +104,17 @@ TRANSITIONS: Final[dict[str, dict[str, str | Refusal]]] = {
     RESET: {RECV_HEADERS: RESET, RECV_DATA: RESET, RECV_RST: RESET, RECV_WINDOW: RESET},
 }
 ENDED: Final = frozenset({CLOSED, RESET})
-SENDING: Final = frozenset({OPEN, REMOTE})
-RECEIVING: Final = frozenset({OPEN, LOCAL})
+# What the table says of the frames that are nearly all: they leave the state as it is, or end a side.
+SENDING: Final = frozenset(state for state, ways in TRANSITIONS.items() if ways.get(SEND_DATA) == state)
+RECEIVING: Final = frozenset(
+    state for state, ways in TRANSITIONS.items() if ways.get(RECV_DATA) == state and state != RESET
+)
+BEHIND_OUR_END: Final = {
+    state: str(ways[SEND_END]) for state, ways in TRANSITIONS.items() if SEND_END in ways
+}
+BEHIND_ITS_END: Final = {
+    state: str(ways[RECV_END]) for state, ways in TRANSITIONS.items() if RECV_END in ways
+}
 
 
 def transition(stream_id: int, state: str, event: str) -> str:
@@ -131,9 +140,9 @@ class Stream:
     def __init__(self, stream_id: int, state: str, send_window: int, receive_window: int) -> None:
         self.id = stream_id
         self.state = state
-        self.send_window = SendWindow(send_window)
+        self.send_window = send_window  # may be negative (section 6.9.2)
         self.receive_window = ReceiveWindow(receive_window)
-        self.held: deque[bytes | memoryview] = deque()
+        self.held: deque[bytes | memoryview] | None = None  # made where it is needed: seldom
         self.held_octets = 0
         self.held_end: tuple[Pair, ...] | None = None
         self.head_came = False  # the request's, or the final response's
