@@ -8,6 +8,7 @@ from hpack import NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idtoken_proxy.engine.http2 import huffman
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import request_fields, response_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
@@ -309,6 +310,35 @@ def test_only_a_block_that_leaves_the_table_alone_stands_still() -> None:
         assert made.stands_still is still
 
 
+def test_a_name_may_be_one_of_the_dynamic_tables() -> None:
+    made = decoder()
+    made.decode(BODY)
+    assert pairs(made, b"\x7e\x01a" + b"\x0f\x30\x01b") == [(b"custom-key", b"a"), (b"custom-key", b"b")]
+
+
+def test_strings_are_remembered_within_a_bound() -> None:
+    made = decoder()
+    for number in range(3000):
+        code = huffman.encode(b"%d" % number)
+        assert pairs(made, b"\x04" + bytes([0x80 | len(code)]) + code) == [(b":path", b"%d" % number)]
+        assert len(made._strings) <= 1024
+    assert made._strings
+
+
+def test_no_string_of_a_secret_is_remembered() -> None:
+    made = decoder()
+    code = huffman.encode(b"s3cr3t")
+    for name in (
+        b"\x14",
+        b"\x0f\x08",
+        b"\x0f\x11",
+        b"\x00\x09x-api-key",
+    ):  # never indexed, and credentials by name
+        made.decode(name + bytes([0x80 | len(code)]) + code)
+        assert made.secret
+    assert not made._strings
+
+
 # -- beside another implementation --------------------------------------------
 
 NAMES = st.sampled_from(
@@ -346,10 +376,10 @@ def test_another_implementations_blocks_are_read_as_they_were_written(
 ) -> None:
     other = OtherEncoder()
     made = Decoder(request_fields, 1 << 20)
-    for fields, huffman, size in blocks:
+    for fields, coded, size in blocks:
         if size is not None:
             other.header_table_size = size
-        assert pairs(made, other.encode(fields, huffman=huffman)) == fields
+        assert pairs(made, other.encode(fields, huffman=coded)) == fields
 
 
 @given(st.lists(st.binary(max_size=80), max_size=4))

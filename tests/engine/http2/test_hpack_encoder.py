@@ -127,6 +127,15 @@ def test_a_known_name_goes_by_its_index() -> None:
     assert len(block) == 4  # an index beyond the prefix of four bits, and a value of one octet
 
 
+def test_what_differs_each_time_is_not_kept_for_ever() -> None:
+    encoder = Encoder()
+    for number in range(5000):
+        encoder.encode([(b"x-id", b"%d" % number), (b":path", b"/%d" % number)])
+        assert len(encoder._seen) <= 1024
+        assert len(encoder._known) <= 1024
+    assert encoder.generation == 0
+
+
 # -- the peer's SETTINGS_HEADER_TABLE_SIZE ------------------------------------
 
 

@@ -351,6 +351,20 @@ def test_they_count_towards_both_windows() -> None:
     assert subject.fault() == ErrorCode.FLOW_CONTROL_ERROR
 
 
+def test_only_so_many_resets_are_remembered() -> None:
+    subject = server()
+    for number in range(1100):
+        stream_id = 2 * number + 1
+        subject.receive(headers(stream_id, POST))
+        subject.connection.reset(subject.recorder.streams[stream_id], ErrorCode.CANCEL)
+        subject.wrote()
+    assert len(subject.connection._resets) == 1024
+    subject.receive(data(2199, b"x"))
+    assert subject.fault() is None
+    subject.receive(data(1, b"x"))
+    assert subject.fault() == ErrorCode.STREAM_CLOSED
+
+
 def test_window_updates_and_resets_may_come_late() -> None:
     subject = server()
     subject.receive(headers(1, GET, end=True))

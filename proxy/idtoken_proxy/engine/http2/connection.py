@@ -5,6 +5,7 @@ A listener is called when the state is already the one behind the frame, and may
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -145,8 +146,9 @@ class Connection(Dispatcher):
 
     # -- what the roles do differently ----------------------------------------
 
+    @abstractmethod
     def _on_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
-        raise NotImplementedError
+        """A whole header block."""
 
     def _stream_handlers(self) -> dict[int, Handler]:
         return {
@@ -158,11 +160,13 @@ class Connection(Dispatcher):
             frames.CONTINUATION: self._on_continuation,
         }
 
+    @abstractmethod
     def _is_idle(self, stream_id: int) -> bool:
-        raise NotImplementedError
+        """Whether nobody has opened it yet."""
 
+    @abstractmethod
     def _last_processed(self) -> int:
-        raise NotImplementedError
+        """For GOAWAY: of the peer's streams."""
 
     def _before_reset(self, stream: Stream) -> None:
         """The listener is about to be told that a stream was reset by the peer, or for its fault."""
@@ -302,7 +306,8 @@ class Connection(Dispatcher):
             self._outbox.window += increment
             if is_beyond(self._outbox.window):
                 raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window is above 2^31-1")
-            self._drain_all()
+            if self._outbox.waiting:
+                self._drain_all()
             return
         stream = self.streams.get(stream_id)
         if stream is None:

@@ -7,6 +7,7 @@ peer sends raises here: a fault of a stream's is answered with RST_STREAM, one o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
@@ -26,7 +27,7 @@ MAX_UNWRITTEN_ANSWERS: Final = 64 * 1024
 Handler: TypeAlias = Callable[[int, int, bytes, int], None]
 
 
-class Dispatcher:
+class Dispatcher(ABC):
     """`acknowledged`: the peer has applied our SETTINGS; how long that may take is for a deadline outside
     (SETTINGS_TIMEOUT).
     """
@@ -105,18 +106,21 @@ class Dispatcher:
 
     # -- what a connection does with them -------------------------------------
 
+    @abstractmethod
     def _fail(self, fault: ConnectionFault) -> None:
-        raise NotImplementedError
+        """GOAWAY, and the end of all."""
 
+    @abstractmethod
     def _on_stream_fault(self, fault: StreamFault) -> None:
-        raise NotImplementedError
+        """RST_STREAM, or what the role makes of it."""
 
+    @abstractmethod
     def _stream_handlers(self) -> dict[int, Handler]:
-        raise NotImplementedError
+        """By the frame's type."""
 
+    @abstractmethod
     def _on_window_change(self, change: int) -> None:
         """The peer's SETTINGS_INITIAL_WINDOW_SIZE."""
-        raise NotImplementedError
 
     # -- SETTINGS and PING ----------------------------------------------------
 

@@ -92,6 +92,11 @@ class FieldTable:
         pair = (name, value)
         return self.get(pair) or self._make(pair)
 
+    def is_secret(self, name: bytes) -> bool:
+        """Whether a value of this name is kept nowhere but in the tables that HPACK itself obliges to."""
+        _, rule, _ = self._names.get(name) or self._name(name)
+        return rule >= COOKIE
+
     def forget(self) -> None:
         self._known.clear()
         self._names.clear()

@@ -20,11 +20,11 @@ _LARGEST_FRAME: Final = 64 * 1024
 
 
 class Outbox:
-    """`octets`: what is in `parts`. `answers`: octets of control frames that nobody has told us are written; what makes us
+    """`octets`: what is in `parts`. `waiting`: streams with something held, the longest waiting first. `answers`: octets of control frames that nobody has told us are written; what makes us
     answer without reading the answers must not fill memory (CVE-2019-9512, -9515).
     """
 
-    __slots__ = ("_frame_size", "_waiting", "answers", "encoder", "octets", "parts", "window")
+    __slots__ = ("_frame_size", "answers", "encoder", "octets", "parts", "waiting", "window")
 
     def __init__(self) -> None:
         self.parts: list[bytes | memoryview] = []
@@ -33,7 +33,7 @@ class Outbox:
         self.encoder = Encoder()
         self.window = DEFAULT_WINDOW
         self._frame_size = MIN_MAX_FRAME_SIZE
-        self._waiting: dict[int, Stream] = {}  # those with something held, the longest waiting first
+        self.waiting: dict[int, Stream] = {}
 
     def limit_frames(self, max_frame_size: int) -> None:
         """The peer's SETTINGS_MAX_FRAME_SIZE."""
@@ -84,7 +84,7 @@ class Outbox:
                 stream.held = deque()
             stream.held.append(payload)
             stream.held_octets += size
-            self._waiting[stream.id] = stream
+            self.waiting[stream.id] = stream
         if end_stream:
             stream.held_end = ()
         return self.drain(stream)
@@ -109,7 +109,7 @@ class Outbox:
         (stream, octets) at the end, one for each that moved.
         """
         moved: dict[int, tuple[Stream, int]] = {}
-        turn = list(self._waiting.values())
+        turn = list(self.waiting.values())
         while turn and self.window > 0:
             again = []
             for stream in turn:
@@ -120,8 +120,8 @@ class Outbox:
             turn = again
         # Who got something waits behind who did not.
         for stream_id, (stream, _) in moved.items():
-            if self._waiting.pop(stream_id, None) is not None:
-                self._waiting[stream_id] = stream
+            if self.waiting.pop(stream_id, None) is not None:
+                self.waiting[stream_id] = stream
         return iter(moved.values())
 
     def forget(self, stream: Stream) -> None:
@@ -129,7 +129,7 @@ class Outbox:
         stream.held = None
         stream.held_octets = 0
         stream.held_end = None
-        self._waiting.pop(stream.id, None)
+        self.waiting.pop(stream.id, None)
 
     def _next_frame(self, stream: Stream) -> int:
         """One frame of what is held, 0: nothing may go, or nothing is left."""
@@ -152,7 +152,7 @@ class Outbox:
         last = not held
         self._data(stream, payload, end_stream=last and stream.held_end == ())
         if last:
-            self._waiting.pop(stream.id, None)
+            self.waiting.pop(stream.id, None)
             if stream.held_end:
                 self._end(stream, stream.held_end)
             stream.held_end = None

@@ -176,8 +176,7 @@ class ServerConnection(Connection):
         return self._last_id if self._last_taken is None else self._last_taken
 
     def _before_reset(self, stream: Stream) -> None:
-        if stream.head_came:
-            self._cancelled.add(stream.id)
+        self._cancelled.add(stream.id)
 
     def _after_reset(self, stream: Stream, by: str) -> None:
         # After the answer's head a cancellation is how streams of events end; a fault is one at any time.
