@@ -75,13 +75,13 @@ class Side(Recorder):
             self._ended(stream)
 
     def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
-        self.messages[stream.id].trailers = [each.pair for each in trailers]
+        self.messages[stream.id].trailers = [(each.name, each.value) for each in trailers]
         self._ended(stream)
 
     def _note(self, stream: Stream, name: str, *rest: object) -> None:
         if name in ("request", "response"):
             head = self.heads[stream.id]
-            self.messages[stream.id] = Message([each.pair for each in head.passing])
+            self.messages[stream.id] = Message([(each.name, each.value) for each in head.passing])
             if rest[-1]:
                 self._ended(stream)
         elif name == "reset":

@@ -150,5 +150,14 @@ def test_what_was_settled_can_be_forgotten() -> None:
     assert made.get((b"x-a", b"v")) is None
 
 
+def test_what_is_never_indexed_is_kept_nowhere_and_equals_itself_alone() -> None:
+    made = table()
+    field = made.never_indexed(b"x-a", b"v")
+    assert (field.name, field.value, field.wire) == (b"x-a", b"v", b"x-a: v\r\n")
+    assert made.get((b"x-a", b"v")) is None
+    assert field.pair != made.never_indexed(b"x-a", b"v").pair
+    assert field.pair != (b"x-a", b"v")
+
+
 def test_a_field_does_not_show_its_value() -> None:
     assert "s3cr3t" not in repr(request_fields.field(b"authorization", b"s3cr3t"))

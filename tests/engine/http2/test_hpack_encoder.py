@@ -8,6 +8,8 @@ from hpack import NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idtoken_proxy.engine.http2.fields import request_fields
+from idtoken_proxy.engine.http2.hpack_decoder import Decoder
 from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED, Encoder, Pair, never_indexed
 
 HEAD: list[Pair] = [
@@ -91,6 +93,18 @@ def test_credentials_are_marked_as_never_to_be_indexed(name: bytes) -> None:
     (field,) = other.decode(never_indexed(name, b"s3cr3t"), raw=True)
     assert isinstance(field, NeverIndexedHeaderTuple)
     assert not any(b"s3cr3t" in octets for octets in encoder._known.values())
+
+
+def test_what_came_as_never_indexed_goes_on_as_that() -> None:
+    """RFC 7541 section 6.2.3."""
+    encoder, other = Encoder(), other_decoder()
+    for _ in range(3):
+        encoder.encode([(b"x-a", b"s3cr3t")])  # the same, not marked, is in the table
+        other = other_decoder()
+    (marked,) = Decoder(request_fields, 65536).decode(never_indexed(b"x-a", b"s3cr3t"))
+    (field,) = other.decode(encoder.encode([marked.pair]), raw=True)
+    assert isinstance(field, NeverIndexedHeaderTuple)
+    assert tuple(field) == (b"x-a", b"s3cr3t")
 
 
 def test_nothing_leaves_a_full_table() -> None:

@@ -57,6 +57,21 @@ _MEMO_FIELDS: Final = 2048  # as HTTP/1.1's lines
 _MEMO_OCTETS: Final = 512
 
 
+class NeverIndexed(tuple[bytes, bytes]):
+    """The name and value of a field that its sender never wants in a table: "Intermediaries MUST use the same
+    representation for encoding this header field" (RFC 7541 section 6.2.3). It is found in no dict but as itself.
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
+
 class HeaderField(Field):
     """A field with its form for HTTP/2 beside that for HTTP/1.1: `pair` is what an encoder looks up. `size` is that of RFC
     7541 section 4.1, which RFC 9113 counts in SETTINGS_MAX_HEADER_LIST_SIZE too. `value` is the reason where `rule` is
@@ -92,6 +107,10 @@ class FieldTable:
         pair = (name, value)
         return self.get(pair) or self._make(pair)
 
+    def never_indexed(self, name: bytes, value: bytes) -> HeaderField:
+        """As `field`, of what is to be kept nowhere."""
+        return self._make(NeverIndexed((name, value)))
+
     def is_secret(self, name: bytes) -> bool:
         """Whether a value of this name is kept nowhere but in the tables that HPACK itself obliges to."""
         _, rule, _ = self._names.get(name) or self._name(name)
@@ -111,9 +130,9 @@ class FieldTable:
             field = HeaderField(pair, b"", fields.DROP, MALFORMED)
             field.value = (fault or _VALUE_FAULT).encode("ascii")
             return field
-        wire = b"" if name[0] == 0x3A else b"%b: %b\r\n" % pair
+        wire = b"" if name[0] == 0x3A else b"%b: %b\r\n" % (name, value)
         field = HeaderField(pair, wire, kind, rule)
-        if rule not in (SECRET, COOKIE) and field.size <= _MEMO_OCTETS:
+        if rule < COOKIE and field.size <= _MEMO_OCTETS and pair.__class__ is tuple:
             if len(self._known) >= _MEMO_FIELDS:
                 self._known.clear()
             self._known[pair] = field

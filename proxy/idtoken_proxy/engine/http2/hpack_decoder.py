@@ -155,7 +155,7 @@ class Decoder:
         indexed = first & 0x40
         never = first & 0xF0 == 0x10
         value, at = self._string(block, at, memorable=not (never or self._fields.is_secret(name)))
-        field = self._fields.field(name, value)
+        field = self._fields.never_indexed(name, value) if never else self._fields.field(name, value)
         # "Never indexed" is how a sender marks a secret (section 7.1.3), whatever the field is called.
         if never or field.rule >= COOKIE:
             self.secret = True

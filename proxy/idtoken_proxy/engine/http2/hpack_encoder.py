@@ -3,7 +3,8 @@
 A field goes into the table when it is seen for the second time, and nothing leaves it: once it is full, or has what the
 connection repeats, each field's octets are constant, and a head is a look into a dict for each field. Fields that
 differ each time (a date, a trace context, a path) never go in, since they would fill it; credentials are "never indexed"
-(section 7.1.3), so that no length of a compressed block tells of them (CRIME) and no hop behind keeps them in a table.
+(section 7.1.3), so that no length of a compressed block tells of them (CRIME) and no hop behind keeps them in a table. So
+is what came to us as that (fields.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Final, TypeAlias
 
 from idtoken_proxy.engine.http1 import holds_secret
 from idtoken_proxy.engine.http2 import huffman
+from idtoken_proxy.engine.http2.fields import NeverIndexed
 from idtoken_proxy.engine.http2.hpack_integer import encode_integer
 from idtoken_proxy.engine.http2.hpack_table import (
     DEFAULT_TABLE_OCTETS,
@@ -132,7 +134,7 @@ class Encoder:
             if position is not None:
                 octets = encode_integer(STATIC_ENTRIES + self._inserted - position, 0x7F, 0x80)
         if octets is None:
-            if name not in NEVER_INSERTED and holds_secret(name):
+            if isinstance(pair, NeverIndexed) or (name not in NEVER_INSERTED and holds_secret(name)):
                 return never_indexed(name, value)
             if name in NEVER_INSERTED or not self._has_room(pair):
                 octets = literal(self._index_of(name), name, value, 0x00, 0x0F)
