@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from idtoken_proxy.engine import http1
 from idtoken_proxy.engine.http2 import fields as rules
-from idtoken_proxy.engine.http2.fields import MALFORMED, FieldTable, request_fields, response_fields
+from idtoken_proxy.engine.http2.fields import (
+    MALFORMED,
+    FieldTable,
+    never_remember,
+    request_fields,
+    response_fields,
+)
 from idtoken_proxy.policy import fields
 
 GOOD_REQUEST_FIELDS = {
@@ -157,6 +164,18 @@ def test_what_is_never_indexed_is_kept_nowhere_and_equals_itself_alone() -> None
     assert made.get((b"x-a", b"v")) is None
     assert field.pair != made.never_indexed(b"x-a", b"v").pair
     assert field.pair != (b"x-a", b"v")
+
+
+def test_a_name_may_become_a_secret() -> None:
+    assert request_fields.field(b"x-own-token", b"v") is request_fields.field(b"x-own-token", b"v")
+    never_remember("X-Own-Token")
+    try:
+        field = request_fields.field(b"x-own-token", b"v")
+        assert field.rule == rules.SECRET
+        assert field is not request_fields.field(b"x-own-token", b"v")
+    finally:
+        http1._SECRET_FIELDS.discard(b"x-own-token")
+        request_fields.forget()
 
 
 def test_a_field_does_not_show_its_value() -> None:

@@ -491,6 +491,20 @@ def test_window_updates_of_honest_calls_are_earned() -> None:
     assert subject.fault() is None
 
 
+def test_so_are_those_of_a_bulk_download() -> None:
+    """Go gives credit for each 4 KiB that it has read, of the stream and of the connection."""
+    subject = server(settings={4: 1 << 20})
+    subject.receive(headers(1, GET, end=True))
+    stream = subject.recorder.streams[1]
+    answer(subject, stream, end=False)
+    for _ in range(2000):
+        subject.connection.send_data(stream, b"x" * 15_000)
+        subject.connection.take_output()
+        subject.receive((frames.build_window_update(0, 3750) + frames.build_window_update(1, 3750)) * 4)
+        subject.connection.written()
+    assert subject.fault() is None
+
+
 def test_a_window_of_one_octet_does_not_pay_for_its_updates() -> None:
     """CVE-2019-9511."""
     subject = server(settings={4: 0})

@@ -54,6 +54,9 @@ CONTROL_FRAMES_A_SECOND: Final = 200
 # grpcio sends two WINDOW_UPDATEs for each call, and with bulk a PING for each measurement of its bandwidth: they come with
 # the streams and the DATA that they are about, and those earn them.
 EARNED_BY_STREAM: Final = 6
-EARNED_BY_DATA: Final = 4
+EARNED_BY_DATA: Final = (
+    8  # each frame, and each 4 KiB in it: that is what Go reads before it gives credit, twice
+)
+EARNING_OCTETS: Final = 4096
 # DATA that a window of one octet cut to pieces earns nothing, lest updates of one octet pay for one another.
 LEAST_EARNING_OCTETS: Final = 1024

@@ -147,7 +147,7 @@ class ClientConnection(Connection):
         for stream in list(self.streams.values()):
             if stream.id > last and stream.id in self.streams:
                 # Nothing is sent: the receiver has forgotten them.
-                self.reset_locally(stream)
+                self._reset_unsaid(stream)
                 self._responses.on_reset(
                     stream,
                     Reset(

@@ -121,7 +121,7 @@ class Connection(Dispatcher):
             self._forget(stream, str(TRANSITIONS[stream.state][SEND_RST]))
             self._send_reset(stream.id, code, stream.receive_window.left)
 
-    def reset_locally(self, stream: Stream) -> None:
+    def _reset_unsaid(self, stream: Stream) -> None:
         """As `reset`, of a stream that the peer has forgotten."""
         self._forget(stream, RESET)
         self._remember_reset(stream.id, stream.receive_window.left)
@@ -336,7 +336,7 @@ class Connection(Dispatcher):
 
     def _earn(self, octets: int) -> None:
         if octets >= budgets.LEAST_EARNING_OCTETS:
-            self._control.earn(budgets.EARNED_BY_DATA * (1 + octets // frames.MIN_MAX_FRAME_SIZE))
+            self._control.earn(budgets.EARNED_BY_DATA * (1 + octets // budgets.EARNING_OCTETS))
 
     # -- what is sent ---------------------------------------------------------
 
@@ -356,7 +356,7 @@ class Connection(Dispatcher):
             return len(payload)
         sent = self._outbox.data(stream, payload, end_stream=end_stream)
         if sent == len(payload):
-            self._control.earn(budgets.EARNED_BY_DATA * (1 + sent // frames.MIN_MAX_FRAME_SIZE))
+            self._control.earn(budgets.EARNED_BY_DATA * (1 + sent // budgets.EARNING_OCTETS))
             if end_stream:
                 self._after_send(stream)
         else:
