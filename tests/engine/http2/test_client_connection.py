@@ -300,7 +300,7 @@ def test_a_bulk_upload_earns_its_window_updates() -> None:
 
 def test_a_head_that_repeats_is_the_same_head() -> None:
     subject = client()
-    for _ in range(2):
+    for _ in range(3):
         opened(subject)
-    subject.receive(headers(1, OK, end=True), headers(3, OK, end=True))
-    assert subject.recorder.heads[1] is subject.recorder.heads[3]
+    subject.receive(*(headers(stream_id, OK, end=True) for stream_id in (1, 3, 5)))
+    assert subject.recorder.heads[3] is subject.recorder.heads[5]

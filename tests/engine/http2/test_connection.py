@@ -97,8 +97,8 @@ def test_trailers_that_repeat_are_decoded_once() -> None:
     subject = server()
     for number in range(3):
         subject.receive(headers(2 * number + 1, POST), headers(2 * number + 1, [(b"x-a", b"b")], end=True))
-    assert [event for event in subject.recorder.take() if event[0] == "end"] == []
     subject.receive(headers(7, POST))
+    assert len(subject.connection._trailers._made) == 1
     assert subject.receive(headers(7, [(b"x-a", b"b")], end=True)) == [("end", 7, [(b"x-a", b"b")])]
 
 

@@ -16,19 +16,29 @@ Made = TypeVar("Made")
 
 
 class BlockMemo(Generic[Made]):
-    """Emptied when full: paths that all differ push out what repeats once in 256 heads, and it is back with its next."""
+    """What comes for the second time is kept: heads that all differ push nothing out, and live no longer than their streams
+    (a dict full of them is what the garbage collector would go through again and again). Emptied when full.
+    """
 
-    __slots__ = ("_made", "get")
+    __slots__ = ("_made", "_once", "get")
 
     def __init__(self) -> None:
         self._made: dict[bytes, Made] = {}
+        self._once: set[bytes] = set()
         self.get = self._made.get
 
     def keep(self, block: bytes, made: Made) -> None:
-        if len(block) <= _MOST_OCTETS:
+        once = self._once
+        if block in once:
+            once.discard(block)
             if len(self._made) >= _MOST_BLOCKS:
                 self._made.clear()
             self._made[block] = made
+        elif len(block) <= _MOST_OCTETS:
+            if len(once) >= _MOST_BLOCKS:
+                once.clear()
+            once.add(block)
 
     def clear(self) -> None:
         self._made.clear()
+        self._once.clear()

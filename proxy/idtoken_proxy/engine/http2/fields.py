@@ -95,12 +95,13 @@ class HeaderField(Field):
 class FieldTable:
     """Fields by name and value; emptied when full, as HTTP/1.1's lines are. Credentials are never kept."""
 
-    __slots__ = ("_kind_of", "_known", "_names", "_rules", "get")
+    __slots__ = ("_kind_of", "_known", "_names", "_once", "_rules", "get")
 
     def __init__(self, rules: dict[bytes, int], kind_of: Callable[[bytes], int]) -> None:
         self._rules = rules
         self._kind_of = kind_of
         self._known: dict[tuple[bytes, bytes], HeaderField] = {}
+        self._once: set[int] = set()
         self._names: dict[bytes, tuple[int, int, str]] = {}  # lower case: kind, rule, what is wrong with it
         self.get = self._known.get
 
@@ -119,6 +120,7 @@ class FieldTable:
 
     def forget(self) -> None:
         self._known.clear()
+        self._once.clear()
         self._names.clear()
 
     def _make(self, pair: tuple[bytes, bytes]) -> HeaderField:
@@ -134,10 +136,21 @@ class FieldTable:
         wire = b"" if name[0] == 0x3A else b"%b: %b\r\n" % (name, value)
         field = HeaderField(pair, wire, kind, rule)
         if rule < COOKIE and field.size <= _MEMO_OCTETS and pair.__class__ is tuple:
+            self._keep(pair, field)
+        return field
+
+    def _keep(self, pair: tuple[bytes, bytes], field: HeaderField) -> None:
+        """At the second time: of what differs in each head (a path, a trace context) there would be thousands."""
+        once = self._once
+        mark = hash(pair)
+        if mark in once:
             if len(self._known) >= _MEMO_FIELDS:
                 self._known.clear()
             self._known[pair] = field
-        return field
+        else:
+            if len(once) >= _MEMO_FIELDS:
+                once.clear()
+            once.add(mark)
 
     def _name(self, name: bytes) -> tuple[int, int, str]:
         known = self._judged(name)

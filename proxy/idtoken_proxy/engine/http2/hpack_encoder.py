@@ -136,7 +136,9 @@ class Encoder:
         if octets is None:
             if isinstance(pair, NeverIndexed) or (name not in NEVER_INSERTED and holds_secret(name)):
                 return never_indexed(name, value)
-            if name in NEVER_INSERTED or not self._has_room(pair):
+            if name in NEVER_INSERTED:
+                return literal(self._index_of(name), name, value, 0x00, 0x0F)
+            if not self._has_room(pair):
                 octets = literal(self._index_of(name), name, value, 0x00, 0x0F)
             elif pair in self._seen:
                 return self._insert(pair)
