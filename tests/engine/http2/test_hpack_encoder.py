@@ -163,9 +163,9 @@ def filled() -> tuple[Encoder, OtherDecoder]:
 def test_no_table_at_all() -> None:
     encoder, other = filled()
     encoder.limit_table(0)
-    generation = encoder.generation
     other.max_allowed_table_size = 0
     block = encoder.encode(HEAD)
+    generation = encoder.generation
     assert block[0] == 0x20
     assert read(other, block) == HEAD
     for _ in range(3):
@@ -216,6 +216,12 @@ def test_octets_made_before_a_change_of_size_may_not_be_sent_again() -> None:
     generation = encoder.generation
     encoder.limit_table(4095)
     assert encoder.generation != generation
+    generation = encoder.generation
+    encoder.encode(HEAD)  # tells of it, and would tell of it again
+    assert encoder.generation != generation
+    generation = encoder.generation
+    encoder.encode(HEAD)
+    assert encoder.generation == generation
 
 
 # -- beside another implementation --------------------------------------------

@@ -1,6 +1,14 @@
 """HTTP/2 (RFC 9113) and HPACK (RFC 7541) without I/O: octets in, calls to a listener and octets out.
 
-Nothing here awaits, reads a clock of its own or logs; what a peer sends is its own affair until it has passed here.
+Nothing here awaits, reads a clock of its own or logs.
+
+Whoever owns a connection hands it what was read (`receive`), writes what `take_output` gives, and says so when the network
+has taken it (`written`). A listener is told of heads, DATA and ends; it answers with `encode` and `send_head`, `send_data`,
+`send_end` or `reset`, gives a stream's credit back as its DATA leaves (`release_credit`, for what `send_data` and `on_sent` of
+the other side tell), and a cancelled request's place once nothing of it is left upstream (`release_slot`). A token is
+`never_indexed` octets behind an encoded block: its renewal changes no table and no memo.
+
+A deadline for a peer's preface, its SETTINGS acknowledgment, a drain and a stream without progress is its owner's.
 
     error_codes.py       the codes of RST_STREAM and GOAWAY, and the two kinds of error that carry them
     frames.py            frame types, flags, and every frame as octets
@@ -19,7 +27,8 @@ Nothing here awaits, reads a clock of its own or logs; what a peer sends is its 
     flow_control.py      windows, and when credit is given back (section 5.2)
     budgets.py           how much of what costs us more than the peer is borne
     outbox.py            what goes out: heads, DATA as far as the windows allow, control frames
-    connection.py        what both roles do with a frame
+    dispatcher.py        octets to the handler of each frame; SETTINGS and PING
+    connection.py        what both roles do with a stream's frames, and with what is sent
     server_connection.py, client_connection.py   the role towards the app, and towards the receiver
     listener.py          what a connection tells
 """

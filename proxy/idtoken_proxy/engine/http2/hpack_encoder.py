@@ -123,6 +123,7 @@ class Encoder:
         if self._smallest < self._capacity:
             updates = encode_integer(self._smallest, 0x1F, 0x20) + updates
         self._smallest = None
+        self.generation += 1  # a block that tells of this is for this once
         return updates
 
     def _octets(self, pair: Pair) -> bytes:

@@ -70,12 +70,7 @@ class Outbox:
         assert stream.state in SENDING
         assert stream.held_end is None
         size = len(payload)
-        if (
-            not stream.held
-            and size <= self.window
-            and size <= stream.send_window
-            and size <= self._frame_size
-        ) or (not size and not stream.held):
+        if not stream.held and (not size or size <= min(self.window, stream.send_window, self._frame_size)):
             if size or end_stream:
                 self._data(stream, payload, end_stream=end_stream)
             return size
