@@ -26,6 +26,7 @@ from idtoken_proxy.engine.http2.streams import Stream
 
 T = TypeVar("T")
 
+DEFAULT = Limits()
 ROUNDS = 7
 CALLS = 4000
 PATH = b"/helloworld.Greeter/SayHello"
@@ -83,9 +84,9 @@ def measure(each: Callable[[T], object], inputs: Sequence[T]) -> float:
 class App:
     """The app's connection and the receiver's, one relayed into the other as plainly as can be."""
 
-    def __init__(self) -> None:
-        self.app = ServerConnection(self, Limits(), time.monotonic)
-        self.receiver = ClientConnection(Receiver(self), Limits(), time.monotonic)
+    def __init__(self, limits: Limits = DEFAULT) -> None:
+        self.app = ServerConnection(self, limits, time.monotonic)
+        self.receiver = ClientConnection(Receiver(self), limits, time.monotonic)
         self.blocks: dict[int, bytes] = {}
 
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
@@ -118,7 +119,8 @@ class App:
         self.app.release_credit(stream, sent)
 
     def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
-        pass
+        assert isinstance(stream.context, Stream)
+        self.receiver.send_end(stream.context, [field.pair for field in trailers])
 
     def on_sent(self, stream: Stream, octets: int) -> None:
         """What was held for the app has left: the receiver may send as much again."""
