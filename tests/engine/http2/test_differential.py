@@ -56,7 +56,7 @@ SETTINGS = st.fixed_dictionaries(
         5: st.sampled_from([16384, 20000, 1 << 20]),
     },
 )
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Side(Recorder):

@@ -19,6 +19,7 @@ from idtoken_proxy.engine.http2.settings import ENABLE_PUSH, Limits
 from idtoken_proxy.engine.http2.streams import (
     IDLE,
     RECV_HEADERS,
+    RESET,
     Stream,
     transition,
 )
@@ -154,3 +155,8 @@ class ClientConnection(Connection):
                         ErrorCode.REFUSED_STREAM, BY_GOAWAY, "the receiver is going away", unprocessed=True
                     ),
                 )
+
+    def _reset_unsaid(self, stream: Stream) -> None:
+        """As `reset`, of a stream that the peer has forgotten."""
+        self._forget(stream, RESET)
+        self._remember_reset(stream.id, stream.receive_window.left)

@@ -77,13 +77,11 @@ class Connection(Dispatcher):
         self._outbox.write(preface + frames.build_settings(ours))
         self._give_connection(0)
 
-    # -- octets ---------------------------------------------------------------
+    # -- the ends -------------------------------------------------------------
 
     def lost(self) -> None:
         """The connection is gone, whoever ended it."""
         self._end_all(Reset(ErrorCode.NO_ERROR, BY_CONNECTION, "the connection ended"))
-
-    # -- the ends -------------------------------------------------------------
 
     def _fail(self, fault: ConnectionFault) -> None:
         self.failure = fault
@@ -120,11 +118,6 @@ class Connection(Dispatcher):
         if stream.state not in ENDED:
             self._forget(stream, str(TRANSITIONS[stream.state][SEND_RST]))
             self._send_reset(stream.id, code, stream.receive_window.left)
-
-    def _reset_unsaid(self, stream: Stream) -> None:
-        """As `reset`, of a stream that the peer has forgotten."""
-        self._forget(stream, RESET)
-        self._remember_reset(stream.id, stream.receive_window.left)
 
     def _abort(self, stream: Stream, code: ErrorCode, reason: str) -> None:
         """For a fault of the peer's that is the stream's alone."""
