@@ -48,7 +48,7 @@ coverage: $(STAMP)  ## branch coverage of it all; slower by half
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
 SECONDS ?= 30
-fuzz: $(STAMP)  ## two coverage-guided fuzzers side by side, for SECONDS; skipped where atheris has no wheel
+fuzz: $(STAMP)  ## coverage-guided fuzzers side by side, for SECONDS; skipped where atheris has no wheel
 	-@$(BIN)/python -m pip install --quiet --only-binary atheris --group fuzz
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 

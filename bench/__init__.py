@@ -10,6 +10,7 @@ One core is the proxy's, the others are the load's and the receiver's; everythin
     metadata.py     the metadata server that hands out the token
     load.py, load.lua    many small requests by wrk
     bulk.py         large bodies, idle connections and a stalled reader over plain sockets
+    http2_core.py   microseconds of HTTP/2's core without sockets: `python -m bench.http2_core`
     profiler.py     a flame graph of this proxy under load
     processes.py    starting, pinning and ending what was started
     machine.py      what the figures were taken on

@@ -1,4 +1,4 @@
-"""The house's rules: imports point one way, policy/ decides and does nothing else, each module has its own tests."""
+"""The house's rules: imports point one way, policy/ decides and does nothing else, engine/http2/ has no I/O, each module has its own tests."""
 
 from __future__ import annotations
 
@@ -104,8 +104,11 @@ def test_imports_point_one_way(path: Path) -> None:
         )
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "policy").rglob("*.py")), ids=name_of)
-def test_policy_neither_awaits_nor_asks_the_world(path: Path) -> None:
+PURE = sorted([*(PACKAGE / "policy").rglob("*.py"), *(PACKAGE / "engine" / "http2").rglob("*.py")])
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_what_is_pure_neither_awaits_nor_asks_the_world(path: Path) -> None:
     for line, imported in imports_of(path):
         pure = imported == "urllib.parse"  # of all urllib
         assert pure or imported.split(".")[0] not in PURE_MAY_NOT, f"{path.name}:{line}: {imported}"

@@ -1,6 +1,8 @@
-"""python -m tests.fuzz [--seconds N]            both targets, side by side
-python -m tests.fuzz requests|responses [...]    one, with libFuzzer's own options (a corpus directory, -runs=N)
-python -m tests.fuzz requests|responses FILE     says once more what a found input does; needs no atheris
+"""python -m tests.fuzz [--seconds N]    all targets, side by side
+python -m tests.fuzz TARGET [...]     one, with libFuzzer's own options (a corpus directory, -runs=N)
+python -m tests.fuzz TARGET FILE      says once more what a found input does; needs no atheris
+
+TARGET: requests, responses, http2_requests, http2_responses, hpack_blocks
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from typing import Any
 HERE = Path(__file__).parent
 FOUND = HERE / "found"
 SECONDS = 30
+# Of targets.py, which is imported where it can be instrumented.
+NAMES = ("requests", "responses", "http2_requests", "http2_responses", "hpack_blocks")
 # Nothing that the engine accepts in one head is longer than this and different.
 LONGEST = 4096
 
 
 def main(argv: Sequence[str]) -> int:
-    if argv and argv[0] in ("requests", "responses"):
+    if argv and argv[0] in NAMES:
         if len(argv) == 2 and Path(argv[1]).is_file():
             return _again(argv[0], Path(argv[1]))
         return _one(argv[0], argv[1:])
@@ -36,10 +40,10 @@ def main(argv: Sequence[str]) -> int:
         print("fuzz: or was not asked for (pip install --group fuzz)")
         return 0
     seconds = int(argv[1]) if argv[:1] == ["--seconds"] else SECONDS
-    return _both(seconds)
+    return _all(seconds)
 
 
-def _both(seconds: int) -> int:
+def _all(seconds: int) -> int:
     FOUND.mkdir(exist_ok=True)
     running = {
         name: subprocess.Popen(
@@ -49,7 +53,7 @@ def _both(seconds: int) -> int:
             text=True,
             errors="replace",
         )
-        for name in ("requests", "responses")
+        for name in NAMES
     }
     failed = 0
     for name, process in running.items():

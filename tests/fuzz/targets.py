@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from tests.fuzz import http2
 from tests.hostile import answers, bodies, callers, framings, lines, oddities, targets, tokens
 from tests.hostile.case import CANARY
 from tests.hostile.offline import Offline
@@ -66,12 +67,38 @@ def responses(offline: Offline, data: bytes) -> None:
             assert head.status == 502 or (head.fields, head.body) == (again.fields, again.body), (wire, cuts)
 
 
-TARGETS: Final[dict[str, Target]] = {"requests": requests, "responses": responses}
+def http2_requests(_: Offline, data: bytes) -> None:
+    http2.requests(*unpacked(data))
+
+
+def http2_responses(_: Offline, data: bytes) -> None:
+    http2.responses(*unpacked(data))
+
+
+def hpack_blocks(_: Offline, data: bytes) -> None:
+    http2.blocks(*unpacked(data))
+
+
+TARGETS: Final[dict[str, Target]] = {
+    "requests": requests,
+    "responses": responses,
+    "http2_requests": http2_requests,
+    "http2_responses": http2_responses,
+    "hpack_blocks": hpack_blocks,
+}
+_HTTP2_SEEDS: Final = {
+    "http2_requests": http2.request_seeds,
+    "http2_responses": http2.response_seeds,
+    "hpack_blocks": http2.block_seeds,
+}
 
 
 def seeds(name: str) -> Iterator[bytes]:
     """The tables of tests/hostile, and each well-formed message: a corpus that is built and not kept."""
-    if name == "requests":
+    if name in _HTTP2_SEEDS:
+        for wire in _HTTP2_SEEDS[name]():
+            yield packed(wire, 1, len(wire) // 2)
+    elif name == "requests":
         for table in (
             *(
                 lines.REQUEST_LINES,

@@ -78,7 +78,7 @@ class _LineTable:
         if _FIELD_NAME(spelled) is None:
             return None
         name = spelled.lower()
-        known = (name, self._kind_of(name), fields.folded(name) not in _SECRET_FIELDS)
+        known = (name, self._kind_of(name), not holds_secret(name))
         if len(spelled) <= _MEMO_LINE_OCTETS:
             if len(self._names) >= _MEMO_LINES:
                 self._names.clear()
@@ -90,6 +90,11 @@ def never_remember(name: str) -> None:
     """Lines of this field hold a secret (guard.caller_token_header)."""
     _SECRET_FIELDS.add(name.lower().encode("ascii"))
     _request_lines.forget()
+
+
+def holds_secret(name: bytes) -> bool:
+    """Whether a field of this name, in lower case, is never remembered."""
+    return fields.folded(name) in _SECRET_FIELDS
 
 
 _request_lines = _LineTable(fields.request_kind)

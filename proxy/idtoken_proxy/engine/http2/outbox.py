@@ -1,0 +1,171 @@
+"""What goes out: heads, DATA as far as the peer's windows allow, and control frames, in the order of the wire.
+
+DATA that no window has room for is held with its stream, and what ends the stream (END_STREAM or trailers) behind it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from idtoken_proxy.engine.http2 import frames
+from idtoken_proxy.engine.http2.frames import MIN_MAX_FRAME_SIZE
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair
+from idtoken_proxy.engine.http2.settings import DEFAULT_WINDOW
+from idtoken_proxy.engine.http2.streams import BEHIND_OUR_END, IDLE, OPEN, SENDING, Stream
+
+# A frame is not interrupted: with the largest that a peer may allow (16 MiB), one stream would keep all others waiting.
+_LARGEST_FRAME: Final = 64 * 1024
+
+
+class Outbox:
+    """`octets`: what is in `parts`. `waiting`: streams with something held, the longest waiting first. `answers`: octets of control frames that nobody has told us are written; what makes us
+    answer without reading the answers must not fill memory (CVE-2019-9512, -9515).
+    """
+
+    __slots__ = ("_frame_size", "answers", "encoder", "octets", "parts", "waiting", "window")
+
+    def __init__(self) -> None:
+        self.parts: list[bytes | memoryview] = []
+        self.octets = 0
+        self.answers = 0
+        self.encoder = Encoder()
+        self.window = DEFAULT_WINDOW
+        self._frame_size = MIN_MAX_FRAME_SIZE
+        self.waiting: dict[int, Stream] = {}
+
+    def limit_frames(self, max_frame_size: int) -> None:
+        """The peer's SETTINGS_MAX_FRAME_SIZE."""
+        self._frame_size = min(max_frame_size, _LARGEST_FRAME)
+
+    def take(self) -> list[bytes | memoryview]:
+        parts = self.parts
+        self.parts = []
+        self.octets = 0
+        return parts
+
+    def write(self, octets: bytes) -> None:
+        self.parts.append(octets)
+        self.octets += len(octets)
+
+    def answer(self, octets: bytes) -> None:
+        """A control frame that the peer made us send."""
+        self.parts.append(octets)
+        self.octets += len(octets)
+        self.answers += len(octets)
+
+    def head(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
+        if stream.state == IDLE:
+            stream.state = OPEN
+        assert stream.state in SENDING
+        self.write(frames.build_headers(stream.id, block, self._frame_size, end_stream=end_stream))
+        if end_stream:
+            stream.state = BEHIND_OUR_END[stream.state]
+
+    def data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> int:
+        """How much of it went out. "Frames with zero length with the END_STREAM flag set MAY be sent if there is no
+        available space in either flow-control window" (section 6.9.1).
+        """
+        assert stream.state in SENDING
+        assert stream.held_end is None
+        size = len(payload)
+        if not stream.held and (not size or size <= min(self.window, stream.send_window, self._frame_size)):
+            if size or end_stream:
+                self._data(stream, payload, end_stream=end_stream)
+            return size
+        if size:
+            if stream.held is None:
+                stream.held = deque()
+            stream.held.append(payload)
+            stream.held_octets += size
+            self.waiting[stream.id] = stream
+        if end_stream:
+            stream.held_end = ()
+        return self.drain(stream)
+
+    def end(self, stream: Stream, trailers: Iterable[Pair] = ()) -> None:
+        """The stream's end, behind whatever is held."""
+        assert stream.state in SENDING
+        if stream.held:
+            stream.held_end = tuple(trailers)
+        else:
+            self._end(stream, tuple(trailers))
+
+    def drain(self, stream: Stream) -> int:
+        """What its windows let out of what a stream holds."""
+        sent = 0
+        while piece := self._next_frame(stream):
+            sent += piece
+        return sent
+
+    def drain_all(self) -> Iterator[tuple[Stream, int]]:
+        """Likewise for all streams, a frame of each in turn, lest the first take all of the connection's window. Gives
+        (stream, octets) at the end, one for each that moved.
+        """
+        moved: dict[int, tuple[Stream, int]] = {}
+        turn = list(self.waiting.values())
+        while turn and self.window > 0:
+            again = []
+            for stream in turn:
+                piece = self._next_frame(stream)
+                if piece:
+                    moved[stream.id] = stream, moved.get(stream.id, (stream, 0))[1] + piece
+                    again.append(stream)
+            turn = again
+        # Who got something waits behind who did not.
+        for stream_id, (stream, _) in moved.items():
+            if self.waiting.pop(stream_id, None) is not None:
+                self.waiting[stream_id] = stream
+        return iter(moved.values())
+
+    def forget(self, stream: Stream) -> None:
+        """What a stream holds that is no more."""
+        stream.held = None
+        stream.held_octets = 0
+        stream.held_end = None
+        self.waiting.pop(stream.id, None)
+
+    def _next_frame(self, stream: Stream) -> int:
+        """One frame of what is held, 0: nothing may go, or nothing is left."""
+        held = stream.held
+        if not held:
+            return 0
+        room = min(self.window, stream.send_window, self._frame_size)
+        if room <= 0:
+            return 0
+        payload = held[0]
+        size = len(payload)
+        if size <= room:
+            held.popleft()
+        else:
+            view = memoryview(payload)
+            held[0] = view[room:]
+            payload = view[:room]
+            size = room
+        stream.held_octets -= size
+        last = not held
+        self._data(stream, payload, end_stream=last and stream.held_end == ())
+        if last:
+            self.waiting.pop(stream.id, None)
+            if stream.held_end:
+                self._end(stream, stream.held_end)
+            stream.held_end = None
+        return size
+
+    def _data(self, stream: Stream, payload: bytes | memoryview, *, end_stream: bool) -> None:
+        size = len(payload)
+        self.parts.append(frames.data_head(stream.id, size, end_stream=end_stream))
+        if size:
+            self.parts.append(payload)
+            self.window -= size
+            stream.send_window -= size
+        self.octets += size + frames.HEAD_OCTETS
+        if end_stream:
+            stream.state = BEHIND_OUR_END[stream.state]
+
+    def _end(self, stream: Stream, trailers: tuple[Pair, ...]) -> None:
+        if trailers:
+            self.head(stream, self.encoder.encode(trailers), end_stream=True)
+        else:
+            self._data(stream, b"", end_stream=True)

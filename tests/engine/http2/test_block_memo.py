@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from idtoken_proxy.engine.http2.block_memo import BlockMemo
+
+
+def test_a_block_is_found_by_its_octets_until_the_memo_is_cleared() -> None:
+    memo: BlockMemo[str] = BlockMemo()
+    memo.keep(b"block", "first head")
+    assert memo.get(b"block") is None  # it may never come again
+    memo.keep(b"block", "head")
+    assert memo.get(b"block") == "head"
+    assert memo.get(b"other") is None
+    memo.clear()
+    assert memo.get(b"block") is None
+
+
+def test_a_memo_is_bounded_in_blocks_and_in_octets() -> None:
+    memo: BlockMemo[int] = BlockMemo()
+    for number in range(256):
+        for _ in range(2):
+            memo.keep(b"%d" % number, number)
+    assert memo.get(b"0") == 0
+    for _ in range(2):
+        memo.keep(b"256", 256)
+    assert memo.get(b"0") is None
+    assert memo.get(b"256") == 256
+    for _ in range(2):
+        memo.keep(b"x" * 1024, 1)
+        memo.keep(b"x" * 1025, 2)
+    for number in range(1000):
+        memo.keep(b"once %d" % number, number)
+        assert len(memo._once) <= 256
+    assert memo.get(b"x" * 1024) == 1
+    assert memo.get(b"x" * 1025) is None

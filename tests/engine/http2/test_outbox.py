@@ -1,0 +1,184 @@
+"""What goes out, as far as windows allow, and in whose turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from idtoken_proxy.engine.http2 import frames
+from idtoken_proxy.engine.http2.frame_reader import FrameReader
+from idtoken_proxy.engine.http2.frames import DATA, END_STREAM, HEADERS
+from idtoken_proxy.engine.http2.outbox import Outbox
+from idtoken_proxy.engine.http2.streams import CLOSED, LOCAL, OPEN, REMOTE, Stream
+
+
+def stream(window: int, stream_id: int = 1, state: str = OPEN) -> Stream:
+    return Stream(stream_id, state, window, 65535)
+
+
+def outbox(window: int = 65535) -> Outbox:
+    made = Outbox()
+    made.window = window
+    return made
+
+
+def out(box: Outbox) -> list[tuple[int, int, int, int]]:
+    """(type, flags, stream, length) of each frame."""
+    octets = box.octets
+    joined = b"".join(box.take())
+    assert len(joined) == octets
+    assert box.octets == 0
+    reader = FrameReader(1 << 20)
+    reader.feed(joined)
+    return [
+        (kind, flags, stream_id, length)
+        for kind, flags, stream_id, _, length in iter(reader.next_frame, None)
+    ]
+
+
+def test_data_that_fits_goes_out_and_is_not_copied() -> None:
+    box = outbox()
+    one = stream(65535)
+    payload = b"x" * 16384
+    assert box.data(one, payload, end_stream=False) == 16384
+    assert box.parts[1] is payload
+    assert out(box) == [(DATA, 0, 1, 16384)]
+    assert (one.send_window, box.window) == (65535 - 16384, 65535 - 16384)
+
+
+@pytest.mark.parametrize(
+    ("own", "shared", "sent"), [(10, 100, 10), (100, 10, 10), (0, 100, 0), (100, 0, 0), (-5, 9, 0)]
+)
+def test_what_a_window_has_no_room_for_is_held(own: int, shared: int, sent: int) -> None:
+    box = outbox(shared)
+    one = stream(own)
+    assert box.data(one, b"x" * 30, end_stream=True) == sent
+    assert one.held_octets == 30 - sent
+    assert one.state == OPEN
+    assert sum(length for *_, length in out(box)) == sent
+    one.send_window = box.window = 100
+    assert box.drain(one) == 30 - sent
+    assert out(box) == [(DATA, END_STREAM, 1, 30 - sent)]
+    assert (one.held_octets, one.state) == (0, LOCAL)
+
+
+def test_later_data_stays_behind_what_is_held() -> None:
+    box = outbox()
+    one = stream(3)
+    assert box.data(one, b"abcdef", end_stream=False) == 3
+    assert box.data(one, b"ghi", end_stream=False) == 0
+    assert box.data(one, b"", end_stream=True) == 0
+    one.send_window = 100
+    assert box.drain(one) == 6
+    joined = b"".join(box.take())
+    assert joined == b"".join(
+        (
+            frames.frame(DATA, 0, 1, b"abc"),
+            frames.frame(DATA, 0, 1, b"def"),
+            frames.frame(DATA, END_STREAM, 1, b"ghi"),
+        )
+    )
+
+
+@pytest.mark.parametrize("window", [0, -100])
+def test_an_end_without_data_needs_no_window(window: int) -> None:
+    box = outbox(window)
+    one, two = stream(window), stream(window, 3, REMOTE)
+    assert box.data(one, b"", end_stream=True) == 0
+    box.end(two)
+    assert out(box) == [(DATA, END_STREAM, 1, 0), (DATA, END_STREAM, 3, 0)]
+    assert (one.state, two.state) == (LOCAL, CLOSED)
+
+
+def test_nothing_is_no_frame() -> None:
+    box = outbox()
+    assert box.data(stream(10), b"", end_stream=False) == 0
+    assert out(box) == []
+
+
+def test_trailers_wait_behind_held_data() -> None:
+    box = outbox()
+    one = stream(2, state=REMOTE)
+    box.data(one, b"abc", end_stream=False)
+    box.end(one, [(b"grpc-status", b"0")])
+    assert [kind for kind, *_ in out(box)] == [DATA]
+    one.send_window = 1
+    assert box.drain(one) == 1
+    assert [(kind, flags & END_STREAM) for kind, flags, *_ in out(box)] == [(DATA, 0), (HEADERS, END_STREAM)]
+    assert one.state == CLOSED
+
+
+def test_trailers_go_out_at_once_where_nothing_is_held() -> None:
+    box = outbox(0)
+    one = stream(0)
+    box.end(one, [(b"grpc-status", b"0")])
+    assert [(kind, flags) for kind, flags, *_ in out(box)] == [(HEADERS, END_STREAM | 0x4)]
+    assert one.state == LOCAL
+
+
+def test_frames_are_no_larger_than_the_peer_takes() -> None:
+    box = outbox(1 << 20)
+    one = stream(1 << 20)
+    box.data(one, b"x" * 40000, end_stream=False)
+    assert [length for *_, length in out(box)] == [16384, 16384, 7232]
+    box.limit_frames(1 << 24)
+    box.data(one, b"x" * 100_000, end_stream=False)
+    assert [length for *_, length in out(box)] == [65536, 34464]
+
+
+def test_streams_take_turns_at_the_connections_window() -> None:
+    box = outbox(0)
+    one, two, three = stream(1 << 20, 1), stream(20_000, 3), stream(0, 5)
+    for each in (one, two, three):
+        box.data(each, b"x" * 60_000, end_stream=False)
+    box.window = 50_000
+    assert [(each.id, octets) for each, octets in box.drain_all()] == [(1, 32_768), (3, 17_232)]
+    assert [(stream_id, length) for _, _, stream_id, length in out(box)] == [
+        (1, 16384),
+        (3, 16384),
+        (1, 16384),
+        (3, 848),
+    ]
+
+
+def test_who_got_nothing_is_first_the_next_time() -> None:
+    box = outbox(0)
+    streams = [stream(1 << 20, stream_id) for stream_id in (1, 3, 5)]
+    for each in streams:
+        box.data(each, b"x" * 16384 * 3, end_stream=False)
+    order = []
+    for _ in range(9):
+        box.window = 16384
+        order += [each.id for each, _ in box.drain_all()]
+    assert order == [1, 3, 5] * 3
+    assert not list(box.drain_all())
+
+
+def test_what_is_forgotten_is_not_sent() -> None:
+    box = outbox(0)
+    one = stream(100)
+    box.data(one, b"abc", end_stream=True)
+    box.forget(one)
+    box.window = 100
+    assert list(box.drain_all()) == []
+    assert (box.drain(one), one.held_octets) == (0, 0)
+
+
+def test_answers_are_counted_apart() -> None:
+    box = outbox()
+    box.answer(frames.build_ping(b"12345678", ack=True))
+    box.write(frames.SETTINGS_ACK)
+    assert (box.answers, box.octets) == (17, 26)
+    box.take()
+    assert (box.answers, box.octets) == (17, 0)
+
+
+def test_what_may_not_be_sent_is_a_bug() -> None:
+    box = outbox()
+    with pytest.raises(AssertionError):
+        box.data(stream(10, state=LOCAL), b"x", end_stream=False)
+    with pytest.raises(AssertionError):
+        box.end(stream(10, state=CLOSED))
+    one = stream(0)
+    box.data(one, b"x", end_stream=True)
+    with pytest.raises(AssertionError):
+        box.data(one, b"x", end_stream=False)
