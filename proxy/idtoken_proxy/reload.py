@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from idtoken_proxy import logs
+from idtoken_proxy.collector import sparing
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.settings.model import Settings
@@ -86,8 +87,9 @@ async def keep_reloading(
 async def _reload(server: Reloads, source: Source, threads: Threads) -> None:
     server.reloading()
     try:
-        settings = await threads.run(source.load, _LOADING)
-        await server.reload(settings)
+        with sparing():
+            settings = await threads.run(source.load, _LOADING)
+            await server.reload(settings)
     except ProxyError as error:
         server.reloaded(error)
         log.warning("reload refused: the settings stay as they are", reason=error.detail)
