@@ -20,7 +20,7 @@ from idtoken_proxy.settings.model import Settings
 
 log = structlog.get_logger("idtoken_proxy.reload")
 
-# On a disk that hangs; a thousand routes take half a second. A thread that hangs keeps no proxy from its end.
+# On a disk that hangs; ten thousand routes take a second or two. A thread that hangs keeps no proxy from its end.
 _LOOKING: Final = 5.0
 _LOADING: Final = 30.0
 
