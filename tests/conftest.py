@@ -20,7 +20,8 @@ ON_UVLOOP = tuple(
 )
 
 # No absolute time in a test: a busy machine is no failure.
-settings.register_profile("untimed", deadline=None)
+# Half the usual examples: they are others with each run, and the fuzzers look at the wire all day.
+settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
 
 

@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 # Each may import what stands before it, and its own. Those of one line do not know each other.
 LAYERS = (
     ("__init__",),
-    ("collector", "descriptors", "errors", "startup", "terminal", "turns"),
+    ("collector", "descriptors", "errors", "plain_file", "startup", "terminal", "turns"),
     ("logs",),
     ("lifecycle", "notify"),
     ("settings",),
@@ -27,7 +27,7 @@ LAYERS = (
     ("identity",),
     ("engine",),
     ("admin", "emulator"),
-    ("generation", "first_tokens", "reload"),  # parts of the composition root
+    ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("serving",),
     ("demo", "options", "wrapper"),

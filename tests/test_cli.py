@@ -58,10 +58,25 @@ def good(tmp_path: Path) -> Path:
     file = tmp_path / "proxy.yaml"
     file.write_text(GOOD)
     (tmp_path / "key.json").write_text("{}")
+    (tmp_path / "key.json").chmod(0o600)
     return file
 
 
 # -- check --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_a_secret_that_others_may_read_is_warned_of(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    file, secret = tmp_path / "proxy.yaml", tmp_path / "secret"
+    secret.write_text("x" * 20)
+    secret.chmod(0o644)
+    file.write_text(
+        "routes: [{name: a, upstream: 'http://127.0.0.1:9', identity: none}]\nguard: {caller_token_file: secret}\n"
+    )
+    _, _, err = run(capsys, command, "-c", file)
+    assert err.startswith(f"warning: {file}:2: guard.caller_token_file: {secret} may be read by every user")
 
 
 def test_check_prints_one_line_a_route(capsys: pytest.CaptureFixture[str], good: Path) -> None:
@@ -121,9 +136,16 @@ def test_without_any_configuration_it_says_what_was_tried(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for command, instead in (
+        (("check",), "doctor, serve and run take --upstream URL instead"),
+        (("serve",), "or one receiver with --upstream URL"),
+        (("doctor",), "or one receiver with --upstream URL"),
+        (("run", "--", "true"), "or one receiver with --upstream URL"),
+    ):
+        assert run(capsys, *command)[2].rstrip().endswith(instead)
     code, out, err = run(capsys, "check")
     assert (code, out) == (2, "")
-    assert "there is no config/proxy.yaml and no /etc/idtoken-proxy/proxy.yaml" in err
+    assert "there is no config/proxy.yaml and no proxy.yaml and no /etc/idtoken-proxy/proxy.yaml" in err
 
 
 # -- usage --------------------------------------------------------------------
@@ -464,3 +486,16 @@ def test_check_refuses_what_serve_refuses_in_the_same_words(
     with pytest.raises(ConfigError) as refused:
         asyncio.run(start())
     assert said == refused.value.detail + "\n"
+
+
+def test_a_configuration_comes_from_standard_input_too(tmp_path: Path) -> None:
+    """Its relative paths are the working directory's."""
+    (tmp_path / "ca.pem").write_text("no certificate\n")
+    command = [sys.executable, "-m", "idtoken_proxy", "check", "-c", "-"]
+    good = "routes: [{name: a, upstream: 'https://a.a.run.app'}]\n"
+    told = subprocess.run(command, input=good, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (told.returncode, told.stdout.splitlines()[-1]) == (0, "OK: 1 route")
+    bad = good + "tls: {ca_file: nope.pem}\n"
+    told = subprocess.run(command, input=bad, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert told.returncode == 2
+    assert told.stderr.startswith("standard input:2: tls.ca_file: nope.pem cannot be read")

@@ -51,6 +51,7 @@ def receiver() -> Iterator[str]:
 @pytest.fixture
 def config(tmp_path: Path, receiver: str) -> Path:
     (tmp_path / "token").write_text(make_token())
+    (tmp_path / "token").chmod(0o600)
     file = tmp_path / "proxy.yaml"
     file.write_text(
         f"identity: {{type: file, path: token}}\n"

@@ -197,11 +197,16 @@ async def test_no_piece_of_it_is_longer_for_more_routes(cache: TokenCache) -> No
 async def test_what_is_only_being_made_counts_nothing_yet(cache: TokenCache) -> None:
     tally = Tally()
     known = tally.route("a")
-    settings = Settings(routes=(route("a", MetadataIdentity()), route("b", MetadataIdentity(), path="/b")))
+    stripped = route("b", MetadataIdentity(), "other.example", path="/b", strip_prefix=True)
+    settings = Settings(routes=(route("a", MetadataIdentity()), stripped))
     made = compose(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), tally=tally)
     assert list(tally.routes) == ["a"]
     assert tally.upstreams == {}
     assert made.gateway.lanes[0].counts is known
+    lane, by_receiver = made.gateway.lanes[1], made.gateway.forward_table.match("other.example", b"/")
+    assert by_receiver is not None
+    assert by_receiver is not lane
+    assert by_receiver.counts is lane.counts
     tally.take({lane.route.name: lane.counts for lane in made.gateway.lanes}, made.upstreams)
     assert list(tally.routes) == ["a", "b"]
     assert all(tally.upstreams[lane.pool.upstream.origin] is lane.pool.counts for lane in made.gateway.lanes)

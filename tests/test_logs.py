@@ -98,6 +98,19 @@ def test_text_on_a_terminal_is_coloured_and_elsewhere_plain() -> None:
     assert "key=value" in plain.getvalue()
 
 
+def test_on_a_terminal_a_remedy_is_a_line_to_copy_and_elsewhere_a_value() -> None:
+    remedy = "gcloud auth application-default login; or: x \x1b[2J\n y"
+    terminal = logs("auto", stream=Terminal())
+    get_logger("x").warning("token fetch failed", remedy=remedy, cause="login_expired")
+    first, second = terminal.getvalue().splitlines()
+    assert "login_expired" in first
+    assert second.startswith("    gcloud auth application-default login; or: x ")
+    assert "\x1b[2J" not in second
+    plain = logs("text")
+    get_logger("x").warning("token fetch failed", remedy=remedy)
+    assert len(plain.getvalue().splitlines()) == 1
+
+
 def test_auto_is_json_where_nobody_reads_along() -> None:
     out = logs("auto")
     get_logger("x").info("hello")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import os
 import socket
+import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -19,6 +19,7 @@ import pytest
 import structlog
 
 import idtoken_proxy.server
+from idtoken_proxy import plain_file
 from idtoken_proxy.admin.client import ask
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.world import DEMO
@@ -527,13 +528,21 @@ async def test_a_reload_that_is_cancelled_halfway_leaves_nothing_half_done(
 
 
 @pytest.fixture
-async def hanging(tmp_path: Path) -> AsyncIterator[Path]:
+async def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Path]:
     """A file on a disk that hangs."""
-    path = tmp_path / "hanging.json"
-    os.mkfifo(path)
+    path, over = tmp_path / "hanging.json", threading.Event()
+    path.write_text("{}")
+    number, look = path.stat().st_ino, os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        found = look(descriptor)
+        if found.st_ino == number:
+            over.wait(60)
+        return found
+
+    monkeypatch.setattr(plain_file, "look", fstat)
     yield path
-    with contextlib.suppress(OSError):  # nobody reads any more
-        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+    over.set()
 
 
 async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cancelled_reload(

@@ -65,7 +65,7 @@ def commands() -> None:
     """
 
 
-@commands.command()
+@commands.command(short_help="Run the proxy.")
 @of_file_or_upstream(
     upstream_help="such as https://SERVICE.a.run.app",
     listen_help="default localhost:8080. Port 0 takes a free one",
@@ -86,11 +86,13 @@ def serve(configuration: Configuration) -> int:
     trusted = trust_ahead(configuration.settings)
     from idtoken_proxy import logs, serving  # noqa: PLC0415 -- meanwhile
 
-    logs.configure(configuration.settings.log)
-    return serving.run(configuration.settings, configuration.source, trusted=trusted)
+    said = configuration.settings.log
+    logs.configure(said)
+    greets = logs.read_along(said, sys.stderr) and said.level in ("debug", "info")
+    return serving.run(configuration.settings, configuration.source, trusted=trusted, greets=greets)
 
 
-@commands.command()
+@commands.command(short_help="Tell every mistake of the configuration at once.")
 @of_file()
 def check(configuration: Configuration) -> int:
     """Validate the configuration: every mistake at once, each with its file, line and key.
@@ -114,7 +116,7 @@ def check(configuration: Configuration) -> int:
     return 0
 
 
-@commands.command()
+@commands.command(short_help="Try every route's identity, token and receiver.")
 @of_file_or_upstream()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 -- click's
@@ -136,6 +138,9 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 
     logs.configure(LogSettings(level="error"))  # the report tells what the log would
     found = uvloop.run(examination.examine(configuration.settings, os.environ))
+    for warning in configuration.settings.warnings:
+        if not warning.key.endswith("].audience"):  # which the route's own lines tell
+            say(f"warning: {warning}", err=True)
     if as_json:
         say(report.as_json(found))
     else:
@@ -144,7 +149,10 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     return 0 if found.all_ok else 1
 
 
-@commands.command(context_settings={"allow_interspersed_args": False})
+@commands.command(
+    context_settings={"allow_interspersed_args": False},
+    short_help="Start the proxy and an app, and end with the app.",
+)
 @of_file_or_upstream(
     listen_help="default a free port of localhost", defaults={"listen": "localhost:0", "admin": "off"}
 )
@@ -152,10 +160,22 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     "--http-proxy", is_flag=True, help="Set HTTP_PROXY too: the app names its receivers as http://HOST/..."
 )
 @click.option(
-    "--max", "limit", callback=_duration, default="30s", show_default=True, help="For it to become ready."
+    "--max",
+    "limit",
+    callback=_duration,
+    default="30s",
+    show_default=True,
+    metavar="TIME",
+    help="For it to become ready, such as 30s or 2m.",
 )
 @click.option(
     "--unset", multiple=True, metavar="NAME", help="A variable that the app is not to have; may be repeated."
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="NAME",
+    help="A variable of the configuration's ${...} that the app is to have too.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(
@@ -163,6 +183,7 @@ def run(
     http_proxy: bool,  # noqa: FBT001 -- click's
     limit: float,
     unset: tuple[str, ...],
+    keep: tuple[str, ...],
     command: tuple[str, ...],
 ) -> int:
     """Start the proxy, then an app with its environment set, and end with the app's exit code.
@@ -172,7 +193,8 @@ def run(
     idtoken-proxy run -c proxy.yaml --http-proxy -- sh -c 'curl "$USER_PROFILES_URL/42"'
 
     The app finds IDTOKEN_PROXY_URL, and for each route its name's: USER_PROFILES_URL for user-profiles. Without listen:
-    and admin: the proxy takes a free port, and has no admin listener. Signals go to the app; when it ends, so does the
+    and admin: the proxy takes a free port, and has no admin listener. Variables that the configuration takes in by ${NAME}
+    are the proxy's alone, unless --keep gives one back. Signals go to the app; when it ends, so does the
     proxy. 127 and 126 as in a shell: there is no such command, or it cannot be run. 1: the proxy did not become ready.
     """
     from idtoken_proxy import logs  # noqa: PLC0415
@@ -180,14 +202,28 @@ def run(
 
     logs.configure(configuration.settings.log)
     wrapped = wrapper.Wrapped(
-        configuration.settings, configuration.source, command, http_proxy, limit, frozenset(unset)
+        configuration.settings,
+        configuration.source,
+        command,
+        http_proxy,
+        limit,
+        frozenset(unset),
+        frozenset(keep),
     )
     return wrapper.run(wrapped, os.environ)
 
 
-@commands.command()
+@commands.command(short_help="Wait until a running proxy is ready.")
 @of_a_running_proxy
-@click.option("--max", "limit", callback=_duration, default="30s", show_default=True, help="How long.")
+@click.option(
+    "--max",
+    "limit",
+    callback=_duration,
+    default="30s",
+    show_default=True,
+    metavar="TIME",
+    help="How long, such as 30s or 2m.",
+)
 def wait(admin: Address, limit: float) -> int:
     """Wait until a running proxy is ready: a valid token for every route.
 
@@ -207,7 +243,7 @@ def wait(admin: Address, limit: float) -> int:
     return 1 if lacking else 0
 
 
-@commands.command()
+@commands.command(short_help="Ask a running proxy's admin listener once.")
 @click.argument("what", type=click.Choice(["startup", "readiness", "liveness"]))
 @of_a_running_proxy
 def probe(admin: Address, what: str) -> int:
@@ -227,7 +263,7 @@ def probe(admin: Address, what: str) -> int:
     return 0 if wrong is None else 1
 
 
-@commands.command()
+@commands.command(short_help="Print one ID token.")
 @click.option("--audience", metavar="AUD", help="Whom the token is for, such as https://SERVICE.a.run.app.")
 @of_file(required=False)
 @click.option(
@@ -262,7 +298,7 @@ def token(configuration: Configuration, audience: str | None, route: str | None,
     return 0
 
 
-@commands.command()
+@commands.command(short_help="Print the configuration's JSON Schema.")
 def schema() -> int:
     """Print the JSON Schema of the configuration, for editors.
 
@@ -276,7 +312,7 @@ def schema() -> int:
     return 0
 
 
-@commands.command(cls=_Breakable)
+@commands.command(cls=_Breakable, short_help="Run the local Google: tokens, keys and receivers.")
 @click.option(
     "-c", "--config", "file", metavar="FILE", help="The world: services, accounts, who may invoke what."
 )
@@ -316,7 +352,7 @@ def emulate(file: str | None, host: str, allow_remote: bool, port: int, break_ki
     return run_emulator(file, host, port, break_kind)
 
 
-@commands.command(cls=_Breakable)
+@commands.command(cls=_Breakable, short_help="Emulator, services and proxy, with lines to paste.")
 @_break
 def demo(break_kind: str | None) -> int:
     """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal.

@@ -27,6 +27,7 @@ Host or Origin that was refused: they are what has to be mended); what only the 
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -84,15 +85,16 @@ class Problem:
 
 
 class ConfigError(ProxyError):
-    """Every mistake in the configuration at once."""
+    """Every mistake in the configuration at once. `files`: paths that it names, one of which may be what is mistaken."""
 
     title = "Configuration error"
     proxy_status = "proxy_configuration_error"
     fault = Fault.OPERATOR
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], files: Iterable[str] = ()) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = problems
+        self.files = tuple(files)
 
 
 # -- the caller's -------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from idtoken_proxy.engine.gateway import Gateway
@@ -18,6 +17,7 @@ from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.plain_file import check_plain, read_plain
 from idtoken_proxy.settings.model import Identity, NamedFile, NoIdentity, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust
@@ -25,6 +25,7 @@ from idtoken_proxy.turns import Pieces, at_once
 
 _AT_A_TIME: Final = 64  # routes, before others may have their turn
 _SHORTEST_SECRET: Final = 16  # octets
+_LONGEST_SECRET: Final = 8 * 1024
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 
@@ -165,8 +166,7 @@ def _look_for(files: Iterable[NamedFile]) -> None:
     for named in files:
         try:
             if not named.awaited:
-                with open(named.path, "rb") as opened:  # noqa: PTH123 -- its name may be anything
-                    opened.read(1)
+                check_plain(named.path)
         except OSError as error:
             told = f"{shown_path(named.path)} cannot be read: {error.strerror}"
             problems.append(Problem(named.file, named.line, named.key, told))
@@ -179,14 +179,15 @@ def _caller_token(settings: Settings) -> bytes | None:
     if path is None:
         return None
     try:
-        secret = Path(path).read_bytes().strip()
+        secret = read_plain(path, _LONGEST_SECRET).content.strip()
     except OSError as error:
         raise _refused(settings, path, f"{shown_path(path)} cannot be read: {error.strerror}") from None
-    if len(secret) < _SHORTEST_SECRET or secret.translate(None, _VISIBLE):
+    if not _SHORTEST_SECRET <= len(secret) <= _LONGEST_SECRET or secret.translate(None, _VISIBLE):
         raise _refused(
             settings,
             path,
-            f"{shown_path(path)} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters",
+            f"{shown_path(path)} must hold one line of at least {_SHORTEST_SECRET} visible ASCII characters"
+            + (f", and at most {_LONGEST_SECRET}" if len(secret) > _LONGEST_SECRET else ""),
         )
     return secret
 

@@ -1,4 +1,4 @@
-"""Structured logs, one line each: text on a terminal, JSON elsewhere; nothing secret, ever; no flood of one warning.
+"""Structured logs, one line each: text on a terminal (a remedy below it), JSON elsewhere; nothing secret, ever; no flood.
 
 A token's repr hides it (identity/token.py), and no code of ours logs a header's value. `mask` is the last line of
 defence behind that: it runs over every value that is written, ours and the libraries', names and tracebacks included.
@@ -76,14 +76,14 @@ def configure(
     """
     out = sys.stderr if stream is None else stream
     level: int = logging.getLevelNamesMapping()[settings.level.upper()]
-    as_text = settings.format == "text" or (settings.format == "auto" and out.isatty())
+    as_text = settings.format == "text" or read_along(settings, out)
     if project is None:
         project = os.environ.get("GOOGLE_CLOUD_PROJECT")
     processors: list[Processor] = [
         _Repeats(clock),
         _identify,
         structlog.processors.format_exc_info,
-        *(_text(colors=colors(out)) if as_text else [_Json(project)]),
+        *(_text(colors=colors(out), along=out.isatty()) if as_text else [_Json(project)]),
     ]
     structlog.configure(
         processors=processors,
@@ -98,6 +98,11 @@ def configure(
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     # It says at debug which files changed: a log in the configuration's directory would be the next change, for ever.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
+
+
+def read_along(settings: LogSettings, stream: TextIO) -> bool:
+    """Whether a person reads what is logged there, as it comes."""
+    return settings.format != "json" and stream.isatty()
 
 
 class _Line:
@@ -275,16 +280,29 @@ def _masked(value: object, depth: int = 0) -> Any:
     return mask(_described(value))
 
 
-def _text(*, colors: bool) -> list[Processor]:
+def _text(*, colors: bool, along: bool) -> list[Processor]:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+    )
     return [
         _shorten,
         _mask_values,
         _escape_controls,
-        structlog.dev.ConsoleRenderer(
-            colors=colors, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
-        ),
+        _RemedyBelow(renderer) if along else renderer,
         _mask_line,
     ]
+
+
+class _RemedyBelow:
+    """On a terminal a remedy is a command to copy: it stands on a line of its own, without quotes."""
+
+    def __init__(self, renderer: structlog.dev.ConsoleRenderer) -> None:
+        self._renderer = renderer
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        remedy = event.pop("remedy", None)
+        line = self._renderer(logger, method, event)
+        return line if remedy is None else f"{line}\n    {remedy}"
 
 
 def _shorten(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -27,8 +27,8 @@ _FILE = click.option(
     "--config",
     "file",
     metavar="FILE",
-    help="The configuration file. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, then "
-    "/etc/idtoken-proxy/proxy.yaml.",
+    help="The configuration file, or - for standard input. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, "
+    "then ./proxy.yaml, then /etc/idtoken-proxy/proxy.yaml.",
 )
 
 
@@ -46,7 +46,12 @@ def of_file(*, required: bool = True) -> Decorator:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def configured(file: str | None, **others: Any) -> int:
-            configuration = _read(file) if required or file is not None else _read_if_found()
+            wanted = required or file is not None
+            configuration = (
+                _read(file, "; doctor, serve and run take --upstream URL instead")
+                if wanted
+                else _read_if_found()
+            )
             return command(configuration=configuration, **others)
 
         return _FILE(configured)
@@ -104,7 +109,7 @@ def of_file_or_upstream(
                         f"{' and '.join(alone)} {verb} with --upstream; with a file, say it there"
                     )
             if upstream is None and not routes:
-                configuration = _read(file, defaults, keys)
+                configuration = _read(file, ", or one receiver with --upstream URL", defaults, keys)
             elif file is not None:
                 named = "--upstream" if upstream is not None else "--route"
                 raise click.UsageError(f"{named} makes a configuration of its own; leave out -c")
@@ -195,13 +200,14 @@ def of_a_running_proxy(command: Command) -> Command:
 
 def _read(
     file: str | None,
+    instead: str,
     defaults: Mapping[str, str] | None = None,
     keys: Mapping[str, object] | None = None,
 ) -> Configuration:
     from idtoken_proxy.settings.file import ConfigFile  # noqa: PLC0415 -- ssl
     from idtoken_proxy.settings.load import default_config_path, settings_from_bytes  # noqa: PLC0415
 
-    path = file if file is not None else default_config_path(os.environ)
+    path = file if file is not None else default_config_path(os.environ, instead)
     source = ConfigFile(path, lambda content: settings_from_bytes(content, path, os.environ, defaults, keys))
     return Configuration(source.load(), source)
 
@@ -210,4 +216,4 @@ def _read_if_found() -> Configuration:
     from idtoken_proxy.settings.environment import found_path  # noqa: PLC0415
 
     path = found_path(os.environ)
-    return Configuration(Settings(routes=())) if path is None else _read(path)
+    return Configuration(Settings(routes=())) if path is None else _read(path, "")

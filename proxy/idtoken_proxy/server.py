@@ -215,7 +215,8 @@ class Server:
     def quit(self, **why: str) -> None:
         """Readiness ends at once; whoever runs this server stops it now. Twice is once."""
         if self.lifecycle.state in (STARTING, SERVING):
-            log.info("draining", **why)
+            limit = f"{self.settings.timeouts.drain:g} s"
+            log.info("draining", open=self._front.busy, at_most=limit, again="ends at once", **why)
         self.lifecycle.on(DRAIN)
 
     @property

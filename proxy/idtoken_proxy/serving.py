@@ -8,6 +8,7 @@ import functools
 import gc
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Collection
 from types import FrameType
 from typing import TypeAlias
@@ -15,9 +16,11 @@ from typing import TypeAlias
 import structlog
 
 from idtoken_proxy import descriptors
+from idtoken_proxy.first_screen import first_screen
 from idtoken_proxy.reload import USUAL_PACE, Source, keep_reloading
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings
+from idtoken_proxy.terminal import say
 from idtoken_proxy.trust import Trust
 
 log = structlog.get_logger("idtoken_proxy.server")
@@ -30,17 +33,20 @@ def run(
     source: Source | None = None,
     attendant: Attendant | None = None,
     trusted: Callable[[], Trust] | None = None,
+    *,
+    greets: bool = False,
 ) -> int:
     """`idtoken-proxy serve`: until SIGTERM, SIGINT or POST /quitquitquit, which drain; a second signal ends at once. The
     exit code.
 
     `source`: where the settings came from; SIGHUP and a change of the file load them again. Without it SIGHUP is as
     SIGTERM, unless it is ignored already (nohup). `attendant` is awaited when the listeners are open; what it raises
-    ends the proxy. Then the signals that end it are its affair. `trusted`: from trust_ahead.
+    ends the proxy. Then the signals that end it are its affair. `trusted`: from trust_ahead. `greets`: a person reads
+    along, who is told of the routes when they are ready.
     """
     import uvloop  # noqa: PLC0415
 
-    return uvloop.run(_serve(settings, source, attendant, trusted))
+    return uvloop.run(_serve(settings, source, attendant, trusted, greets=greets))
 
 
 async def _serve(
@@ -48,6 +54,8 @@ async def _serve(
     source: Source | None,
     attendant: Attendant | None,
     trusted: Callable[[], Trust] | None,
+    *,
+    greets: bool,
 ) -> int:
     _count_descriptors(settings.limits.connections)
     server = Server(settings, trusted=trusted)
@@ -68,7 +76,10 @@ async def _serve(
         if source is not None
         else None
     )
+    greeting = asyncio.ensure_future(_greet(server)) if greets else None
     await server.lifecycle.ending.wait()
+    if greeting is not None:
+        greeting.cancel()
     if reloads is not None:
         reloads.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -81,6 +92,14 @@ async def _serve(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python's own end gives up all handlers, but not this
     log.info("stopped")
     return 0
+
+
+async def _greet(server: Server) -> None:
+    await server.lifecycle.settled.wait()
+    if server.ready:
+        tokens = {name: slot.status() for name, slot in server.slots.items()}
+        for line in first_screen(server.addresses, server.settings.routes, tokens, time.time()):
+            say(line, err=True)
 
 
 def _count_descriptors(connections: int) -> None:

@@ -46,6 +46,9 @@ def tls_context(ca_file: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    # A common name is no name any more (RFC 9110 section 4.3.4), and a private CA puts anything there.
+    context.hostname_checks_common_name = False
+    context.options |= ssl.OP_NO_RENEGOTIATION
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context

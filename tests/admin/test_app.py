@@ -22,6 +22,7 @@ from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.logs import configure
 from idtoken_proxy.settings.model import (
@@ -50,7 +51,7 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.settings = Settings(routes=(), guard=GuardSettings(allowed_hosts=("Proxy.example",)))
-        self.front = Front(Gateway(self.settings, {}, no_pool), Sweeper(60.0))
+        self.front = Front(Gateway(self.settings, {}, no_pool), Sweeper(60.0), access_log=None, tally=Tally())
 
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1

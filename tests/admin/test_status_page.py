@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from time import time
@@ -17,7 +17,7 @@ from idtoken_proxy.admin.history import EVERY, History
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import FileIdentity, NoIdentity, Route, TcpAddress
+from idtoken_proxy.settings.model import CommandIdentity, FileIdentity, NoIdentity, Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, new_tab
 from tests.engine.proxied import make_token, route_to, settings_for
@@ -163,7 +163,9 @@ async def test_it_keeps_up(tab: Tab, serve: Serve, receiver: Receiver, tmp_path:
 async def test_before_any_token(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    server = await serve(replace(named("slow", receiver, tmp_path), identity=FileIdentity(str(fifo))))
+    server = await serve(
+        replace(named("slow", receiver, tmp_path), identity=CommandIdentity(("/bin/cat", str(fifo))))
+    )
     try:
         await look(tab, page_of(server))
         assert "No token yet: it is being fetched" in await tab.text("main")

@@ -91,7 +91,7 @@ def test_a_short_file_takes_the_defaults() -> None:
     [
         ("", ["w.yaml: must be a mapping of keys to values, not nothing"]),
         ("- 1", ["w.yaml: must be a mapping of keys to values, not a list"]),
-        ("x: [", ["w.yaml:1: not valid YAML: did not find expected node content"]),
+        ("x: [", ["w.yaml:1: not valid YAML: a value is missing, or a bracket or brace is not closed"]),
         (b"\xff\xfe\xff", ["w.yaml: not a text in UTF-8"]),
         (
             "accounts: 3\nservises: []\n",

@@ -67,7 +67,7 @@ async def test_from_the_first_moment_to_the_last(
     emulator.break_with("outage")
     process = await serve_process(config_for(emulator, admin=admin, timeouts={"drain": "30s"}))
     url = await process.url()
-    await process.said("token_fetch_failed")
+    await process.said("token fetch failed")
     async with asyncio.timeout(PATIENCE):
         while (await command("probe", "liveness", "--admin", admin))[
             0

@@ -109,35 +109,29 @@ async def test_a_second_signal_ends_it_at_once(
         assert await process.ended() == 128 + signal.SIGTERM
 
 
-@pytest.fixture
-async def slow_login(tmp_path: Path) -> AsyncIterator[Path]:
-    """A credential file whose reading goes on until somebody writes to it."""
-    path = tmp_path / "slow.json"
-    os.mkfifo(path)
-    yield path
-    with contextlib.suppress(OSError):  # nobody reads any more
-        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-
-
 async def test_a_signal_in_the_middle_of_a_reload_ends_it_with_0_and_loses_no_request(
     emulator: Emulator,
     serve_process: ServeProcess,
     client: aiohttp.ClientSession,
-    slow_login: Path,
     tmp_path: Path,
 ) -> None:
     config = config_for(emulator)
-    process = await serve_process(config, GOOGLE_APPLICATION_CREDENTIALS=str(slow_login))
+    process = await serve_process(config)
     url = await process.url()
     async with client.get(f"{url}/user-profiles/events?interval=0.1&count=5") as answer:
         await answer.content.readline()
-        rewrite(tmp_path, {**config, "identity": "auto"})
+        slow = tmp_path / "slow.yaml"
+        os.mkfifo(slow)  # whose reading goes on until somebody has written to it
+        slow.replace(tmp_path / "proxy-0.yaml")
         process.signal(signal.SIGHUP)
         async with asyncio.timeout(PATIENCE):
-            login = await asyncio.to_thread(os.open, slow_login, os.O_WRONLY)  # when the reload reads it
+            writing = await asyncio.to_thread(
+                os.open, tmp_path / "proxy-0.yaml", os.O_WRONLY
+            )  # when it is read
         process.signal(signal.SIGTERM)
         await process.said("draining")
-        os.close(login)
+        os.write(writing, yaml.safe_dump(dict(config)).encode())
+        os.close(writing)
         rest = await answer.content.read()
     assert rest.count(b"\n\n") == 5
     assert await process.ended() == 0

@@ -218,6 +218,23 @@ async def test_what_is_unset_is_the_proxy_s_alone(run: Run) -> None:
     assert {"EGRESS_PASSWORD", "NO_PROXY"}.isdisjoint(names)
 
 
+@pytest.mark.parametrize("keep", [False, True])
+async def test_what_the_configuration_takes_in_is_the_proxy_s_alone(run: Run, *, keep: bool) -> None:
+    """Unless somebody says otherwise, or every program has it."""
+    config = {**PUBLIC, "egress_proxy": "http://${EGRESS_USER:-me}:${EGRESS_PASSWORD}@127.0.0.1:9"}
+    process = await run(
+        {**config, "log": {"level": "${HOME_LEVEL:-info}", "format": "${TERM:-json}"}},
+        "env",
+        options=("--keep", "EGRESS_PASSWORD") if keep else (),
+        env={"EGRESS_PASSWORD": "correct-horse", "EGRESS_USER": "me", "TERM": "json", "OTHER": "kept"},
+    )
+    assert await process.ended() == 0
+    names = {line.partition("=")[0] for line in process.lines}
+    assert {"OTHER", "TERM", "IDTOKEN_PROXY_URL"} <= names
+    assert "EGRESS_USER" not in names
+    assert ("EGRESS_PASSWORD" in names) == keep
+
+
 async def test_what_the_file_says_of_its_listeners_counts(run: Run, client: aiohttp.ClientSession) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -357,7 +374,7 @@ async def test_a_proxy_that_does_not_become_ready_says_why(run: Run, tmp_path: P
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_before_it_is_ready_ends_it(run: Run, tmp_path: Path, number: signal.Signals) -> None:
     process = await run(without_token(tmp_path), "touch", tmp_path / "started")
-    await printed(process, "token_fetch_failed")
+    await printed(process, "token fetch failed")
     (proxy,) = children_of(process.process.pid)
     process.signal(number)
     assert await process.ended() == 128 + number
@@ -367,7 +384,7 @@ async def test_a_signal_before_it_is_ready_ends_it(run: Run, tmp_path: Path, num
 
 async def test_a_wrapper_that_is_killed_before_it_is_ready_leaves_nothing(run: Run, tmp_path: Path) -> None:
     process = await run(without_token(tmp_path), "touch", tmp_path / "started")
-    await printed(process, "token_fetch_failed")
+    await printed(process, "token fetch failed")
     (proxy,) = children_of(process.process.pid)
     process.signal(signal.SIGKILL)
     await gone(proxy)

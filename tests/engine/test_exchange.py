@@ -17,7 +17,7 @@ from idtoken_proxy.engine.kept_body import MAX_BODY
 from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.states import WAITING
 from idtoken_proxy.engine.upstream import UpstreamConnection
-from idtoken_proxy.settings.model import FileIdentity, NoIdentity, Timeouts, Upstream
+from idtoken_proxy.settings.model import CommandIdentity, FileIdentity, NoIdentity, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_downstream import problem
@@ -1346,7 +1346,7 @@ async def test_a_wait_for_the_token_outlasts_a_freeze(receive: Receive, start: S
     proxied = await start(
         await receive(answering(ok())),
         timeouts=Timeouts(connect=0.6 - TOKEN_GRACE),
-        route={"identity": FileIdentity(str(fifo))},
+        route={"identity": CommandIdentity(("/bin/cat", str(fifo)))},
     )
     app = await proxied.connect()
     app.send(get("/"))

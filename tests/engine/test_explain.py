@@ -9,11 +9,11 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.gateway import Lane
-from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.engine.tally import RouteCounts, Tally
 from idtoken_proxy.errors import ProxyError, Refused
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy.request import Request, Response
-from idtoken_proxy.settings.model import NoIdentity, Route, Upstream
+from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
 
 NOW = 1_800_000_000.0
 HOST = "profiles-12.europe-west1.run.app"
@@ -55,7 +55,7 @@ def lane(name: str = "shop", *, public: bool = False, token: IdToken | None = No
     route = Route(name, Upstream("https", HOST, 443), None if public else f"https://{HOST}", **identity)
     slot: Any = None if public else Slot(token)
     pool: Any = None
-    return Lane(route, slot, pool)
+    return Lane(route, slot, pool, RouteCounts(), Rewrite(), shared=False)
 
 
 def token() -> IdToken:

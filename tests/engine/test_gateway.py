@@ -16,12 +16,14 @@ from idtoken_proxy.engine import http1
 from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import (
     FileIdentity,
     GuardSettings,
     MetadataIdentity,
     NoIdentity,
+    Rewrite,
     Route,
     TokenHeader,
     Upstream,
@@ -494,7 +496,7 @@ def function_lane(header: TokenHeader = TokenHeader.AUTO) -> Lane:
     upstream = Upstream("https", "us-central1-project.cloudfunctions.net", 443, "/hello")
     made = Route("function", upstream, str(upstream), MetadataIdentity(), token_header=header)
     pool = Pool(upstream, Sweeper(1.0), tls=None, keepalive=1, connect=1)
-    return Lane(made, None, pool)
+    return Lane(made, None, pool, RouteCounts(), Rewrite(), shared=False)
 
 
 async def test_that_the_apps_authorization_is_replaced_is_told_once_for_each_route() -> None:

@@ -8,6 +8,7 @@ import ssl
 import pytest
 
 from idtoken_proxy.engine.hop import Hop, beyond, receiver, way_out
+from idtoken_proxy.engine.tls import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 
@@ -105,14 +106,41 @@ def test_behind_the_egress_proxy_both_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "told"), [("WRONG_VERSION_NUMBER", "WRONG_VERSION_NUMBER"), (None, "handshake broken off")]
+    ("reason", "told", "remedy"),
+    [
+        ("WRONG_VERSION_NUMBER", "it answers in something else than TLS (WRONG_VERSION_NUMBER)", "the port"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "it asks for a client certificate", "show an ID token"),
+        ("TLSV1_ALERT_PROTOCOL_VERSION", "it speaks no TLS of version 1.2 or later", "speak TLS 1.2"),
+        ("DIGEST_CHECK_FAILED", "DIGEST_CHECK_FAILED", ""),
+        (None, "handshake broken off", ""),
+    ],
 )
-def test_a_reason_of_openssls_is_told(reason: str | None, told: str) -> None:
+def test_a_reason_of_openssls_is_told_in_words(reason: str | None, told: str, remedy: str) -> None:
     error = ssl.SSLError(1, "x")
     error.reason = reason  # type: ignore[assignment]
-    assert DIRECT.failed(error).detail == f"TLS with a.run.app failed: {told}"
-    assert BEYOND.failed(error).detail == f"TLS with {THROUGH} failed: {told}"
-    assert DIRECT.failed(error).proxy_status == "tls_protocol_error"
+    failed = DIRECT.failed(error)
+    assert failed.detail.startswith(f"TLS with a.run.app failed: {told}")
+    assert BEYOND.failed(error).detail.startswith(f"TLS with {THROUGH} failed: {told}")
+    assert remedy in (failed.remedy or "")
+    assert failed.proxy_status == "tls_protocol_error"
+    assert failed.title == "TLS with the receiver failed"
+
+
+@pytest.mark.parametrize("error", [HandshakeBroken(), ssl.SSLZeroReturnError(1, "x")])
+def test_a_handshake_that_ends_without_a_reason(error: OSError) -> None:
+    failed = DIRECT.failed(error)
+    assert failed.detail == "a.run.app broke off the TLS handshake"
+    assert failed.proxy_status == "connection_terminated"
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [(9, "clock"), (10, "clock"), (62, "subjectAltNames"), (64, "subjectAltNames"), (20, "intermediate")],
+)
+def test_what_is_wrong_with_a_certificate_has_its_own_remedy(code: int, remedy: str) -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, "x"
+    assert remedy in str(DIRECT.failed(error).remedy)
 
 
 def test_the_password_is_left_to_who_tries_the_command() -> None:

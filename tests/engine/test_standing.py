@@ -21,6 +21,7 @@ from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.policy.headers import Peer
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.document import Document
@@ -435,7 +436,7 @@ async def test_the_way_there_is_part_of_it(after: Settings, *, holds: bool) -> N
 
     sweeper = Sweeper(60.0)
     before = Gateway(SAFE, {}, no_pool)
-    downstream = Downstream(Front(before, sweeper), Door())
+    downstream = Downstream(Front(before, sweeper, access_log=None, tally=Tally()), Door())
     downstream.peer = Peer.of("127.0.0.1", b"")
     exchange = Exchange(downstream, before)
     exchange.open(get("/ws", *UPGRADE).removesuffix(b"\r\n\r\n"))

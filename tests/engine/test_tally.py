@@ -41,7 +41,7 @@ from idtoken_proxy.errors import (
 )
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
-from idtoken_proxy.settings.model import FileIdentity, GuardSettings, Limits, Timeouts
+from idtoken_proxy.settings.model import CommandIdentity, GuardSettings, Limits, Timeouts
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
@@ -319,7 +319,7 @@ async def test_a_token_that_does_not_come(receive: Receive, start: Start, tmp_pa
     proxied = await start(
         await receive(answering(ok())),
         timeouts=Timeouts(connect=0.3 - TOKEN_GRACE),
-        route={"identity": FileIdentity(str(fifo))},
+        route={"identity": CommandIdentity(("/bin/cat", str(fifo)))},
     )
     assert (await proxied.ask(get("/"))).status == 503
     assert tally_of(proxied).limits["token_wait"] == 1

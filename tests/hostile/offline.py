@@ -19,6 +19,7 @@ from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import IdToken
@@ -183,7 +184,12 @@ class Offline:
             route.name: cast("TokenSlot", _Slot(token, route.audience or ""))
             for route, token in zip(_ROUTES, (TOKENS.open, TOKENS.bounded), strict=True)
         }
-        self._front = Front(Gateway(Settings(routes=_ROUTES), slots, lambda _: pool), self._sweeper)
+        self._front = Front(
+            Gateway(Settings(routes=_ROUTES), slots, lambda _: pool),
+            self._sweeper,
+            access_log=None,
+            tally=Tally(),
+        )
 
     def _app(self) -> tuple[Remembering, Downstream]:
         self._pool.made.clear()

@@ -151,7 +151,7 @@ def changed(wire: bytes, changes: list[tuple[str, int, bytes, int]]) -> bytes:
 STREAMS = st.tuples(
     st.lists(st.sampled_from(BASES), min_size=1, max_size=4).map(b"".join), st.lists(CHANGE, max_size=5)
 ).map(lambda drawn: changed(*drawn))
-EXAMPLES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+EXAMPLES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @EXAMPLES

@@ -18,7 +18,7 @@ def test_a_new_token_is_news() -> None:
     assert got.cause is None
     assert logs == [
         {
-            "event": "token_fetched",
+            "event": "token fetched",
             "log_level": "info",
             "source": "fake source",
             "audience": AUDIENCE,
@@ -32,7 +32,7 @@ def test_a_new_token_is_news() -> None:
 def test_the_same_again_is_not() -> None:
     with capture_logs() as logs:
         log_event(event(expires_in=1.0))
-    assert [(line["event"], line["log_level"]) for line in logs] == [("token_unchanged", "debug")]
+    assert [(line["event"], line["log_level"]) for line in logs] == [("token unchanged", "debug")]
 
 
 def test_a_failure_says_whose_and_what_to_do() -> None:
@@ -42,7 +42,7 @@ def test_a_failure_says_whose_and_what_to_do() -> None:
         log_event(got)
     assert got.cause == "down"
     (line,) = logs
-    assert (line["event"], line["log_level"]) == ("token_fetch_failed", "warning")
+    assert (line["event"], line["log_level"]) == ("token fetch failed", "warning")
     assert (line["cause"], line["detail"], line["remedy"], line["log_detail"]) == (
         "down",
         "no",

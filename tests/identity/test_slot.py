@@ -532,7 +532,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=75, deadline=None)
 @given(steps=STEPS, ahead=st.sampled_from([210.0, 600.0]), seed=st.integers(0, 2**32))
 def test_hours_of_trouble(steps: list[tuple[str, float]], ahead: float, seed: int) -> None:
     """Whatever the clocks and the source do: no token with under 30 s left by either clock, no good token

@@ -123,3 +123,20 @@ def test_a_name_under_which_programs_are_refused_is_told_of(
     warnings = settings_from_text(text, "proxy.yaml", {}).warnings
     assert [str(warning).partition(": requests under")[0] for warning in warnings] == named
     assert all("unverified_pages: allow" in str(warning) for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "says"),
+    [
+        ("audience: $AUD", "routes[0].audience", "write ${AUD}"),
+        ("audience: $AUD/x", "routes[0].audience", "write ${AUD}"),
+        ("match: {path: '/api/*'}", "routes[0].match.path", "write /api"),
+        ("match: {path: '/*'}", "routes[0].match.path", "write /"),
+        ("match: {path: '/api/**/x'}", "routes[0].match.path", "write /api"),
+    ],
+)
+def test_what_other_tools_would_expand_is_taken_to_the_letter(line: str, key: str, says: str) -> None:
+    text = f"routes:\n- name: a\n  upstream: https://{HASH}\n  {line}\n"
+    [warning] = settings_from_text(text, "proxy.yaml", {}).warnings
+    assert (warning.key, warning.line) == (key, 4)
+    assert warning.message.endswith(says)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import threading
 from pathlib import Path
@@ -11,6 +12,7 @@ from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.file import ConfigFile
 from idtoken_proxy.settings.identities import BY_TYPE
 from idtoken_proxy.settings.load import settings_from_bytes
+from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.shape import Entry, FilePath, Section
 from tests.settings.told import ROUTE
 
@@ -114,3 +116,31 @@ def test_no_key_that_is_named_as_a_file_is_declared_as_text() -> None:
             if isinstance(declared.kind, Section):
                 waiting.append(declared.kind.entry)
     assert len(entries) > 12
+
+
+def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"routes: []")))
+    source = ConfigFile("-", lambda _content: Settings(routes=()))
+    source.load()
+    assert not source.changed()
+    with pytest.raises(ConfigError, match="standard input: was read at the start"):
+        source.load()
+
+
+@pytest.mark.parametrize("more", ["", "lissten: x\n", "log: {level: loud}\n"])
+def test_a_file_that_a_refused_configuration_names_is_watched_too(tmp_path: Path, more: str) -> None:
+    """A certificate that is not there yet, or is mended alone: the configuration itself does not change again."""
+    path, authority = tmp_path / "proxy.yaml", tmp_path / "ca.pem"
+    path.write_text(ROUTE)
+    source = config_file(path)
+    source.load()
+    path.write_text(f"{ROUTE}\ntls: {{ca_file: ca.pem}}\n{more}")
+    for content in (None, "garbage"):
+        if content is not None:
+            authority.write_text(content)
+            assert source.changed()
+        with pytest.raises(ConfigError, match="ca_file"):
+            source.load()
+        assert not source.changed()
+    authority.write_text("something else")
+    assert source.changed()

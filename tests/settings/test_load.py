@@ -129,7 +129,7 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
         ("null", "proxy.yaml: routes: is missing"),
         ("- a\n", "proxy.yaml: must be a mapping of keys to values, such as routes: [...]"),
         ("hello", "proxy.yaml: must be a mapping of keys to values, such as routes: [...]"),
-        ("a: [", "proxy.yaml:1: not valid YAML: did not find expected node content"),
+        ("a: [", "proxy.yaml:1: not valid YAML: a value is missing, or a bracket or brace is not closed"),
         (
             "\nroutes: []",
             "proxy.yaml:2: routes: must not be empty; a route has at least a name and an upstream",
@@ -283,31 +283,31 @@ def test_without_home_a_tilde_is_the_users_own_directory() -> None:
 
 
 def test_the_variable_names_the_file_whether_it_is_there_or_not() -> None:
-    assert default_config_path({"IDTOKEN_PROXY_CONFIG": "/no/such.yaml"}) == "/no/such.yaml"
+    assert default_config_path({"IDTOKEN_PROXY_CONFIG": "/no/such.yaml"}, "") == "/no/such.yaml"
 
 
 def test_the_first_that_is_there_is_taken(tmp_path: Path) -> None:
     first, second = str(tmp_path / "first.yaml"), str(tmp_path / "second.yaml")
     Path(second).touch()
-    assert default_config_path({}, (first, second)) == second
+    assert default_config_path({}, "", (first, second)) == second
     Path(first).touch()
-    assert default_config_path({"IDTOKEN_PROXY_CONFIG": ""}, (first, second)) == first
+    assert default_config_path({"IDTOKEN_PROXY_CONFIG": ""}, "", (first, second)) == first
 
 
 def test_the_working_directory_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config/proxy.yaml").touch()
     monkeypatch.chdir(tmp_path)
-    assert default_config_path({}) == "config/proxy.yaml"
+    assert default_config_path({}, "") == "config/proxy.yaml"
 
 
 def test_where_there_is_none_it_says_what_was_tried_and_what_else_there_is() -> None:
     with pytest.raises(ConfigError) as error:
-        default_config_path({}, ("/no/a.yaml", "/no/b.yaml"))
+        default_config_path({}, ", or one receiver with --upstream URL", ("/no/a.yaml", "/no/b.yaml"))
     assert problems_of(error) == [
         (
             "configuration: no configuration found: IDTOKEN_PROXY_CONFIG is not set, and there is no /no/a.yaml and no"
-            " /no/b.yaml; name a file with -c, or one receiver with serve --upstream URL"
+            " /no/b.yaml; name a file with -c, or one receiver with --upstream URL"
         )
     ]
 
@@ -317,7 +317,7 @@ def test_where_there_is_none_it_says_what_was_tried_and_what_else_there_is() -> 
 
 def test_variables_override_the_file() -> None:
     found = settings(
-        ROUTE + "listen: localhost:1\nlog: {level: error, access: all}\n",
+        _ROUTE + "listen: localhost:1\nlog: {level: error, access: all}\n",
         {
             "IDTOKEN_PROXY_LISTEN": "localhost:2",
             "IDTOKEN_PROXY_ADMIN": "off",
@@ -332,7 +332,7 @@ def test_variables_override_the_file() -> None:
 
 def test_a_mistake_in_a_variable_names_it_and_comes_first() -> None:
     assert told(
-        ROUTE + "listen: localhost:99999\nadmin: 1\nlog: {access: some}\n",
+        _ROUTE + "listen: localhost:99999\nadmin: 1\nlog: {access: some}\n",
         {"IDTOKEN_PROXY_LISTEN": "localhost:0,[::1]:x", "IDTOKEN_PROXY_LOG_LEVEL": "warn"},
     ) == [
         'IDTOKEN_PROXY_LISTEN: "x" is no port; write a number from 0 to 65535',
@@ -343,7 +343,7 @@ def test_a_mistake_in_a_variable_names_it_and_comes_first() -> None:
 
 
 def test_a_section_that_is_no_mapping_is_one_mistake() -> None:
-    assert told(ROUTE + "log: loud\n", {"IDTOKEN_PROXY_LOG_LEVEL": "debug"}) == [
+    assert told(_ROUTE + "log: loud\n", {"IDTOKEN_PROXY_LOG_LEVEL": "debug"}) == [
         'proxy.yaml:2: log: must be a mapping of keys to values, not "loud"'
     ]
 
@@ -445,3 +445,41 @@ def test_so_do_mistakes() -> None:
         return steps_of(load)
 
     assert steps(80) < 2.2 * steps(40)
+
+
+_ROUTE = "routes: [{name: a, upstream: 'https://a.a.run.app'}]\n"
+
+
+def _mistakes_of(text: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        settings_from_text(text, "proxy.yaml", {})
+    return "\n".join(problems_of(error))
+
+
+# -- what a file may hold besides, and what will most likely not do what was meant -----------------
+
+
+def test_keys_that_begin_with_x_are_nobodys_and_hold_anchors() -> None:
+    settings = settings_from_text(
+        "x-common: &common\n  methods: [GET]\n  timeouts: {idle: 5s}\nroutes:\n"
+        "  - {<<: *common, name: a, upstream: 'https://a.a.run.app'}\n",
+        "proxy.yaml",
+        {},
+    )
+    assert settings.routes[0].methods == frozenset({"GET"})
+    assert settings.routes[0].timeouts.idle == 5.0
+
+
+def test_within_a_route_there_are_none_of_them() -> None:
+    assert "routes[0].x-note: unknown key" in _mistakes_of(
+        "routes: [{name: a, upstream: 'https://a.a.run.app', x-note: b}]"
+    )
+
+
+def test_a_word_in_place_of_its_section_is_told_as_its_key() -> None:
+    assert "log: must be a mapping of keys to values; write {level: debug}" in _mistakes_of(
+        _ROUTE + "log: debug\n"
+    )
+    assert "guard: must be a mapping of keys to values; write {unverified_pages: allow}" in _mistakes_of(
+        _ROUTE + "guard: allow\n"
+    )

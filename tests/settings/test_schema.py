@@ -42,7 +42,15 @@ def accepts(schema: dict[str, Any], value: Any) -> bool:
         "properties": lambda keys: all(
             accepts(keys[key], item) for key, item in value.items() if key in keys
         ),
-        "additionalProperties": lambda other: other or set(value) <= set(schema.get("properties", ())),
+        "patternProperties": lambda patterns: all(said is True for said in patterns.values()),
+        "additionalProperties": lambda other: (
+            other
+            or all(
+                key in schema.get("properties", ())
+                or any(re.search(pattern, key) for pattern in schema.get("patternProperties", ()))
+                for key in value
+            )
+        ),
     }
     about = {"description", "default", "title", "$schema", "$defs"}
     return _is(schema.get("type"), value) and all(

@@ -125,16 +125,32 @@ def test_what_yaml_allows_and_a_configuration_does_not(
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("a: 1\nb: [\n", 2, "not valid YAML: did not find expected node content"),
-        ("a: b: c\n", 1, "not valid YAML: mapping values are not allowed in this context"),
-        ("a: 1\n\tb: 2\n", 2, "not valid YAML: found a tab character that violates indentation"),
+        ("a: 1\nb: [\n", 2, "not valid YAML: a value is missing, or a bracket or brace is not closed"),
+        (
+            "a: b: c\n",
+            1,
+            'not valid YAML: a second colon, or a key that is indented further than the one above; line the keys up, or put a value that holds ": " in quotes',
+        ),
+        (
+            "a: 1\n\tb: 2\n",
+            2,
+            "not valid YAML: a tab stands where YAML takes blanks alone; indent with blanks",
+        ),
         (
             "a: {b: ${C}}\n",
             1,
-            "not valid YAML: did not find expected ',' or '}'; between { } and [ ], put ${NAME} in quotes",
+            "not valid YAML: the brace { is not closed, or a comma is missing between its keys; between { } and [ ], put ${NAME} in quotes",
         ),
-        ("a: *b\n", 1, "not valid YAML: found undefined alias"),
-        ("a: 1\n---\nb: 2\n", 2, "not valid YAML: but found another document"),
+        (
+            "a: *b\n",
+            1,
+            "not valid YAML: an alias (*name) for which there is no anchor (&name) above; where the asterisk is part of a value, put the value in quotes",
+        ),
+        (
+            "a: 1\n---\nb: 2\n",
+            2,
+            "not valid YAML: a second document begins here (---); one file is one configuration",
+        ),
         ("\u0800\x1b\n", 1, "not valid YAML: it holds a control character"),
         ("a: 1\nb: \x01\n", 2, "not valid YAML: it holds a control character"),
         ("a: 1\nb: " + "[" * 100_000, 2, "not valid here: nested too deeply"),

@@ -165,12 +165,13 @@ class Exchange:
         if request.forwarded_proto and self.gateway.fronts is not None:
             self.gateway.fronts.settle(request, downstream.peer.address, unix=downstream.port == UNIX)
         self.caller = caller = self.gateway.guard.admit(request, downstream.port)
+        self.lane = lane = self._route(request, caller)
         if request.via and downstream.peer.was_passed(request.via):
             raise LoopDetected(
                 "the request has passed through this proxy already",
-                remedy="the upstream of one of its routes leads back to it: let it name the receiver",
+                remedy=f'{lane.route.upstream}, the upstream of route "{lane.route.name}", leads back here, perhaps through '
+                "another route or proxy: let it name the receiver",
             )
-        self.lane = lane = self._route(request, caller)
         self.timeouts = lane.route.timeouts
         return request
 
@@ -302,6 +303,9 @@ class Exchange:
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._task = None
+        if connection.lost:  # while the task that brought it was ending
+            self.fail(BrokenOff("the receiver closed the connection before anything was said on it"))
+            return
         self._upstream = connection
         self._attempts += 1
         downstream = self._downstream

@@ -30,15 +30,15 @@ class Front:
         gateway: Gateway,
         sweeper: Sweeper,
         *,
-        access_log: AccessLog | None = None,
-        tally: Tally | None = None,
+        access_log: AccessLog | None,
+        tally: Tally,
     ) -> None:
         self.connections: set[Downstream] = set()
         self.turned_away: set[Downstream] = set()
         self.tunnels: dict[Tunnel, Standing] = {}
         self.gateway = gateway
         self.sweeper = sweeper
-        self.tally = tally or Tally()
+        self.tally = tally
         self.access_log = access_log
         self.draining = False
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")

@@ -58,18 +58,18 @@ class Lane:
         route: Route,
         slot: TokenSlot | None,
         pool: Pool,
-        counts: RouteCounts | None = None,
-        rewrite: Rewrite | None = None,
+        counts: RouteCounts,
+        rewrite: Rewrite,
         *,
-        shared: bool = False,
+        shared: bool,
     ) -> None:
         self.route = route
         self.shared = shared  # its receiver may be another route's too, whose paths are not for this one
-        self.counts = counts or RouteCounts()
+        self.counts = counts
         self.slot = slot
         self.pool = pool
         self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
-        self.rewriter = Rewriter(route, rewrite or Rewrite())
+        self.rewriter = Rewriter(route, rewrite)
         # RFC 9110 section 7.2: Cloud Run picks the service by it. Where the prefix is not in the path any more, an app that
         # knows the name (Django's WSGI servers, Spring, Traefik's and ASP.NET's middleware) builds its URLs with it.
         self.first_lines = f"Host: {route.upstream.authority}\r\n".encode("ascii")
@@ -139,7 +139,7 @@ class Gateway:
     ) -> Pieces[None]:
         self.settings = settings
         self._caller_token = caller_token
-        counts = tally.routes.get
+        counts: dict[str, RouteCounts] = {}  # a route's are one, whichever way a request comes to it
         self.bodies = tally.bodies
 
         receivers: Counter[str] = Counter()
@@ -155,7 +155,7 @@ class Gateway:
         @functools.cache
         def lane_of(route: Route) -> Lane:
             return Lane(
-                *(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite),
+                *(route, slots.get(route.name), pool_of(route), counts[route.name], settings.rewrite),
                 shared=len(rules) > 1 or receivers[route.upstream.origin] > 1,
             )
 
@@ -163,6 +163,7 @@ class Gateway:
         for number, route in enumerate(settings.routes):
             if number % _AT_A_TIME == 0:
                 yield
+            counts[route.name] = tally.routes.get(route.name) or RouteCounts()
             lanes.append(lane_of(route))
         self.lanes = tuple(lanes)
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}

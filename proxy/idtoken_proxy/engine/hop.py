@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import Final
 
+from idtoken_proxy.engine.tls import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed, UpstreamError, UpstreamTimeout
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 
-_OWN_CA = "if the receiver's certificate comes from a CA of your own, name it: tls: {ca_file: ...}"
+_OWN_CA: Final = "if the receiver's certificate comes from a CA of your own, name it: tls: {ca_file: ...}"
+_PORT: Final = "see that upstream has the port at which https is spoken"
+# By the codes of OpenSSL's x509_vfy.h. Those of issuers that nobody knows here may be an egress proxy's doing.
+_TIME: Final = {
+    9: "is this machine's clock right (date -u)? If so, the receiver's certificate has to be replaced"
+}
+_TIME[10] = _TIME[9]
+_NAME: Final = {
+    62: "write in upstream a name that the certificate has among its subjectAltNames (a common name alone is none), or have "
+    "the receiver get one for this name"
+}
+_NAME[64] = _NAME[62]  # an address
+_CHAIN: Final = dict.fromkeys(
+    (20, 21), "; if from a public one, the receiver does not send its intermediate certificates"
+)
+# What OpenSSL's reasons come to: (what they look like, what is said, remedy).
+_REASONS: Final = tuple(
+    (re.compile(pattern), said, remedy)
+    for pattern, said, remedy in (
+        (
+            r"ALERT_CERTIFICATE_REQUIRED|PEER_DID_NOT_RETURN_A_CERTIFICATE",
+            "it asks for a client certificate, and the proxy has none",
+            "write the address at which the receiver asks for none: callers show an ID token in its place",
+        ),
+        (
+            r"UNSUPPORTED_PROTOCOL|ALERT_PROTOCOL_VERSION|UNSUPPORTED_SSL_VERSION|INAPPROPRIATE_FALLBACK",
+            "it speaks no TLS of version 1.2 or later",
+            "have the receiver speak TLS 1.2 or 1.3",
+        ),
+        (r"WRONG_VERSION_NUMBER|HTTPS?(_PROXY)?_REQUEST", "it answers in something else than TLS", _PORT),
+        (r"UNRECOGNIZED_NAME", "it knows no receiver of that name", "see that upstream has the right name"),
+        (
+            r"ALERT_HANDSHAKE_FAILURE|NO_SHARED_CIPHER",
+            "it takes no cipher that is offered, or asks for a client certificate, of which the proxy has none",
+            "see in the receiver's log which of the two it is",
+        ),
+        (r"ALPN", "it chose another protocol than HTTP/1.1", "have the receiver speak HTTP/1.1 too"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +82,17 @@ class Hop:
             case ssl.SSLCertVerificationError():
                 return TlsFailed(
                     f"the certificate of {self.name} was not accepted: {error.verify_message}",
-                    remedy=self.certificate_remedy,
+                    remedy=self._of_certificate(getattr(error, "verify_code", 0)),
+                )
+            case HandshakeBroken() | ssl.SSLZeroReturnError():
+                return _no_tls(
+                    f"{self.name} broke off the TLS handshake",
+                    "connection_terminated",
+                    f"{_PORT}, and in the receiver's log why",
                 )
             case ssl.SSLError():
-                failed = TlsFailed(f"TLS with {self.name} failed: {error.reason or 'handshake broken off'}")
-                failed.proxy_status = "tls_protocol_error"
-                return failed
+                said, remedy = told(error)
+                return _no_tls(f"TLS with {self.name} failed: {said}", "tls_protocol_error", remedy)
             case socket.gaierror(errno=socket.EAI_AGAIN):
                 # No name server answered, so that the name may well be right.
                 return self.unreachable(
@@ -63,6 +109,9 @@ class Hop:
             case _:
                 why = error.strerror or type(error).__name__
                 return self.unreachable(f"{self.name} cannot be reached: {why}", "destination_unavailable")
+
+    def _of_certificate(self, code: int) -> str:
+        return _TIME.get(code) or _NAME.get(code) or self.certificate_remedy + _CHAIN.get(code, "")
 
     def unreachable(self, detail: str, proxy_status: str, remedy: str | None = None) -> ConnectFailed:
         error = ConnectFailed(detail, proxy_status=proxy_status, remedy=remedy or self.remedy)
@@ -96,3 +145,20 @@ def beyond(egress: EgressProxy, upstream: Upstream) -> Hop:
         certificate_remedy=f"{_OWN_CA}; if it is the egress proxy's, that opens TLS and would read the ID tokens: have "
         f"{upstream.authority} exempted there",
     )
+
+
+def told(error: ssl.SSLError) -> tuple[str, str | None]:
+    """In words, with OpenSSL's own behind them, and the remedy."""
+    reason = getattr(error, "reason", None) or "handshake broken off"
+    for pattern, said, remedy in _REASONS:
+        if pattern.search(reason):
+            return f"{said} ({reason})", remedy
+    return reason, None
+
+
+def _no_tls(detail: str, proxy_status: str, remedy: str | None) -> TlsFailed:
+    """No certificate was the matter."""
+    failed = TlsFailed(detail, remedy=remedy)
+    failed.title = "TLS with the receiver failed"
+    failed.proxy_status = proxy_status
+    return failed

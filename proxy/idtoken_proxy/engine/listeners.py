@@ -22,6 +22,7 @@ import structlog
 from idtoken_proxy.engine.socket_file import SocketFile, bind
 from idtoken_proxy.errors import Fault, ProxyError
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
+from idtoken_proxy.settings.plausible import shown_path
 
 BACKLOG: Final = 1024
 _PEER: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
@@ -173,7 +174,8 @@ class Listeners:
         except OSError as error:
             taken = error.errno == errno.EADDRINUSE
             remedy = "stop it, or choose another path" if taken else _OWN_DIRECTORY
-            raise ListenFailed(f"{address}: {error.strerror or error}", remedy=remedy) from None
+            told = f"unix:{shown_path(address.path)}: {error.strerror or error}"
+            raise ListenFailed(told, remedy=remedy) from None
         one.sockets.append(file)
         one.servers.append(
             await asyncio.get_running_loop().create_unix_server(

@@ -18,6 +18,8 @@ from typing import Final
 
 import structlog
 
+from idtoken_proxy.settings.plausible import shown_path
+
 _ALONE: Final = (0o700, 0o600)  # of the directory and the socket: their user's
 _ANYONE: Final = (0o755, 0o666)
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -115,12 +117,14 @@ def _make(directory: Path) -> bool:
 def _refuse_others(path: Path, directory: int) -> None:
     found = os.fstat(directory)
     if found.st_uid not in (0, os.geteuid()):
-        raise OSError(errno.EACCES, f"its directory {path} is another user's (uid {found.st_uid})")
+        raise OSError(
+            errno.EACCES, f"its directory {shown_path(str(path))} is another user's (uid {found.st_uid})"
+        )
     if found.st_mode & _OTHERS_WRITE and not found.st_mode & stat.S_ISVTX:
         mode = stat.S_IMODE(found.st_mode)
         raise OSError(
             errno.EACCES,
-            f"others may write to its directory {path} (mode {mode:o}), and so put a socket of their own in its place: "
+            f"others may write to its directory {shown_path(str(path))} (mode {mode:o}), and so put a socket of their own in its place: "
             "chmod go-w",
         )
 

@@ -14,16 +14,24 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
-# One for the process: what a read leaves in it is copied out before anything else runs. A record holds 16 KiB at most.
-_BUFFER: Final = bytearray(256 * 1024)
+# One for the process: what a read leaves in it is copied out before anything else runs. A record holds 16 KiB at most,
+# and a read of the loop's 250 KiB.
+_BUFFER: Final = bytearray(288 * 1024)
 _VIEW: Final = memoryview(_BUFFER)
 _RECORD: Final = 16 * 1024
-# Plaintext is encrypted in slices, so that OpenSSL's buffer does not grow to a body's size and stay there.
-_SLICE: Final = 128 * 1024
+# OpenSSL's buffers grow to what is put into them, by a third more, and stay so: both are fed in slices.
+_FED: Final = 32 * 1024
+_SLICE: Final = 32 * 1024
+_NOTHING: Final = memoryview(b"")
+_SPOKEN: Final = (None, "http/1.1")  # by ALPN; OpenSSL takes what was never offered
 
 
 class TruncatedError(ConnectionError):
     """The stream ended without the receiver's close_notify."""
+
+
+class HandshakeBroken(ConnectionError):
+    """The connection ended in the handshake, and nobody said why."""
 
 
 class TlsTransport(asyncio.Protocol):
@@ -54,27 +62,50 @@ class TlsTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         incoming = self._incoming
-        incoming.write(data)
-        if not self._established and not (self._handshake() and incoming.pending):
-            return
+        rest = _NOTHING
+        if len(data) <= _FED:
+            incoming.write(data)
+        else:
+            rest = memoryview(data)
+            incoming.write(rest[:_FED])
+            rest = rest[_FED:]
+        while not self._established:
+            if self._handshake():
+                if incoming.pending or rest:
+                    break
+                return
+            if not rest or self._ended:
+                return
+            incoming.write(rest[:_FED])
+            rest = rest[_FED:]
         read, pending = self._read, self._tls.pending
         filled = 0
         full: list[bytes] = []
         try:
             while True:
-                count = read(_RECORD, _VIEW[filled:])
+                try:
+                    count = read(_RECORD, _VIEW[filled:])
+                except ssl.SSLWantReadError:  # the rest of a record is still to come
+                    if not rest:
+                        if self._outgoing.pending:  # such as the answer to one who wants to renegotiate: no
+                            self._flush()
+                        break
+                    incoming.write(rest[:_FED])
+                    rest = rest[_FED:]
+                    continue
                 filled += count
                 if not count:  # close_notify
                     self._deliver(full, filled)
                     self._on_close_notify()
                     return
                 if not incoming.pending and not pending():
-                    break
+                    if not rest:
+                        break
+                    incoming.write(rest[:_FED])
+                    rest = rest[_FED:]
                 if filled > len(_BUFFER) - _RECORD:
                     full.append(bytes(_VIEW[:filled]))
                     filled = 0
-        except ssl.SSLWantReadError:  # the rest of a record is still to come
-            pass
         except ssl.SSLZeroReturnError:  # close_notify, behind our own
             self._deliver(full, filled)
             self._on_close_notify()
@@ -115,11 +146,11 @@ class TlsTransport(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._lost = True
-        error = exc or self._ended
+        error = self._ended or exc  # what TLS said, before what TCP made of it
         if self._established:
             self._inner.connection_lost(error if isinstance(error, Exception) else None)
         if not self.ready.done():
-            self.ready.set_exception(error or ConnectionResetError("closed in the TLS handshake"))
+            self.ready.set_exception(HandshakeBroken("closed in the TLS handshake"))
 
     def pause_writing(self) -> None:
         self._inner.pause_writing()
@@ -203,6 +234,11 @@ class TlsTransport(asyncio.Protocol):
             return False
         except ssl.SSLError as error:
             self._fail(error)
+            return False
+        if self._tls.selected_alpn_protocol() not in _SPOKEN:
+            unoffered = ssl.SSLError(ssl.SSL_ERROR_SSL, "another protocol than was offered")
+            unoffered.reason = "UNOFFERED_ALPN"
+            self._fail(unoffered)
             return False
         self._flush()
         self._established = True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import TYPE_CHECKING, Protocol, cast
 
 from idtoken_proxy.engine.body import BodyReader, TooMuchOverhead, UntilCloseReader
+from idtoken_proxy.engine.hop import told
 from idtoken_proxy.engine.http1 import parse_response
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.errors import BrokenOff, MalformedResponse, UpstreamError
@@ -127,9 +129,13 @@ class UpstreamConnection(asyncio.Protocol):
         if isinstance(reader, UntilCloseReader) and exc is None:
             listener.on_answer_end(reader)
         else:
-            listener.on_upstream_lost(
-                BrokenOff("the receiver closed the connection before its answer was complete")
-            )
+            broken = BrokenOff("the receiver closed the connection before its answer was complete")
+            if isinstance(exc, ssl.SSLError):  # such as one who wants a client certificate (TLS 1.3)
+                said, remedy = told(exc)
+                broken = BrokenOff(
+                    f"the receiver ended TLS before its answer was complete: {said}", remedy=remedy
+                )
+            listener.on_upstream_lost(broken)
 
     def pause_writing(self) -> None:
         if self.listener is not None:

@@ -44,7 +44,7 @@ def log_event(event: FetchEvent) -> None:
     log = _log.bind(source=event.described, audience=event.audience, seconds=round(event.seconds, 3))
     if event.error is not None:
         log.warning(
-            "token_fetch_failed",
+            "token fetch failed",
             cause=event.error.cause,
             detail=event.error.detail,
             remedy=event.error.remedy,
@@ -53,6 +53,6 @@ def log_event(event: FetchEvent) -> None:
             still_valid=event.still_valid,
         )
     elif event.changed:
-        log.info("token_fetched", email=event.email, expires_in=round(event.expires_in or 0))
+        log.info("token fetched", email=event.email, expires_in=round(event.expires_in or 0))
     else:
-        log.debug("token_unchanged", expires_in=round(event.expires_in or 0))
+        log.debug("token unchanged", expires_in=round(event.expires_in or 0))

@@ -110,7 +110,7 @@ def outbound_head(
     caller: Caller,
     peer: Peer,
     token: TokenLines,
-    rewriter: Rewriter | None = None,
+    rewriter: Rewriter,
 ) -> bytes:
     """The head that goes upstream: `request.passing` has been stripped of everything hop-by-hop, of every token
     header and of what `Connection` names; the token is attached last. `first_lines`: Host, and what else is the route's.
@@ -132,12 +132,12 @@ def outbound_head(
     if request.origin is not None:
         # `null` is what the app sees of its own form without a proxy, too.
         passes = request.listed or request.origin == b"null"
-        own = None if passes or rewriter is None else rewriter.origin_line
+        own = None if passes else rewriter.origin_line
         parts.append(own or b"Origin: " + request.origin + b"\r\n")
         if own is not None:
             # One story: many a CSRF check compares Origin with X-Forwarded-Host, and with Host where that is not there.
             forwarded_host = b""
-    if request.referers and rewriter is not None:
+    if request.referers:
         _rewrite_referers(parts, request, caller, rewriter)
     if request.fetch_site is not None or request.fetch_mode is not None or request.fetch_dest is not None:
         parts.extend(_fetch_metadata(request))

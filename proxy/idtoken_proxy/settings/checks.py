@@ -6,6 +6,7 @@ import os
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 
+from idtoken_proxy.plain_file import check_plain
 from idtoken_proxy.settings.addresses import is_loopback, overlap
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
 from idtoken_proxy.settings.document import Document, Guard, RouteEntry
@@ -17,6 +18,7 @@ from idtoken_proxy.settings.plausible import shown_path
 
 # Set by `idtoken-proxy run` beside the routes' own.
 _RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"
+_NONE_FOUND = "NO_CERTIFICATE_OR_CRL_FOUND"
 _LONGEST_SOCKET = 107  # octets: sun_path holds 108 with its end (unix(7))
 
 
@@ -213,11 +215,17 @@ def _signed_jwt(route: RouteEntry, location: Location) -> Iterator[Mistake]:
 def _certificates(path: str) -> Iterator[Mistake]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
+        check_plain(path)  # OpenSSL would wait for a writer
         context.load_verify_locations(path)
-    except ssl.SSLError:  # an OSError too
+    except ssl.SSLError as error:  # an OSError too
+        holds = (
+            "no certificate"
+            if error.reason == _NONE_FOUND
+            else f"a certificate that is broken ({error.reason})"
+        )
         yield (
             ("tls", "ca_file"),
-            f"{shown_path(path)} holds no certificate; it must be PEM (-----BEGIN CERTIFICATE-----)",
+            f"{shown_path(path)} holds {holds}; it must be PEM (-----BEGIN CERTIFICATE-----)",
         )
     except OSError as error:
         yield ("tls", "ca_file"), f"{shown_path(path)} cannot be read: {error.strerror}"

@@ -211,6 +211,8 @@ class Log(Entry):
 class Document(Entry):
     """A configuration of idtoken-proxy."""
 
+    extensible: ClassVar = True
+
     routes: list[RouteEntry] = key(
         Items(Section(RouteEntry), least=1, hint="a route has at least a name and an upstream"),
         "Where requests go.",

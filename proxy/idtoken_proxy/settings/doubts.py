@@ -21,6 +21,7 @@ _UNTOLD: Final = (
     "say nothing there (no Sec-Fetch-Site); write a name under .localhost, ask callers for a secret "
     "(guard.caller_token_file), or, where no browser runs, guard: {{unverified_pages: allow}}"
 )
+_VARIABLE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _RUN: Final = ".run.app"
 _FUNCTIONS: Final = ".cloudfunctions.net"
 
@@ -28,9 +29,13 @@ _FUNCTIONS: Final = ".cloudfunctions.net"
 def doubts(settings: Settings) -> Iterator[Mistake]:
     yield from _untold_names(settings)
     for index, route in enumerate(settings.routes):
-        doubt = audience_doubt(route)
+        doubt = audience_doubt(route) or _unexpanded(route.audience)
         if doubt is not None:
             yield ("routes", index, "audience"), doubt
+        if "*" in route.path:
+            above = route.path.partition("*")[0].rstrip("/") or "/"
+            told = f"{route.path} is matched to the letter, asterisk included; a path stands for all below it: write {above}"
+            yield ("routes", index, "match", "path"), told
 
 
 def _untold_names(settings: Settings) -> Iterator[Mistake]:
@@ -49,6 +54,16 @@ def _untold_names(settings: Settings) -> Iterator[Mistake]:
     for place, name in names:
         if not is_loopback(name.lower().strip("[]")):
             yield place, _UNTOLD.format(name=name)
+
+
+def _unexpanded(audience: str | None) -> str | None:
+    """`$AUD`, as a shell would expand it."""
+    named = _VARIABLE.match(audience or "")
+    return (
+        None
+        if named is None
+        else f"${named[1]} is taken to the letter; for the variable, write ${{{named[1]}}}"
+    )
 
 
 def audience_doubt(route: Route) -> str | None:

@@ -20,7 +20,7 @@ OVERRIDES: Final[Mapping[str, Location]] = {
 
 
 CONFIG: Final = "IDTOKEN_PROXY_CONFIG"
-SEARCHED: Final = ("config/proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
+SEARCHED: Final = ("config/proxy.yaml", "proxy.yaml", "/etc/idtoken-proxy/proxy.yaml")
 
 
 def found_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str | None:
@@ -70,6 +70,11 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
         said = f"variable {names[0]} is" if len(names) == 1 else f"variables {', '.join(names)} are"
         raise ValueError(f"environment {said} not set; set it, or write ${{{names[0]}:-default}}")
     return result
+
+
+def references(text: str) -> Iterator[str]:
+    """The variables that it takes in."""
+    return (match[2] for match in _REFERENCE.finditer(text) if match[2])
 
 
 def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, Location, object]]:

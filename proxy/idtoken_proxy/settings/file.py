@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.settings.load import read_file
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.load import STDIN, read_file
 from idtoken_proxy.settings.model import Settings
 
 
@@ -24,12 +24,15 @@ class ConfigFile:
 
     def load(self) -> Settings:
         """Reads it, once: it may be a pipe. ConfigError."""
+        if self.path == STDIN and self._content is not None:
+            told = "was read at the start and cannot be read again; a reload wants a file"
+            raise ConfigError((Problem("standard input", 0, "", told),))
         self._content = read_file(self.path)
         try:
             settings = self._parse(self._content)
-        except ConfigError:
-            # What it names is unknown, perhaps because of what is in one of them.
-            self._named = {path: _digest(path) for path in self._named}
+        except ConfigError as error:
+            # The mistake may be in one of them, and mended there alone. What is no YAML names none that is known.
+            self._named = {path: _digest(path) for path in error.files or self._named}
             raise
         # Before they are read to be used: a change in between is one more change, and not lost.
         self._named = {named.path: _digest(named.path) for named in settings.files if not named.reread}

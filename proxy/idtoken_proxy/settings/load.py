@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.command_line import KEYS, CommandLine
 from idtoken_proxy.settings.doubts import doubts
-from idtoken_proxy.settings.environment import SEARCHED, found_path, is_there, named_by, overrides, substitute
+from idtoken_proxy.settings.environment import (
+    SEARCHED,
+    found_path,
+    is_there,
+    named_by,
+    overrides,
+    references,
+    substitute,
+)
+from idtoken_proxy.settings.exposure import exposure
 from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
 from idtoken_proxy.settings.model import NamedFile, Settings
 from idtoken_proxy.settings.plausible import path_objection, shown_path
@@ -21,16 +31,21 @@ from idtoken_proxy.settings.shape import files_in, without_nulls
 from idtoken_proxy.settings.validate import validated
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
+STDIN: Final = "-"  # as for most commands; a file of that name is ./-
+_STDIN: Final = "standard input"
 
-def default_config_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str:
-    """$IDTOKEN_PROXY_CONFIG, else the first file that is there. ConfigError lists what was tried."""
+
+def default_config_path(environ: Mapping[str, str], instead: str, searched: Iterable[str] = SEARCHED) -> str:
+    """$IDTOKEN_PROXY_CONFIG, else the first file that is there. ConfigError lists what was tried; `instead` is what the
+    command takes in place of a file, in words.
+    """
     tried = list(searched)
     found = found_path(environ, tried)
     if found is not None:
         return found
     message = (
         f"no configuration found: IDTOKEN_PROXY_CONFIG is not set, and there is no {' and no '.join(tried)}; "
-        "name a file with -c, or one receiver with serve --upstream URL"
+        f"name a file with -c{instead}"
     )
     raise ConfigError((Problem("configuration", 0, "", message),))
 
@@ -45,7 +60,9 @@ def load_settings(
 
 
 def read_file(path: str) -> bytes:
-    """ConfigError."""
+    """ConfigError. `-` is standard input, which can be read once."""
+    if path == STDIN:
+        return sys.stdin.buffer.read()
     refused = path_objection(path, home=True)
     if refused is not None and not is_there(path):
         raise ConfigError((Problem(named_by(path, os.environ), 0, "", refused),))
@@ -65,6 +82,7 @@ def settings_from_bytes(
     options: Mapping[str, object] | None = None,
 ) -> Settings:
     """As load_settings, of what is in the file. `options`: of KEYS in command_line.py, which count before it."""
+    path = _STDIN if path == STDIN else path
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -81,14 +99,22 @@ def settings_from_text(
     options: Mapping[str, object] | None = None,
 ) -> Settings:
     """As load_settings; `path` names the file in messages, and file paths in it are relative to its directory."""
+    taken_in: set[str] = set()
+
+    def substituted(value: str) -> str:
+        taken_in.update(references(value))
+        return substitute(value, environ)
+
     try:
-        reading = read_yaml(text, lambda value: substitute(value, environ))
+        reading = read_yaml(text, substituted)
     except YamlError as error:
         raise ConfigError((Problem(shown_path(path), error.line, "", error.message),)) from None
     origin = Origin(path, reading.tree, reading.lines)
     problems = [replace(origin.problem(at, said), line=line) for line, at, said in reading.mistakes]
     directory = os.path.dirname(path)  # noqa: PTH120 - "" for none
-    return _settings(origin, environ, directory, reading.unreadable, problems, defaults, options or {})
+    return _settings(
+        origin, environ, directory, reading.unreadable, problems, defaults, options or {}, taken_in
+    )
 
 
 def settings_from_options(
@@ -108,6 +134,7 @@ def _settings(
     problems: list[Problem],
     defaults: Mapping[str, Any] | None,
     options: Mapping[str, object],
+    taken_in: Collection[str] = (),
 ) -> Settings:
     tree = without_nulls(origin.tree if origin.tree is not None else {})
     if not isinstance(tree, dict):
@@ -124,18 +151,26 @@ def _settings(
     document, mistakes = validated(tree, unreadable, file_path)
     origin = replace(origin, elsewhere=elsewhere)
     problems += [origin.problem(location, message) for location, message in mistakes]
-    if document is None or problems:
-        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)))
+    if problems:
+        named_files = [file_path(path) for _, kind, path in files_in(document) if not kind.reread]
+        raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)), named_files)
     settings = resolve(document, file_path)
-    warnings = (
+    warnings = [
         origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
-    )
+    ]
     files: dict[tuple[str, bool, bool], NamedFile] = {}
+    looked_at: set[str] = set()
     for at, kind, path in files_in(document):
         place = origin.problem(in_tree(tree, at), "")
         named = NamedFile(file_path(path), place.file, place.line, place.key, kind.reread, kind.awaited)
+        exposed = None if named.path in looked_at else exposure(str(at[-1]), named.path)
+        looked_at.add(named.path)
+        if exposed is not None:
+            warnings.append(replace(place, message=exposed))
         files.setdefault((named.path, named.reread, named.awaited), named)
-    return replace(settings, warnings=tuple(warnings), files=tuple(files.values()))
+    return replace(
+        settings, warnings=tuple(warnings), files=tuple(files.values()), taken_in=frozenset(taken_in)
+    )
 
 
 def _put(tree: dict[str, Any], location: Location, value: object) -> None:

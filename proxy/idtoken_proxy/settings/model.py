@@ -292,4 +292,5 @@ class Settings:
     google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
     log: LogSettings = LogSettings()
     files: tuple[NamedFile, ...] = field(default=(), compare=False)
+    taken_in: frozenset[str] = field(default=frozenset(), compare=False)  # variables, by ${NAME}
     warnings: tuple[Problem, ...] = field(default=(), compare=False)  # of what is no mistake (doubts.py)

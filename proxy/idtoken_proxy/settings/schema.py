@@ -10,7 +10,19 @@ from typing import Any, Final
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.identities import WORDS
-from idtoken_proxy.settings.shape import TAG, Entry, Form, Items, Key, Kind, Scalar, Section, Table, Tagged
+from idtoken_proxy.settings.shape import (
+    EXTENSION,
+    TAG,
+    Entry,
+    Form,
+    Items,
+    Key,
+    Kind,
+    Scalar,
+    Section,
+    Table,
+    Tagged,
+)
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 REFERENCE: Final = {"type": "string", "pattern": r"\$\{"}  # what a variable holds is checked at load
@@ -62,6 +74,7 @@ def _mapping(entry: type[Entry]) -> dict[str, Any]:
         "type": "object",
         "properties": {**tag, **{name: _property(declared) for name, declared in entry.declared.items()}},
         **({"required": required} if required else {}),
+        **({"patternProperties": {f"^{EXTENSION}": True}} if entry.extensible else {}),
         "additionalProperties": False,
     }
 

@@ -26,6 +26,7 @@ E_co = TypeVar("E_co", bound="Entry", covariant=True)
 Form: TypeAlias = Mapping[str, Any]  # of JSON Schema
 
 TAG: Final = "type"
+EXTENSION: Final = "x-"  # of a key that nothing reads
 _REQUIRED: Final = object()
 
 
@@ -148,7 +149,22 @@ class Section(Kind[E_co]):
     def read(self, value: object, at: Location) -> E_co:
         if self.word is not None and value == self.word:
             return self.entry()
+        key = self._meant(value)
+        if key is not None:
+            raise Mistaken([(at, f"must be a mapping of keys to values; write {{{key}: {value}}}")])
         return self.entry.read(value, at)
+
+    def _meant(self, value: object) -> str | None:
+        """The key of which the value is one of the words: `log: debug` means `log: {level: debug}`."""
+        if not isinstance(value, str):
+            return None
+        words = (
+            (name, form)
+            for name, its in self.entry.declared.items()
+            if isinstance(its.kind, Scalar)
+            for form in its.kind.forms
+        )
+        return next((name for name, form in words if value in form.get("enum", ())), None)
 
 
 class Tagged(Kind[E_co]):
@@ -197,12 +213,14 @@ class Entry:
 
     `declared`: its keys, by their names; `names`: all that may stand in it. `tag`: what its `type` says, where it has
     one. `misplaced`: what to say of keys that belong elsewhere. `lenient`: others may have put more into it.
+    `extensible`: takes keys that begin with x-, whatever they hold: a place for anchors, as in Compose files.
     """
 
     declared: ClassVar[Mapping[str, Key]] = {}
     names: ClassVar[tuple[str, ...]] = ()
     tag: ClassVar[str] = ""
     lenient: ClassVar[bool] = False
+    extensible: ClassVar[bool] = False
     misplaced: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, *, tag: str = "", lenient: bool = False) -> None:
@@ -225,7 +243,11 @@ class Entry:
     def read(cls, value: object, at: Location = ()) -> Self:
         """Mistaken, with unknown keys and missing ones; a key that is missing because it is misspelt is one mistake."""
         mapping, told = _mapping(value, at), _Gathered()
-        unknown = [name for name in mapping if name not in cls.names and not cls.lenient]
+        unknown = [
+            name
+            for name in mapping
+            if not (name in cls.names or cls.lenient or (cls.extensible and name.startswith(EXTENSION)))
+        ]
         said = {}
         for name, its in cls.declared.items():
             if name in mapping:

@@ -21,8 +21,8 @@ _OF_AUDIENCE = frozenset({"upstream", "audience", "identity", "token_header"})  
 
 def validated(
     tree: dict[str, Any], unreadable: Iterable[Location], file_path: Callable[[str], str]
-) -> tuple[Document | None, list[Mistake]]:
-    """The document where nothing is wrong. `unreadable`: locations whose mistakes are known already."""
+) -> tuple[Document, list[Mistake]]:
+    """What can be read of it, all of it where nothing is wrong. `unreadable`: locations whose mistakes are known already."""
     known = set(unreadable)
     document, mistakes = None, []
     try:
@@ -40,9 +40,8 @@ def validated(
         doubts = _keys((), wrong, Document)
         across = contradictions(rest, dict(zip(positions, rest.routes, strict=False)), file_path)
         mistakes += [_located(found, tree) for found in across if not _follows(found[0], doubts, wrong)]
-        document = None
-    mistakes += later
-    return (None if mistakes else document), mistakes
+        document = rest
+    return document, mistakes + later
 
 
 def _located(mistake: Mistake, tree: object) -> Mistake:

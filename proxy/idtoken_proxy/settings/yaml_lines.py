@@ -15,6 +15,7 @@ import yaml
 
 from idtoken_proxy.settings.mistakes import Location
 from idtoken_proxy.settings.plausible import credential_in
+from idtoken_proxy.settings.yaml_words import words_for
 
 _DEPTH: Final = 40  # the deepest key of the contract is at 6; impersonation may nest its sources
 _VALUES: Final = 200_000  # or as many as the text has characters; aliases of aliases multiply without end
@@ -87,14 +88,14 @@ def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
         node = _compose(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        said = error.problem or error.context or "unreadable"
+        problem = f"{error.context}; {error.problem}"
         lines = text.splitlines() or [""]
         line = min(mark.line + 1, len(lines)) if mark else 0  # the end of the text may be a line of its own
         # A newer PyYAML's scanner is ahead of _limit_depth, and has a limit of its own.
-        if "nesting depth" in said:
+        if "nesting depth" in problem:
             raise YamlError(line, _TOO_DEEP) from None
         hint = _REFERENCE_HINT if "${" in lines[line - 1] else ""
-        raise YamlError(line, f"not valid YAML: {said}{hint}") from None
+        raise YamlError(line, f"not valid YAML: {words_for(problem, lines[line - 1])}{hint}") from None
     except yaml.YAMLError as error:
         raise YamlError(_line_of(error, text), "not valid YAML: it holds a control character") from None
     walk = _Walk(substitute, max(_VALUES, len(text)))

@@ -43,8 +43,8 @@ class _Told(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """`limit`: seconds for the proxy to become ready. `unset`: variables that are the proxy's alone, such as a password
-    that its configuration takes in.
+    """`limit`: seconds for the proxy to become ready. `unset`: variables that are the proxy's alone; so is what its
+    configuration takes in, such as a password, but for `keep`.
     """
 
     settings: Settings
@@ -53,6 +53,7 @@ class Wrapped:
     http_proxy: bool
     limit: float
     unset: frozenset[str] = frozenset()
+    keep: frozenset[str] = frozenset()
 
 
 def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
@@ -96,7 +97,8 @@ def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
     added |= variables.direct(environ, added, receivers)
     told_manager = {name: value for name, value in environ.items() if name == _NOTIFY}
     # An app of a service that is told of by the wrapper would be heard by nobody.
-    hidden = wrapped.unset | {_NOTIFY}
+    own = variables.own(wrapped.settings.taken_in)
+    hidden = (own - wrapped.keep) | wrapped.unset | {_NOTIFY}
     for_app = {name: value for name, value in (*environ.items(), *added.items()) if name not in hidden}
     app = os.fork()
     if app == 0:

@@ -52,6 +52,8 @@ def next_signal() -> Heard:
         number = signal.sigwait(WATCHED)
         return number, number in _KEYS and _in_foreground()
     info = signal.sigwaitinfo(WATCHED)
+    while info.si_signo == signal.SIGALRM and info.si_code != _SI_KERNEL:  # somebody's, and not the timer's
+        info = signal.sigwaitinfo(WATCHED)
     return info.si_signo, info.si_code == _SI_KERNEL and info.si_signo in _KEYS
 
 

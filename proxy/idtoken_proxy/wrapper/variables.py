@@ -18,6 +18,34 @@ _LOOPBACK: Final = ("localhost", ".localhost", "127.0.0.1", "::1")
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104
 
 
+# What every program finds in its environment (POSIX, XBD section 8.3), and the port that a container platform tells it.
+_EVERYBODY_S: Final = frozenset(
+    [
+        "HOME",
+        "HOSTNAME",
+        "LANG",
+        "LOGNAME",
+        "PATH",
+        "PORT",
+        "PWD",
+        "SHELL",
+        "TEMP",
+        "TERM",
+        "TMP",
+        "TMPDIR",
+        "TZ",
+        "USER",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+    ]
+)
+
+
+def own(taken_in: Collection[str]) -> frozenset[str]:
+    """Of the variables that the configuration takes in, those that are the proxy's alone unless somebody says otherwise."""
+    return frozenset(taken_in) - _EVERYBODY_S
+
+
 def check(settings: Settings, *, http_proxy: bool) -> None:
     """ConfigError where there is no port that a variable could name, or nothing that answers there."""
     if http_proxy and not settings.forward_proxy:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import re
 import signal
 import struct
 import sys
@@ -29,6 +30,7 @@ ONE: Final = 0.5
 _LOOK: Final = 0.005
 _TIME: Final = struct.Struct("d")
 _SI_KERNEL: Final = 0x80  # sigaction(2)
+_UNABLE: Final = re.compile(r"\nState:\t[TtZX]")  # proc(5): stopped, traced, dead
 
 
 class Witness:
@@ -58,10 +60,14 @@ class Witness:
         return False
 
     def _awaits(self, signum: int) -> bool:
-        """On a busy machine it may be long before its turn on the processor; the kernel knows at once."""
+        """On a busy machine it may be long before its turn on the processor; the kernel knows at once. Of one that was
+        stopped or killed, or of a stranger who has its number since, nothing can be told.
+        """
         try:
             status = Path(f"/proc/{self._pid}/status").read_text(encoding="utf-8", errors="replace")
         except OSError:
+            return False
+        if _UNABLE.search(status) or f"\nPPid:\t{os.getpid()}\n" not in status:
             return False
         pending = status.partition("\nShdPnd:")[2].partition("\n")[0]
         return bool(int(pending or "0", 16) >> (signum - 1) & 1)

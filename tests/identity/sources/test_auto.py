@@ -61,7 +61,7 @@ def test_first_the_variable(both: HttpEndpoint, tmp_path: Path) -> None:
     assert (source.name, source.refresh_ahead) == ("service_account", 600.0)
     assert source.describe() == f"auto: key file {key} of {EMAIL}"
     assert [(line["event"], line["kind"], line["where"]) for line in logs] == [
-        ("identity_found", "service_account", f"{key} (GOOGLE_APPLICATION_CREDENTIALS)")
+        ("identity found", "service_account", f"{key} (GOOGLE_APPLICATION_CREDENTIALS)")
     ]
     assert {received.method for received in both.received} == {"POST"}  # no metadata ping
 
@@ -81,7 +81,7 @@ def test_then_the_metadata_server(both: HttpEndpoint) -> None:
     with capture_logs() as logs:
         assert source.fetch(AUDIENCE).audience == AUDIENCE
     assert [(line["event"], line["kind"], line["where"]) for line in logs] == [
-        ("identity_found", "metadata", both.host)
+        ("identity found", "metadata", both.host)
     ]
     assert (source.name, source.refresh_ahead) == ("metadata", 210.0)
     assert source.describe() == f"auto: metadata server at {both.host}, account default"

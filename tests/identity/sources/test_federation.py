@@ -185,7 +185,6 @@ AWS = {"subject_token_type": "urn:ietf:params:aws:token-type:aws4_request"}
     ("source", "more", "detail"),
     [
         ({"file": "/nonexistent/t"}, {}, "the file /nonexistent/t: it does not exist"),
-        ({}, {}, "the file None: it is missing or malformed"),
         ({"file": "/dev/null/"}, {}, "the file /dev/null/: it does not exist"),
         ({"certificate": {}}, {}, "the client certificate: it is missing or malformed"),
     ],
@@ -269,6 +268,14 @@ def test_sts_that_is_down_is_google_s(
         ({"credential_source": "x"}, "lacks credential_source"),
         ({"credential_source": {"file": 7}}, "has a credential_source whose file is no text"),
         ({"credential_source": {"url": 7}}, "has a credential_source whose url is no text"),
+        (
+            {"credential_source": {}},
+            "has a credential_source that names no certificate, executable, file, url",
+        ),
+        (
+            {"credential_source": {"environment_id": "aws1"}},
+            "has a credential_source that names no certificate, executable, file, url; an AWS source wants",
+        ),
         ({"credential_source": {}, **AWS}, "has a credential_source whose environment_id is not aws1"),
     ],
 )

@@ -66,7 +66,7 @@ def test_another_audience_is_a_warning_given_once(tmp_path: Path) -> None:
         write(path, audience="https://custom.example", exp=START + 1)
         source.fetch(AUDIENCE)
     assert [(line["event"], line["audience"], line["token_audience"]) for line in logs] == [
-        ("token_file_for_another_audience", AUDIENCE, "https://custom.example")
+        ("token file for another audience", AUDIENCE, "https://custom.example")
     ]
     assert value not in repr(logs)
 

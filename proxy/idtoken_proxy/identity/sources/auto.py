@@ -109,7 +109,7 @@ class AutoSource:
         found, where = self._chosen, self._where
         if found is not None and (found.name, where) != self._told:
             self._told = (found.name, where)
-            _log.info("identity_found", kind=found.name, where=where, described=found.describe())
+            _log.info("identity found", kind=found.name, where=where, described=found.describe())
 
     def _nothing(self, error: TokenError, audience: str | None) -> TokenError:
         """Told to whoever has just installed this on a laptop: what they lack is a login."""

@@ -6,12 +6,12 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.ht
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from idtoken_proxy.identity.sources.aws_credentials import AwsCredentials, asked, no_credentials
 from idtoken_proxy.identity.sources.transport import Transport
+from idtoken_proxy.plain_file import read_plain
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.plausible import path_objection, shown_path
 
@@ -99,8 +99,7 @@ def read_token(variable: str, path: str) -> str:
     if objection is not None:
         raise no_credentials(f"{variable} {objection}", f"Set {variable} to the path of the token's file")
     try:
-        with Path(path).open("rb") as file:
-            text = file.read(_MAX_TOKEN).decode("ascii").strip()
+        text = read_plain(path, _MAX_TOKEN).content.decode("ascii").strip()
     except (OSError, ValueError):
         raise no_credentials(
             f"{variable} is set, and the file {shown_path(path)} cannot be read",

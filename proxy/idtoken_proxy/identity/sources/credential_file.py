@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.malformed import malformed
+from idtoken_proxy.plain_file import NotPlain, Version, read_plain, version
 from idtoken_proxy.settings.environment import is_there
 from idtoken_proxy.settings.plausible import credential_in, path_objection, shown_path
 
+_MAX_BYTES = 1024 * 1024
 LOGIN = "gcloud auth application-default login"
 
 
@@ -58,7 +60,7 @@ class CredentialFile:
         self.path = "(not shown)" if is_secret else shown_path(path)
         self.label = f"{noun} {self.path}" + (f" ({named_by})" if named_by else "")
         # (what the file looked like, what it holds); replaced as one, since threads share it.
-        self._loaded: tuple[tuple[int, int, int], dict[str, Any]] | None = None
+        self._loaded: tuple[Version, dict[str, Any]] | None = None
         self._make = _make(self.path, None)
 
     @property
@@ -82,13 +84,10 @@ class CredentialFile:
             raise self._no_path()
         path = Path(self._path)
         try:
-            stat = path.stat()
-            # A rename onto the path may keep the mtime's second, never the inode with it.
-            version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             loaded = self._loaded
-            if loaded is not None and loaded[0] == version:
+            if loaded is not None and loaded[0] == version(path):
                 return loaded[1]
-            text = path.read_bytes()
+            read = read_plain(path, _MAX_BYTES)
         except FileNotFoundError:
             raise TokenError(
                 f"{self.label} does not exist",
@@ -107,22 +106,25 @@ class CredentialFile:
         except ValueError:
             raise self._no_path() from None
         except OSError as error:
-            why = os.strerror(error.errno) if error.errno else type(error).__name__
+            not_plain = isinstance(error, NotPlain)
+            why = os.strerror(error.errno) if error.errno and not not_plain else error.strerror
             raise TokenError(
-                f"{self.label} cannot be read ({why})",
+                f"{self.label} cannot be read ({why or type(error).__name__})",
                 cause="credential_file_unreadable",
                 fault=Fault.OPERATOR,
-                remedy="Give this user the right to read it",
+                remedy="Name a file: it is read again and again"
+                if not_plain
+                else "Give this user the right to read it",
             ) from None
         try:
-            info = json.loads(text)
+            info = json.loads(read.content)
         except (ValueError, RecursionError):
             # `from None`: the text that failed to parse may be most of a credential.
-            raise self._malformed(text, None, "is not JSON") from None
+            raise self._malformed(read.content, None, "is not JSON") from None
         if not isinstance(info, dict):
-            raise self._malformed(text, info, "is no JSON object")
+            raise self._malformed(read.content, info, "is no JSON object")
         self._make = _make(self.path, info.get("type"))
-        self._loaded = (version, info)
+        self._loaded = (read.version, info)
         return info
 
     def _malformed(self, content: bytes, value: object, otherwise: str) -> TokenError:

@@ -12,7 +12,6 @@ import os
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from idtoken_proxy.errors import Fault, TokenError
@@ -24,6 +23,7 @@ from idtoken_proxy.identity.sources.executable_answer import (
     Unusable,
     subject_token,
 )
+from idtoken_proxy.plain_file import read_plain
 from idtoken_proxy.settings.plausible import shown_path
 
 DEADLINE: Final = 8.0  # seconds; the cache waits 10 for the whole of a fetch
@@ -87,8 +87,7 @@ class Executable:
         if not self._file:
             return None
         try:
-            with Path(self._file).open("rb") as file:
-                return file.read(process.MAX_OUTPUT).decode("utf-8", "replace")
+            return read_plain(self._file, process.MAX_OUTPUT).content.decode("utf-8", "replace")
         except (OSError, ValueError):
             return None
 

@@ -22,6 +22,7 @@ from idtoken_proxy.settings.plausible import shown_path
 
 AWS: Final = "urn:ietf:params:aws:token-type:aws4_request"
 ALLOW_EXECUTABLES = "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES"
+_SOURCES: Final = frozenset({"file", "url", "executable", "certificate"})
 _PATH = "/v1/token"
 _POOL = re.compile(
     r"//iam\.googleapis\.com/((?:projects/[^/]+/)?locations/[^/]+/work(?:load|force)\w+/[^/]+)/.+"
@@ -71,6 +72,11 @@ class Federation:
             # google-auth would take a number for an open file's, and close it.
             if not isinstance(source.get(key, ""), str):
                 raise self._document.invalid(f"has a credential_source whose {key} is no text")
+        if info["subject_token_type"] != AWS and not _SOURCES & source.keys():
+            hint = f"; an AWS source wants subject_token_type {AWS}" if "environment_id" in source else ""
+            raise self._document.invalid(
+                f"has a credential_source that names no {', '.join(sorted(_SOURCES))}{hint}"
+            )
         self._audience = info["audience"]
         return info
 

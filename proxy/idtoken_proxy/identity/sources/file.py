@@ -10,6 +10,7 @@ import structlog
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.plain_file import NotPlain, Version, read_plain, version
 from idtoken_proxy.settings.plausible import shown_path
 
 _log = structlog.get_logger("idtoken_proxy.identity")
@@ -24,7 +25,7 @@ class FileSource:
     def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._shown = shown_path(path)
-        self._read: tuple[tuple[int, int, int], IdToken] | None = None  # what the file looked like, its token
+        self._kept: tuple[Version, IdToken] | None = None  # what the file looked like, its token
         self._warned: set[str] = set()
 
     def describe(self) -> str:
@@ -32,15 +33,11 @@ class FileSource:
 
     def fetch(self, audience: str) -> IdToken:
         try:
-            stat = self._path.stat()
-            # A rename onto the path may keep the mtime's second, never the inode with it.
-            version = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
-            read = self._read
-            if read is not None and read[0] == version:
-                self._warn(read[1], audience)
-                return read[1]
-            with self._path.open("rb") as file:
-                text = file.read(_MAX_BYTES)
+            kept = self._kept
+            if kept is not None and kept[0] == version(self._path):
+                self._warn(kept[1], audience)
+                return kept[1]
+            read = read_plain(self._path, _MAX_BYTES)
         except (OSError, ValueError) as error:
             raise TokenError(
                 f"the token file {self._shown} cannot be read ({_why(error)})",
@@ -49,9 +46,9 @@ class FileSource:
                 remedy=f"Write the ID token (a JWT) to {self._shown}, readable by this user",
             ) from None
         token = IdToken.parse(
-            text.decode("latin-1"), origin=f"the token file {self._shown}", fault=Fault.OPERATOR
+            read.content.decode("latin-1"), origin=f"the token file {self._shown}", fault=Fault.OPERATOR
         )
-        self._read = (version, token)
+        self._kept = (read.version, token)
         self._warn(token, audience)
         return token
 
@@ -60,7 +57,7 @@ class FileSource:
         if not token.is_for(audience) and audience not in self._warned:
             self._warned.add(audience)
             _log.warning(
-                "token_file_for_another_audience",
+                "token file for another audience",
                 path=self._shown,
                 audience=audience,
                 token_audience=token.audiences,
@@ -68,5 +65,7 @@ class FileSource:
 
 
 def _why(error: OSError | ValueError) -> str:
+    if isinstance(error, NotPlain):
+        return str(error.strerror)
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else type(error).__name__

@@ -6,20 +6,27 @@ import atexit
 import contextlib
 import os
 import selectors
+import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import structlog
+
 from idtoken_proxy.identity.redaction import redacted
+from idtoken_proxy.settings.plausible import shown_path
 
 DEADLINE = 9.5  # seconds: under the cache's ten, so that the error is this one
 MAX_OUTPUT = 64 * 1024  # bytes, of stdout and of stderr
 _TURN = 0.02  # seconds between two looks at whether it has ended
 
 
+_log = structlog.get_logger("idtoken_proxy.identity")
 _running: set[int] = set()  # process groups
+_warned: set[str] = set()  # programs
 
 
 @atexit.register
@@ -53,6 +60,7 @@ class Ended:
 
 def run(argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = DEADLINE) -> Ended:
     """No shell, nothing on stdin. Raises TimedOut, TooMuch, and OSError where it cannot be started."""
+    _warn_of(argv[0], environ)
     end = time.monotonic() + deadline
     # A session of its own: a group to kill, and no terminal to ask for a password on.
     with subprocess.Popen(  # noqa: S603 -- the operator's own words
@@ -73,6 +81,20 @@ def run(argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = DEA
             _running.discard(process.pid)
     lines = tuple(redacted(line) for line in stderr.decode("utf-8", "replace").splitlines() if line.strip())
     return Ended(process.returncode, stdout.decode("latin-1"), lines)
+
+
+def _warn_of(program: str, environ: Mapping[str, str]) -> None:
+    """Whoever may write to a program that prints tokens has what it has. Told once, for it may be meant."""
+    try:
+        found = shutil.which(program, path=environ.get("PATH", os.defpath))
+        if found is None or found in _warned or not os.stat(found).st_mode & stat.S_IWOTH:  # noqa: PTH116
+            return
+    except (OSError, ValueError):
+        return  # it will be told by whoever starts it
+    _warned.add(found)
+    _log.warning(
+        "program_writable_by_others", path=shown_path(found), remedy=f"chmod o-w {shown_path(found)}"
+    )
 
 
 def _read(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:

@@ -1,0 +1,39 @@
+"""What a person who has just started the proxy on a terminal wants to know: which URL leads where, as whom, for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Final
+
+from idtoken_proxy.identity.slot import SlotStatus
+from idtoken_proxy.settings.model import Address, Route, TcpAddress
+
+_MOST: Final = 20  # routes, beyond which a screen is no help
+
+
+def first_screen(
+    bound: Iterable[Address], routes: tuple[Route, ...], tokens: Mapping[str, SlotStatus], now: float
+) -> Iterator[str]:
+    """`http://localhost:8080/profiles -> https://profiles-x.a.run.app  as caller@example.com, token for 59 min`, a line a
+    route. `tokens`: by route name. `now`: Unix seconds.
+    """
+    address = next(iter(bound))
+    for route in islice(routes, _MOST):
+        yield f"  {_url(address, route)} -> {route.upstream}  {_credential(tokens.get(route.name), now)}"
+    if len(routes) > _MOST:
+        yield f"  and {len(routes) - _MOST} more"
+
+
+def _url(address: Address, route: Route) -> str:
+    path = "" if route.path == "/" else route.path
+    if not isinstance(address, TcpAddress):
+        return f"{address} {route.host or ''}{route.path}"
+    name = route.host or ("localhost" if address.host in ("127.0.0.1", "::1") else address.host)
+    return f"http://{TcpAddress(name, address.port)}{path}"
+
+
+def _credential(token: SlotStatus | None, now: float) -> str:
+    if token is None or token.expires_at is None:
+        return "without a token"
+    return f"as {token.email or token.source}, token for {max(0, round((token.expires_at - now) / 60))} min"
