@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.generation import Generation, compose, means, object_to
+from idtoken_proxy.generation import Generation, compose, composing, given_up, means, object_to
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.settings.model import (
     EgressProxy,
@@ -25,6 +28,7 @@ from idtoken_proxy.settings.model import (
     Upstream,
     UserIdentity,
 )
+from idtoken_proxy.turns import at_once
 from tests.steps import steps_of
 
 SECRET = "a-secret-of-24-characters"
@@ -159,3 +163,72 @@ async def test_a_generation_costs_what_its_routes_do(cache: TokenCache) -> None:
 
     steps(1)  # what is made once
     assert steps(200) < 2.2 * steps(100)
+
+
+async def test_no_piece_of_it_is_longer_for_more_routes(cache: TokenCache) -> None:
+    def longest(count: int) -> tuple[int, int]:
+        routes = tuple(
+            route(f"r{one}", MetadataIdentity(), f"s{one}.example", path=f"/a{one}/b") for one in range(count)
+        )
+        settings = Settings(routes=routes)
+        pieces = composing(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), tally=Tally())
+        steps = []
+        done = False
+        while not done:
+            made: list[Generation] = []
+
+            def piece(made: list[Generation] = made) -> None:
+                try:
+                    next(pieces)
+                except StopIteration as end:
+                    made.append(end.value)
+
+            steps.append(steps_of(piece))
+            done = bool(made)
+        assert len(made[0].gateway.lanes) == count
+        return max(steps[:-1]), steps[-1]
+
+    longest(1)
+    (few, few_at_the_end), (many, many_at_the_end) = longest(150), longest(450)
+    assert many < 1.2 * few
+    assert max(few_at_the_end, many_at_the_end) < few
+
+
+async def test_what_is_only_being_made_counts_nothing_yet(cache: TokenCache) -> None:
+    tally = Tally()
+    known = tally.route("a")
+    stripped = route("b", MetadataIdentity(), "other.example", path="/b", strip_prefix=True)
+    settings = Settings(routes=(route("a", MetadataIdentity()), stripped))
+    made = compose(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), tally=tally)
+    assert list(tally.routes) == ["a"]
+    assert tally.upstreams == {}
+    assert made.gateway.lanes[0].counts is known
+    lane, by_receiver = made.gateway.lanes[1], made.gateway.forward_table.match("other.example", b"/")
+    assert by_receiver is not None
+    assert by_receiver is not lane
+    assert by_receiver.counts is lane.counts
+    tally.take({lane.route.name: lane.counts for lane in made.gateway.lanes}, made.upstreams)
+    assert list(tally.routes) == ["a", "b"]
+    assert all(tally.upstreams[lane.pool.upstream.origin] is lane.pool.counts for lane in made.gateway.lanes)
+
+
+async def test_a_generation_goes_with_its_last_reference(cache: TokenCache) -> None:
+    """What goes round in circles would wait for a collector that is not to look at it."""
+    routes = [
+        route(f"r{one}", MetadataIdentity(), f"s{one}.example", path=f"/a/r{one}") for one in range(200)
+    ]
+    gc.disable()
+    try:
+        made = composed(cache, *routes)
+        gateway, pools = weakref.ref(made.gateway), [weakref.ref(pool) for pool in made.pools]
+        held = made.held()
+        del made
+        assert gateway() is None
+        pieces = given_up(held)
+        next(pieces)
+        assert 0 < sum(pool() is None for pool in pools) < 200 or len(held) > 200
+        at_once(pieces)
+        assert not held
+        assert all(pool() is None for pool in pools)
+    finally:
+        gc.enable()

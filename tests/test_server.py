@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
 import threading
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,7 @@ from idtoken_proxy.admin.client import ask
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.world import DEMO
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.generation import Generation, composing
 from idtoken_proxy.identity.threads import MAX_ABANDONED
 from idtoken_proxy.server import ListenFailed, Server
 from idtoken_proxy.settings.model import (
@@ -38,10 +41,12 @@ from idtoken_proxy.settings.model import (
     UnixAddress,
     Upstream,
 )
+from idtoken_proxy.turns import Pieces
 from tests.engine.proxied import LOCAL, make_token, route_to, settings_for
 from tests.engine.test_downstream import problem
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Receiver, Wire, answering, connect, eventually, get, ok, post
+from tests.steps import longest_hold
 
 Serve = Callable[..., Awaitable[Server]]
 Dial = Callable[..., Awaitable[Wire]]
@@ -635,3 +640,85 @@ async def test_what_googles_front_end_keeps_back_is_explained_once_and_counted(
         ("request_too_large", 413),
     ]
     assert "secret" not in str(told)
+
+
+# -- many routes -----------------------------------------------------------------
+
+
+def many(count: int) -> Settings:
+    routes = (
+        route_to(
+            1,
+            None,
+            name=f"r{one}",
+            path=f"/r{one}",
+            upstream=Upstream("http", "127.0.0.1", 1 + one),
+            **PUBLIC,
+        )
+        for one in range(count)
+    )
+    return settings_for(*routes)
+
+
+async def test_a_reload_of_many_routes_does_not_hold_the_loop(serve: Serve) -> None:
+    server = await serve(many(1))
+    longest, all_of_it = await longest_hold(server.reload(many(2000)))
+    assert len(server.settings.routes) == 2000
+    assert 10 * longest < all_of_it
+
+
+async def test_nor_does_a_start_with_them(serve: Serve) -> None:
+    longest, all_of_it = await longest_hold(serve(many(800)))
+    assert 10 * longest < all_of_it
+
+
+async def test_what_a_reload_takes_away_goes_without_the_collector(serve: Serve) -> None:
+    server = await serve(many(300))
+    gateway = weakref.ref(server.front.gateway)
+    gc.disable()
+    try:
+        await server.reload(many(300))
+        assert gateway() is None
+    finally:
+        gc.enable()
+
+
+async def test_at_every_turn_of_a_reload_one_generation_is_told_of(serve: Serve) -> None:
+    server = await serve(many(500))
+    reloading = asyncio.ensure_future(server.reload(many(1000)))
+    turns = {500: 0, 1000: 0}
+    while not reloading.done():
+        told = [one["name"] for one in server.route_statuses()]
+        assert list(server.front.tally.routes) == told
+        assert len(server.front.tally.upstreams) == len(told) == len(server.settings.routes)
+        turns[len(told)] += 1
+        await asyncio.sleep(0)
+    await reloading
+    assert min(turns.values()) > 5  # made ready in pieces, and the one before given up in pieces
+
+
+async def test_a_reload_that_is_cancelled_while_it_is_made_ready_leaves_no_trace(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = asyncio.Event()
+
+    def watched(*settings: Any, **parts: Any) -> Pieces[Generation]:
+        begun.set()
+        return composing(*settings, **parts)
+
+    server = await serve(many(1))
+    monkeypatch.setattr("idtoken_proxy.server.composing", watched)
+    audience: dict[str, Any] = {"identity": MetadataIdentity(), "audience": "https://r.example"}
+    settings = many(1000)
+    settings = replace(settings, routes=tuple(replace(one, **audience) for one in settings.routes))
+    reloading = asyncio.ensure_future(server.reload(settings))
+    await begun.wait()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(server._cache._slots) == 1  # it is well under way
+    reloading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reloading
+    assert list(server.front.tally.routes) == ["r0"]
+    assert len(server._cache._slots) == 0
+    assert len(server.settings.routes) == 1

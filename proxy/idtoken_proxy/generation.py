@@ -12,7 +12,7 @@ from typing import Final
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.engine.tally import Tally, UpstreamCounts
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.sources import Source, build
@@ -21,7 +21,9 @@ from idtoken_proxy.plain_file import check_plain, read_plain
 from idtoken_proxy.settings.model import Identity, NamedFile, NoIdentity, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust
+from idtoken_proxy.turns import Pieces, at_once
 
+_AT_A_TIME: Final = 64  # routes, before others may have their turn
 _SHORTEST_SECRET: Final = 16  # octets
 _LONGEST_SECRET: Final = 8 * 1024
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
@@ -29,18 +31,33 @@ _VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """`sources` and `slots`: by route name; a public route has none."""
+    """`sources` and `slots`: by route name; a public route has none. `upstreams`: what is counted, by origin. `sweep`:
+    seconds between two looks at the deadlines.
+    """
 
     settings: Settings
     sources: Mapping[str, Source]
     slots: Mapping[str, TokenSlot]
     pools: tuple[Pool, ...]
     gateway: Gateway
+    upstreams: dict[str, UpstreamCounts]
+    sweep: float
 
     def retire(self) -> None:
         """Idle upstream connections go; one in use goes with its exchange."""
         for pool in self.pools:
             pool.close()
+
+    def held(self) -> list[object]:
+        """All that is many: whoever has the last of a generation gives this up a few at a time (given_up)."""
+        return [*self.pools, *self.gateway.lanes, *self.settings.routes, *self.slots.values()]
+
+
+def given_up(held: list[object]) -> Pieces[None]:
+    """At once, ten thousand routes take 50 ms to go."""
+    while held:
+        del held[-_AT_A_TIME:]
+        yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,33 +92,48 @@ def compose(
     tally: Tally | None = None,
 ) -> Generation:
     """Asks nobody and reads nothing."""
-    tally = tally or Tally()
+    return at_once(composing(settings, means, cache=cache, sweeper=sweeper, tally=tally or Tally()))
+
+
+def composing(
+    settings: Settings, means: Means, *, cache: TokenCache, sweeper: Sweeper, tally: Tally
+) -> Pieces[Generation]:
+    """The same in pieces, during which what is in force goes on as it is."""
     sources = means.sources
-    slots = {
-        route.name: cache.slot(route.identity, sources[route.identity], route.audience)
-        for route in settings.routes
-        if route.identity in sources and route.audience is not None
-    }
+    slots: dict[str, TokenSlot] = {}
+    by_name: dict[str, Source] = {}
+    timeouts = {settings.timeouts}
+    for number, route in enumerate(settings.routes):
+        if number % _AT_A_TIME == 0:
+            yield
+        timeouts.add(route.timeouts)
+        source = sources.get(route.identity)
+        if source is not None and route.audience is not None:
+            slots[route.name] = cache.slot(route.identity, source, route.audience)
+            by_name[route.name] = source
     pools: dict[tuple[object, ...], Pool] = {}
+    upstreams: dict[str, UpstreamCounts] = {}
 
     def pool_of(route: Route) -> Pool:
         upstream, timeouts = route.upstream, route.timeouts
         key = (upstream.origin, timeouts.connect, timeouts.keepalive, route.egress_proxy)
-        if key not in pools:
-            pools[key] = Pool(
+        pool = pools.get(key)
+        if pool is None:
+            origin = upstream.origin
+            pool = pools[key] = Pool(
                 upstream,
                 sweeper,
                 tls=means.trust if upstream.scheme == "https" else None,
                 connect=timeouts.connect,
                 keepalive=timeouts.keepalive,
                 egress=route.egress_proxy,
-                counts=tally.upstream(upstream.origin),
+                counts=upstreams.setdefault(origin, tally.upstreams.get(origin) or UpstreamCounts()),
             )
-        return pools[key]
+        return pool
 
-    gateway = Gateway(settings, slots, pool_of, means.caller_token, tally)
-    by_name = {route.name: sources[route.identity] for route in settings.routes if route.name in slots}
-    return Generation(settings, by_name, slots, tuple(pools.values()), gateway)
+    gateway = yield from Gateway.made(settings, slots, pool_of, means.caller_token, tally)
+    sweep = Sweeper.interval_for(list(timeouts))
+    return Generation(settings, by_name, slots, tuple(pools.values()), gateway, upstreams, sweep)
 
 
 def rehearse(settings: Settings, environ: Mapping[str, str]) -> None:

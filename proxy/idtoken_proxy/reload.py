@@ -13,13 +13,14 @@ from typing import Final, Protocol
 import structlog
 
 from idtoken_proxy import logs
+from idtoken_proxy.collector import sparing
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.settings.model import Settings
 
 log = structlog.get_logger("idtoken_proxy.reload")
 
-# On a disk that hangs; a thousand routes take half a second. A thread that hangs keeps no proxy from its end.
+# On a disk that hangs; ten thousand routes take a second or two. A thread that hangs keeps no proxy from its end.
 _LOOKING: Final = 5.0
 _LOADING: Final = 30.0
 
@@ -86,8 +87,9 @@ async def keep_reloading(
 async def _reload(server: Reloads, source: Source, threads: Threads) -> None:
     server.reloading()
     try:
-        settings = await threads.run(source.load, _LOADING)
-        await server.reload(settings)
+        with sparing():
+            settings = await threads.run(source.load, _LOADING)
+            await server.reload(settings)
     except ProxyError as error:
         server.reloaded(error)
         log.warning("reload refused: the settings stay as they are", reason=error.detail)

@@ -22,7 +22,7 @@ from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.first_tokens import FirstTokens
-from idtoken_proxy.generation import Generation, compose, means, object_to
+from idtoken_proxy.generation import Generation, composing, given_up, means, object_to
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.events import FetchEvent, log_event
 from idtoken_proxy.identity.threads import Threads
@@ -30,6 +30,7 @@ from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STAR
 from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waiting
 from idtoken_proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
 from idtoken_proxy.trust import Trust
+from idtoken_proxy.turns import in_turns
 
 if TYPE_CHECKING:
     from idtoken_proxy.admin.app import Admin
@@ -75,8 +76,9 @@ class Server:
     async def start(self) -> None:
         """Raises ConfigError and ListenFailed. A token source that does not answer is no reason not to start."""
         settings = self._first_settings
-        self._sweeper = Sweeper(_sweep_interval(settings))
+        self._sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]))
         self._generation = await self._compose(settings, self._trusted)
+        self._count_for(self._generation)
         self._first_tokens = FirstTokens(self._generation.slots)
         await self._object_to(self._generation)
         self._front = Front(
@@ -106,12 +108,16 @@ class Server:
         """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all; so also where it is cancelled.
         Exchanges that are under way end under the ones they began with.
         """
-        generation = await self._compose(settings)
+        held: list[object] = []
         try:
+            generation = await self._compose(settings)
             await self._object_to(generation)
+            held = self._generation.held()
             await _to_its_end(self._exchange(generation))
         finally:
             self._cache.retain(self._generation.slots.values())
+        del generation
+        await in_turns(given_up(held))
 
     async def _exchange(self, generation: Generation) -> None:
         settings = generation.settings
@@ -146,17 +152,20 @@ class Server:
         settings = generation.settings
         before, self._generation = self._generation, generation
         self._first_tokens = FirstTokens(generation.slots)
-        self._sweeper.interval = _sweep_interval(settings)
         self._front.access_log = explain_once(access_log(settings.log.access), self._tally)
         self._front.adopt(generation.gateway)
         for name, slot in generation.slots.items():
             slot.use(generation.sources[name])
-        self._tally.retain(
-            {route.name for route in settings.routes},
-            {route.upstream.origin for route in settings.routes},
-            {route.audience for route in settings.routes},
-        )
+        self._count_for(generation)
         before.retire()
+
+    def _count_for(self, generation: Generation) -> None:
+        self._sweeper.interval = generation.sweep
+        routes = {lane.route.name: lane.counts for lane in generation.gateway.lanes}
+        self._tally.take(routes, generation.upstreams)
+        self._tally.retain(
+            routes, generation.upstreams, {route.audience for route in generation.settings.routes}
+        )
 
     def reloading(self) -> None:
         """An attempt to reload begins."""
@@ -262,7 +271,9 @@ class Server:
         except TimeoutError:
             told = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"
             raise ConfigError((Problem("settings", 0, "", told),)) from None
-        return compose(settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally)
+        return await in_turns(
+            composing(settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally)
+        )
 
     async def _object_to(self, generation: Generation) -> None:
         with contextlib.suppress(TimeoutError):  # they lie on a disk that hangs; the fetch will say so
@@ -393,10 +404,6 @@ def _route_status(route: Route, generation: Generation) -> dict[str, Any]:
             },
         }
     return told
-
-
-def _sweep_interval(settings: Settings) -> float:
-    return Sweeper.interval_for([settings.timeouts, *(route.timeouts for route in settings.routes)])
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

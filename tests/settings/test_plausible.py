@@ -17,6 +17,7 @@ from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.environment import OVERRIDES
 from idtoken_proxy.settings.load import load_settings, settings_from_text
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, Tagged
+from tests.steps import steps_of
 
 KEY = json.dumps(
     {"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----\nMIIEvSENTINEL\n"}, indent=2
@@ -140,6 +141,67 @@ def test_a_piece_of_a_key_in_base64_is_known_wherever_it_begins(noise: bytes, sk
 )
 def test_a_path_of_plain_words_is_no_document_in_base64(parts: list[str]) -> None:
     assert plausible.credential_in("/" + "/".join(parts)) != "a document in base64"
+
+
+_MARKS = (
+    *(
+        "ya29.",
+        "z29.c.",
+        "1//",
+        "gocspx-",
+        "aiza",
+        "sk-",
+        "pk_",
+        "rk-",
+        "xoxb-",
+        "gho_",
+        "github_pat_",
+        "akia",
+        "eyj",
+        "mii",
+    ),
+    *(
+        "private_key:",
+        "client_secret:",
+        "id_token:",
+        "password:",
+        "passwd:",
+        "passphrase:",
+        "secret_access_key:",
+        "//a:b",
+    ),
+    *(base64.b64encode(b" " * skipped + b'{"type": "a"}').decode().lower() for skipped in range(3)),
+)
+
+
+@given(
+    st.lists(
+        st.sampled_from(_MARKS) | st.text("abcdefghijklmnopqrstuvwxyz0123456789./:_-", max_size=20),
+        max_size=5,
+    )
+)
+def test_a_plain_word_is_passed_over_only_where_no_search_would_find_anything(parts: list[str]) -> None:
+    text = "".join(parts)
+    found = plausible.credential_in(text) or plausible.wrapping(text)
+    assert (plausible.objection(text) is None) is (found is None)
+
+
+def test_a_quote_in_base64_of_lower_case_shows() -> None:
+    lower = set("abcdefghijklmnopqrstuvwxyz0123456789")
+    for one in range(256):
+        for other in range(256):
+            for three in (bytes((0x22, one, other)), bytes((one, 0x22, other)), bytes((one, other, 0x22))):
+                encoded = base64.b64encode(three).decode()
+                if set(encoded) <= lower:
+                    assert encoded[2] in "cgkosw048", three
+                    assert encoded[3] == "i", three
+
+
+def test_a_plain_value_costs_two_looks() -> None:
+    def steps(text: str) -> int:
+        return steps_of(lambda: plausible.objection(text))
+
+    assert 3 * steps("https://users-x7f3kq-uc.a.run.app/v2") < steps("https://Users-x7f3kq-uc.a.run.app/v2")
 
 
 def test_somebody_elses_message_loses_the_value() -> None:

@@ -163,5 +163,5 @@ def test_a_tag_is_no_key_to_be_read() -> None:
     found: Any = HOME.read({"type": "shelter", "within": {"type": "tent", "poles": 4}}, ())
     assert found.tag == "shelter"
     assert vars(found.within) == {"poles": 4}
-    assert Tent.names() == ["type", "poles"]
-    assert Door.names() == ["handles"]
+    assert Tent.names == ("type", "poles")
+    assert Door.names == ("handles",)

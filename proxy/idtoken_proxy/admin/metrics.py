@@ -11,10 +11,11 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from time import time
-from typing import Final
+from typing import Final, TypeAlias
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -27,302 +28,392 @@ from prometheus_client.registry import Collector
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.status import Observed, connections_of
-from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally
+from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
+from idtoken_proxy.identity.cache import TokenSlot
 
 PREFIX: Final = "idtoken_proxy_"
 _CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")  # told from the start; the others once they occur
 _LES: Final = tuple(str(bound) for bound in BOUNDS)
+_AT_A_TIME: Final = 256  # samples: two or three milliseconds
+_HISTOGRAMS_A_TIME: Final = 16
+_EOF: Final = b"# EOF\n"  # where OpenMetrics ends
+
+Sample: TypeAlias = tuple[tuple[str, ...], float]
+Samples: TypeAlias = Iterable[Sample]
 
 
 class Exposition:
     """`wall`: Unix seconds."""
 
     def __init__(self, server: Observed, wall: Callable[[], float] = time) -> None:
-        self._server = server
-        self._registry = CollectorRegistry()
         self._collector = ProxyCollector(server, wall)
-        self._registry.register(self._collector)
-        ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=None)
 
     async def render(self, accept: str) -> tuple[bytes, str]:
-        """Body and content type. In a thread: a thousand routes take longer than a request should have to wait."""
-        self._collector.look()
+        """Body and content type. Between two pieces the event loop is somebody else's: ten thousand routes take two seconds.
+        In a thread they would hold it up at every turn, and by what they leave to Python's collector.
+        """
         encode, content_type = choose_encoder(accept)
-        return await asyncio.to_thread(encode, self._registry), content_type
+        self._collector.look()
+        written: list[bytes] = []
+        name = ""
+        for part in self._collector.parts():
+            if part is not None:
+                written.append(_written(encode, part, continued=part.name == name))
+                name = part.name
+            await asyncio.sleep(0)
+        process = await asyncio.to_thread(lambda: list(self._process.collect()))  # reads files
+        written += [_written(encode, family, continued=False) for family in process]
+        if content_type.startswith("application/openmetrics-text"):
+            written.append(_EOF)
+        return b"".join(written), content_type
+
+
+class _One(Collector):
+    def __init__(self, family: Metric) -> None:
+        self._family = family
+
+    def collect(self) -> Iterable[Metric]:
+        return (self._family,)
+
+
+def _written(encode: Callable[[Collector], bytes], part: Metric, *, continued: bool) -> bytes:
+    """`continued`: the lines that tell of the whole family stand before it already."""
+    text = encode(_One(part)).removesuffix(_EOF)
+    while continued and text.startswith(b"# "):  # no sample begins so, and no help has a line end
+        text = text[text.index(b"\n") + 1 :]
+    return text
 
 
 @dataclass(frozen=True, slots=True)
-class _Traffic:
-    """By route: exchanges under way; and octets, theirs and those of what has ended."""
+class _Seen:
+    """Of one generation and one moment, however long it takes to write it down. `octets`: received and sent, of routes with
+    exchanges under way: theirs, and those of what had ended.
+    """
 
-    in_flight: Counter[str]
-    received: Counter[str]
-    sent: Counter[str]
+    ready: bool
+    routes: Mapping[str, RouteCounts]
+    upstreams: Mapping[str, UpstreamCounts]
+    lanes: tuple[Lane, ...]
+    slots: Mapping[str, TokenSlot]
+    in_flight: Mapping[str, int]
+    octets: Mapping[str, tuple[int, int]]
+    troubles: tuple[Trouble, ...]
+    refusals: tuple[Trouble, ...]
+    failures: Mapping[tuple[str, ...], int]
 
 
 class ProxyCollector(Collector):
-    """Reads; changes nothing. Whatever may grow meanwhile is copied first. `look` is for the event loop, before each
-    `collect`, which is for any thread.
-    """
+    """Reads; changes nothing. `look`, at what may change or grow; then `collect` or `parts`, which tell of that."""
 
     def __init__(self, server: Observed, wall: Callable[[], float]) -> None:
         self._server = server
         self._wall = wall
-        self._ready = False
-        self._traffic = _Traffic(Counter(), Counter(), Counter())
+        self._seen: _Seen | None = None
 
     def look(self) -> None:
-        """At what the event loop alone may look at: readiness, which may start a fetch; and an exchange's octets, which
-        are its own until it ends and its route's from then on. Counted while it ends they would be in both or in
-        neither, and a counter that goes back is a restart for Prometheus.
+        """An exchange's octets are its own until it ends and its route's from then on. Counted while it ends they would be in
+        both or in neither, and a counter that goes back is a restart for Prometheus: so they are counted here, together.
+        Where nothing is under way a route's counts only grow, and may be read later.
         """
-        self._ready = self._server.ready
         front = self._server.front
-        routes = {**front.tally.routes, NO_ROUTE: front.tally.unrouted}
+        tally = front.tally
+        routes = {**tally.routes, NO_ROUTE: tally.unrouted}
         in_flight: Counter[str] = Counter()
-        received: Counter[str] = Counter({name: counts.received for name, counts in routes.items()})
-        sent: Counter[str] = Counter({name: counts.sent for name, counts in routes.items()})
+        octets: dict[str, tuple[int, int]] = {}
         for exchange in front.under_way():
             name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
             if name in routes:
                 in_flight[name] += 1
-                received[name] += exchange.received
-                sent[name] += exchange.sent
-        self._traffic = _Traffic(in_flight, received, sent)
-
-    def describe(self) -> Iterable[Metric]:
-        return ()  # else it would be collected once before anyone asks
+                received, sent = octets.get(name) or (routes[name].received, routes[name].sent)
+                octets[name] = received + exchange.received, sent + exchange.sent
+        self._seen = _Seen(
+            self._server.ready,
+            routes,
+            dict(tally.upstreams),
+            front.gateway.lanes,
+            self._server.slots,
+            in_flight,
+            octets,
+            tuple(tally.troubles.values()),
+            tuple(tally.upstream_refusals.values()),
+            dict(tally.fetch_failures),
+        )
 
     def collect(self) -> Iterator[Metric]:
+        return (part for part in self.parts() if part is not None)
+
+    def parts(self) -> Iterator[Metric | None]:
+        """Families, those of many samples as several parts that follow each other; None is a rest. Each is soon made."""
+        if self._seen is None:
+            self.look()
+        seen = self._seen
+        assert seen is not None
         front = self._server.front
         tally = front.tally
-        yield _gauge(
+        yield from _gauge(
             "build_info",
             "Which build this is.",
-            {(__version__, platform.python_version()): 1},
+            [((__version__, platform.python_version()), 1)],
             "version",
             "python",
         )
-        yield _gauge("ready", "Started, a valid token for every route, and not draining.", {(): self._ready})
-        yield _gauge("draining", "Shutting down: no request is begun any more.", {(): front.draining})
-        yield from self._requests(tally)
-        yield from _troubles(tally)
-        yield _gauge("connections", "Connections from apps, tunnels included.", {(): front.busy})
-        yield _gauge("connections_max", "limits.connections.", {(): front.max_connections})
-        yield _counter(
-            "connections_accepted", "Connections from apps, refused ones included.", {(): tally.connections}
+        yield from _gauge(
+            "ready", "Started, a valid token for every route, and not draining.", [((), seen.ready)]
         )
-        yield _counter(
+        yield from _gauge("draining", "Shutting down: no request is begun any more.", [((), front.draining)])
+        yield from _requests(seen)
+        yield from _troubles(seen, tally)
+        yield from _gauge("connections", "Connections from apps, tunnels included.", [((), front.busy)])
+        yield from _gauge("connections_max", "limits.connections.", [((), front.max_connections)])
+        yield from _counter(
+            "connections_accepted", "Connections from apps, refused ones included.", [((), tally.connections)]
+        )
+        yield from _counter(
             "backpressure",
             "Times that one side was held back because the other read slower.",
-            {(direction,): count for direction, count in tally.held.items()},
+            _by(tally.held),
             "direction",
         )
-        yield from self._upstreams(tally)
-        yield from self._tokens(tally)
+        yield from _upstreams(seen)
+        yield from _tokens(seen, tally, self._wall())
         yield from _reloads(tally)
 
-    def _requests(self, tally: Tally) -> Iterator[Metric]:
-        traffic = self._traffic
-        routes = {**tally.routes, NO_ROUTE: tally.unrouted}
-        requests: dict[tuple[str, ...], float] = {}
-        for name, counts in routes.items():
-            by_class = {
-                f"{digit}xx" if digit else "none": count
-                for digit, count in enumerate(counts.classes)
-                if count
-            }
-            for status, count in (dict.fromkeys(_CLASSES, 0) | by_class).items():
-                requests[name, status] = count
-        yield _counter(
-            "requests",
-            "Exchanges that ended, by the class of the status that the app saw; none: it left before.",
-            requests,
-            "route",
-            "status",
-        )
-        yield _histogram(routes)
-        yield _gauge(
-            "requests_in_flight",
-            "Exchanges under way.",
-            {(name,): traffic.in_flight[name] for name in traffic.sent},
-            "route",
-        )
-        yield _counter(
-            "requests_abandoned",
-            "Exchanges that the app left before their end.",
-            {(name,): counts.abandoned for name, counts in routes.items()},
-            "route",
-        )
-        yield _counter(
-            "received_bytes", "Octets of requests, as apps sent them.", _by(traffic.received), "route"
-        )
-        yield _counter("sent_bytes", "Octets of answers, as apps were sent them.", _by(traffic.sent), "route")
-        retries: dict[tuple[str, ...], float] = {}
-        for name, counts in routes.items():
-            retries[name, "connection"] = counts.retries
-            retries[name, "token"] = counts.replays
-        yield _counter(
-            "retries",
-            "Second tries: on a fresh connection after the receiver had closed an idle one, or with a fresh token after "
-            "Google's own 401.",
-            retries,
-            "route",
-            "reason",
-        )
-        yield _gauge(
-            "tunnels",
-            "WebSockets that are open.",
-            {(name,): counts.tunnels for name, counts in routes.items()},
-            "route",
-        )
 
-    def _upstreams(self, tally: Tally) -> Iterator[Metric]:
-        states: dict[tuple[str, ...], float] = {}
-        for origin, (in_use, idle) in connections_of(self._server.front).items():
-            states[origin, "in_use"] = in_use
-            states[origin, "idle"] = idle
-        upstreams = dict(tally.upstreams)
-        for origin, counts in upstreams.items():
-            states[origin, "connecting"] = counts.connecting
-        yield _gauge("upstream_connections", "Connections to receivers.", states, "upstream", "state")
-        yield _counter(
-            "upstream_connections_opened",
-            "Connections to receivers that came about.",
-            {(origin,): counts.opened for origin, counts in upstreams.items()},
-            "upstream",
-        )
-        yield _counter(
-            "upstream_connections_reused",
-            "Requests that found an idle connection.",
-            {(origin,): counts.reused for origin, counts in upstreams.items()},
-            "upstream",
-        )
-
-    def _tokens(self, tally: Tally) -> Iterator[Metric]:
-        now = self._wall()
-        left: dict[tuple[str, ...], float] = {}
-        valid: dict[tuple[str, ...], float] = {}
-        for name, slot in self._server.slots.items():
-            status = slot.status()
-            left[name, status.audience] = 0.0 if status.expires_at is None else status.expires_at - now
-            valid[name, status.audience] = status.valid
-        yield _gauge(
-            "token_expires_in_seconds",
-            "Life that is left to a route's token; 0 where there is none, less than 0 where it has expired.",
-            left,
-            "route",
-            "audience",
-        )
-        yield _gauge(
-            "token_valid", "Whether a route has a token that may be sent.", valid, "route", "audience"
-        )
-        sources = dict(tally.fetches)
-        fetches: dict[tuple[str, ...], float] = {}
-        duration = SummaryMetricFamily(
-            f"{PREFIX}token_fetch_duration_seconds", "How long token sources took.", labels=("source",)
-        )
-        for source, seen in sources.items():
-            fetches[source, "fresh"] = seen.fresh
-            fetches[source, "unchanged"] = seen.unchanged
-            fetches[source, "failed"] = seen.failed
-            duration.add_metric((source,), seen.fresh + seen.unchanged + seen.failed, seen.seconds)
-        yield _counter(
-            "token_fetches",
-            "Answers of token sources; unchanged: the same token as before.",
-            fetches,
-            "source",
-            "outcome",
-        )
-        yield duration
-        yield _counter(
-            "token_refresh_failures",
-            "Fetches that failed; a token that is still valid goes on being used.",
-            dict(tally.fetch_failures),
-            "source",
-            "audience",
-            "cause",
-        )
+def _requests(seen: _Seen) -> Iterator[Metric]:
+    routes, octets = seen.routes, seen.octets
+    yield from _counter(
+        "requests",
+        "Exchanges that ended, by the class of the status that the app saw; none: it left before.",
+        _statuses(routes),
+        "route",
+        "status",
+    )
+    yield from _histogram(routes)
+    yield from _gauge(
+        "requests_in_flight",
+        "Exchanges under way.",
+        (((name,), seen.in_flight.get(name, 0)) for name in routes),
+        "route",
+    )
+    yield from _counter(
+        "requests_abandoned",
+        "Exchanges that the app left before their end.",
+        (((name,), counts.abandoned) for name, counts in routes.items()),
+        "route",
+    )
+    yield from _counter(
+        "received_bytes",
+        "Octets of requests, as apps sent them.",
+        (
+            ((name,), octets[name][0] if name in octets else counts.received)
+            for name, counts in routes.items()
+        ),
+        "route",
+    )
+    yield from _counter(
+        "sent_bytes",
+        "Octets of answers, as apps were sent them.",
+        (((name,), octets[name][1] if name in octets else counts.sent) for name, counts in routes.items()),
+        "route",
+    )
+    yield from _counter(
+        "retries",
+        "Second tries: on a fresh connection after the receiver had closed an idle one, or with a fresh token after "
+        "Google's own 401.",
+        (
+            ((name, reason), count)
+            for name, counts in routes.items()
+            for reason, count in (("connection", counts.retries), ("token", counts.replays))
+        ),
+        "route",
+        "reason",
+    )
+    yield from _gauge(
+        "tunnels",
+        "WebSockets that are open.",
+        (((name,), counts.tunnels) for name, counts in routes.items()),
+        "route",
+    )
 
 
-def _troubles(tally: Tally) -> Iterator[Metric]:
-    yield _counter(
+def _statuses(routes: Mapping[str, RouteCounts]) -> Samples:
+    for name, counts in routes.items():
+        by_class = {
+            f"{digit}xx" if digit else "none": count for digit, count in enumerate(counts.classes) if count
+        }
+        for status, count in (dict.fromkeys(_CLASSES, 0) | by_class).items():
+            yield (name, status), count
+
+
+def _upstreams(seen: _Seen) -> Iterator[Metric | None]:
+    found: dict[str, tuple[int, int]] = {}
+    for _ in connections_of(seen.lanes, found):
+        yield None
+    yield from _gauge(
+        "upstream_connections", "Connections to receivers.", _states(seen, found), "upstream", "state"
+    )
+    yield from _counter(
+        "upstream_connections_opened",
+        "Connections to receivers that came about.",
+        (((origin,), counts.opened) for origin, counts in seen.upstreams.items()),
+        "upstream",
+    )
+    yield from _counter(
+        "upstream_connections_reused",
+        "Requests that found an idle connection.",
+        (((origin,), counts.reused) for origin, counts in seen.upstreams.items()),
+        "upstream",
+    )
+
+
+def _states(seen: _Seen, found: Mapping[str, tuple[int, int]]) -> Samples:
+    for origin, counts in seen.upstreams.items():
+        in_use, idle = found.get(origin, (0, 0))
+        yield (origin, "in_use"), in_use
+        yield (origin, "idle"), idle
+        yield (origin, "connecting"), counts.connecting
+
+
+def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
+    statuses = ((name, slot.status()) for name, slot in seen.slots.items())
+    yield from _gauge(
+        "token_expires_in_seconds",
+        "Life that is left to a route's token; 0 where there is none, less than 0 where it has expired.",
+        (
+            ((name, status.audience), 0.0 if status.expires_at is None else status.expires_at - now)
+            for name, status in statuses
+        ),
+        "route",
+        "audience",
+    )
+    statuses = ((name, slot.status()) for name, slot in seen.slots.items())
+    yield from _gauge(
+        "token_valid",
+        "Whether a route has a token that may be sent.",
+        (((name, status.audience), status.valid) for name, status in statuses),
+        "route",
+        "audience",
+    )
+    sources = dict(tally.fetches)
+    fetches: list[Sample] = []
+    duration = SummaryMetricFamily(
+        f"{PREFIX}token_fetch_duration_seconds", "How long token sources took.", labels=("source",)
+    )
+    for source, had in sources.items():
+        fetches += [
+            ((source, "fresh"), had.fresh),
+            ((source, "unchanged"), had.unchanged),
+            ((source, "failed"), had.failed),
+        ]
+        duration.add_metric((source,), had.fresh + had.unchanged + had.failed, had.seconds)
+    yield from _counter(
+        "token_fetches",
+        "Answers of token sources; unchanged: the same token as before.",
+        fetches,
+        "source",
+        "outcome",
+    )
+    yield duration
+    yield from _counter(
+        "token_refresh_failures",
+        "Fetches that failed; a token that is still valid goes on being used.",
+        seen.failures.items(),
+        "source",
+        "audience",
+        "cause",
+    )
+
+
+def _troubles(seen: _Seen, tally: Tally) -> Iterator[Metric]:
+    yield from _counter(
         "errors",
         "What the proxy itself answered or broke off.",
-        {key: trouble.count for key, trouble in list(tally.troubles.items())},
+        (((trouble.route, trouble.kind, trouble.cause), trouble.count) for trouble in seen.troubles),
         "route",
         "kind",
         "cause",
     )
-    yield _counter(
+    yield from _counter(
         "upstream_refusals",
         "What Google refused in front of the receiver; the log and the status page have the remedy of each cause.",
-        {key: trouble.count for key, trouble in list(tally.upstream_refusals.items())},
+        (((trouble.route, trouble.cause), trouble.count) for trouble in seen.refusals),
         "route",
         "cause",
     )
-    yield _counter("guard_refusals", "Callers that the guard refused.", _by(dict(tally.refusals)), "reason")
-    yield _counter(
+    yield from _counter("guard_refusals", "Callers that the guard refused.", _by(tally.refusals), "reason")
+    yield from _counter(
         "not_http",
         "Connections that sent something else than HTTP/1.1, by what it looks like.",
-        _by(dict(tally.not_http)),
+        _by(tally.not_http),
         "looks_like",
     )
-    yield _gauge(
+    yield from _gauge(
         "kept_body_bytes",
         "Request bodies that are kept until their answers' heads come.",
-        {(): tally.bodies.octets},
+        [((), tally.bodies.octets)],
     )
-    yield _counter("limit_hits", "Times that a limit was hit.", _by(dict(tally.limits)), "limit")
+    yield from _counter("limit_hits", "Times that a limit was hit.", _by(tally.limits), "limit")
 
 
 def _reloads(tally: Tally) -> Iterator[Metric]:
     last = tally.last_reload
-    yield _counter("reloads", "Attempts to take over new settings.", _by(tally.reloads), "outcome")
-    yield _gauge(
+    yield from _counter("reloads", "Attempts to take over new settings.", _by(tally.reloads), "outcome")
+    yield from _gauge(
         "last_reload_successful",
         "Whether the newest settings are in force.",
-        {(): last is None or last.refused is None},
+        [((), last is None or last.refused is None)],
     )
-    yield _gauge(
-        "settings_timestamp_seconds", "When the settings in force were taken over.", {(): tally.reloaded_at}
+    yield from _gauge(
+        "settings_timestamp_seconds", "When the settings in force were taken over.", [((), tally.reloaded_at)]
     )
 
 
-def _histogram(routes: Mapping[str, RouteCounts]) -> Metric:
+def _histogram(routes: Mapping[str, RouteCounts]) -> Iterator[Metric]:
     """Routes without a request have none: it is seventeen lines for each."""
-    family = HistogramMetricFamily(
-        f"{PREFIX}request_duration_seconds",
-        "Whole exchanges: from a request's head to the end of its answer, or to a tunnel's begin.",
-        labels=("route",),
-    )
-    for name, counts in routes.items():
-        buckets = []
-        total = 0
-        for le, count in zip((*_LES, "+Inf"), list(counts.buckets), strict=True):
-            total += count
-            buckets.append((le, total))
-        if total:
-            family.add_metric((name,), buckets, counts.seconds)
-    return family
-
-
-Samples = Mapping[tuple[str, ...], float]
+    left = iter(routes.items())
+    while some := list(islice(left, _HISTOGRAMS_A_TIME)):
+        family = HistogramMetricFamily(
+            f"{PREFIX}request_duration_seconds",
+            "Whole exchanges: from a request's head to the end of its answer, or to a tunnel's begin.",
+            labels=("route",),
+        )
+        for name, counts in some:
+            buckets = []
+            total = 0
+            for le, count in zip((*_LES, "+Inf"), list(counts.buckets), strict=True):
+                total += count
+                buckets.append((le, total))
+            if total:
+                family.add_metric((name,), buckets, counts.seconds)
+        yield family
 
 
 def _by(counts: Mapping[str, float]) -> Samples:
-    return {(name,): count for name, count in counts.items()}
+    return [((name,), count) for name, count in counts.items()]
 
 
-def _counter(name: str, text: str, samples: Samples, *labels: str) -> Metric:
-    family = CounterMetricFamily(PREFIX + name, text, labels=labels)
-    for values, value in samples.items():
-        family.add_metric(values, value)
-    return family
+def _counter(name: str, text: str, samples: Samples, *labels: str) -> Iterator[Metric]:
+    for some in _at_a_time(samples):
+        family = CounterMetricFamily(PREFIX + name, text, labels=labels)
+        for values, value in some:
+            family.add_metric(values, value)
+        yield family
 
 
-def _gauge(name: str, text: str, samples: Samples, *labels: str) -> Metric:
-    family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
-    for values, value in samples.items():
-        family.add_metric(values, float(value))
-    return family
+def _gauge(name: str, text: str, samples: Samples, *labels: str) -> Iterator[Metric]:
+    for some in _at_a_time(samples):
+        family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
+        for values, value in some:
+            family.add_metric(values, float(value))
+        yield family
+
+
+def _at_a_time(samples: Samples) -> Iterator[list[Sample]]:
+    """At least once: a family without a sample is told of too."""
+    left = iter(samples)
+    some = list(islice(left, _AT_A_TIME))
+    yield some
+    while some := list(islice(left, _AT_A_TIME)):
+        yield some

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from time import time
@@ -20,7 +20,8 @@ from typing import Any, Final, Protocol
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.way_there import way_there
 from idtoken_proxy.engine.front import Front
-from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble
+from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.settings.model import Route
 
@@ -28,7 +29,7 @@ MOST_ERRORS: Final = 20
 _ON_THE_WAY: Final = frozenset(
     {"connect_failed", "tls_failed", "broken_off", "malformed_response", "upstream_timeout"}
 )
-_ROUTES_A_PIECE: Final = 64
+_AT_A_TIME: Final = 64  # routes, or receivers
 _PAGE: Final = Path(__file__).with_name("status.html")
 _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
 
@@ -97,27 +98,38 @@ def pieces(server: Observed, wall: Callable[[], float] = time) -> Iterator[str]:
         NO_ROUTE if exchange.lane is None else exchange.lane.route.name
         for exchange in server.front.under_way()
     )
-    refused = _refused_now(tally)
-    whole, routes = _whole(server, wall, in_flight[NO_ROUTE]), iter(server.route_statuses())
-    yield json.dumps(whole)[:-1] + ', "routes": ['
-    before = ""
-    while some := list(islice(routes, _ROUTES_A_PIECE)):
-        yield before + ", ".join(
-            json.dumps(
-                {
-                    **route,
-                    "traffic": _traffic(tally.route(route["name"]), in_flight[route["name"]]),
-                    "refused": refused.get(route["name"]),
-                }
-            )
-            for route in some
-        )
-        before = ", "
+    # All of the generation that is there now: a reload may come in between.
+    counts, upstreams, refused = dict(tally.routes), dict(tally.upstreams), _last_refusals(tally)
+    lanes, routes = server.front.gateway.lanes, iter(server.route_statuses())
+    yield json.dumps(_whole(server, wall, in_flight[NO_ROUTE]))[:-1] + ', "upstreams": ['
+    found: dict[str, tuple[int, int]] = {}
+    for _ in connections_of(lanes, found):
+        yield ""
+    yield from _listed(
+        _upstream(origin, connections, upstreams.get(origin) or UpstreamCounts())
+        for origin, connections in found.items()
+    )
+    yield '], "routes": ['
+    yield from _listed(
+        {
+            **route,
+            "traffic": _traffic(counts.get(route["name"]) or RouteCounts(), in_flight[route["name"]]),
+            "refused": _refused(route["name"], refused, counts),
+        }
+        for route in routes
+    )
     yield "]}"
 
 
+def _listed(items: Iterable[dict[str, Any]]) -> Iterator[str]:
+    left, before = iter(items), ""
+    while some := list(islice(left, _AT_A_TIME)):
+        yield before + ", ".join(map(json.dumps, some))
+        before = ", "
+
+
 def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[str, Any]:
-    """All but the routes."""
+    """All but the routes and the receivers, which may be many."""
     front = server.front
     tally = front.tally
     routes = {lane.route.name: lane.route for lane in front.gateway.lanes}
@@ -130,17 +142,6 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
         "unrouted": _traffic(tally.unrouted, unrouted),
         "bounds": BOUNDS,
         "connections_max": front.max_connections,
-        "upstreams": [
-            {
-                "origin": origin,
-                "in_use": in_use,
-                "idle": idle,
-                "connecting": tally.upstream(origin).connecting,
-                "opened": tally.upstream(origin).opened,
-                "reused": tally.upstream(origin).reused,
-            }
-            for origin, (in_use, idle) in connections_of(front).items()
-        ],
         "errors": [
             _error(trouble, routes)
             for trouble in sorted(
@@ -161,13 +162,26 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
     }
 
 
-def connections_of(front: Front) -> dict[str, tuple[int, int]]:
-    """By a receiver's origin: connections in use, and idle ones."""
-    found: dict[str, tuple[int, int]] = {}
-    for pool in {lane.pool: None for lane in front.gateway.lanes}:
-        in_use, idle = found.get(pool.upstream.origin, (0, 0))
-        found[pool.upstream.origin] = (in_use + pool.live - pool.idle, idle + pool.idle)
-    return found
+def connections_of(lanes: Iterable[Lane], found: dict[str, tuple[int, int]]) -> Iterator[None]:
+    """Into `found`, by a receiver's origin: connections in use, and idle ones. In pieces."""
+    for number, pool in enumerate({lane.pool: None for lane in lanes}):
+        if number % _AT_A_TIME == 0:
+            yield
+        origin = pool.upstream.origin
+        in_use, idle = found.get(origin, (0, 0))
+        found[origin] = (in_use + pool.live - pool.idle, idle + pool.idle)
+
+
+def _upstream(origin: str, connections: tuple[int, int], counts: UpstreamCounts) -> dict[str, Any]:
+    in_use, idle = connections
+    return {
+        "origin": origin,
+        "in_use": in_use,
+        "idle": idle,
+        "connecting": counts.connecting,
+        "opened": counts.opened,
+        "reused": counts.reused,
+    }
 
 
 def _traffic(counts: RouteCounts, in_flight: int) -> dict[str, Any]:
@@ -186,16 +200,24 @@ def _traffic(counts: RouteCounts, in_flight: int) -> dict[str, Any]:
     }
 
 
-def _refused_now(tally: Tally) -> dict[str, dict[str, Any]]:
-    """By route, Google's last refusal. `standing`: nothing has gone well on the route since."""
+def _last_refusals(tally: Tally) -> dict[str, Trouble]:
+    """Google's, by route."""
     last: dict[str, Trouble] = {}
     for trouble in tally.upstream_refusals.values():
         if trouble.route not in last or trouble.at >= last[trouble.route].at:
             last[trouble.route] = trouble
-    return {
-        name: {**_error(trouble), "standing": tally.route(name).passed == trouble.passed}
-        for name, trouble in last.items()
-    }
+    return last
+
+
+def _refused(
+    name: str, last: Mapping[str, Trouble], counts: Mapping[str, RouteCounts]
+) -> dict[str, Any] | None:
+    """`standing`: nothing has gone well on the route since."""
+    trouble = last.get(name)
+    if trouble is None:
+        return None
+    passed = counts[name].passed if name in counts else 0
+    return {**_error(trouble), "standing": passed == trouble.passed}
 
 
 def _error(trouble: Trouble, routes: Mapping[str, Route] | None = None) -> dict[str, Any]:

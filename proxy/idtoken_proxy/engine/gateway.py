@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Self
 
 import structlog
 
@@ -20,12 +21,14 @@ from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
 from idtoken_proxy.policy.rewrite import Rewriter
-from idtoken_proxy.policy.routes import RouteTable, forward_routes
+from idtoken_proxy.policy.routes import RouteTable, forward
 from idtoken_proxy.policy.target import PathMap
 from idtoken_proxy.settings.model import Rewrite, Route, Settings, TokenHeader
+from idtoken_proxy.turns import Pieces, at_once
 
 DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_SHOWN = 20
+_AT_A_TIME = 64  # routes, before others may have their turn: a millisecond or two
 
 log = structlog.get_logger("idtoken_proxy.engine")
 
@@ -110,31 +113,66 @@ class Gateway:
         tally: Tally | None = None,
     ) -> None:
         """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
+        at_once(self._made(settings, slots, pool_of, caller_token, tally or Tally()))
+
+    @classmethod
+    def made(
+        cls,
+        settings: Settings,
+        slots: Mapping[str, TokenSlot],
+        pool_of: Callable[[Route], Pool],
+        caller_token: bytes | None,
+        tally: Tally,
+    ) -> Pieces[Self]:
+        """The same in pieces. Of `tally` it takes the counts that are there; what it adds is not in it before it is taken."""
+        gateway = cls.__new__(cls)
+        yield from gateway._made(settings, slots, pool_of, caller_token, tally)  # noqa: SLF001 -- its own
+        return gateway
+
+    def _made(
+        self,
+        settings: Settings,
+        slots: Mapping[str, TokenSlot],
+        pool_of: Callable[[Route], Pool],
+        caller_token: bytes | None,
+        tally: Tally,
+    ) -> Pieces[None]:
         self.settings = settings
         self._caller_token = caller_token
-        tally = tally or Tally()
-        counts = tally.route
+        counts: dict[str, RouteCounts] = {}  # a route's are one, whichever way a request comes to it
         self.bodies = tally.bodies
 
-        receivers = Counter(route.upstream.origin for route in settings.routes)
+        receivers: Counter[str] = Counter()
         # A receiver has more than one name (localhost beside 127.0.0.1, a service's two run.app URLs), so that routes to
         # what looks like two may lead to one, under other rules.
-        rules = {(route.methods, route.identity) for route in settings.routes}
+        rules: set[tuple[object, ...]] = set()
+        for number, route in enumerate(settings.routes):
+            if number % _AT_A_TIME == 0:
+                yield
+            receivers[route.upstream.origin] += 1
+            rules.add((route.methods, route.identity))
 
         @functools.cache
         def lane_of(route: Route) -> Lane:
             return Lane(
-                *(route, slots.get(route.name), pool_of(route), counts(route.name), settings.rewrite),
+                *(route, slots.get(route.name), pool_of(route), counts[route.name], settings.rewrite),
                 shared=len(rules) > 1 or receivers[route.upstream.origin] > 1,
             )
 
-        self.lanes = tuple(map(lane_of, settings.routes))
+        lanes: list[Lane] = []
+        for number, route in enumerate(settings.routes):
+            if number % _AT_A_TIME == 0:
+                yield
+            counts[route.name] = tally.routes.get(route.name) or RouteCounts()
+            lanes.append(lane_of(route))
+        self.lanes = tuple(lanes)
         hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
         guard = settings.guard
         secret = None if caller_token is None else (guard.caller_token_header, caller_token)
         if secret is not None:
             never_remember(guard.caller_token_header)
-        forwarded = forward_routes(settings.routes)
+        forwarded: dict[tuple[str, str], Route] = {}
+        yield from forward(settings.routes, forwarded)
         self.guard = Guard(
             guard.allowed_hosts,
             guard.allowed_origins,
@@ -147,9 +185,11 @@ class Gateway:
         self.fronts = Fronts(guard.trusted_proxies) if guard.trusted_proxies else None
         self.cross_origin = bool(guard.allowed_origins)
         self.directions = _directions(settings)
-        self.table = RouteTable((lane.route.host, lane.route.path, lane) for lane in self.lanes)
+        self.table = yield from RouteTable.filled(
+            (lane.route.host, lane.route.path, lane) for lane in self.lanes
+        )
         # Requests whose target names a receiver: by its authority, and by their path as it is there.
-        self.forward_table = RouteTable(
+        self.forward_table = yield from RouteTable.filled(
             (authority, path, lane_of(route)) for (authority, path), route in forwarded.items()
         )
 

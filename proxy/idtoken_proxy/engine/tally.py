@@ -203,6 +203,12 @@ class Tally:
     def upstream(self, origin: str) -> UpstreamCounts:
         return self.upstreams.setdefault(origin, UpstreamCounts())
 
+    def take(self, routes: dict[str, RouteCounts], upstreams: dict[str, UpstreamCounts]) -> None:
+        """Those of a generation that is in force from now on. One that is only being made counts nothing yet, and is in no
+        page or scrape.
+        """
+        self.routes, self.upstreams = routes, upstreams
+
     def retain(
         self, routes: Collection[str], origins: Collection[str], audiences: Collection[str | None]
     ) -> None:

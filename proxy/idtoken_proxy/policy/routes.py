@@ -6,9 +6,10 @@ Segments are compared as raw bytes and whole: /profiles matches /profiles and /p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import weakref
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Self, TypeAlias, TypeVar
 
 from idtoken_proxy.policy.spelling import LONGEST_SPELLING, folded, hides_segments, is_plain, spellings
 from idtoken_proxy.settings.model import DEFAULT_PORTS, Route, Upstream
@@ -20,6 +21,8 @@ T = TypeVar("T")
 _MORE_SEGMENTS: Final = 32
 _MORE_OCTETS: Final = 1024
 
+_AT_A_TIME: Final = 128  # routes, before others may have their turn
+
 # Where some readers may be: at these nodes, so many segments (from, to) beyond them.
 _Places: TypeAlias = "dict[_Node[T], tuple[int, int]]"
 
@@ -29,53 +32,81 @@ class _Node(Generic[T]):
     receivers take for their names.
     """
 
-    __slots__ = ("best", "children", "folded", "parent", "route")
+    __slots__ = ("__weakref__", "_parent", "best", "children", "folded", "route")
 
     def __init__(self, parent: _Node[T] | None = None) -> None:
-        self.parent = parent
+        # Weakly, so that a table that a reload takes away goes at once, with all that its routes hold: what goes round in
+        # circles waits for the collector, which never looks at what the start has made.
+        self._parent = None if parent is None else weakref.ref(parent)
         self.children: dict[bytes, _Node[T]] = {}
         self.folded: dict[bytes, list[_Node[T]]] = {}
         self.route: T | None = None
         self.best: T | None = None
 
-    def child(self, segment: bytes) -> _Node[T]:
-        child = self.children.get(segment)
-        if child is None:
-            child = self.children[segment] = _Node(self)
-            self.folded.setdefault(folded(segment), []).append(child)
-        return child
+    @property
+    def parent(self) -> _Node[T] | None:
+        return None if self._parent is None else self._parent()
 
-    def settle(self) -> None:
-        """Once all routes are there."""
+    def add(self, segment: bytes) -> tuple[_Node[T], bool]:
+        """(the new child, whether its name has another folded form)"""
+        child = self.children[segment] = _Node(self)
+        form = folded(segment)
+        self.folded.setdefault(form, []).append(child)
+        return child, form != segment
+
+    def settle(self) -> Iterator[None]:
+        """Once all routes are there; stops at each node."""
+        self.best = self.route
         waiting = [self]
         while waiting:
             node = waiting.pop()
-            node.best = node.route if node.route is not None or node.parent is None else node.parent.best
-            waiting.extend(node.children.values())
+            for child in node.children.values():
+                child.best = node.best if child.route is None else child.route
+                if child.children:
+                    waiting.append(child)
+                yield
 
 
 class RouteTable(Generic[T]):
     """What a route is to the caller is the caller's affair: `routes` gives (host or None, path, route)."""
 
     def __init__(self, routes: Iterable[tuple[str | None, str, T]]) -> None:
+        for _ in self._fill(routes):
+            pass
+
+    @classmethod
+    def filled(cls, routes: Iterable[tuple[str | None, str, T]]) -> Generator[None, None, Self]:
+        """The same in pieces."""
+        table = cls.__new__(cls)
+        yield from table._fill(routes)  # noqa: SLF001 -- its own
+        return table
+
+    def _fill(self, routes: Iterable[tuple[str | None, str, T]]) -> Iterator[None]:
         self._any_host: _Node[T] = _Node()
         self._by_host: dict[str, _Node[T]] = {}
         self._depth = 0
         longest = 0
         self._longest_name = 0
         self._odd = False  # some configured name has another folded form, so that plain paths may mean it too
-        for host, path, route in routes:
+        for number, (host, path, route) in enumerate(routes):
+            if number % _AT_A_TIME == 0:
+                yield
             node = self._any_host if host is None else self._by_host.setdefault(host.lower(), _Node())
             segments = _segments(path.encode())
             for segment in segments:
-                node = node.child(segment)
-                self._odd = self._odd or folded(segment) != segment
-                self._longest_name = max(self._longest_name, len(segment))
+                child = node.children.get(segment)
+                if child is None:
+                    child, odd = node.add(segment)
+                    self._odd = self._odd or odd
+                    self._longest_name = max(self._longest_name, len(segment))
+                node = child
             node.route = route
             self._depth = max(self._depth, len(segments))
             longest = max(longest, len(path))
-        for root in (self._any_host, *self._by_host.values()):
-            root.settle()
+        settled = (step for root in (self._any_host, *self._by_host.values()) for step in root.settle())
+        for number, _ in enumerate(settled):
+            if number % _AT_A_TIME == 0:
+                yield
         self._most_segments = self._depth + _MORE_SEGMENTS
         self._most_octets = longest * LONGEST_SPELLING + _MORE_OCTETS
 
@@ -190,7 +221,16 @@ def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
     prefix wins, then the first.
     """
     forwarded: dict[tuple[str, str], Route] = {}
-    for route in routes:
+    for _ in forward(routes, forwarded):
+        pass
+    return forwarded
+
+
+def forward(routes: Iterable[Route], forwarded: dict[tuple[str, str], Route]) -> Iterator[None]:
+    """The same into `forwarded`, in pieces."""
+    for number, route in enumerate(routes):
+        if number % _AT_A_TIME == 0:
+            yield
         base = route.upstream.base_path
         prefix = base if route.strip_prefix or route.path == "/" else base + route.path
         as_it_stands = replace(
@@ -198,7 +238,6 @@ def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
         )
         for authority in _authorities(route.upstream):
             forwarded.setdefault((authority, as_it_stands.path), as_it_stands)
-    return forwarded
 
 
 def _authorities(upstream: Upstream) -> tuple[str, ...]:

@@ -62,6 +62,10 @@ def _host_name(name: str) -> str:
 
 def ip_address(host: str) -> IPAddress | None:
     """None for a name; an IPv4 address that is mapped into IPv6 (`::ffff:1.2.3.4`) comes out of it."""
+    if ":" not in host and not host[-1:].isdigit():
+        return (
+            None  # as any address but an IPv6 one ends in a digit, and to try it costs twenty times as much
+        )
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -19,17 +19,19 @@ PENDING: Final = {
 
 def pending(tree: object) -> Iterator[Mistake]:
     """`tree`: the document's plain values, without nulls."""
-    for location in _keys(tree, ()):
-        instead = PENDING.get(".".join(part for part in location if isinstance(part, str)))
-        if instead is not None:
+    for path, instead in PENDING.items():
+        for location in _at(tree, path.split("."), ()):
             yield location, f"not in this version yet (0.1); {instead}"
 
 
-def _keys(tree: object, location: Location) -> Iterator[Location]:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield (*location, key)
-            yield from _keys(value, (*location, key))
+def _at(tree: object, path: list[str], location: Location) -> Iterator[Location]:
+    """Wherever the path leads, in every item of a list on its way."""
+    if isinstance(tree, dict) and path[0] in tree:
+        here = (*location, path[0])
+        if path[1:]:
+            yield from _at(tree[path[0]], path[1:], here)
+        else:
+            yield here
     elif isinstance(tree, list):
         for index, item in enumerate(tree):
-            yield from _keys(item, (*location, index))
+            yield from _at(item, path, (*location, index))

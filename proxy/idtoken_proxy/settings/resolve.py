@@ -16,10 +16,11 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
     """`file_path` makes a path of the configuration one of the file system."""
     timeouts = model.Timeouts(**vars(document.timeouts))
     identity = document.identity or identities.Auto()
+    default = identity, _identity(identity, file_path)
     ca_file = document.tls.ca_file
     return model.Settings(
         routes=tuple(
-            _route(route, timeouts, identity, file_path, document.egress_proxy) for route in document.routes
+            _route(route, timeouts, default, file_path, document.egress_proxy) for route in document.routes
         ),
         listen=tuple(_address(address, file_path) for address in document.listen),
         admin=None if document.admin is None else _address(document.admin, file_path),
@@ -38,22 +39,23 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
 def _route(
     route: RouteEntry,
     timeouts: model.Timeouts,
-    default: identities.Identity,
+    default: tuple[identities.Identity, model.Identity],
     file_path: Callable[[str], str],
     egress_proxy: model.EgressProxy | None,
 ) -> model.Route:
-    identity = route.identity or default
+    """`timeouts` and `default`, the identity as it is said and as it is meant: of routes that say nothing else."""
+    identity = route.identity or default[0]
     return model.Route(
         name=route.name,
         upstream=route.upstream,
         audience=_audience(route, identity),
-        identity=_identity(identity, file_path),
+        identity=default[1] if route.identity is None else _identity(identity, file_path),
         host=route.match.host,
         path=route.match.path,
         strip_prefix=route.strip_prefix,
         token_header=model.TokenHeader(route.token_header),
         methods=None if route.methods is None else frozenset(route.methods),
-        timeouts=dataclasses.replace(timeouts, **vars(route.timeouts)),
+        timeouts=dataclasses.replace(timeouts, **own) if (own := vars(route.timeouts)) else timeouts,
         # From elsewhere, this machine's loopback is another one.
         egress_proxy=None if is_loopback(route.upstream.host) else egress_proxy,
     )

@@ -10,6 +10,7 @@ be right.
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -210,12 +211,13 @@ class Entry:
     """A mapping of the file, frozen. `vars(entry)` is what the file says, and no more; an attribute is that, or the
     key's default.
 
-    `declared`: its keys, by their names. `tag`: what its `type` says, where it has one. `misplaced`: what to say of keys that belong
-    elsewhere. `lenient`: others may have put more into it. `extensible`: takes keys that begin with x-, whatever they hold:
-    a place for anchors, as in Compose files.
+    `declared`: its keys, by their names; `names`: all that may stand in it. `tag`: what its `type` says, where it has
+    one. `misplaced`: what to say of keys that belong elsewhere. `lenient`: others may have put more into it.
+    `extensible`: takes keys that begin with x-, whatever they hold: a place for anchors, as in Compose files.
     """
 
     declared: ClassVar[Mapping[str, Key]] = {}
+    names: ClassVar[tuple[str, ...]] = ()
     tag: ClassVar[str] = ""
     lenient: ClassVar[bool] = False
     extensible: ClassVar[bool] = False
@@ -224,6 +226,7 @@ class Entry:
     def __init_subclass__(cls, *, tag: str = "", lenient: bool = False) -> None:
         own = {name: said for name, said in vars(cls).items() if isinstance(said, Key)}
         cls.declared, cls.tag, cls.lenient = {**cls.declared, **own}, tag, lenient
+        cls.names = (*([TAG] if tag else []), *cls.declared)
         for name, said in own.items():
             if said.required:
                 delattr(cls, name)
@@ -243,7 +246,7 @@ class Entry:
         unknown = [
             name
             for name in mapping
-            if not (name in cls.names() or cls.lenient or (cls.extensible and name.startswith(EXTENSION)))
+            if not (name in cls.names or cls.lenient or (cls.extensible and name.startswith(EXTENSION)))
         ]
         said = {}
         for name, its in cls.declared.items():
@@ -253,7 +256,7 @@ class Entry:
             elif its.required and not any(nearest(other, cls.declared) == name for other in unknown):
                 told.mistakes.append(((*at, name), "is missing"))
         told.mistakes += [
-            ((*at, name), cls.misplaced.get(name) or unknown_key(name, cls.names())) for name in unknown
+            ((*at, name), cls.misplaced.get(name) or unknown_key(name, cls.names)) for name in unknown
         ]
         entry = told.unless(cls(**said))
         contradiction = entry.contradiction()
@@ -264,11 +267,6 @@ class Entry:
     def contradiction(self) -> str | None:
         """What its keys say against each other."""
         return None
-
-    @classmethod
-    def names(cls) -> list[str]:
-        """What may stand in it."""
-        return [*([TAG] if cls.tag else []), *cls.declared]
 
 
 class _Gathered:
@@ -303,8 +301,22 @@ def _mapping(value: object, at: Location) -> dict[str, Any]:
 def files_in(entry: Entry, at: Location = ()) -> Iterator[tuple[Location, FilePath, str]]:
     """Every file that is named in it, wherever: by its key's declaration, so that a new key needs no second word."""
     for name, value in vars(entry).items():
-        if name in entry.declared:
+        if name in entry.declared and _may_hold_files(entry.declared[name].kind):
             yield from _files_of(entry.declared[name].kind, value, (*at, name))
+
+
+@functools.cache
+def _may_hold_files(kind: Kind[Any]) -> bool:
+    """Told once for each kind, so that a route without a file of its own is not searched for one."""
+    match kind:
+        case Items() | Table():
+            return _may_hold_files(kind.item)
+        case Section():
+            return any(_may_hold_files(declared.kind) for declared in kind.entry.declared.values())
+        case Scalar():
+            return isinstance(kind, FilePath)
+        case _:  # Tagged, which may hold itself
+            return True
 
 
 def _files_of(kind: Kind[Any], value: Any, at: Location) -> Iterator[tuple[Location, FilePath, str]]:

@@ -60,10 +60,26 @@ class Reading:
     unreadable: set[Location] = field(default_factory=set)
 
 
-# libyaml's where PyYAML was built with it. Every scalar comes as it was written.
-_Loader: Any = type(
-    "_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"yaml_implicit_resolvers": {}}
-)
+_UNTAGGED: Final = {
+    yaml.ScalarNode: "tag:yaml.org,2002:str",
+    yaml.SequenceNode: "tag:yaml.org,2002:seq",
+    yaml.MappingNode: "tag:yaml.org,2002:map",
+}
+_STEPS: Final = {
+    yaml.SequenceStartEvent: 1,
+    yaml.MappingStartEvent: 1,
+    yaml.SequenceEndEvent: -1,
+    yaml.MappingEndEvent: -1,
+}
+
+
+def _resolve(_loader: object, kind: type[yaml.Node], _value: object, _implicit: object) -> str:
+    """Every scalar comes as it was written."""
+    return _UNTAGGED[kind]
+
+
+# libyaml's where PyYAML was built with it.
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"resolve": _resolve})
 
 
 def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
@@ -100,11 +116,15 @@ def _compose(text: str) -> yaml.Node | None:
 
 def _limit_depth(text: str) -> None:
     """PyYAML's composer recurses, in C without a limit: a file of 100,000 brackets would end the process."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _DEPTH:
-            raise YamlError(_line(event), _TOO_DEEP)
+    depth, step = 0, _STEPS.get
+    loader = _Loader(text)
+    try:
+        for event in iter(loader.get_event, None):
+            depth += step(type(event), 0)
+            if depth > _DEPTH:
+                raise YamlError(_line(event), _TOO_DEEP)
+    finally:
+        loader.dispose()
 
 
 def _line(place: yaml.Node | yaml.Event) -> int:
