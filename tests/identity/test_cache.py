@@ -110,6 +110,6 @@ async def test_by_default_it_runs_on_real_time_and_logs() -> None:
     with capture_logs() as logs:
         token = await slot.get()
     assert slot.current() is token
-    assert [line["event"] for line in logs] == ["token_fetched"]
+    assert [line["event"] for line in logs] == ["token fetched"]
     assert token.value not in repr(logs)
     await cache.close()

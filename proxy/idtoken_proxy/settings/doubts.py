@@ -29,7 +29,7 @@ _FUNCTIONS: Final = ".cloudfunctions.net"
 def doubts(settings: Settings) -> Iterator[Mistake]:
     yield from _untold_names(settings)
     for index, route in enumerate(settings.routes):
-        doubt = audience_doubt(route) or _unexpanded(route.audience)
+        doubt = audience_doubt(route)
         if doubt is not None:
             yield ("routes", index, "audience"), doubt
         if "*" in route.path:
@@ -56,9 +56,9 @@ def _untold_names(settings: Settings) -> Iterator[Mistake]:
             yield place, _UNTOLD.format(name=name)
 
 
-def _unexpanded(audience: str | None) -> str | None:
+def _unexpanded(audience: str) -> str | None:
     """`$AUD`, as a shell would expand it."""
-    named = _VARIABLE.match(audience or "")
+    named = _VARIABLE.match(audience)
     return (
         None
         if named is None
@@ -73,6 +73,9 @@ def audience_doubt(route: Route) -> str | None:
     audience = route.audience
     if audience is None or is_iap_client(audience) or isinstance(route.identity, SignedJwtIdentity):
         return None
+    unexpanded = _unexpanded(audience)
+    if unexpanded is not None:
+        return unexpanded
     match = _URL.fullmatch(audience)
     if match is None:
         return None

@@ -178,7 +178,7 @@ def test_an_impersonation_url_that_is_none(tmp_path: Path, url: object) -> None:
         "audience": "a",
         "subject_token_type": "b",
         "token_url": "c",
-        "credential_source": {},
+        "credential_source": {"file": "x"},
         "service_account_impersonation_url": url,
     }
     path = write(tmp_path / "f", content)
