@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 import aiohttp
 import pytest
 import structlog
+import trustme
 from aiohttp import web
 
 from idtoken_proxy.errors import ConfigError, ProxyError
@@ -431,3 +433,53 @@ async def test_a_secret_that_is_replaced_by_rename_in_a_directory_that_comes_lat
             (tmp_path / "later" / "new").rename(tmp_path / "later" / "token")
             await until_taken(server, 2)
             assert (await status_with(url, SECRET), await status_with(url, OTHER)) == (200, 403)
+
+
+@asynccontextmanager
+async def private_receiver(authority: trustme.CA) -> AsyncIterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def test_a_rotated_authority_takes_over_without_a_change_of_the_file(tmp_path: Path) -> None:
+    """The certificates of tls.ca_file, replaced by rename; a file that holds none is refused, and mended alone."""
+    one, two = trustme.CA(), trustme.CA()
+
+    def swap(content: bytes) -> None:
+        (tmp_path / "new").write_bytes(content)
+        (tmp_path / "new").rename(tmp_path / "ca.pem")
+
+    swap(two.cert_pem.bytes())
+    async with private_receiver(one) as port:
+        path = tmp_path / "proxy.yaml"
+        path.write_text(
+            "listen: 127.0.0.1:0\nadmin: off\nidentity: none\ntls: {ca_file: ca.pem}\n"
+            f"routes: [{{name: it, upstream: 'https://localhost:{port}'}}]\n"
+        )
+        async with serving(path) as (server, url), aiohttp.ClientSession() as app:
+
+            async def status() -> int:
+                async with app.get(url) as answer:
+                    return answer.status
+
+            assert await status() == 502
+            swap(one.cert_pem.bytes())
+            await until_taken(server, 1)
+            assert await status() == 200
+            swap(b"no certificate")
+            await until_taken(server, 2)
+            assert await status() == 200
+            swap(two.cert_pem.bytes())
+            await until_taken(server, 3)
+            assert server.front.tally.reloads == {"taken": 2, "refused": 1}
+            assert await status() == 502
