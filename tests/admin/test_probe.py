@@ -77,6 +77,13 @@ async def test_where_the_token_goes_is_the_routes_affair(sweeper: Sweeper) -> No
     assert second.one("authorization") is None
 
 
+async def test_what_the_route_adds_is_there_too(sweeper: Sweeper) -> None:
+    async with Receiver(answering(ok())) as receiver:
+        await probe(route(receiver.port, path="/app", strip_prefix=True), TOKEN, sweeper, None)
+        [request] = receiver.requests
+    assert (request.target, request.one("x-forwarded-prefix")) == ("/", "/app")
+
+
 async def test_a_connection_alone_says_nothing(sweeper: Sweeper) -> None:
     async with Receiver(answering(ok())) as receiver:
         found = await probe(route(receiver.port), TOKEN, sweeper, None, ask=False)

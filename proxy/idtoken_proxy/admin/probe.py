@@ -18,7 +18,7 @@ from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.errors import ConnectFailed, UpstreamError, UpstreamTimeout
 from idtoken_proxy.identity.answer import BODY, Answer
 from idtoken_proxy.identity.token import IdToken
-from idtoken_proxy.policy.headers import TokenPlace
+from idtoken_proxy.policy.headers import TokenPlace, first_lines_of
 from idtoken_proxy.policy.request import Response
 from idtoken_proxy.settings.model import EgressProxy, Route
 
@@ -144,8 +144,9 @@ async def _asked(
     connection.begin(question)
     # GET, for a HEAD would not tell the front end's words from the app's. It is safe (RFC 9110 section 9.2.1).
     connection.transport.write(
-        f"GET {upstream.base_path or '/'} HTTP/1.1\r\nHost: {upstream.authority}\r\n"
-        f"User-Agent: idtoken-proxy-doctor/{__version__}\r\nAccept: */*\r\nConnection: close\r\n".encode(
+        f"GET {upstream.base_path or '/'} HTTP/1.1\r\n".encode("ascii")
+        + first_lines_of(route)
+        + f"User-Agent: idtoken-proxy-doctor/{__version__}\r\nAccept: */*\r\nConnection: close\r\n".encode(
             "ascii"
         )
         + credential

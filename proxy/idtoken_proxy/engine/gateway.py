@@ -19,7 +19,7 @@ from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
-from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace
+from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace, first_lines_of
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.routes import RouteTable, forward
 from idtoken_proxy.policy.target import PathMap
@@ -70,11 +70,7 @@ class Lane:
         self.pool = pool
         self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
         self.rewriter = Rewriter(route, rewrite)
-        # RFC 9110 section 7.2: Cloud Run picks the service by it. Where the prefix is not in the path any more, an app that
-        # knows the name (Django's WSGI servers, Spring, Traefik's and ASP.NET's middleware) builds its URLs with it.
-        self.first_lines = f"Host: {route.upstream.authority}\r\n".encode("ascii")
-        if route.strip_prefix and route.path != "/":
-            self.first_lines += b"X-Forwarded-Prefix: " + route.path.encode() + b"\r\n"
+        self.first_lines = first_lines_of(route)
         self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
         self.allow = DEFAULT_ALLOW if route.methods is None else tuple(sorted(route.methods))
         self._place = TokenPlace.of(route)

@@ -103,6 +103,17 @@ _EXPECTS_CONTENT: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _NO_CONTENT: Final = b"Content-Length: 0\r\n"
 
 
+def first_lines_of(route: Route) -> bytes:
+    """What every request of the route begins with. RFC 9110 section 7.2: Cloud Run picks the service by Host. Where the
+    prefix is not in the path any more, an app that knows the name (Django's WSGI servers, Spring, Traefik's and ASP.NET's
+    middleware) builds its URLs with it.
+    """
+    lines = f"Host: {route.upstream.authority}\r\n".encode("ascii")
+    if route.strip_prefix and route.path != "/":
+        lines += b"X-Forwarded-Prefix: " + route.path.encode() + b"\r\n"
+    return lines
+
+
 def outbound_head(
     request: Request,
     target: bytes,
