@@ -499,3 +499,28 @@ def test_a_configuration_comes_from_standard_input_too(tmp_path: Path) -> None:
     told = subprocess.run(command, input=bad, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert told.returncode == 2
     assert told.stderr.startswith("standard input:2: tls.ca_file: nope.pem cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("idtoken-proxy em", ["plain,emulate"]),
+        ("idtoken-proxy demo --break login-", ["plain,login-again", "plain,login-expired"]),
+        ("idtoken-proxy serve -c ", ["file,"]),
+        ("idtoken-proxy probe re", ["plain,readiness"]),
+    ],
+)
+def test_a_shell_completes_commands_kinds_and_files(words: str, offered: list[str]) -> None:
+    told = subprocess.run(
+        [str(Path(sys.executable).with_name("idtoken-proxy"))],
+        env={
+            **os.environ,
+            "_IDTOKEN_PROXY_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert sorted(told.stdout.split()) == offered

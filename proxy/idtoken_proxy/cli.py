@@ -25,6 +25,13 @@ def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -
     return value
 
 
+def _break_kinds(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+    """For a shell to complete."""
+    from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415 -- as above
+
+    return [kind for kind in BREAKS if kind.startswith(begun)]
+
+
 def _duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
     from idtoken_proxy.settings.values import duration  # noqa: PLC0415
 
@@ -48,6 +55,7 @@ _break = click.option(
     "--break",
     "break_kind",
     callback=_break_kind,
+    shell_complete=_break_kinds,
     metavar="KIND",
     help="Let that go wrong, all the time; the kinds are below.",
 )

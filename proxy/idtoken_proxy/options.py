@@ -26,6 +26,7 @@ _FILE = click.option(
     "-c",
     "--config",
     "file",
+    type=click.Path(),  # for a shell to complete; whether it is there is told in our own words
     metavar="FILE",
     help="The configuration file, or - for standard input. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, "
     "then ./proxy.yaml, then /etc/idtoken-proxy/proxy.yaml.",
