@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+from click.shell_completion import CompletionItem
 
 from idtoken_proxy.settings.model import Settings
 
@@ -22,11 +23,16 @@ if TYPE_CHECKING:
 Command: TypeAlias = Callable[..., int]
 Decorator: TypeAlias = Callable[[Command], Command]
 
+def _files(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """For a shell to complete. No click.Path, whose message about a name that is not text ends in a traceback."""
+    return [CompletionItem(begun, type="file")]
+
+
 _FILE = click.option(
     "-c",
     "--config",
     "file",
-    type=click.Path(),  # for a shell to complete; whether it is there is told in our own words
+    shell_complete=_files,
     metavar="FILE",
     help="The configuration file, or - for standard input. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, "
     "then ./proxy.yaml, then /etc/idtoken-proxy/proxy.yaml.",
