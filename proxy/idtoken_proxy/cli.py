@@ -338,13 +338,28 @@ def schema() -> int:
     show_default=True,
     help="Of the issuers; the services follow from 11 above it on. 0: free ones.",
 )
+@click.option(
+    "--service",
+    "backends",
+    metavar="NAME=URL",
+    multiple=True,
+    help="Your own app, such as http://localhost:3000, behind that service. May be repeated.",
+)
 @_break
-def emulate(file: str | None, host: str, allow_remote: bool, port: int, break_kind: str | None) -> int:  # noqa: FBT001 -- click's
+def emulate(
+    file: str | None,
+    host: str,
+    allow_remote: bool,  # noqa: FBT001 -- click's
+    port: int,
+    backends: tuple[str, ...],
+    break_kind: str | None,
+) -> int:
     """Run the local Google: token issuers, public keys, and private receivers that check tokens.
 
     \b
     idtoken-proxy emulate
     idtoken-proxy emulate -c world.yaml
+    idtoken-proxy emulate --service my-app=http://localhost:3000
     idtoken-proxy emulate --break outage
 
     Prints what to export, so that the proxy, or any of Google's libraries, finds it.
@@ -357,7 +372,7 @@ def emulate(file: str | None, host: str, allow_remote: bool, port: int, break_ki
             f"--host {host} is no loopback address: any machine that reaches it gets tokens and keys; write"
             " --host 127.0.0.1, or add --allow-remote"
         )
-    return run_emulator(file, host, port, break_kind)
+    return run_emulator(file, host, port, break_kind, backends)
 
 
 @commands.command(cls=_Breakable, short_help="Emulator, services and proxy, with lines to paste.")

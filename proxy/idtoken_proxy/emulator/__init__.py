@@ -17,6 +17,7 @@
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
     container.py         the application behind it: tells what it received
+    backend.py           or a developer's own
     breaks.py            failures on demand
     emulator.py          all of it, running
     command.py           `idtoken-proxy emulate`

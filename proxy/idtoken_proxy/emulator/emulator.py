@@ -21,7 +21,8 @@ from typing import Any, Self, TypeAlias
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from idtoken_proxy.emulator import public_keys, token_endpoint
+from idtoken_proxy.emulator import container, public_keys, token_endpoint
+from idtoken_proxy.emulator.backend import Backend
 from idtoken_proxy.emulator.breaks import KINDS, WHOLE, Broken
 from idtoken_proxy.emulator.federation import Provider
 from idtoken_proxy.emulator.iam_credentials import IamCredentials
@@ -83,8 +84,11 @@ class Emulator:
             await asyncio.to_thread(self.keys.of, GOOGLE)
             self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
             for service in self.world.services:
+                app = container.answer
+                if service.backend:
+                    app = (await starting.enter_async_context(Backend(service.backend))).answer
                 receiver = Receiver(
-                    service, self.world, self.keys, self._clock, self._on_request, self._broken
+                    service, self.world, self.keys, self._clock, self._on_request, self._broken, app
                 )
                 # The low-level server hands over every method and every target as it came.
                 server = web.Server(_guarded(receiver.handle), auto_decompress=False)

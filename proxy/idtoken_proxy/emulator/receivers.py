@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -33,6 +33,7 @@ class Seen:
 
 
 OnRequest: TypeAlias = Callable[[Seen], None]
+App: TypeAlias = Callable[[container.Delivered], Awaitable[web.StreamResponse]]
 
 
 class Receiver:
@@ -44,11 +45,13 @@ class Receiver:
         clock: Clock,
         on_request: OnRequest,
         broken: Broken,
+        app: App = container.answer,
     ) -> None:
         self._service = service
         self._clock = clock
         self._on_request = on_request
         self._broken = broken
+        self._app = app
         self._front_end: FrontEnd = (
             IapFrontEnd(service, service.iap, world, keys, clock)
             if service.iap
@@ -75,7 +78,7 @@ class Receiver:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the head is not begun yet
-        return await container.answer(delivered)
+        return await self._app(delivered)
 
     def _saw(self, request: web.BaseRequest, headers: container.Headers, refused: int | None) -> None:
         self._on_request(Seen(self._service.name, request.method, request.raw_path, headers, refused))

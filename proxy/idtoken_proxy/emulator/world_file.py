@@ -21,7 +21,9 @@ from idtoken_proxy.emulator.world import (
     service_account_email,
 )
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.addresses import is_loopback, port, split_authority
 from idtoken_proxy.settings.mistakes import Location, Mistake, Origin, dotted
+from idtoken_proxy.settings.model import TcpAddress
 from idtoken_proxy.settings.plausible import shown
 from idtoken_proxy.settings.shape import (
     Entry,
@@ -34,7 +36,7 @@ from idtoken_proxy.settings.shape import (
     key,
     without_nulls,
 )
-from idtoken_proxy.settings.values import boolean, printable
+from idtoken_proxy.settings.values import boolean, printable, text
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
 NAME_SHAPE: Final = "lower-case letters, digits and hyphens, a letter first, belong here"
@@ -63,11 +65,29 @@ def _generation(value: object) -> int:
     return 1
 
 
+def app_url(value: object) -> str:
+    """`http://HOST:PORT`, as a container's is: the path is the request's, and TLS ends before it."""
+    if not isinstance(value, bool) and re.fullmatch(r":?[0-9]{1,5}", str(value)):
+        raise ValueError(f"must be a URL; write http://localhost:{str(value).removeprefix(':')}")
+    url = text(value)
+    match = re.fullmatch(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?#@\\\s]+)(/?)", url)
+    if match is None or match[1] not in (None, "http"):
+        raise ValueError(f"must be http://HOST:PORT of an app, and no more, not {shown(url)}")
+    host, number = split_authority(match[2])
+    if not number:
+        raise ValueError(f"says no port; write http://{TcpAddress(host, 3000)}")
+    address = TcpAddress(host, port(number, lowest=1))
+    if match[1] is None:
+        raise ValueError(f"must be a URL; write http://{address}")
+    return f"http://{address}"
+
+
 NAME: Final = _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", NAME_SHAPE)
 EMAIL: Final = _matching(r"[^@\s/:]+@[^@\s/:]+", EMAIL_SHAPE)
 NUMBER: Final = _matching(r"[0-9]{12}", DIGITS)
 TEXT: Final = Scalar(printable)
 BOOLEAN: Final = Scalar(boolean)
+APP: Final = Scalar(app_url)
 
 
 class _Account(Entry):
@@ -94,10 +114,14 @@ class _Service(Entry):
     audiences: list[str] = key(Items(TEXT), default=[])
     iap: _Iap | None = key(Section(_Iap, word="managed"), default=None)
     function: int | None = key(Scalar(_generation), default=None)
+    backend: str | None = key(APP, default=None)
 
     def contradiction(self) -> str | None:
         if self.iap is not None and self.function is not None:
             return "iap and function are two front ends; one stands before it"
+        host, _, number = (self.backend or "").removeprefix("http://").rpartition(":")
+        if self.port and number == str(self.port) and is_loopback(host.strip("[]")):
+            return "backend is this service itself; the app needs a port of its own"
         return None
 
     @property
@@ -240,6 +264,7 @@ def _resolved(entry: _World) -> tuple[World, list[Mistake]]:
                 tuple(s.audiences),
                 s.front_end,
                 s.function is not None,
+                s.backend,
             )
             for i, s in enumerate(entry.services)
         ),
