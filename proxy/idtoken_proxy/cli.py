@@ -307,7 +307,8 @@ def token(configuration: Configuration, audience: str | None, route: str | None,
 
 
 @commands.command(short_help="Print the configuration's JSON Schema.")
-def schema() -> int:
+@click.option("--world", is_flag=True, help="Of the file that emulate -c takes.")
+def schema(world: bool) -> int:  # noqa: FBT001 -- click's
     """Print the JSON Schema of the configuration, for editors.
 
     \b
@@ -316,6 +317,11 @@ def schema() -> int:
     """
     from idtoken_proxy.settings.schema import schema_text  # noqa: PLC0415
 
+    if world:
+        from idtoken_proxy.emulator.world_entries import world_schema  # noqa: PLC0415 -- aiohttp and google-auth
+
+        say(schema_text(world_schema()))
+        return 0
     say(schema_text())
     return 0
 

@@ -14,7 +14,7 @@ from idtoken_proxy.emulator.command import numbered, run_emulator, what_to_expor
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import DEMO, Account, Service, World
-from idtoken_proxy.emulator.world_file import NAME_SHAPE
+from idtoken_proxy.emulator.world_entries import NAME_SHAPE
 from tests.emulator.conftest import CLIENT, WORLD
 
 RUN = "import sys; from idtoken_proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"

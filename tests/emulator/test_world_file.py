@@ -10,9 +10,9 @@ from google.auth import crypt
 from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
 from idtoken_proxy.emulator.keys import SigningKey
 from idtoken_proxy.emulator.world import ANYONE, Account, Iap, Service, World
-from idtoken_proxy.emulator.world_file import DIGITS, NAME_SHAPE, _Jwk, _World, load_world, parse_world
+from idtoken_proxy.emulator.world_entries import DIGITS, NAME_SHAPE
+from idtoken_proxy.emulator.world_file import load_world, parse_world
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.settings.shape import Entry, Items, Section
 
 POOL_PATH = pool_path("123456789012", "outside")
 SUBJECT = f"principal:{SERVICE}/{POOL_PATH}/subject/x"
@@ -220,19 +220,3 @@ def test_a_real_issuers_keys_are_taken_as_they_are_published() -> None:
     assert kid == key.kid
     assert crypt.verify_signature(b"x", key.signer.sign(b"x"), pem)  # type: ignore[no-untyped-call]
     assert world.services[0].iap == Iap(None)
-
-
-def test_the_document_shows_a_file_with_every_key_there_is() -> None:
-    shown = documented()
-    for entry in every_entry(_World):
-        missing = [name for name in entry.declared if not re.search(rf"\b{name}:", shown)]
-        assert entry is _Jwk or not missing, (entry, missing)
-
-
-def every_entry(entry: type[Entry]) -> set[type[Entry]]:
-    found = {entry}
-    for declared in entry.declared.values():
-        kind = declared.kind.item if isinstance(declared.kind, Items) else declared.kind
-        if isinstance(kind, Section):
-            found |= every_entry(kind.entry)
-    return found

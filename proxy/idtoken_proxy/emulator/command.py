@@ -14,7 +14,8 @@ from idtoken_proxy.emulator.federation import Provider, pool_path
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.workloads import CONFIG
 from idtoken_proxy.emulator.world import DEMO, Service, World
-from idtoken_proxy.emulator.world_file import APP, NAME, load_world
+from idtoken_proxy.emulator.world_entries import APP, NAME
+from idtoken_proxy.emulator.world_file import load_world
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.shape import Mistaken
 from idtoken_proxy.terminal import say
