@@ -332,9 +332,7 @@ def schema(world: bool) -> int:  # noqa: FBT001 -- click's
 )
 @click.option(
     "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Where it listens; a loopback address, unless --allow-remote.",
+    help="Where it listens; a loopback address, unless --allow-remote. Default 127.0.0.1, or ::1 on a machine without.",
 )
 @click.option("--allow-remote", is_flag=True, help="Let other machines at its keys and tokens.")
 @click.option(
@@ -354,7 +352,7 @@ def schema(world: bool) -> int:  # noqa: FBT001 -- click's
 @_break
 def emulate(
     file: str | None,
-    host: str,
+    host: str | None,
     allow_remote: bool,  # noqa: FBT001 -- click's
     port: int,
     backends: tuple[str, ...],
@@ -373,7 +371,8 @@ def emulate(
     from idtoken_proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
     from idtoken_proxy.settings.addresses import is_loopback  # noqa: PLC0415
 
-    if not allow_remote and not is_loopback(host.strip("[]")):
+    host = None if host is None else host.strip("[]")
+    if host is not None and not allow_remote and not is_loopback(host):
         raise click.UsageError(
             f"--host {host} is no loopback address: any machine that reaches it gets tokens and keys; write"
             " --host 127.0.0.1, or add --allow-remote"

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ import uvloop
 from idtoken_proxy import logs
 from idtoken_proxy.emulator import BREAKS, DEMO, Emulator
 from idtoken_proxy.emulator.command import stop_requested
+from idtoken_proxy.emulator.loopback import loopback
 from idtoken_proxy.server import ListenFailed, Server
 from idtoken_proxy.settings.model import (
     Address,
@@ -54,9 +56,13 @@ class Caller:
 
 
 def run(break_kind: str | None = None) -> int:
-    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM."""
+    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen."""
     logs.configure(log_settings(os.environ))
-    uvloop.run(_serve(break_kind))
+    try:
+        uvloop.run(_serve(break_kind))
+    except OSError as error:  # no loopback address at all
+        say(f"cannot listen: {error.strerror or error}", err=True)
+        return 1
     return 0
 
 
@@ -72,7 +78,7 @@ def log_settings(environ: Mapping[str, str]) -> LogSettings:
 
 async def _serve(break_kind: str | None) -> None:
     stop = stop_requested()
-    async with Emulator(DEMO) as emulator:
+    async with Emulator(DEMO, host=loopback()) as emulator:
         with TemporaryDirectory() as directory:
             # A broken world makes the proxy's first tokens: a good one would serve for an hour.
             caller = await asyncio.to_thread(caller_for, emulator, break_kind)
@@ -169,7 +175,7 @@ def lines_to_paste(emulator: Emulator, port: int, admin: int, break_kind: str | 
         yield END
         return
     yield "# A private service refuses a caller without a token: 403"
-    yield f"curl -i {profiles}/42"
+    yield f"curl -i {quote(profiles)}/42"
     yield "# The same through the proxy, which attaches one: 200"
     yield f"curl -i {proxy}/user-profiles/42"
     yield "# With a good token, but as a caller who may not invoke it: 403, from the service"

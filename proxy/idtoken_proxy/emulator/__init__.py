@@ -20,6 +20,7 @@
     container.py         the application behind it: tells what it received
     backend.py           or a developer's own
     breaks.py            failures on demand
+    loopback.py          where it listens
     emulator.py          all of it, running
     command.py           `idtoken-proxy emulate`
 

@@ -6,11 +6,13 @@ import asyncio
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from shlex import quote  # an IPv6 address is in brackets, which some shells would match with files
 from typing import Final
 
 from idtoken_proxy.emulator.breaks import BREAKS
 from idtoken_proxy.emulator.emulator import KEY_FILES, Emulator
 from idtoken_proxy.emulator.federation import Provider, pool_path
+from idtoken_proxy.emulator.loopback import loopback
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.workloads import CONFIG
 from idtoken_proxy.emulator.world import DEMO, Service, World
@@ -25,13 +27,14 @@ FIRST_SERVICE: Final = 11  # above the issuers' port: 8101 above 8090, as config
 
 def run_emulator(
     world_file: str | None,
-    host: str,
+    host: str | None,
     port: int,
     break_kind: str | None = None,
     backends: Sequence[str] = (),
 ) -> int:
-    """`break_kind`: of BREAKS. `backends`: NAME=URL, of apps behind services. The exit code: 0 after Ctrl-C or SIGTERM,
-    1 where it cannot listen, 2 where the world's file, or what was said beside it, is wrong.
+    """`host`: None takes the loopback address that there is. `break_kind`: of BREAKS. `backends`: NAME=URL, of apps behind
+    services. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen, 2 where the world's file, or what was said
+    beside it, is wrong.
     """
     try:
         world = with_backends(load_world(world_file) if world_file else DEMO, backends)
@@ -42,7 +45,7 @@ def run_emulator(
         say(f"{world_file}: {error.strerror}", err=True)
         return 2
     try:
-        asyncio.run(_serve(numbered(world, port), host, port, break_kind))
+        asyncio.run(_serve(numbered(world, port), host or loopback(), port, break_kind))
     except OSError as error:
         say(f"cannot listen: {error.strerror or error}", err=True)
         return 1
@@ -123,7 +126,8 @@ def what_to_export(emulator: Emulator) -> Iterator[str]:
         yield f"export {variable}_URL={emulator.urls[service.name]}  # {who}{behind}"
     yield "# Credential files, for GOOGLE_APPLICATION_CREDENTIALS:"
     for account in emulator.world.accounts:
-        yield f"curl -so {account.name}.json {emulator.url}{KEY_FILES.format(account=account.name)}"
+        url = quote(emulator.url + KEY_FILES.format(account=account.name))
+        yield f"curl -so {account.name}.json {url}"
     for provider in emulator.world.providers:
         yield f"curl -so {provider.name}.json '{emulator.url}{_config(emulator.world, provider)}'"
     yield f"# Token endpoint {emulator.token_endpoint}, IAM Credentials {emulator.iam_endpoint}, STS {emulator.sts_endpoint}"
