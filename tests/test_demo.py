@@ -42,7 +42,7 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
     async with asyncio.timeout(30), aiohttp.ClientSession() as client:
         while "Ctrl-C" not in said:
             said += (await process.stdout.readline()).decode()
-        direct, through, refused, events, websocket = (
+        direct, through, refused, let_in, events, websocket = (
             next(word for word in shlex.split(line) if word.startswith("http"))
             for line in said.splitlines()
             if line.startswith("curl ")
@@ -63,6 +63,13 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
         response = await client.get(refused)
         assert response.status == 403
         assert response.content_type == "text/html"  # the service's own answer, not the proxy's
+
+        assert "curl -X POST " + let_in in said
+        response = await client.post(let_in)
+        said_of_it = "serviceAccount:login@demo-project.iam.gserviceaccount.com may invoke search now\n"
+        assert (response.status, await response.text()) == (200, said_of_it)
+        response = await client.get(refused)
+        assert (response.status, (await response.json())["service"]) == (200, "search")
 
         async with client.get(events) as stream:
             assert await stream.content.readline() == b"id: 1\n"

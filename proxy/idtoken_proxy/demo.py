@@ -180,6 +180,8 @@ def lines_to_paste(emulator: Emulator, port: int, admin: int, break_kind: str | 
     yield f"curl -i {proxy}/user-profiles/42"
     yield "# With a good token, but as a caller who may not invoke it: 403, from the service"
     yield f"curl -i '{proxy}/search/q?x=1'"
+    yield "# The emulator's word for the gcloud command that the log names: after it, the line above is 200"
+    yield f"curl -X POST {quote(emulator.let_in_url('search', 'login'))}"
     yield "# Server-sent events, as they come"
     yield f"curl -N '{proxy}/billing/events?interval=1'"
     yield "# A WebSocket's handshake: 101, and then its bytes pass"

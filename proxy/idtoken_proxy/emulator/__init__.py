@@ -19,6 +19,7 @@
     iap.py               or IAP's
     container.py         the application behind it: tells what it received
     backend.py           or a developer's own
+    invokers.py          who may invoke it, changed while it runs
     breaks.py            failures on demand
     loopback.py          where it listens
     emulator.py          all of it, running

@@ -124,6 +124,10 @@ def what_to_export(emulator: Emulator) -> Iterator[str]:
         behind += f"; your app at {service.backend}" if service.backend else ""
         who = ", ".join(sorted(service.invokers))
         yield f"export {variable}_URL={emulator.urls[service.name]}  # {who}{behind}"
+    example = next(((s.name, a.name) for s in emulator.world.services for a in emulator.world.accounts), None)
+    if example:
+        yield "# To let a caller in while it runs (DELETE shuts it out):"
+        yield f"curl -X POST {quote(emulator.let_in_url(*example))}"
     yield "# Credential files, for GOOGLE_APPLICATION_CREDENTIALS:"
     for account in emulator.world.accounts:
         url = quote(emulator.url + KEY_FILES.format(account=account.name))
