@@ -29,7 +29,7 @@ LAYERS = (
     ("admin", "emulator"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
-    ("serving",),
+    ("demo_file", "serving"),
     ("demo", "options", "wrapper"),
     ("cli",),
     ("__main__",),

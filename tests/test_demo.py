@@ -94,15 +94,16 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
 
 @pytest.mark.usefixtures("port_is_taken")
 @pytest.mark.parametrize(
-    ("kind", "status", "cause"),
+    ("kind", "status", "cause", "doctor"),
     [
-        ("permission-denied", 503, "iam_permission_denied"),
-        ("perimeter", 503, "vpc_service_controls"),
-        ("login-expired", 503, "login_expired"),
-        ("invoker-lost", 403, None),
+        ("permission-denied", 503, "iam_permission_denied", "roles/iam.serviceAccountOpenIdTokenCreator"),
+        ("perimeter", 503, "vpc_service_controls", None),
+        ("login-expired", 503, "login_expired", "gcloud auth application-default login"),
+        ("invoker-lost", 403, None, None),
     ],
 )
-async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None) -> None:
+async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None, doctor: str | None) -> None:
+    """`doctor`: what its remedy holds, where the printed command is pasted."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-W", "error", "-u", "-c", RUN.replace("run())", f"run('{kind}'))")),
@@ -116,10 +117,19 @@ async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None) -
             said += (await process.stdout.readline()).decode()
         assert f"# Broken on purpose ({kind}): {BREAKS[kind]}. What an app sees of it:" in said
         [command] = (line for line in said.splitlines() if line.startswith("curl "))
+        [examination] = (line for line in said.splitlines() if " doctor -c " in line)
         response = await client.get(command.removeprefix("curl -i "))
         assert response.status == status
         if cause:
             assert (await response.json(content_type="application/problem+json"))["cause"] == cause
+        if doctor:
+            pasted = await asyncio.create_subprocess_shell(
+                examination, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            told, errors = await pasted.communicate()
+            assert (pasted.returncode, errors) == (1, b"")
+            assert doctor in told.decode()
+            assert "user-profiles" in told.decode()
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 0
