@@ -138,6 +138,7 @@ async def test_it_says_what_stands_before_a_service_and_where_workloads_find_the
     assert ends["INTRANET_URL"] == f"behind IAP, audience {CLIENT}"
     assert ends["MANAGED_URL"] == "behind IAP, managed client"
     assert ends["PROFILES_URL"] == ""
+    assert f"curl -X POST {emulator.url}/emulator/services/profiles/invokers/indexer" in lines
     config = f"{emulator.url}/emulator/workloads/outside/github/config.json"
     assert f"curl -so github.json '{config}?impersonate=indexer'" in lines
     assert (await client.get(f"{config}?impersonate=indexer")).status == 200

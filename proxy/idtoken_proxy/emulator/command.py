@@ -124,7 +124,8 @@ def what_to_export(emulator: Emulator) -> Iterator[str]:
         behind += f"; your app at {service.backend}" if service.backend else ""
         who = ", ".join(sorted(service.invokers))
         yield f"export {variable}_URL={emulator.urls[service.name]}  # {who}{behind}"
-    example = next(((s.name, a.name) for s in emulator.world.services for a in emulator.world.accounts), None)
+    pairs = ((s, a) for s in emulator.world.services for a in emulator.world.accounts)
+    example = next(((s.name, a.name) for s, a in pairs if not a.is_among(s.invokers)), None)
     if example:
         yield "# To let a caller in while it runs (DELETE shuts it out):"
         yield f"curl -X POST {quote(emulator.let_in_url(*example))}"
