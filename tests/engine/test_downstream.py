@@ -579,10 +579,10 @@ async def test_refusals_that_nobody_reads_do_not_pile_up_and_all_come_in_order(
     await eventually(lambda: connection.full, "the app reads")
     await asyncio.sleep(0.2)
     assert connection.transport.get_write_buffer_size() < 2 * WRITE_HIGH_WATER
-    assert not connection._reading
-    asked = len(connection._buffer)
+    assert not connection.reading
+    asked = connection.unparsed
     await asyncio.sleep(0.1)
-    assert len(connection._buffer) == asked
+    assert connection.unparsed == asked
     widen(app, connection)
     said = await app.to_end()
     origins = [b"Origin" in answer or b"origin" in answer for answer in said.split(b"HTTP/1.1 ")[1:-1]]
@@ -640,7 +640,7 @@ async def test_octets_behind_the_last_request_are_not_looked_at(receive: Receive
     app.send(ONE_TURN)
     await eventually(connection.transport.is_closing, "it is not closed")
     connection.data_received(ORIGIN)  # as a loop may, which has read it before
-    assert connection._buffer == b""
+    assert connection.unparsed == 0
     app.go_on()
     assert (await app.to_end()).count(b"HTTP/1.1 403 ") == REQUESTS_A_TURN
 
@@ -651,7 +651,7 @@ async def test_a_closing_connection_has_no_further_turn(receive: Receive, start:
     app.send(ORIGIN * 200)
     await eventually(lambda: bool(proxied.server.front.connections), "no connection")
     (connection,) = proxied.server.front.connections
-    await eventually(lambda: not connection._reading, "all at once")  # its next turn is to come
+    await eventually(lambda: not connection.reading, "all at once")  # its next turn is to come
     connection.drain()
     assert 0 < (await app.to_end()).count(b"HTTP/1.1 403 ") < 200
 
@@ -722,10 +722,10 @@ async def test_an_upload_that_is_let_go_on_between_requests_lets_the_next_one_in
     await app.response()
     (connection,) = proxied.server.front.connections
     connection.hold(held=True)
-    while_held = connection._reading
+    while_held = connection.reading
     connection.hold(held=False)
     connection.pump()  # there is nothing to move
-    assert (while_held, connection._reading) == (False, True)
+    assert (while_held, connection.reading) == (False, True)
     app.send(get("/"))
     assert (await app.response()).status == 200
 
@@ -749,8 +749,8 @@ async def test_an_upload_that_is_let_go_on_leaves_the_request_behind_it_where_it
     (connection,) = proxied.server.front.connections
     connection.hold(held=True)
     connection.hold(held=False)
-    assert connection._buffer == get("/behind")
-    assert not connection._reading
+    assert connection.unparsed == len(get("/behind"))
+    assert not connection.reading
     go_on.set()
     for _ in range(2):
         assert (await app.response()).status == 200

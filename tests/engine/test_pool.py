@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohappyeyeballs
 import pytest
 
 from idtoken_proxy.engine.pool import MAX_CONNECTING, Pool
@@ -59,7 +60,7 @@ async def test_a_connection_that_was_idle_through_a_freeze_is_not_used_again(
     proxied = await start(receiver, timeouts=Timeouts(keepalive=60))
     await proxied.ask(get("/"))
     await proxied.settled(idle=1)
-    (connection,) = proxied.pool._idle
+    (connection,) = proxied.pool.connections
     connection.idle_since -= 50
     await proxied.ask(get("/"))
     await proxied.settled(idle=1)
@@ -236,10 +237,17 @@ async def test_no_egress_proxy_without_tls_inside() -> None:
         Pool(upstream, Sweeper(1.0), tls=None, keepalive=1, connect=1, egress=egress)
 
 
-async def test_a_socket_that_no_connection_comes_of_is_closed(receive: Receive, start: Start) -> None:
+async def test_a_socket_that_no_connection_comes_of_is_closed(
+    receive: Receive, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     proxied = await start(await receive(answering(ok())))
     sock = socket.socket(type=socket.SOCK_DGRAM)  # which no loop takes
+
+    async def connected(*_: object, **__: object) -> socket.socket:
+        return sock
+
+    monkeypatch.setattr(aiohappyeyeballs, "start_connection", connected)
     with pytest.raises(ValueError, match=r"(?i)stream"):
-        await proxied.pool._wrap(sock)
+        await proxied.pool.connect()
     assert sock.fileno() == -1
     assert proxied.pool.live == 0

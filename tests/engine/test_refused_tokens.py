@@ -110,7 +110,7 @@ async def test_nor_is_it_said_again_where_the_answer_had_but_begun(
     app = await proxied.connect()
     app.send(get("/", "Content-Length: 4", method="POST") + b"on")
     far = await receiver.connection()
-    (upstream,) = proxied.pool._live
+    (upstream,) = proxied.pool.connections
     await eventually(lambda: upstream.answering, "no answer")
     app.send(b"ce")
     await eventually(lambda: far.received.endswith(b"once"), "no body")
@@ -254,7 +254,7 @@ async def test_an_app_that_goes_while_the_token_is_renewed_leaves_a_new_one(
     app.send(post(b"once"))
     await eventually(lambda: replays(proxied) == 1, "no refusal")
     app.reset()
-    await eventually(lambda: slot._token is not None and slot._token.value == fresh, "no renewal")
+    await eventually(lambda: (token := slot.current()) is not None and token.value == fresh, "no renewal")
     await eventually(lambda: not proxied.server.front.connections, "the app is not gone")
     assert held(proxied) == 0
     assert (await proxied.ask(post(b"then"))).status == 200

@@ -476,7 +476,7 @@ async def test_an_app_that_does_not_read_what_comes_with_the_switch_stalls_the_r
     app, connection = await narrow(proxied)
     app.send(HANDSHAKE)
     await eventually(lambda: len(receiver.requests) == 1, "no request")
-    (upstream,) = proxied.pool._live
+    (upstream,) = proxied.pool.connections
     early = bytes(4 * WRITE_HIGH_WATER)
     upstream.data_received(SWITCHING + early)
     assert connection.full
