@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
-from tests.engine.wire import Message, Receiver, Wire, connect, eventually, turns
+from tests.engine.wire import PATIENCE, Message, Receiver, Wire, connect, eventually, turns
 
 AUDIENCE = "https://receiver.example"
 LOCAL = (TcpAddress("127.0.0.1", 0),)
@@ -76,6 +78,13 @@ class Proxied:
         sweeper.now += seconds
         sweeper.sweep()
         await turns()
+
+    async def elapse_until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Again and again, as what is between kernels moves by the world's time, and puts off a deadline."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await self.elapse(seconds)
+                await asyncio.sleep(0.005)
 
     async def settled(self, *, idle: int | None = None) -> None:
         """Nothing is under way any more, and what is left upstream may be used again."""

@@ -47,8 +47,12 @@ async def test_connections_are_used_again_the_warmest_first(receive: Receive, st
 
 async def test_a_connection_without_work_ends_at_its_deadline(receive: Receive, start: Start) -> None:
     receiver = await receive(answering(ok()))
-    proxied = await start(receiver, timeouts=Timeouts(keepalive=0.3))
+    proxied = await start(receiver, timeouts=Timeouts(keepalive=30))
     await proxied.ask(get("/"))
+    await proxied.settled(idle=1)
+    await proxied.elapse(29)
+    assert proxied.pool.idle == 1
+    await proxied.elapse(2)
     await (await receiver.connection()).gone()
     await proxied.settled(idle=0)
 
@@ -123,7 +127,7 @@ def blackhole() -> Iterator[int]:
 
 
 async def test_a_receiver_that_does_not_accept(start: Start, blackhole: int) -> None:
-    proxied = await start(blackhole, timeouts=Timeouts(connect=0.4))
+    proxied = await start(blackhole, timeouts=Timeouts(connect=0.1))
     app = await proxied.connect()
     app.send(post(b"hello"))
     answer = await app.response()
@@ -175,11 +179,12 @@ def syns_to(port: int) -> int:
     return sum(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
 
 
-@pytest.mark.parametrize("apps", [MAX_CONNECTING, MAX_CONNECTING + 1, MAX_CONNECTING + 20])
 async def test_only_so_many_connections_come_about_at_one_time_and_all_are_answered_in_time(
-    start: Start, blackhole: int, apps: int
+    start: Start, blackhole: int
 ) -> None:
-    proxied = await start(blackhole, timeouts=Timeouts(connect=1.5))
+    """The rest wait for their turn, which does not come, and no longer than the others."""
+    apps = MAX_CONNECTING + 20
+    proxied = await start(blackhole, timeouts=Timeouts(connect=1.5))  # for a busy machine to count them in
     before = syns_to(blackhole)
     asked = [await proxied.connect() for _ in range(apps)]
     for app in asked:

@@ -142,7 +142,7 @@ async def test_a_handshake_that_takes_too_long(receive: Receive, start: Start) -
         await wire.exactly(5)
 
     receiver = await receive(silent)
-    proxied = await start(receiver, route=https(receiver), timeouts=Timeouts(connect=0.4))
+    proxied = await start(receiver, route=https(receiver), timeouts=Timeouts(connect=0.1))
     answer = await proxied.ask(get("/"))
     assert answer.status == 504
     assert "connection_timeout" in (answer.one("proxy-status") or "")
