@@ -481,15 +481,15 @@ async def test_slowloris_is_closed_at_the_deadline(receive: Receive, start: Star
     receiver = await receive(answering(ok()))
     proxied = await start(receiver, timeouts=Timeouts(header=30, keepalive=60))
     slow = [await proxied.connect() for _ in range(20)]
-    front, begun, sent = proxied.server.front, b"GET / HTTP/1.1\r\nHost: localhost\r\n", 0
+    front, head = proxied.server.front, b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+    def all_read() -> bool:
+        return [one.unparsed for one in front.connections] == [wire.sent for wire in slow]
+
     for number in range(4):
         for wire in slow:
-            wire.send(begun if number == 0 else b"X-%d: y\r\n" % number)
-        sent += len(begun) if number == 0 else len(b"X-0: y\r\n")
-        read = sent
-        await eventually(
-            lambda read=read: [one.unparsed for one in front.connections] == [read] * 20, "unread"
-        )
+            wire.send(b"X-%d: y\r\n" % number if number else head)
+        await eventually(all_read, "not all is read")
         if number == 3:  # others are served meanwhile
             assert (await proxied.ask(get("/"))).status == 200
         assert not any(wire.ended for wire in slow)
