@@ -431,9 +431,9 @@ async def test_a_refused_reload_leaves_tokens_and_their_sources_as_they_were(
         google=GoogleEndpoints(metadata_host="127.0.0.1:1"),
     )
     server = await serve(settings)
-    sources = {name: slot._source for name, slot in server.slots.items()}
-    kept = list(server._cache._slots)
-    bound = server._listeners.bound
+    sources = {name: slot.source for name, slot in server.slots.items()}
+    kept = server.cache.slots
+    bound = server.bound
     with socket.create_server(("127.0.0.1", 0)) as taken, TemporaryDirectory() as made:
         busy = TcpAddress("127.0.0.1", taken.getsockname()[1])
         door = UnixAddress(str(Path(made) / "proxy.sock"))
@@ -447,14 +447,14 @@ async def test_a_refused_reload_leaves_tokens_and_their_sources_as_they_were(
             with pytest.raises(ListenFailed, match="in use"):
                 await server.reload(refused)
             assert server.settings is settings
-            assert {name: slot._source for name, slot in server.slots.items()} == sources
-            assert list(server._cache._slots) == kept
-            assert server._listeners.bound == bound
+            assert {name: slot.source for name, slot in server.slots.items()} == sources
+            assert server.cache.slots == kept
+            assert server.bound == bound
             assert not Path(door.path).exists()
         await server.reload(other)
-        assert server.slots["other"]._source is not sources["other"]
+        assert server.slots["other"].source is not sources["other"]
         assert Path(door.path).exists()
-        assert len(server._cache._slots) == len(kept) + 1
+        assert len(server.cache.slots) == len(kept) + 1
         await server.stop(drain=0)
 
 
@@ -469,9 +469,9 @@ async def test_the_admin_listener_stays_moves_and_goes_with_the_settings(serve: 
         first, second = (UnixAddress(str(Path(made) / name)) for name in ("first.sock", "second.sock"))
         settings = settings_for(route_to(1, None, **PUBLIC), admin=first)
         server = await serve(settings)
-        admin = server._admin
+        made_as = await asyncio.to_thread(Path(first.path).stat)
         await server.reload(replace(settings))
-        assert server._admin is admin
+        assert (await asyncio.to_thread(Path(first.path).stat)).st_ino == made_as.st_ino
         assert await answers(first)
         await server.reload(replace(settings, admin=second))
         assert (await answers(first), await answers(second)) == (False, True)
@@ -555,7 +555,7 @@ async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cance
         await server.start()
         assert not server.ready
         monkeypatch.setattr(idtoken_proxy.server, "_CREDENTIAL_FILES", 3600)
-        kept = list(server._cache._slots)
+        kept = server.cache.slots
         reload = asyncio.ensure_future(
             server.reload(replace(settings, routes=(replace(settings.routes[0], audience="https://new"),)))
         )
@@ -564,7 +564,7 @@ async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cance
         with pytest.raises(asyncio.CancelledError):
             await reload
         assert server.settings is settings
-        assert list(server._cache._slots) == kept
+        assert server.cache.slots == kept
         await server.stop(drain=0)
 
 
@@ -715,10 +715,10 @@ async def test_a_reload_that_is_cancelled_while_it_is_made_ready_leaves_no_trace
     await begun.wait()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    assert len(server._cache._slots) == 1  # it is well under way
+    assert len(server.cache.slots) == 1  # it is well under way
     reloading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reloading
     assert list(server.front.tally.routes) == ["r0"]
-    assert len(server._cache._slots) == 0
+    assert len(server.cache.slots) == 0
     assert len(server.settings.routes) == 1

@@ -228,6 +228,11 @@ class Server:
         """By route name."""
         return self._generation.slots
 
+    @property
+    def cache(self) -> TokenCache:
+        """All tokens; the same one over reloads."""
+        return self._cache
+
     def status(self) -> dict[str, Any]:
         """What /api/status tells, but the routes: no token, no header, no query."""
         return {

@@ -88,7 +88,9 @@ def test_it_is_bounded_in_time_and_in_routes() -> None:
         for number in range(MOST_ROUTES + 50):
             stage.serve(f"route-{number}", number + 1)
         stage.look()
-        assert len(stage.points()) == min(step + 1, KEPT)
+        if step in (0, KEPT - 1, KEPT):  # to read all of them takes long
+            assert len(stage.points()) == min(step + 1, KEPT)
+    assert len(stage.points()) == KEPT
     for point in stage.points():
         assert len(point["routes"]) == MOST_ROUTES
         assert "route-149" in point["routes"]  # the busiest
@@ -102,7 +104,10 @@ def test_a_route_that_is_gone_is_forgotten() -> None:
     stage.tally.retain((), (), ())
     stage.look()
     assert stage.points()[-1]["routes"] == {}
-    assert stage.history._last == {}
+    stage.serve("a")  # as often as the one that is gone, and not for that the same
+    stage.look()
+    gone, again = (point["routes"]["a"][:4] for point in stage.points()[-2:])
+    assert (gone, again) == ([0, 0, 0, 0], [1, 0, 0, 1])
 
 
 async def test_it_looks_once_in_a_while() -> None:

@@ -303,9 +303,7 @@ async def test_over_http_in_either_form(receive: Receive, start: Start) -> None:
 
 
 def admin_of(proxied: Proxied) -> Any:
-    admin = proxied.server._admin
-    assert admin is not None
-    return admin.addresses[0]
+    return proxied.server.admin[0]
 
 
 async def test_the_library_is_not_loaded_before_the_first_scrape() -> None:

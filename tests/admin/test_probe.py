@@ -27,7 +27,7 @@ async def sweeper() -> AsyncIterator[Sweeper]:
     made = Sweeper(0.1)
     yield made
     made.close()
-    assert not made._watched
+    assert made.watched == 0
 
 
 def route(port: int, **changes: Any) -> Route:

@@ -14,6 +14,7 @@ from time import time
 import pytest
 
 from idtoken_proxy.admin.history import EVERY, History
+from idtoken_proxy.engine.front import Front
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
@@ -21,7 +22,7 @@ from idtoken_proxy.settings.model import CommandIdentity, FileIdentity, NoIdenti
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, new_tab
 from tests.engine.proxied import make_token, route_to, settings_for
-from tests.engine.wire import Receiver, answering, connect, get, ok
+from tests.engine.wire import Receiver, answering, connect, eventually, get, ok
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -73,8 +74,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 def page_of(server: Server) -> str:
-    assert server._admin is not None
-    return f"http://{server._admin.addresses[0]}/"
+    (address,) = server.admin
+    return f"http://{address}/"
 
 
 def named(name: str, receiver: Receiver | int, directory: Path, lifetime: float = 2990.0) -> Route:
@@ -263,25 +264,30 @@ async def test_once_it_goes_well_again_the_mark_is_a_note(
 
 
 async def test_it_has_a_past_when_it_is_opened_after_the_incident(
-    tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
+    tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the proxy has kept of six minutes, as its clock would have had it."""
-    now = time()
+    now = time() - 31 * EVERY
+    made: list[History] = []
+
+    def of_then(front: Callable[[], Front]) -> History:
+        made.append(History(front, wall=lambda: now))
+        return made[-1]
+
+    monkeypatch.setattr("idtoken_proxy.admin.app.History", of_then)
     server = await serve(named("users", receiver, tmp_path))
-    admin = server._admin
-    assert admin is not None
-    kept = History(lambda: server.front, wall=lambda: now)
+    (kept,) = made
+    await eventually(lambda: bool(kept.report()["points"]), "it does not look as it starts")
     counts = server.front.tally.route("users")
     for step in range(30):
         now = time() - (30 - step) * EVERY
         counts.classes[2] += 60 if step == 9 else 0
         counts.buckets[5] += 60 if step == 9 else 0
         kept.look()
-    admin._history = kept
     await look(tab, page_of(server))
     await tab.until("document.querySelector('#rate-chart .first').getAttribute('d') !== ''")
     points = "everything.series('rate').map((rate) => Math.round(rate || 0))"
-    assert (await tab.evaluate(points))[:29] == [0] * 8 + [10] + [0] * 20
+    assert (await tab.evaluate(points))[1:30] == [0] * 8 + [10] + [0] * 20
     of_route = "histories.get('users').series('rate').map((rate) => Math.round(rate || 0))"
     assert max(await tab.evaluate(of_route)) == 10
     assert await tab.text("#rate") == "0"

@@ -11,7 +11,8 @@ import pytest
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import GuardSettings
-from tests.browser.chromium import BROWSER, MISSING, opened
+from tests.browser.chromium import BROWSER, MISSING
+from tests.browser.devtools import new_tab
 from tests.browser.site import Rebound, Site
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.engine.wire import Receiver
@@ -27,6 +28,14 @@ WORKS = {
     **dict.fromkeys(("form", "form by GET", "image", "script", "style", "frame"), "loaded"),
     "beacon": "sent",
 }
+
+
+@asynccontextmanager
+async def opened(browser: str, url: str) -> AsyncIterator[None]:
+    """The page is there for as long as the block, and looked at by what it tells its own server alone."""
+    async with new_tab(browser) as tab:
+        await tab.call("Page.navigate", url=url)
+        yield
 
 
 @asynccontextmanager
@@ -48,23 +57,23 @@ async def proxied(
         await started.end()
 
 
-async def test_a_page_on_the_proxy_works(tmp_path: Path) -> None:
+async def test_a_page_on_the_proxy_works(chromium: str, tmp_path: Path) -> None:
     site = Site()
     async with Receiver(site.script) as receiver, proxied(receiver, tmp_path) as (proxy, _):
-        async with opened(f"http://localhost:{proxy.port}/page", tmp_path):
+        async with opened(chromium, f"http://localhost:{proxy.port}/page"):
             assert await site.report() == WORKS
         assert {request.method for request in receiver.requests} == {"GET", "POST", "PUT", "DELETE"}
         assert all(request.one("authorization") for request in receiver.requests)
 
 
-async def test_a_page_elsewhere_would_reach_a_server_without_a_guard(tmp_path: Path) -> None:
+async def test_a_page_elsewhere_would_reach_a_server_without_a_guard(chromium: str) -> None:
     """So that the tests below say something: these are requests that browsers do send."""
     victim = Site()
     async with Receiver(victim.script) as receiver:
         attacker = Site(f"http://localhost:{receiver.port}")
         async with (
             Receiver(attacker.script) as elsewhere,
-            opened(f"http://evil.example:{elsewhere.port}/page", tmp_path),
+            opened(chromium, f"http://evil.example:{elsewhere.port}/page"),
         ):
             await attacker.report()
         reached = {request.target.partition("?")[0] for request in receiver.requests}
@@ -84,12 +93,12 @@ async def test_a_page_elsewhere_would_reach_a_server_without_a_guard(tmp_path: P
 
 
 @pytest.mark.parametrize("host", ["evil.example", "localhost", "127.0.0.1"])
-async def test_a_page_elsewhere_reaches_nothing(tmp_path: Path, host: str) -> None:
+async def test_a_page_elsewhere_reaches_nothing(chromium: str, tmp_path: Path, host: str) -> None:
     async with Receiver(Site().script) as receiver, proxied(receiver, tmp_path) as (proxy, exchanges):
         attacker = Site(f"http://localhost:{proxy.port}")
         async with (
             Receiver(attacker.script) as elsewhere,
-            opened(f"http://{host}:{elsewhere.port}/page", tmp_path),
+            opened(chromium, f"http://{host}:{elsewhere.port}/page"),
         ):
             told = await attacker.report()
         refused(receiver, exchanges)
@@ -108,7 +117,7 @@ NAMED = "proxy.example"
 @pytest.mark.parametrize("referrer", ["", '<meta name="referrer" content="no-referrer">'])
 @pytest.mark.parametrize("unverified", ["refuse", "allow"])
 async def test_under_a_name_that_browsers_do_not_trust_neither(
-    tmp_path: Path, referrer: str, unverified: str
+    chromium: str, tmp_path: Path, referrer: str, unverified: str
 ) -> None:
     """Where the operator has let in what cannot be told, a page that hides its address gets blind requests through."""
     guard = GuardSettings(
@@ -119,7 +128,7 @@ async def test_under_a_name_that_browsers_do_not_trust_neither(
         attacker.page = attacker.page.replace(b"<title>", referrer.encode() + b"<title>")
         async with (
             Receiver(attacker.script) as elsewhere,
-            opened(f"http://evil.example:{elsewhere.port}/page", tmp_path),
+            opened(chromium, f"http://evil.example:{elsewhere.port}/page"),
         ):
             told = await attacker.report()
         if unverified == "allow" and referrer:
@@ -133,23 +142,23 @@ async def test_under_a_name_that_browsers_do_not_trust_neither(
         }
 
 
-async def test_a_page_under_such_a_name_works_where_that_is_said(tmp_path: Path) -> None:
+async def test_a_page_under_such_a_name_works_where_that_is_said(chromium: str, tmp_path: Path) -> None:
     guard = GuardSettings(allowed_hosts=(NAMED,), unverified_pages="allow")
     site = Site()
     async with (
         Receiver(site.script) as receiver,
         proxied(receiver, tmp_path, guard) as (proxy, _),
-        opened(f"http://{NAMED}:{proxy.port}/page", tmp_path),
+        opened(chromium, f"http://{NAMED}:{proxy.port}/page"),
     ):
         assert await site.report() == WORKS
 
 
-async def test_a_rebound_name_reaches_nothing(tmp_path: Path) -> None:
+async def test_a_rebound_name_reaches_nothing(chromium: str, tmp_path: Path) -> None:
     async with Receiver(Site().script) as receiver, proxied(receiver, tmp_path) as (proxy, exchanges):
         attacker = Rebound(proxy.port)
         async with (
             Receiver(attacker.script) as elsewhere,
-            opened(f"http://rebound.example:{elsewhere.port}/page", tmp_path),
+            opened(chromium, f"http://rebound.example:{elsewhere.port}/page"),
         ):
             told = await attacker.report()
         refused(receiver, exchanges)

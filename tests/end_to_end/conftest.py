@@ -122,6 +122,11 @@ class Process:
             self._news.set()
 
     @property
+    def silent(self) -> bool:
+        """Nobody holds its output any more."""
+        return self._readers.done()
+
+    @property
     def output(self) -> str:
         return "".join(self.lines)
 
@@ -134,7 +139,7 @@ class Process:
                         told: dict[str, Any] = json.loads(line)
                         if told.get("message") == message:
                             return told
-                if self._readers.done():
+                if self.silent:
                     raise AssertionError(f"ended without {message!r}: {self.output}")
                 self._news.clear()
                 with contextlib.suppress(TimeoutError):

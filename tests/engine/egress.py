@@ -29,7 +29,7 @@ def relaying(receiver: Receiver, answer: bytes = ESTABLISHED, *, drip: bool = Fa
 
 async def _pump(one: Wire, other: Wire) -> None:
     while not (one.ended and not one.unread):
-        await one._wait(lambda: bool(one.unread) or one.ended)
+        await one.wait_on(lambda: bool(one.unread) or one.ended)
         data = await one.exactly(len(one.unread))
         if data and not other.lost:
             other.send(data)

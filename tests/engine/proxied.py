@@ -6,15 +6,15 @@ import asyncio
 import base64
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from idtoken_proxy.engine.pool import Pool
-from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
-from tests.engine.wire import Message, Receiver, Wire, connect, eventually
+from tests.engine.wire import PATIENCE, Message, Receiver, Wire, connect, eventually, turns
 
 AUDIENCE = "https://receiver.example"
 LOCAL = (TcpAddress("127.0.0.1", 0),)
@@ -34,18 +34,6 @@ def make_token(audience: str = AUDIENCE, lifetime: float = 3600.0) -> str:
             "c2lnbmF0dXJlLXNlbnRpbmVs",
         )
     )
-
-
-class Seen:
-    """A deadline that has passed, to learn when it is noticed."""
-
-    def __init__(self) -> None:
-        self.deadline = 0.0
-        self.swept = asyncio.Event()
-
-    def expire(self) -> None:
-        self.deadline = NEVER
-        self.swept.set()
 
 
 @dataclass
@@ -83,16 +71,20 @@ class Proxied:
         return answer
 
     async def elapse(self, seconds: float) -> None:
-        """So much running time passes for every deadline at once, and a sweep has seen it."""
-        sweeper, seen = self.server.front.sweeper, Seen()
-        sweeper.interval = 0.01
-        sweeper.watch(seen)
-        await seen.swept.wait()  # the sweep that was waiting for its turn at the old interval
+        """So much running time passes for every deadline at once, and a sweep has seen it, whether or not its turn had
+        come. What is on its way through the kernel is not waited for: see to it first.
+        """
+        sweeper = self.server.front.sweeper
         sweeper.now += seconds
-        seen.swept.clear()
-        seen.deadline = sweeper.now
-        await seen.swept.wait()
-        sweeper.unwatch(seen)
+        sweeper.sweep()
+        await turns()
+
+    async def elapse_until(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Again and again, as what is between kernels moves by the world's time, and puts off a deadline."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():
+                await self.elapse(seconds)
+                await asyncio.sleep(0.005)
 
     async def settled(self, *, idle: int | None = None) -> None:
         """Nothing is under way any more, and what is left upstream may be used again."""

@@ -253,7 +253,7 @@ def test_a_line_that_never_ends_is_not_buffered() -> None:
         reader.feed(start)
         with pytest.raises(ValueError, match="too long"):
             read(reader, [b"a" * 1024] * 100)
-        assert len(reader._partial) <= MAX_TRAILER_OCTETS
+        assert reader.kept <= MAX_TRAILER_OCTETS
 
 
 @pytest.mark.parametrize("over", [False, True])

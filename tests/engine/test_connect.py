@@ -280,8 +280,8 @@ async def test_it_refuses(out: Out, unused_port: int) -> None:
 
 
 async def test_it_does_not_accept(out: Out, blackhole: int) -> None:
-    answer = await failed(await out(blackhole, timeouts=Timeouts(connect=0.3)), 504)
-    told = f"the egress proxy 127.0.0.1:{blackhole} did not open a way to {HOST} within 0.3 s"
+    answer = await failed(await out(blackhole, timeouts=Timeouts(connect=0.1)), 504)
+    told = f"the egress proxy 127.0.0.1:{blackhole} did not open a way to {HOST} within 0.1 s"
     assert problem(answer)["detail"] == told
     assert "error=connection_timeout" in str(answer.one("proxy-status"))
 
@@ -289,8 +289,8 @@ async def test_it_does_not_accept(out: Out, blackhole: int) -> None:
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n", EARLY], ids=["silent", "midway", "interim"])
 async def test_it_hangs(receive: Receive, out: Out, said: bytes) -> None:
     egress = await receive(saying(said))
-    answer = await failed(await out(egress, timeouts=Timeouts(connect=0.3)), 504)
-    assert str(problem(answer)["detail"]).endswith(f"did not open a way to {HOST} within 0.3 s")
+    answer = await failed(await out(egress, timeouts=Timeouts(connect=0.1)), 504)
+    assert str(problem(answer)["detail"]).endswith(f"did not open a way to {HOST} within 0.1 s")
     for wire in egress.connections:
         await wire.gone()
 

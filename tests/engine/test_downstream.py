@@ -26,8 +26,6 @@ from tests.engine.wire import (
     turns,
 )
 
-QUICK = Timeouts(header=0.3, keepalive=0.3)
-
 
 def problem(answer: Message) -> dict[str, object]:
     """An answer of the proxy's own, in the form that every one of them has."""
@@ -351,7 +349,7 @@ async def test_an_http_2_preface_is_told_what_is_served(receive: Receive, start:
 )
 async def test_octets_that_are_no_http(receive: Receive, start: Start, hello: bytes) -> None:
     receiver = await receive(answering(ok()))
-    proxied = await start(receiver, timeouts=QUICK)
+    proxied = await start(receiver)
     app = await proxied.connect()
     app.send(hello)
     await app.gone()
@@ -481,20 +479,23 @@ async def test_too_many_fields(receive: Receive, start: Start) -> None:
 
 async def test_slowloris_is_closed_at_the_deadline(receive: Receive, start: Start) -> None:
     receiver = await receive(answering(ok()))
-    proxied = await start(receiver, timeouts=Timeouts(header=0.4, keepalive=60))
+    proxied = await start(receiver, timeouts=Timeouts(header=30, keepalive=60))
     slow = [await proxied.connect() for _ in range(20)]
-    for wire in slow:
-        wire.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
-    for number in range(200):
+    front, head = proxied.server.front, b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+
+    def all_read() -> bool:
+        return [one.unparsed for one in front.connections] == [wire.sent for wire in slow]
+
+    for number in range(4):
         for wire in slow:
-            if not wire.lost:
-                wire.send(b"X-%d: y\r\n" % number)
-        if all(wire.ended for wire in slow):
-            break
+            wire.send(b"X-%d: y\r\n" % number if number else head)
+        await eventually(all_read, "not all is read")
         if number == 3:  # others are served meanwhile
             assert (await proxied.ask(get("/"))).status == 200
-        await asyncio.sleep(0.05)
-    assert all(wire.ended for wire in slow)
+        assert not any(wire.ended for wire in slow)
+        await proxied.elapse(9 if number < 3 else 4)
+    for wire in slow:
+        await wire.gone()
     assert len(receiver.requests) == 1
 
 
@@ -512,11 +513,15 @@ async def test_a_head_in_pieces_within_the_deadline(receive: Receive, start: Sta
 
 @pytest.mark.parametrize("used", [False, True])
 async def test_an_idle_connection_ends_at_its_deadline(receive: Receive, start: Start, used: bool) -> None:  # noqa: FBT001
-    proxied = await start(await receive(answering(ok())), timeouts=QUICK)
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(keepalive=30))
     app = await proxied.connect()
     if used:
         app.send(get("/"))
         await app.response()
+    await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
+    await proxied.elapse(29)
+    assert not app.ended
+    await proxied.elapse(2)
     assert await app.to_end() == b""
 
 
@@ -577,12 +582,12 @@ async def test_refusals_that_nobody_reads_do_not_pile_up_and_all_come_in_order(
     pairs = 1000
     app.send((ORIGIN + HOST) * pairs + get("/", "Connection: close"))
     await eventually(lambda: connection.full, "the app reads")
-    await asyncio.sleep(0.2)
+    await eventually(lambda: not connection.reading, "what it sends is read on")
     assert connection.transport.get_write_buffer_size() < 2 * WRITE_HIGH_WATER
-    assert not connection._reading
-    asked = len(connection._buffer)
+    assert not connection.reading
+    asked = connection.unparsed
     await asyncio.sleep(0.1)
-    assert len(connection._buffer) == asked
+    assert connection.unparsed == asked
     widen(app, connection)
     said = await app.to_end()
     origins = [b"Origin" in answer or b"origin" in answer for answer in said.split(b"HTTP/1.1 ")[1:-1]]
@@ -614,21 +619,23 @@ async def test_one_connections_refusals_do_not_keep_the_others_waiting(
 async def test_a_connection_that_closes_does_not_wait_for_an_app_that_does_not_read(
     receive: Receive, start: Start
 ) -> None:
-    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=0.4))
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=30))
     app, connection = await narrow(proxied)
     app.send(ONE_TURN)
     await eventually(connection.transport.is_closing, "it is not closed")
     assert connection.transport.get_write_buffer_size()
+    await proxied.elapse_until(lambda: not proxied.server.front.busy, 31)
     await eventually(lambda: not proxied.server.front.busy, "it waits for good")
 
 
 async def test_who_goes_on_reading_a_closing_connection_gets_all_of_it(
     receive: Receive, start: Start
 ) -> None:
-    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=1.0))
-    app, _ = await narrow(proxied)
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(idle=30))
+    app, connection = await narrow(proxied)
     app.send(ONE_TURN)
-    await asyncio.sleep(0.3)
+    await eventually(connection.transport.is_closing, "it is not closed")
+    await proxied.elapse(29)
     app.go_on()
     assert (await app.to_end()).count(b"HTTP/1.1 403 ") == REQUESTS_A_TURN
     assert app.error is None
@@ -640,7 +647,7 @@ async def test_octets_behind_the_last_request_are_not_looked_at(receive: Receive
     app.send(ONE_TURN)
     await eventually(connection.transport.is_closing, "it is not closed")
     connection.data_received(ORIGIN)  # as a loop may, which has read it before
-    assert connection._buffer == b""
+    assert connection.unparsed == 0
     app.go_on()
     assert (await app.to_end()).count(b"HTTP/1.1 403 ") == REQUESTS_A_TURN
 
@@ -651,7 +658,7 @@ async def test_a_closing_connection_has_no_further_turn(receive: Receive, start:
     app.send(ORIGIN * 200)
     await eventually(lambda: bool(proxied.server.front.connections), "no connection")
     (connection,) = proxied.server.front.connections
-    await eventually(lambda: not connection._reading, "all at once")  # its next turn is to come
+    await eventually(lambda: not connection.reading, "all at once")  # its next turn is to come
     connection.drain()
     assert 0 < (await app.to_end()).count(b"HTTP/1.1 403 ") < 200
 
@@ -686,10 +693,11 @@ async def test_http_1_0_and_an_answer_that_nobody_reads_to_its_end(receive: Rece
         wire.send(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(60_000))
         wire.close()
 
-    proxied = await start(await receive(script), timeouts=Timeouts(idle=0.4))
+    proxied = await start(await receive(script), timeouts=Timeouts(idle=30))
     app, connection = await narrow(proxied)
     app.send(http10())
     await eventually(connection.transport.is_closing, "the answer does not end")
+    await proxied.elapse_until(lambda: not proxied.server.front.busy, 31)
     await eventually(lambda: not proxied.server.front.busy, "it waits for good")
     app.go_on()
     await app.wait(lambda: app.lost)
@@ -722,10 +730,10 @@ async def test_an_upload_that_is_let_go_on_between_requests_lets_the_next_one_in
     await app.response()
     (connection,) = proxied.server.front.connections
     connection.hold(held=True)
-    while_held = connection._reading
+    while_held = connection.reading
     connection.hold(held=False)
     connection.pump()  # there is nothing to move
-    assert (while_held, connection._reading) == (False, True)
+    assert (while_held, connection.reading) == (False, True)
     app.send(get("/"))
     assert (await app.response()).status == 200
 
@@ -749,8 +757,8 @@ async def test_an_upload_that_is_let_go_on_leaves_the_request_behind_it_where_it
     (connection,) = proxied.server.front.connections
     connection.hold(held=True)
     connection.hold(held=False)
-    assert connection._buffer == get("/behind")
-    assert not connection._reading
+    assert connection.unparsed == len(get("/behind"))
+    assert not connection.reading
     go_on.set()
     for _ in range(2):
         assert (await app.response()).status == 200

@@ -688,7 +688,7 @@ async def test_an_app_that_goes_while_the_receiver_stalls(receive: Receive, star
     app = await proxied.connect()
     app.send(get("/", "Content-Length: 100000000", method="POST"))
     with pytest.raises(TimeoutError):
-        await app.pour(bytes(100_000_000), limit=0.3)
+        await app.pour(bytes(100_000_000), limit=0.2)
     app.reset()
     await proxied.settled(idle=0)
 
@@ -709,7 +709,7 @@ async def test_a_stalled_receiver_stalls_the_app(receive: Receive, start: Start)
     app = await proxied.connect()
     app.send(get("/", f"Content-Length: {total}", method="POST"))
     with pytest.raises(TimeoutError):
-        await app.pour(bytes(total), limit=0.5)
+        await app.pour(bytes(total), limit=0.2)
     assert app.sent < BOUND
     app.reset()
 
@@ -722,7 +722,7 @@ async def test_a_stalled_app_stalls_the_receiver(receive: Receive, start: Start)
         await wire.request()
         wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n\r\n".encode())
         with pytest.raises(TimeoutError):
-            await wire.pour(bytes(total), limit=0.5)
+            await wire.pour(bytes(total), limit=0.2)
         stalled.set()
 
     receiver = await receive(script)
@@ -742,7 +742,7 @@ async def test_who_has_stalled_and_goes_on_gets_everything(receive: Receive, sta
 
     async def script(wire: Wire) -> None:
         wire.stall()
-        await asyncio.sleep(0.2)
+        await eventually(lambda: proxied.server.front.tally.held["request"] > 0, "it is read all the same")
         wire.go_on()
         request = await wire.request()
         wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(request.body)}\r\n\r\n".encode())
@@ -754,7 +754,7 @@ async def test_who_has_stalled_and_goes_on_gets_everything(receive: Receive, sta
     app.send(get("/", f"Content-Length: {len(body)}", method="POST"))
     await app.pour(body)
     app.stall()
-    await asyncio.sleep(0.3)
+    await eventually(lambda: proxied.server.front.tally.held["answer"] > 0, "it is sent all the same")
     app.go_on()
     answer = await app.response()
     assert answer.body == body
@@ -769,24 +769,31 @@ async def test_an_answer_that_does_not_come(receive: Receive, start: Start) -> N
         await wire.request()
 
     receiver = await receive(silent)
-    proxied = await start(receiver, timeouts=Timeouts(response=0.3))
+    proxied = await start(receiver, timeouts=Timeouts(response=30))
     app = await proxied.connect()
     app.send(post(b"hello"))
+    await eventually(lambda: len(receiver.requests) == 1, "no request")
+    await proxied.elapse(31)
     answer = await app.response()
     assert answer.status == 504
     assert "http_response_timeout" in (answer.one("proxy-status") or "")
     assert problem(answer)["route"] == "receiver"
     await (await receiver.connection()).gone()
     app.send(get("/"))  # the app's connection is none the worse for it
+    await eventually(lambda: len(receiver.requests) == 2, "no request")
+    await proxied.elapse(31)
     assert (await app.response()).status == 504
     await proxied.settled(idle=0)
 
 
 async def test_an_upload_that_stands_still(receive: Receive, start: Start) -> None:
     receiver = await receive(answering(ok()))
-    proxied = await start(receiver, timeouts=Timeouts(idle=0.3))
+    proxied = await start(receiver, timeouts=Timeouts(idle=30))
     app = await proxied.connect()
     app.send(get("/", "Content-Length: 10", method="POST") + b"hello")
+    far = await receiver.connection()
+    await far.wait(lambda: far.received.endswith(b"hello"))
+    await proxied.elapse(31)
     answer = await app.response()
     assert answer.status in (408, 504)
     assert answer.one("connection") == "close"
@@ -801,9 +808,11 @@ async def test_a_download_that_stands_still(receive: Receive, start: Start) -> N
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
 
     receiver = await receive(script)
-    proxied = await start(receiver, timeouts=Timeouts(idle=0.3))
+    proxied = await start(receiver, timeouts=Timeouts(idle=30))
     app = await proxied.connect()
     app.send(get("/"))
+    await app.wait(lambda: app.received.endswith(b"hello"))
+    await proxied.elapse(31)
     with pytest.raises(Ended):
         await app.response()
     await (await receiver.connection()).gone()
@@ -830,14 +839,23 @@ async def test_an_app_that_reads_nothing_for_too_long(receive: Receive, start: S
     async def script(wire: Wire) -> None:
         await wire.request()
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-        await wire.pour(bytes(100_000_000))
+        with pytest.raises(TimeoutError):
+            await wire.pour(bytes(100_000_000), limit=0.2)
+        stalled.set()
 
+    stalled = asyncio.Event()
     receiver = await receive(script)
-    proxied = await start(receiver, timeouts=Timeouts(idle=0.5))
+    proxied = await start(receiver, timeouts=Timeouts(idle=30))
     app = await proxied.connect()
     app.send(get("/"))
     await app.until(b"\r\n\r\n")
     app.stall()
+    async with asyncio.timeout(20):
+        await stalled.wait()
+    (far,) = receiver.connections
+    await proxied.elapse(29)
+    assert not far.ended
+    await proxied.elapse_until(lambda: far.ended, 31)
     await (await receiver.connection()).gone()
     await proxied.settled(idle=0)
 
@@ -1345,13 +1363,13 @@ async def test_a_wait_for_the_token_outlasts_a_freeze(receive: Receive, start: S
     os.mkfifo(fifo)
     proxied = await start(
         await receive(answering(ok())),
-        timeouts=Timeouts(connect=0.6 - TOKEN_GRACE),
+        timeouts=Timeouts(connect=0.3 - TOKEN_GRACE),
         route={"identity": CommandIdentity(("/bin/cat", str(fifo)))},
     )
     app = await proxied.connect()
     app.send(get("/"))
     await eventually(lambda: bool(proxied.server.front.under_way()), "no request waits")
-    time.sleep(1.0)  # noqa: ASYNC251 -- all of this process stands still
+    time.sleep(0.5)  # noqa: ASYNC251 -- all of this process stands still
     await asyncio.sleep(0.1)  # five sweeps, which find it late by the world's time
     (waiting,) = proxied.server.front.under_way()
     assert waiting.state is WAITING

@@ -113,5 +113,5 @@ async def test_one_whose_descriptor_is_closed_already_is_not_watched() -> None:
     closed.close()
     hangups = Hangups(INTERVAL)
     hangups.watch(Held(asyncio.Transport({"socket": closed})))
-    assert (hangups._held, hangups._handle) == ({}, None)
+    assert hangups.idle
     hangups.close()

@@ -870,9 +870,8 @@ def facts_of(head: Request | Response) -> dict[str, object]:
 
 
 def forget() -> None:
-    for table in (http1._request_lines, http1._response_lines):
-        table._lines.clear()
-        table._names.clear()
+    for table in (http1.REQUEST_LINES, http1.RESPONSE_LINES):
+        table.forget()
 
 
 def test_a_head_is_read_the_same_the_second_time() -> None:
@@ -923,9 +922,9 @@ def test_a_credential_is_never_remembered(name: bytes) -> None:
         parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + name + b": s3cr3t")
         parse_response(b"HTTP/1.1 200 OK\r\n" + name + b": s3cr3t")
         parse_trailers([name + b": s3cr3t"])
-    for table in (http1._request_lines, http1._response_lines):
-        assert all(b"s3cr3t" not in line for line in table._lines)
-        assert all(b"s3cr3t" not in each for each in table._names)
+    for table in (http1.REQUEST_LINES, http1.RESPONSE_LINES):
+        assert all(b"s3cr3t" not in line for line in table.lines)
+        assert all(b"s3cr3t" not in each for each in table.names)
 
 
 @pytest.fixture
@@ -940,22 +939,22 @@ def test_the_field_of_the_callers_secret_is_not_remembered_any_more(secret_field
     forget()
     block = b"GET / HTTP/1.1\r\nHost: a\r\nX-Door: s3cr3t"
     before = parse_request(block)
-    assert any(b"s3cr3t" in line for line in http1._request_lines._lines)
+    assert any(b"s3cr3t" in line for line in http1.REQUEST_LINES.lines)
     never_remember("X-Door")
     for _ in range(2):
         assert parse_request(block).passing == before.passing
-        assert all(b"s3cr3t" not in line for line in http1._request_lines._lines)
+        assert all(b"s3cr3t" not in line for line in http1.REQUEST_LINES.lines)
 
 
 def test_what_is_remembered_is_bounded() -> None:
     forget()
-    table = http1._request_lines
+    table = http1.REQUEST_LINES
     for start in range(0, 3 * http1._MEMO_LINES, 100):
         parse_request(
             b"GET / HTTP/1.1\r\nHost: a\r\n" + b"\r\n".join(b"X-%d: 1" % i for i in range(start, start + 100))
         )
-        assert len(table._lines) <= http1._MEMO_LINES
-        assert len(table._names) <= http1._MEMO_LINES
+        assert len(table.lines) <= http1._MEMO_LINES
+        assert len(table.names) <= http1._MEMO_LINES
     assert table.get(b"X-1: 1") is None
 
 
@@ -965,10 +964,10 @@ def test_a_long_line_is_not_remembered() -> None:
     name = b"X" * (http1._MEMO_LINE_OCTETS + 1)
     for _ in range(2):
         parse_request(b"\r\n".join((b"GET / HTTP/1.1", b"Host: a", longest, longest + b"b", name + b": c")))
-    table = http1._request_lines
+    table = http1.REQUEST_LINES
     assert table.get(longest) is not None
     assert table.get(longest + b"b") is None
-    assert name not in table._names
+    assert name not in table.names
 
 
 def test_malformed_lines_are_not_remembered() -> None:
@@ -978,7 +977,7 @@ def test_malformed_lines_are_not_remembered() -> None:
             parse_request(with_field(line))
     assert all(
         http1._FIELD_NAME(line.partition(b":")[0]) and not line.translate(None, http1._FIELD_OCTETS)
-        for line in http1._request_lines._lines
+        for line in http1.REQUEST_LINES.lines
     )
 
 

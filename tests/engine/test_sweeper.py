@@ -49,9 +49,8 @@ async def sweeper(clock: Clock) -> AsyncIterator[Sweeper]:
 
 def pass_time(sweeper: Sweeper, clock: Clock, seconds: float) -> None:
     clock.time += seconds
-    assert sweeper._handle is not None
-    sweeper._handle.cancel()
-    sweeper._sweep()
+    assert sweeper.next_sweep is not None
+    sweeper.sweep()
 
 
 async def test_a_deadline_is_met_when_it_is_reached_and_not_before(sweeper: Sweeper, clock: Clock) -> None:
@@ -181,12 +180,12 @@ async def test_a_deadline_survives_a_freeze(sweeper: Sweeper, clock: Clock) -> N
 
 
 async def test_with_nothing_to_watch_there_is_no_timer_and_no_time(sweeper: Sweeper, clock: Clock) -> None:
-    assert sweeper._handle is None
+    assert sweeper.next_sweep is None
     one = Deadline(NEVER)
     sweeper.watch(one)
     sweeper.unwatch(one)
     pass_time(sweeper, clock, 10)
-    assert sweeper._handle is None
+    assert sweeper.next_sweep is None
     clock.time += 86_400
     again = Deadline(sweeper.now + 10)
     sweeper.watch(again)
@@ -198,19 +197,31 @@ async def test_with_nothing_to_watch_there_is_no_timer_and_no_time(sweeper: Swee
 
 async def test_one_timer_serves_all(sweeper: Sweeper) -> None:
     sweeper.watch(Deadline(10))
-    handle = sweeper._handle
+    due = sweeper.next_sweep
     sweeper.watch(Deadline(5))
-    assert sweeper._handle is handle
+    assert sweeper.next_sweep == due is not None
 
 
-async def test_close_ends_it_and_may_come_twice(sweeper: Sweeper) -> None:
+async def test_a_sweep_before_its_turn_is_in_place_of_it(sweeper: Sweeper) -> None:
+    loop = asyncio.get_running_loop()
     sweeper.watch(Deadline(10))
-    handle = sweeper._handle
-    assert handle is not None
+    due = sweeper.next_sweep
+    sweeper.sweep()
+    assert due is not None
+    assert sweeper.next_sweep is not None
+    assert due <= sweeper.next_sweep <= loop.time() + INTERVAL
+
+
+async def test_close_ends_it_and_may_come_twice(sweeper: Sweeper, clock: Clock) -> None:
+    sweeper.interval = 0.001
+    sweeper.watch(Deadline(0))
+    assert (sweeper.next_sweep is not None, sweeper.watched) == (True, 1)
     sweeper.close()
     sweeper.close()
-    assert handle.cancelled()
-    assert (sweeper._handle, len(sweeper._watched)) == (None, 0)
+    assert (sweeper.next_sweep, sweeper.watched) == (None, 0)
+    clock.time += 10
+    await asyncio.sleep(0.01)  # in which its turn would have come ten times
+    assert sweeper.now == 0
 
 
 async def test_on_the_loop_s_own_clock() -> None:

@@ -44,8 +44,23 @@ from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import CommandIdentity, GuardSettings, Limits, Timeouts
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
+from tests.engine.test_pool import blackhole
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
-from tests.engine.wire import Ended, Receiver, Wire, answering, chunked, eventually, get, ok, post, turns
+from tests.engine.wire import (
+    Ended,
+    Receiver,
+    Wire,
+    answering,
+    chunked,
+    eventually,
+    get,
+    ok,
+    post,
+    running,
+    turns,
+)
+
+__all__ = ["blackhole"]  # a fixture
 
 NOW = 1000.0
 
@@ -250,7 +265,7 @@ async def test_a_slow_receiver_holds_the_request_back(receive: Receive, start: S
 
 # -- limits ----------------------------------------------------------------------
 
-SHORT = Timeouts(connect=0.3, response=0.3, idle=0.3, header=0.3)
+SHORT = Timeouts(response=8, idle=8, header=8)
 Attack = Callable[[Proxied, Wire], Any]
 
 
@@ -295,6 +310,8 @@ async def test_a_limit_is_counted_when_it_is_hit(
     app = await proxied.connect()
     app.send(request_)
     limits = tally_of(proxied).limits
+    if "timeout" in limit:  # in steps: what is on its way has the time to come
+        await proxied.elapse_until(lambda: any(limits.values()), 1)
     await eventually(lambda: any(limits.values()), f"{limit} to be hit")
     assert {name: hits for name, hits in limits.items() if hits} == {limit: 1}
     app.close()
@@ -318,7 +335,7 @@ async def test_a_token_that_does_not_come(receive: Receive, start: Start, tmp_pa
     os.mkfifo(fifo)
     proxied = await start(
         await receive(answering(ok())),
-        timeouts=Timeouts(connect=0.3 - TOKEN_GRACE),
+        timeouts=Timeouts(connect=0.1 - TOKEN_GRACE),
         route={"identity": CommandIdentity(("/bin/cat", str(fifo)))},
     )
     assert (await proxied.ask(get("/"))).status == 503
@@ -326,22 +343,21 @@ async def test_a_token_that_does_not_come(receive: Receive, start: Start, tmp_pa
     fifo.write_text("no token")
 
 
-async def test_a_receiver_that_accepts_nobody(start: Start, receive: Receive) -> None:
-    proxied = await start(await receive(answering(ok())), timeouts=SHORT)
-
-    async def never() -> Any:
-        assert tally_of(proxied).upstreams[proxied.pool.upstream.origin].connecting == 1
-        await asyncio.sleep(60)
-
-    proxied.pool._connected_socket = never  # type: ignore[method-assign]
-    assert (await proxied.ask(get("/"))).status == 504
+async def test_a_receiver_that_accepts_nobody(start: Start, blackhole: int) -> None:
+    proxied = await start(blackhole, timeouts=Timeouts(connect=0.2))
+    counts = tally_of(proxied).upstreams[proxied.pool.upstream.origin]
+    async with running(proxied.ask(get("/"))) as asked:
+        await eventually(lambda: counts.connecting == 1, "it is not tried")
+        assert (await asked).status == 504
     assert tally_of(proxied).limits["connect_timeout"] == 1
-    assert tally_of(proxied).upstreams[proxied.pool.upstream.origin].connecting == 0
+    assert counts.connecting == 0
 
 
 async def test_an_idle_connection_that_ends_hits_no_limit(receive: Receive, start: Start) -> None:
-    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(keepalive=0.2, header=0.1))
+    proxied = await start(await receive(answering(ok())), timeouts=Timeouts(keepalive=30, header=10))
     app = await proxied.connect()
+    await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
+    await proxied.elapse(31)
     await app.gone()
     assert not any(tally_of(proxied).limits.values())
 

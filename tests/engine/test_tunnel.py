@@ -299,7 +299,7 @@ async def test_a_stalled_side_stalls_the_other_after_a_half_close_too(
     first.stall()
     before = second.sent
     with pytest.raises(TimeoutError):
-        await second.pour(bytes(100 * 1024 * 1024), limit=0.5)
+        await second.pour(bytes(100 * 1024 * 1024), limit=0.2)
     sent = second.sent - before
     assert sent < 16 * 1024 * 1024
     first.go_on()
@@ -372,7 +372,10 @@ async def test_whoever_ends_and_then_breaks_off_is_found_out_by_the_next_octets(
 
 @pytest.mark.parametrize("side", ["app", "receiver"])
 async def test_a_half_closed_tunnel_ends_at_its_deadline(receive: Receive, start: Start, side: str) -> None:
-    proxied, first, _ = await half_closed(receive, start, side, timeouts=Timeouts(idle=0.5))
+    proxied, first, _ = await half_closed(receive, start, side, timeouts=Timeouts(idle=30))
+    await proxied.elapse(29)
+    assert proxied.server.front.busy == 1
+    await proxied.elapse(2)
     await first.gone()
     await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
     assert proxied.server.front.tally.limits["tunnel_idle_timeout"] == 1
@@ -420,7 +423,7 @@ async def test_a_stalled_side_stalls_the_other(receive: Receive, start: Start, s
     total = 100 * 1024 * 1024
     before = first.sent
     with pytest.raises(TimeoutError):
-        await first.pour(bytes(total), limit=0.5)
+        await first.pour(bytes(total), limit=0.2)
     assert first.sent - before < 16 * 1024 * 1024
     had = len(second.received)
     sent = first.sent - before
@@ -446,9 +449,12 @@ async def test_a_receiver_that_never_answers_a_handshake(receive: Receive, start
     async def silent(wire: Wire) -> None:
         await wire.request()
 
-    proxied = await start(await receive(silent), timeouts=Timeouts(response=0.3))
+    receiver = await receive(silent)
+    proxied = await start(receiver, timeouts=Timeouts(response=30))
     app = await proxied.connect()
     app.send(HANDSHAKE)
+    await eventually(lambda: len(receiver.requests) == 1, "no request")
+    await proxied.elapse(31)
     answer = await app.response()
     assert answer.status == 504
     problem(answer)
@@ -476,7 +482,7 @@ async def test_an_app_that_does_not_read_what_comes_with_the_switch_stalls_the_r
     app, connection = await narrow(proxied)
     app.send(HANDSHAKE)
     await eventually(lambda: len(receiver.requests) == 1, "no request")
-    (upstream,) = proxied.pool._live
+    (upstream,) = proxied.pool.connections
     early = bytes(4 * WRITE_HIGH_WATER)
     upstream.data_received(SWITCHING + early)
     assert connection.full

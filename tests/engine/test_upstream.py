@@ -96,14 +96,14 @@ async def test_what_an_answered_request_still_has_to_send_is_for_nobody(
         wire.send(ok(b"second"))
 
     receiver = await receive(script)
-    for listener in receiver._server.sockets:  # what it accepts, has the same: little fits in between
+    for listener in receiver.listeners:  # what it accepts, has the same: little fits in between
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     proxied = await start(receiver)
     app = await proxied.connect()
     app.send(get("/"))
     assert (await app.response()).body == b"first"
     await proxied.settled(idle=1)
-    (upstream,) = proxied.pool._idle
+    (upstream,) = proxied.pool.connections
     kernel = upstream.transport.get_extra_info("socket")
     kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     app.send(post(bytes(60_000)))
@@ -249,13 +249,13 @@ async def test_an_idle_connection_that_fills_up_and_empties_tells_nobody(
     proxied = await start(await receive(answering(ok())))
     await proxied.ask(get("/"))
     await proxied.settled(idle=1)
-    (upstream,) = proxied.pool._idle
+    (upstream,) = proxied.pool.connections
     upstream.pause_writing()
     upstream.resume_writing()
     upstream.hold(held=False)  # it is not held
     assert (await proxied.ask(get("/"))).status == 200
     await proxied.settled(idle=1)
-    assert proxied.pool._idle == [upstream]
+    assert (proxied.pool.connections, proxied.pool.idle) == ([upstream], 1)
 
 
 async def test_an_answer_that_ends_while_it_is_held_leaves_a_connection_that_reads(
@@ -272,11 +272,11 @@ async def test_an_answer_that_ends_while_it_is_held_leaves_a_connection_that_rea
     app.send(get("/"))
     await eventually(lambda: len(receiver.requests) == 1, "no request")
     (connection,) = proxied.server.front.connections
-    (upstream,) = proxied.pool._live
+    (upstream,) = proxied.pool.connections
     connection.pause_writing()
     upstream.data_received(ok(b"first"))  # as a loop may, which has read it before
     connection.resume_writing()
     assert (await app.response()).body == b"first"
-    assert proxied.pool._idle == [upstream]
+    assert (proxied.pool.connections, proxied.pool.idle) == ([upstream], 1)
     app.send(get("/"))
     assert (await app.response()).body == b"second"

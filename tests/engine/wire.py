@@ -11,7 +11,7 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self, cast
 
@@ -128,7 +128,7 @@ class Wire(asyncio.Protocol):
         """As fast as the peer takes it, and no faster. TimeoutError where it takes no more."""
         for at in range(0, len(data), PIECE):
             async with asyncio.timeout(limit):
-                await self._wait(lambda: not self._full or self.lost)
+                await self.wait_on(lambda: not self._full or self.lost)
             if self.lost:
                 raise Ended
             self.send(data[at : at + PIECE])
@@ -154,7 +154,8 @@ class Wire(asyncio.Protocol):
 
     # -- receiving -------------------------------------------------------------
 
-    async def _wait(self, condition: Callable[[], bool]) -> None:
+    async def wait_on(self, condition: Callable[[], bool]) -> None:
+        """However long it takes."""
         while not condition():
             self._news.clear()
             await self._news.wait()
@@ -162,7 +163,7 @@ class Wire(asyncio.Protocol):
     async def wait(self, condition: Callable[[], bool]) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._wait(condition)
+                await self.wait_on(condition)
         except TimeoutError:
             raise AssertionError(
                 f"still waiting; so far there came {bytes(self.received[-600:])!r}"
@@ -307,6 +308,11 @@ class Receiver:
     def _accepted(self, wire: Wire) -> None:
         self.connections.append(wire)
         self._tasks.append(asyncio.ensure_future(self.script(wire)))
+
+    @property
+    def listeners(self) -> Sequence[socket.socket]:
+        """What they are set to, the connections that they accept are set to as well."""
+        return cast("Sequence[socket.socket]", self._server.sockets)
 
     @property
     def requests(self) -> list[Message]:

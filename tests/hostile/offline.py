@@ -176,8 +176,8 @@ class Outcome:
 
 class Offline:
     def __init__(self) -> None:
-        self._sweeper = Sweeper(3600.0)
-        pool = _Pool(_ROUTES[0].upstream, self._sweeper, tls=None, keepalive=75.0, connect=5.0)
+        self.sweeper = Sweeper(3600.0)
+        pool = _Pool(_ROUTES[0].upstream, self.sweeper, tls=None, keepalive=75.0, connect=5.0)
         pool.made = []
         self._pool = pool
         slots = {
@@ -186,12 +186,12 @@ class Offline:
         }
         self._front = Front(
             Gateway(Settings(routes=_ROUTES), slots, lambda _: pool),
-            self._sweeper,
+            self.sweeper,
             access_log=None,
             tally=Tally(),
         )
 
-    def _app(self) -> tuple[Remembering, Downstream]:
+    def app(self) -> tuple[Remembering, Downstream]:
         self._pool.made.clear()
         protocol = Downstream(self._front, Door())
         transport = Remembering(protocol)
@@ -200,7 +200,7 @@ class Offline:
 
     def send(self, wire: bytes, at: Iterable[int] = ()) -> Outcome:
         """An app's octets, in pieces; each request that reaches the receiver whole is answered. Judges all of them."""
-        app, protocol = self._app()
+        app, protocol = self.app()
         answered = 0
         begin = 0
         for place in (*sorted({place for place in at if 0 < place < len(wire)}), len(wire)):
@@ -215,7 +215,7 @@ class Offline:
                 transport_of(connection).say(OK)
         heads = self._judged()
         statuses = tuple(_statuses(bytes(app.written)))
-        closed = app.closed or protocol._closing
+        closed = app.closed or protocol.closing
         app.end()
         assert all(connection.lost or connection.listener is None for connection in self._pool.made)
         requests = tuple((*head.start, head.body, *sum(sorted(head.fields), ())) for head in heads)
@@ -238,7 +238,7 @@ class Offline:
         """A receiver's octets, in pieces, and then its end: the final head that the app saw, and whether its answer was
         whole. Raises Malformed.
         """
-        app, _ = self._app()
+        app, _ = self.app()
         app.say(request + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         (connection,) = self._pool.made
         receiver = transport_of(connection)

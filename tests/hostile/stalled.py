@@ -82,7 +82,7 @@ class Crowd:
 
 
 def of_small_kernels(receiver: Receiver) -> None:
-    for listener in receiver._server.sockets:
+    for listener in receiver.listeners:
         with socket.fromfd(listener.fileno(), listener.family, listener.type) as same:
             same.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL)
 

@@ -223,7 +223,8 @@ async def test_each_tunnel_is_asked_for_afresh(receive: Receive, out: Out, ca: I
         app = await proxied.connect()
         app.send(get("/secret", "Connection: close"))
         statuses.append((await app.response()).status)
-        proxied.pool.close()  # what is idle goes
-        proxied.pool._closed = False
+        await proxied.settled()
+        for idle in proxied.pool.connections:
+            idle.abort()
     assert statuses == [502, 200, 502]
     saw_a_connect_alone(egress, proxied)

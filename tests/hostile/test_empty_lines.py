@@ -11,7 +11,7 @@ from tests.hostile.offline import Offline
 
 
 async def test_a_flood_of_them_costs_what_it_is_long() -> None:
-    app, _ = Offline()._app()
+    app, _ = Offline().app()
     calls = 0
 
     def count(frame: FrameType, event: str, arg: object) -> None:
@@ -29,12 +29,12 @@ async def test_a_flood_of_them_costs_what_it_is_long() -> None:
 
 async def test_they_put_off_no_deadline() -> None:
     offline = Offline()
-    app, protocol = offline._app()
+    app, protocol = offline.app()
     app.say(b"\r\n")
     deadline = protocol.deadline
-    assert deadline == offline._sweeper.now + 10.0
+    assert deadline == offline.sweeper.now + 10.0
     for piece in (b"\r\n", b"\r", b"\n", b"\r\n\r", b"\nGET / HTTP/1.1\r\n", b"X"):
-        offline._sweeper.now += 1.0
+        offline.sweeper.now += 1.0
         app.say(piece)
         assert protocol.deadline == deadline
     app.end()
@@ -44,11 +44,11 @@ async def test_the_next_head_has_its_own_deadline() -> None:
     offline = Offline()
     outcome = offline.send(b"\r\n\r\n" + CANARY.replace(b"Connection: close\r\n", b"") + b"\r\n" + CANARY)
     assert outcome.statuses == (200, 200)
-    app, protocol = offline._app()
+    app, protocol = offline.app()
     app.say(CANARY.replace(b"Connection: close\r\n", b"").replace(b"localhost", b"evil"))
-    assert protocol.deadline == offline._sweeper.now + 75.0
-    offline._sweeper.now += 5.0
+    assert protocol.deadline == offline.sweeper.now + 75.0
+    offline.sweeper.now += 5.0
     app.say(b"G")
-    assert protocol.deadline == offline._sweeper.now + 10.0
+    assert protocol.deadline == offline.sweeper.now + 10.0
     app.end()
     await asyncio.sleep(0)

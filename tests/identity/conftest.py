@@ -21,7 +21,7 @@ async def stage() -> AsyncIterator[Stage]:
     stage = Stage()
     yield stage
     await stage.cache.close()
-    assert len(stage.cache._tasks) == 0
+    assert stage.cache.busy == 0
 
 
 @pytest.fixture

@@ -82,8 +82,8 @@ def unsigned(audience: str, *, exp: float, iat: float | None = None, serial: int
 class FakeClock:
     """Time that passes when it is told to. Read from other threads too, by fake sources."""
 
-    def __init__(self) -> None:
-        self._wall = START
+    def __init__(self, wall: float = START) -> None:
+        self._wall = wall
         self._boot = 1000.0
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
 
@@ -172,6 +172,7 @@ class Stage:
     maxsize: int = 100
     events: list[FetchEvent] = field(default_factory=list)
     watched: list[TokenSlot] = field(default_factory=list)
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
 
     def __post_init__(self) -> None:
         self.cache = TokenCache(
@@ -179,7 +180,7 @@ class Stage:
             deadline=self.deadline,
             maxsize=self.maxsize,
             on_event=self.events.append,
-            rng=random.Random(1),
+            rng=self.rng,
         )
 
     def source(self, *, life: float = 3600.0, refresh_ahead: float = 600.0) -> FakeSource:
@@ -188,8 +189,8 @@ class Stage:
     async def settle(self) -> None:
         """Until every flight has landed and every timer is armed."""
         await turns()
-        while any(slot._outcome is not None for slot in self.watched):
-            await asyncio.wait([slot._outcome for slot in self.watched if slot._outcome is not None])
+        while flights := [slot.under_way for slot in self.watched if slot.under_way is not None]:
+            await asyncio.wait(flights)
             await turns()
 
     async def pass_(self, seconds: float) -> None:

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.cache import TokenCache
+from idtoken_proxy.identity.clock import SystemClock
 from idtoken_proxy.settings.model import AutoIdentity, MetadataIdentity
 from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage
 
@@ -91,21 +92,24 @@ async def test_close_leaves_no_task_and_no_waiter(stage: Stage) -> None:
     with pytest.raises(TokenError) as caught:
         await slot.get()
     assert caught.value.cause == "closed"
-    assert len(stage.cache._tasks) == 0
+    assert stage.cache.busy == 0
 
 
 async def test_closed_before_a_flight_has_begun(stage: Stage) -> None:
-    slot = stage.cache.slot(AutoIdentity(), stage.source(), AUDIENCE)
-    outcome = slot._take_off()
+    source = stage.source()
+    slot = stage.cache.slot(AutoIdentity(), source, AUDIENCE)
+    waiting = asyncio.create_task(slot.get())
+    await asyncio.sleep(0)  # the flight is spawned; its own first step is still to come
+    assert slot.under_way is not None
     await stage.cache.close()
-    await asyncio.sleep(0)
-    assert isinstance(outcome.result(), TokenError)
+    with pytest.raises(TokenError) as caught:
+        await waiting
+    assert (caught.value.cause, source.fetches) == ("closed", 0)
 
 
 async def test_by_default_it_runs_on_real_time_and_logs() -> None:
     cache = TokenCache()
-    source = FakeSource(FakeClock())
-    source.clock._wall = cache._shared.clock.wall()
+    source = FakeSource(FakeClock(wall=SystemClock.wall()))
     slot = cache.slot(AutoIdentity(), source, AUDIENCE)
     with capture_logs() as logs:
         token = await slot.get()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity import schedule
 from idtoken_proxy.identity.events import log_event
 from idtoken_proxy.identity.slot import REFUSAL_INTERVAL, TokenSlot
 from idtoken_proxy.settings.model import AutoIdentity
@@ -512,7 +513,8 @@ async def test_the_token_shows_nowhere(stage: Stage) -> None:
         for event in stage.events:
             log_event(event)
     assert "SENTINEL" in token.value
-    seen = [repr(slot), str(slot), repr(slot.status()), repr(stage.events), repr(logs), repr(slot._lease)]
+    leased = schedule.lease(token, started=0.0, wall=0.0, boot=0.0, ahead=600.0, jitter=0.0)
+    seen = [repr(slot), str(slot), repr(slot.status()), repr(stage.events), repr(logs), repr(leased)]
     assert "SENTINEL" not in "".join(seen)
 
 
@@ -542,8 +544,7 @@ def test_hours_of_trouble(steps: list[tuple[str, float]], ahead: float, seed: in
 
 
 async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Random) -> None:
-    stage = Stage()
-    stage.cache._shared.rng.seed(rng.random())
+    stage = Stage(rng=random.Random(rng.random()))
     clock = stage.clock
     source = stage.source(refresh_ahead=ahead)
     slot = slot_of(stage, source)
@@ -554,12 +555,12 @@ async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Ran
 
     def note() -> None:
         """A new token's two ends, worked out here from the clocks as they are at its fetch."""
-        token = slot._token
+        token = slot.held
         if token is not None and token.value not in seen:
             seen[token.value] = (token.expires_at, clock.boot() + token.expires_at - clock.wall())
 
     def check() -> None:
-        held = slot._token
+        held = slot.held
         token = slot.current()
         if token is not None:
             wall_end, boot_end = seen[token.value]
@@ -617,7 +618,7 @@ async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Ran
     elapsed = clock.boot() - source.at[0]
     assert source.fetches <= 12 + elapsed / 22.5 + 12 * len(steps)
     await stage.cache.close()
-    assert len(stage.cache._tasks) == 0
+    assert stage.cache.busy == 0
 
 
 @pytest.mark.parametrize("seed", range(3))

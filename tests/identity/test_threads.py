@@ -89,7 +89,7 @@ async def test_hung_calls_do_not_pile_up() -> None:
         assert calls == MAX_ABANDONED
     finally:
         release.set()
-    for thread in threads._abandoned:
+    for thread in threads.abandoned:
         await asyncio.to_thread(thread.join, 5)
     assert await threads.run(lambda: 1, 5) == 1
 
@@ -107,9 +107,9 @@ async def test_a_cancelled_wait_abandons_the_thread() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert len(threads._abandoned) == 1
+    assert len(threads.abandoned) == 1
     release.set()
-    await asyncio.to_thread(threads._abandoned[0].join, 5)
+    await asyncio.to_thread(threads.abandoned[0].join, 5)
 
 
 SCRIPT = """

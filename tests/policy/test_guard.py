@@ -233,7 +233,7 @@ def test_any_other_name_is_403(host: str) -> None:
             guard.admit(request(host))
         assert (caught.value.status, caught.value.closes) == (403, False)
         assert caught.value.remedy is not None
-    assert guard._callers == {}
+    assert guard.remembered == 0
 
 
 @pytest.mark.parametrize(
@@ -607,7 +607,7 @@ def test_admitted_hosts_are_remembered_within_bounds() -> None:
     guard = usual()
     for i in range(3 * module._MEMO_LIMIT):
         assert guard.admit(request(f"a{i}.localhost")).name == f"a{i}.localhost"
-        assert len(guard._callers) <= module._MEMO_LIMIT
+        assert guard.remembered <= module._MEMO_LIMIT
 
 
 def test_a_remembered_host_does_not_excuse_a_page() -> None:
@@ -916,7 +916,7 @@ def test_targets_are_not_remembered_without_end() -> None:
     guard = Guard(upstreams=UPSTREAMS)
     for number in range(module._MEMO_LIMIT + 10):
         assert guard.admit(absolute(f"127.0.0.1:{number}0")).upstream is None
-        assert len(guard._forwarded) <= module._MEMO_LIMIT
+        assert guard.remembered <= module._MEMO_LIMIT
 
 
 @pytest.mark.parametrize(

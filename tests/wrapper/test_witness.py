@@ -22,7 +22,7 @@ os.kill(os.getpid(), signal.SIGUSR1)
 print(here.saw(signal.sigwait(hears)), end=" ")
 witness.ONE = -60.0  # what was a moment ago is over
 print(here.saw(signal.SIGTERM), end=" ")
-about = pathlib.Path(f"/proc/{here._pid}")
+about = pathlib.Path(f"/proc/{here.pid}")
 while "signal-witness" not in (about / "comm").read_text() or os.listdir(about / "fd"):
     time.sleep(0.01)
 print((about / "cmdline").read_text().strip(chr(0)))

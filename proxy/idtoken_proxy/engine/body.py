@@ -86,6 +86,11 @@ class ChunkedReader:
         self.done = False
         self.rest = b""
 
+    @property
+    def kept(self) -> int:
+        """Octets of a line whose end is still to come."""
+        return len(self._partial)
+
     def feed(self, data: bytes) -> bytes:
         if self._partial:
             data = self._partial + data

@@ -87,6 +87,21 @@ class Downstream(asyncio.Protocol):
         return self._exchange
 
     @property
+    def reading(self) -> bool:
+        """Whether what the app sends is read on."""
+        return self._reading
+
+    @property
+    def unparsed(self) -> int:
+        """Octets that have been read, and whose turn has not come."""
+        return len(self._buffer)
+
+    @property
+    def closing(self) -> bool:
+        """No further request is taken from it."""
+        return self._closing
+
+    @property
     def draining(self) -> bool:
         return self._front.draining
 

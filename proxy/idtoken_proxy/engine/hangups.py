@@ -31,6 +31,11 @@ class Hangups:
         self._poll = select.poll()
         self._handle: asyncio.TimerHandle | None = None
 
+    @property
+    def idle(self) -> bool:
+        """Nobody is watched, and no look is due."""
+        return not self._held and self._handle is None
+
     def watch(self, one: Held) -> None:
         descriptor = one.transport.get_extra_info("socket").fileno()
         if descriptor < 0:

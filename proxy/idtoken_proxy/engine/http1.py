@@ -11,7 +11,7 @@ remembered, by its bytes, in a bounded table; a line with a credential never is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, KeysView
 
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, MalformedResponse
 from idtoken_proxy.policy import fields
@@ -42,7 +42,7 @@ _SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {b"cookie", b"set-cookie", b"x-api-
 _HTTP11_PREFIX = b"HTTP/1.1 "
 
 
-class _LineTable:
+class LineTable:
     """Field lines by their bytes; emptied when full, since a table that forgets at once costs one parse a line."""
 
     __slots__ = ("_kind_of", "_lines", "_names", "get")
@@ -54,6 +54,16 @@ class _LineTable:
             bytes, tuple[bytes, int, bool]
         ] = {}  # as spelled: lower case, kind, may be remembered
         self.get = self._lines.get
+
+    @property
+    def lines(self) -> KeysView[bytes]:
+        """Those that are remembered."""
+        return self._lines.keys()
+
+    @property
+    def names(self) -> KeysView[bytes]:
+        """Those that are remembered, as they were spelled."""
+        return self._names.keys()
 
     def parse(self, line: bytes) -> Field | None:
         """None: malformed."""
@@ -89,7 +99,7 @@ class _LineTable:
 def never_remember(name: str) -> None:
     """Lines of this field hold a secret (guard.caller_token_header)."""
     _SECRET_FIELDS.add(name.lower().encode("ascii"))
-    _request_lines.forget()
+    REQUEST_LINES.forget()
 
 
 def holds_secret(name: bytes) -> bool:
@@ -97,8 +107,8 @@ def holds_secret(name: bytes) -> bool:
     return fields.folded(name) in _SECRET_FIELDS
 
 
-_request_lines = _LineTable(fields.request_kind)
-_response_lines = _LineTable(fields.response_kind)
+REQUEST_LINES = LineTable(fields.request_kind)
+RESPONSE_LINES = LineTable(fields.response_kind)
 
 
 def parse_request(block: bytes) -> Request:
@@ -117,11 +127,11 @@ def parse_request(block: bytes) -> Request:
         request.keep_alive = False
     passing: list[bytes] = []
     special: list[Field] = []
-    known = _request_lines.get
+    known = REQUEST_LINES.get
     for line in lines:
         field = known(line)
         if field is None:
-            field = _request_lines.parse(line)
+            field = REQUEST_LINES.parse(line)
             if field is None:
                 raise MalformedRequest("a header field line is malformed")
         if field.kind:
@@ -315,11 +325,11 @@ def parse_response(block: bytes) -> Response:
         response.keep_alive = False
     passing: list[bytes] = []
     special: list[Field] = []
-    known = _response_lines.get
+    known = RESPONSE_LINES.get
     for line in lines:
         field = known(line)
         if field is None:
-            field = _response_lines.parse(line)
+            field = RESPONSE_LINES.parse(line)
             if field is None:
                 raise MalformedResponse("a header field line of the receiver's answer is malformed")
         if field.kind:
@@ -382,7 +392,7 @@ def parse_status(block: bytes) -> int:
     """
     first, *lines = block.split(b"\r\n")
     match = _STATUS_LINE(first)
-    if match is None or any(_response_lines.parse(line) is None for line in lines):
+    if match is None or any(RESPONSE_LINES.parse(line) is None for line in lines):
         raise ValueError("a line of the head is malformed")
     return int(match[2])
 
@@ -391,7 +401,7 @@ def parse_trailers(lines: Iterable[bytes]) -> list[bytes]:
     """Trailer field lines that may be passed on, written afresh. Raises ValueError for a malformed one."""
     passing = []
     for line in lines:
-        field = _response_lines.get(line) or _response_lines.parse(line)
+        field = RESPONSE_LINES.get(line) or RESPONSE_LINES.parse(line)
         if field is None:
             raise ValueError("a trailer field line is malformed")
         if field.name not in fields.TRAILER_FORBIDDEN:

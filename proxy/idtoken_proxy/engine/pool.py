@@ -70,6 +70,11 @@ class Pool:
     def live(self) -> int:
         return len(self._live)
 
+    @property
+    def connections(self) -> list[UpstreamConnection]:
+        """All that there are, in use and idle."""
+        return list(self._live)
+
     def take(self) -> UpstreamConnection | None:
         """An idle connection, the warmest first; None where there is none."""
         while self._idle:

@@ -43,16 +43,29 @@ class Sweeper:
         shortest = min(min(t.connect, t.response, t.idle, t.header, t.keepalive, t.drain) for t in timeouts)
         return min(0.5, max(0.02, shortest / 10))
 
+    @property
+    def watched(self) -> int:
+        """How many deadlines there are, those that are never included."""
+        return len(self._watched)
+
+    @property
+    def next_sweep(self) -> float | None:
+        """When it is due, by the loop's clock; None while there is nothing to watch."""
+        return None if self._handle is None else self._handle.when()
+
     def watch(self, one: Watched) -> None:
         self._watched.add(one)
         if self._handle is None:  # nothing to watch, nothing to wake up for
             self._swept_at = self._clock()
-            self._handle = self._loop.call_later(self.interval, self._sweep)
+            self._handle = self._loop.call_later(self.interval, self.sweep)
 
     def unwatch(self, one: Watched) -> None:
         self._watched.discard(one)
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """In its turn, which comes by itself, or before it."""
+        if self._handle is not None:
+            self._handle.cancel()
         time = self._clock()
         self.now = now = self.now + min(time - self._swept_at, 4 * self.interval)
         self._swept_at = time
@@ -66,7 +79,7 @@ class Sweeper:
                 self._loop.call_exception_handler(
                     {"message": "a deadline's handler failed", "exception": error}
                 )
-        self._handle = self._loop.call_later(self.interval, self._sweep) if self._watched else None
+        self._handle = self._loop.call_later(self.interval, self.sweep) if self._watched else None
 
     def close(self) -> None:
         if self._handle is not None:

@@ -42,6 +42,16 @@ class TokenCache:
         )
         self._slots: LRUCache[tuple[Identity, str], TokenSlot] = LRUCache(maxsize)
 
+    @property
+    def slots(self) -> list[TokenSlot]:
+        """Those that are remembered, with a token or without."""
+        return list(self._slots.values())
+
+    @property
+    def busy(self) -> int:
+        """Fetches under way and timers of the next."""
+        return len(self._tasks)
+
     def slot(self, identity: Identity, source: Source, audience: str) -> TokenSlot:
         """The one slot of (identity, audience), made where there is none; one that is there keeps its source until it is
         told to `use` another. Nothing is fetched before its first get().

@@ -112,6 +112,21 @@ class TokenSlot:
     def __repr__(self) -> str:
         return f"TokenSlot({self.audience!r}, {self._token!r})"
 
+    @property
+    def held(self) -> IdToken | None:
+        """The last token that came, whether or not it may still be sent."""
+        return self._token
+
+    @property
+    def source(self) -> Source:
+        """Who is asked for the next one."""
+        return self._source
+
+    @property
+    def under_way(self) -> _Outcome | None:
+        """The fetch that is, if there is one."""
+        return self._outcome
+
     def current(self) -> IdToken | None:
         """The token, if it has 30 s left by both clocks. Every request comes through here: two clock readings and
         four comparisons.

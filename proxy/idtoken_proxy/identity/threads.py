@@ -36,6 +36,11 @@ class Threads:
         self._name = name
         self._abandoned: list[threading.Thread] = []
 
+    @property
+    def abandoned(self) -> list[threading.Thread]:
+        """Those it gave up on and that had not come back when it last looked."""
+        return list(self._abandoned)
+
     async def run(self, call: Callable[[], T], deadline: float) -> T:
         """The call's result or its exception; TimeoutError after `deadline` seconds, with the thread left to
         itself. A cancelled `run` abandons its thread too.

@@ -84,6 +84,11 @@ class Guard:
             tuple[bytes, int | None, bytes], Caller
         ] = {}  # likewise, of targets that are URLs
 
+    @property
+    def remembered(self) -> int:
+        """How many callers are known by what they called the proxy, in the largest of the tables."""
+        return max(len(self._callers), len(self._over_tls), len(self._forwarded))
+
     def admit(self, request: Request, port: int | None = None) -> Caller:
         """`port`: the one that the app connected to, UNIX on a unix socket, None where any will do. Raises Refused (403), or
         MalformedRequest for a Host that is none.

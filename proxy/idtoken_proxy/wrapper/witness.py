@@ -40,17 +40,17 @@ class Witness:
 
     def __init__(self, hears: tuple[int, ...]) -> None:
         self._heard = mmap.mmap(-1, _TIME.size * signal.NSIG)  # shared; when each was heard last
-        self._pid: int | None = None
+        self.pid: int | None = None  # its process
         if sys.platform == "linux":
             parent = os.getpid()
-            self._pid = os.fork()
-            if self._pid == 0:
+            self.pid = os.fork()
+            if self.pid == 0:
                 _hear(self._heard, hears, parent)
 
     def saw(self, signum: int) -> bool:
         """Whether it gets the signal that this process has just got."""
         now = time.monotonic()
-        while self._pid is not None and time.monotonic() < now + PATIENCE:
+        while self.pid is not None and time.monotonic() < now + PATIENCE:
             if self._awaits(signum):
                 return True
             (when,) = _TIME.unpack_from(self._heard, _TIME.size * signum)
@@ -64,7 +64,7 @@ class Witness:
         stopped or killed, or of a stranger who has its number since, nothing can be told.
         """
         try:
-            status = Path(f"/proc/{self._pid}/status").read_text(encoding="utf-8", errors="replace")
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return False
         if _UNABLE.search(status) or f"\nPPid:\t{os.getpid()}\n" not in status:
