@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import struct
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.http1_app import Http1App
 from idtoken_proxy.engine.listeners import peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.outgoing import unsent
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from idtoken_proxy.engine.front import Front
     from idtoken_proxy.engine.listeners import Door
     from idtoken_proxy.engine.upstream import UpstreamConnection
-    from idtoken_proxy.policy.tunnelled import Tunnelled
 
 WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
@@ -43,15 +41,13 @@ MAX_TURNED_AWAY: Final = 64
 REQUESTS_A_TURN: Final = 16
 _HEAD_END: Final = b"\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
-_RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
 
 
-class Downstream(asyncio.Protocol):
-    """`request_complete`: the current request's body, if any, has been read whole. `keep`: another request may
-    follow. `full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver.
-    """
+class Downstream(Http1App):
+    """`full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver."""
 
     def __init__(self, front: Front, door: Door) -> None:
+        super().__init__()
         self._front = front
         self.door = door
         self._sweeper = front.sweeper
@@ -64,18 +60,13 @@ class Downstream(asyncio.Protocol):
         self._closing = False
         self._dismissed = False
         self._unsent: int | None = None
-        self.until_close = False
         self._reading = True
-        self.request_complete = True
-        self.keep = True
         self.full = False
         self.held = False
         self.deadline = NEVER
         self.peer: Peer
         self.uid: int | None = None  # who is at the other end of a unix socket
         self.port: int | None = None  # the proxy's own; UNIX on a unix socket
-        self.tunnelled: Tunnelled | None = None  # since a CONNECT
-        self.transport: asyncio.Transport
 
     @property
     def now(self) -> float:
@@ -243,7 +234,7 @@ class Downstream(asyncio.Protocol):
             request = exchange.open(block)
         except RequestError as error:
             # More may come: its body, or, where the head could not be read, who knows what.
-            read = exchange.request
+            self.request = read = exchange.request
             self.request_complete = read is not None and not read.has_body
             if read is None:
                 told = self._unreadable(block)
@@ -251,6 +242,7 @@ class Downstream(asyncio.Protocol):
             self._tell(error)
             exchange.refuse(error)
             return
+        self.request = request
         if request.chunked or request.content_length:
             self._reader = LengthReader(request.content_length) if request.content_length else ChunkedReader()
             self.request_complete = False
@@ -290,6 +282,7 @@ class Downstream(asyncio.Protocol):
         self._exchange = exchange = Exchange(self, self._front.gateway)
         exchange.started = monotonic()
         exchange.received = len(self._buffer)
+        self.request = None
         self.request_complete = False
         self._tell(error)
         exchange.refuse(error)
@@ -298,6 +291,7 @@ class Downstream(asyncio.Protocol):
 
     def on_exchange_end(self, exchange: Exchange) -> None:
         self._exchange = None
+        self.request = None
         self._reader = None
         self.held = False
         front = self._front
@@ -323,15 +317,6 @@ class Downstream(asyncio.Protocol):
         self._closing = True
         self._count(exchange)
         self.cut()
-
-    def cut(self) -> None:
-        """Ends the connection with what is unsent. Where its end would be the end of an answer's body, in HTTP/1.0, only a
-        reset is none; a unix socket knows no reset.
-        """
-        if self.until_close:
-            kernel = self.transport.get_extra_info("socket")
-            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
 
     def on_switch(self, exchange: Exchange, upstream: UpstreamConnection, rest: bytes) -> None:
         front, lane = self._front, exchange.lane

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from idtoken_proxy.engine import answers, second_try
+from idtoken_proxy.engine import second_try
 from idtoken_proxy.engine.body import (
     LAST_CHUNK,
     BodyReader,
@@ -16,7 +16,7 @@ from idtoken_proxy.engine.body import (
     UntilCloseReader,
     chunk,
 )
-from idtoken_proxy.engine.framing import answer_framing
+from idtoken_proxy.engine.framing import answer_length
 from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.interim import check_interim
@@ -30,7 +30,6 @@ from idtoken_proxy.engine.states import (
     FINAL,
     HEAD_SENT,
     OWN_ANSWER,
-    RELAYING,
     REQUEST_SENT,
     RETRY,
     SENT,
@@ -58,7 +57,6 @@ from idtoken_proxy.policy.headers import (
     NO_TOKEN,
     Peer,
     TokenLines,
-    inbound_head,
     outbound_head,
     turn_back,
 )
@@ -75,9 +73,6 @@ _NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
 _CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
 _TRACE_SHOWS: Final = "its answer would show the token: use another method"  # RFC 9110 section 9.3.8
 _USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
-_CLOSE: Final = b"Connection: close\r\n"
-_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
-_UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 class Exchange:
@@ -86,7 +81,6 @@ class Exchange:
     __slots__ = (
         "_acted",
         "_attempts",
-        "_chunked_out",
         "_downstream",
         "_fresh",
         "_head",
@@ -131,7 +125,6 @@ class Exchange:
         self._interim = 0
         self._acted = False  # the receiver's own code has spoken
         self._fresh = False  # only a fresh connection will do
-        self._chunked_out = False
         self._reusable = False
         self._kept: KeptBody | None = None  # the request's body, as far as it has come
         self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
@@ -252,26 +245,17 @@ class Exchange:
 
     def _answer_preflight(self, lane: Lane, request: Request) -> None:
         """A browser's, for a page of a listed origin: the receiver is not asked, and no token is needed."""
-        downstream = self._downstream
         self.state = TRANSITIONS[self.state][OWN_ANSWER]
         self.status = 204
-        downstream.keep = request.keep_alive and downstream.request_complete and not downstream.draining
         lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
-        answer = answers.preflight(lines, closes=not downstream.keep)
-        self.sent += len(answer)
-        downstream.transport.write(answer)
-        downstream.on_exchange_end(self)
+        self.sent += self._downstream.send_preflight(lines)
+        self._downstream.on_exchange_end(self)
 
     def _answer_connect(self) -> None:
-        """`Connection: close`, which some send, is not the tunnel's."""
-        downstream = self._downstream
         self.state = TRANSITIONS[self.state][OWN_ANSWER]
         self.status = 200
-        downstream.keep = not downstream.draining
-        downstream.tunnelled = self._tunnelled
-        self.sent += len(answers.ESTABLISHED)
-        downstream.transport.write(answers.ESTABLISHED)
-        downstream.on_exchange_end(self)
+        self.sent += self._downstream.send_established(self._tunnelled)
+        self._downstream.on_exchange_end(self)
 
     def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
@@ -377,28 +361,14 @@ class Exchange:
         self.status = status
         self.response = response
         self._reusable = response.keep_alive
-        framing, length, self._chunked_out, bounded = answer_framing(request, response)
-        # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
-        keep = (
-            bounded
-            and request.keep_alive
-            and self.state is RELAYING
-            and not downstream.draining
-            and not request.websocket
-        )
-        connection = _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b""
-        downstream.keep = keep
-        downstream.until_close = not bounded
-        head = inbound_head(response, framing, connection)
+        length = answer_length(request, response)
+        body = rest[:length] if length is not None and len(rest) >= length else None
         if status >= 400:
-            self.said = b"" if length is None or len(rest) < length else rest[: min(length, BODY)]
-        if length is not None and len(rest) >= length:
-            self.sent += len(head) + length
-            downstream.transport.write(head + rest[:length] if length else head)
+            self.said = b"" if body is None else body[:BODY]
+        self.sent += downstream.send_head(response, body)
+        if body is not None:
             self._finish(reusable=self._reusable and len(rest) == length)
             return None
-        self.sent += len(head)
-        downstream.transport.write(head)
         downstream.deadline = downstream.now + self.timeouts.idle
         if length is not None:
             return LengthReader(length)
@@ -441,7 +411,7 @@ class Exchange:
         self._kept = None
 
     def _on_interim(self, response: Response, rest: bytes) -> None:
-        request, downstream = self.request, self._downstream
+        request = self.request
         assert request is not None
         self._interim += 1
         check_interim(response, request, self._interim)
@@ -450,10 +420,7 @@ class Exchange:
             return
         if response.status != 100:  # which an HTTP server sends by itself
             self._acted = True
-        if not request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
-            head = inbound_head(response, b"", b"")
-            self.sent += len(head)
-            downstream.transport.write(head)
+        self.sent += self._downstream.send_interim(response)
 
     def _switch(self, response: Response, rest: bytes) -> None:
         upstream = self._upstream
@@ -461,27 +428,18 @@ class Exchange:
         self.state = TRANSITIONS[self.state][SWITCH]
         self.status = 101
         self._upstream = None
-        head = inbound_head(response, b"", _UPGRADED)
-        self.sent += len(head)
-        self._downstream.transport.write(head)
+        self.sent += self._downstream.send_switch(response)
         self._downstream.on_switch(self, upstream, rest)
 
     def on_answer_data(self, payload: bytes) -> None:
         downstream = self._downstream
         if self.said is not None and len(self.said) < BODY:
             self.said += payload[:BODY]
-        if self._chunked_out:
-            payload = chunk(payload)
-        self.sent += len(payload)
-        downstream.transport.write(payload)
+        self.sent += downstream.send_data(payload)
         downstream.deadline = downstream.now + self.timeouts.idle
 
     def on_answer_end(self, reader: BodyReader) -> None:
-        if self._chunked_out:
-            trailers = reader.trailers if isinstance(reader, ChunkedReader) else None
-            end = b"0\r\n" + b"".join(trailers) + b"\r\n" if trailers else LAST_CHUNK
-            self.sent += len(end)
-            self._downstream.transport.write(end)
+        self.sent += self._downstream.send_end(reader.trailers if isinstance(reader, ChunkedReader) else ())
         self._finish(reusable=self._reusable and not reader.rest)
 
     def _finish(self, *, reusable: bool) -> None:
@@ -492,7 +450,6 @@ class Exchange:
         if self.state is DONE:
             upstream.release(reusable=reusable)
         else:
-            downstream.keep = False
             upstream.abort()
         downstream.on_exchange_end(self)
 
@@ -535,27 +492,8 @@ class Exchange:
         self.state = TRANSITIONS[self.state][BREAK]
         self.error = error
         self.status = error.status
-        downstream, request = self._downstream, self.request
-        downstream.keep = (
-            request is not None
-            and request.keep_alive
-            and not error.closes
-            and downstream.request_complete
-            and not downstream.draining
-        )
-        route = None if self.lane is None else self.lane.route
-        head_only = request is not None and request.method == b"HEAD"
-        answer = answers.problem(
-            error,
-            route,
-            head_only=head_only,
-            closes=not downstream.keep,
-            http10=request is not None and request.http10,
-            readable_by=cors.problem_lines(request),
-        )
-        self.sent += len(answer)
-        downstream.transport.write(answer)
-        downstream.on_exchange_end(self)
+        self.sent += self._downstream.send_problem(error, None if self.lane is None else self.lane.route)
+        self._downstream.on_exchange_end(self)
 
     def _break(self, error: ProxyError) -> None:
         """The answer's head is out: what can still be told is that the answer is not whole."""
