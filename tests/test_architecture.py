@@ -146,6 +146,7 @@ def _has_code(path: Path) -> bool:
 TESTED_ELSEWHERE = {
     "idtoken_proxy.__init__": "its version",
     "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
+    "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
     "idtoken_proxy.identity.rules": "identity/test_diagnosis.py: every row of the tables, by way of diagnose",
     "idtoken_proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
 }

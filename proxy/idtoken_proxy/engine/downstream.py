@@ -30,7 +30,7 @@ from idtoken_proxy.policy.headers import Peer
 if TYPE_CHECKING:
     from idtoken_proxy.engine.front import Front
     from idtoken_proxy.engine.listeners import Door
-    from idtoken_proxy.engine.upstream import UpstreamConnection
+    from idtoken_proxy.engine.streams import AnswerSide
 
 WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
@@ -289,7 +289,9 @@ class Downstream(Http1App):
 
     # -- the exchange's side ---------------------------------------------------
 
-    def on_exchange_end(self, exchange: Exchange) -> None:
+    def on_exchange_end(self) -> None:
+        exchange = self._exchange
+        assert exchange is not None
         self._exchange = None
         self.request = None
         self._reader = None
@@ -311,28 +313,31 @@ class Downstream(Http1App):
         if not self.full and (not self._buffer or self._searched):
             self._resume()
 
-    def on_exchange_broken(self, exchange: Exchange) -> None:
+    def on_exchange_broken(self) -> None:
         """The answer cannot be completed: end the connection so that it cannot be taken for complete."""
+        exchange = self._exchange
+        assert exchange is not None
         self._exchange = None
         self._closing = True
         self._count(exchange)
         self.cut()
 
-    def on_switch(self, exchange: Exchange, upstream: UpstreamConnection, rest: bytes) -> None:
-        front, lane = self._front, exchange.lane
+    def on_switch(self, upstream: AnswerSide) -> None:
+        front, exchange = self._front, self._exchange
+        assert exchange is not None
+        lane = exchange.lane
         assert lane is not None
         self._exchange = None
         early, self._buffer = self._buffer, b""
+        if early:
+            upstream.send_data(early)  # while it still tells, from within, that it is full
+        receiver, rest = upstream.take_over()
         if rest:
             self.transport.write(rest)
-        if early:
-            upstream.transport.write(early)
-        upstream.listener = None
-        upstream.pool.unregister(upstream)
         self._forget()
         tunnel = Tunnel(
             self.transport,
-            upstream.transport,
+            receiver,
             sweeper=self._sweeper,
             idle=exchange.timeouts.idle,
             counts=lane.counts,
@@ -346,7 +351,7 @@ class Downstream(Http1App):
             return
         self._resume()
         if self.full:
-            upstream.transport.pause_reading()
+            receiver.pause_reading()
 
     def hold(self, *, held: bool) -> None:
         """The receiver reads slower than the app sends, or has caught up."""
