@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.http1_app import Http1App
 from idtoken_proxy.engine.listeners import peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
@@ -56,6 +56,7 @@ class Downstream(Http1App):
         self._scan: HeadScan | None = None  # of a head that comes in pieces
         self._exchange: Exchange | None = None
         self._reader: BodyReader | None = None
+        self._upgrading = b""  # a handshake's head, for a reload to judge what comes of it
         self._advancing = False
         self._closing = False
         self._dismissed = False
@@ -193,11 +194,11 @@ class Downstream(Http1App):
         # The empty line that ends the head does not count, nor what may be the beginning of it.
         if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._front.max_head:
             detail = f"the request head is larger than {self._front.max_head} octets"
-            self._refuse(HeadTooLarge(detail, limit="header_bytes"))
+            self._refuse(HeadTooLarge(detail, limit="header_bytes"), len(data))
             return False
         if end < 0:
             if not self._head_begins().fits(data):
-                self._refuse(self._unreadable(data))
+                self._refuse(self._unreadable(data), len(data))
                 return False
             self._searched = max(len(data) - 3, 1)
             return False
@@ -219,33 +220,29 @@ class Downstream(Http1App):
         blank = self._scan is not None and self._scan.after_empty_lines
         return unreadable(head, url, after_empty_lines=blank, inside=self.tunnelled is not None)
 
-    def _tell(self, error: RequestError) -> None:
-        """Whoever set this up looks into the log: their client says little that helps."""
-        if isinstance(error, NotHttp):
-            self._front.log.warning(
-                "not HTTP/1.1", cause=error.looks_like, reason=error.detail, remedy=error.remedy
-            )
-
     def _begin(self, block: bytes) -> None:
-        self.request_complete = True
         self.deadline = NEVER
-        self._exchange = exchange = Exchange(self, self._front.gateway)
         try:
-            request = exchange.open(block)
+            request = parse_request(block)
         except RequestError as error:
-            # More may come: its body, or, where the head could not be read, who knows what.
-            self.request = read = exchange.request
-            self.request_complete = read is not None and not read.has_body
-            if read is None:
-                told = self._unreadable(block)
-                error = told if isinstance(told, NotHttp) else error
-            self._tell(error)
-            exchange.refuse(error)
+            told = self._unreadable(block)
+            self._refuse(told if isinstance(told, NotHttp) else error, len(block) + 4)
             return
         self.request = request
+        self._exchange = exchange = Exchange(self, self._front.gateway, len(block) + 4)
+        try:
+            exchange.open(request)
+        except RequestError as error:
+            self.request_complete = not request.has_body  # which may come all the same
+            exchange.refuse(error)
+            return
         if request.chunked or request.content_length:
             self._reader = LengthReader(request.content_length) if request.content_length else ChunkedReader()
             self.request_complete = False
+        else:
+            self.request_complete = True
+            if request.websocket:
+                self._upgrading = block
         exchange.forward()
 
     def pump(self) -> None:
@@ -264,13 +261,10 @@ class Downstream(Http1App):
                 limit = "chunk_overhead" if isinstance(error, TooMuchOverhead) else None
                 exchange.fail(MalformedRequest(f"the request's body is malformed: {error}", limit=limit))
                 return
-            exchange.received += len(data)
-            if payload:
-                exchange.on_request_data(payload)
+            exchange.on_request_data(payload, len(data) - len(reader.rest))  # which is the next request's
         if reader.done:
             self._reader = None
             self._buffer = reader.rest
-            exchange.received -= len(reader.rest)  # the next request's
             self.request_complete = True
             exchange.on_request_end()
         if self._reader is not None or not self._buffer:
@@ -278,13 +272,16 @@ class Downstream(Http1App):
         else:
             self._pause()
 
-    def _refuse(self, error: RequestError) -> None:
-        self._exchange = exchange = Exchange(self, self._front.gateway)
-        exchange.started = monotonic()
-        exchange.received = len(self._buffer)
+    def _refuse(self, error: RequestError, octets: int) -> None:
+        """A head of so many octets that is none. More may come, who knows what."""
+        self._exchange = exchange = Exchange(self, self._front.gateway, octets)
         self.request = None
         self.request_complete = False
-        self._tell(error)
+        if isinstance(error, NotHttp):
+            # Whoever set this up looks into the log: their client says little that helps.
+            self._front.log.warning(
+                "not HTTP/1.1", cause=error.looks_like, reason=error.detail, remedy=error.remedy
+            )
         exchange.refuse(error)
 
     # -- the exchange's side ---------------------------------------------------
@@ -344,7 +341,7 @@ class Downstream(Http1App):
             on_end=lambda: front.tunnels.__delitem__(tunnel),
             on_idle=lambda: front.tally.hit("tunnel_idle_timeout"),
         )
-        front.tunnels[tunnel] = standing = Standing(self, exchange)
+        front.tunnels[tunnel] = standing = Standing(self, self._upgrading, exchange)
         self._count(exchange)
         if self._dismissed or not front.keeps(standing, unchanged=exchange.gateway is front.gateway):
             tunnel.abort()

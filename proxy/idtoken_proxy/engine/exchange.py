@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from idtoken_proxy.engine import second_try
-from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
-from idtoken_proxy.engine.http1 import parse_request
+from idtoken_proxy.engine.accept import USUAL, admit_connect, is_no_routes, lane_for, loop_through, target_on
+from idtoken_proxy.engine.gateway import Gateway, Lane
 from idtoken_proxy.engine.kept_body import MAX_BODY, KeptBody
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
 from idtoken_proxy.engine.states import (
@@ -31,19 +31,10 @@ from idtoken_proxy.engine.states import (
 from idtoken_proxy.engine.streams import AnswerSide, RequestSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.waiting import await_for
-from idtoken_proxy.errors import (
-    BrokenOff,
-    LoopDetected,
-    MalformedRequest,
-    MethodNotAllowed,
-    NoRoute,
-    ProxyError,
-    Refused,
-    UpstreamError,
-)
+from idtoken_proxy.errors import BrokenOff, ProxyError, UpstreamError
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
-from idtoken_proxy.policy.guard import UNIX, Caller
+from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import (
     NO_TOKEN,
     Peer,
@@ -52,20 +43,16 @@ from idtoken_proxy.policy.headers import (
     turn_back,
 )
 from idtoken_proxy.policy.request import Request, Response
-from idtoken_proxy.policy.target import AMBIGUOUS
-from idtoken_proxy.policy.tunnelled import Tunnelled
 
 if TYPE_CHECKING:
     from idtoken_proxy.identity.token import IdToken
 
-_NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
-_CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
-_TRACE_SHOWS: Final = "its answer would show the token: use another method"  # RFC 9110 section 9.3.8
-_USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
-
 
 class Exchange:
-    """Made by a Downstream for each request; ends by telling it so, once (`Downstream.on_exchange_end`)."""
+    """Made by a request side for each request; ends by telling it so, once (streams.py). An AnswerListener.
+
+    `lane`: None where none was found, and for a CONNECT. `request`: None where its head could not be read.
+    """
 
     __slots__ = (
         "_acted",
@@ -92,10 +79,12 @@ class Exchange:
         "state",
         "status",
         "timeouts",
-        "upgrading",
     )
 
-    def __init__(self, app: RequestSide, gateway: Gateway) -> None:
+    def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
+        """`octets`: of the request's head."""
+        self.started = monotonic()
+        self.received = octets  # from the app
         self._app = app
         self.gateway = gateway
         self.state = WAITING
@@ -125,86 +114,25 @@ class Exchange:
 
     # -- the way there ---------------------------------------------------------
 
-    def open(self, block: bytes) -> Request:
+    def open(self, request: Request) -> None:
         """The order is the security property: a refused request mints no token, and without a token nothing goes
-        upstream. Raises RequestError; the caller goes on with `forward`.
+        upstream. Raises RequestError, and the caller goes on with `refuse`; else with `forward`.
         """
-        self.started = monotonic()
-        self.received = len(block) + 4  # octets from the app
-        self.request = request = parse_request(block)
-        if request.websocket:
-            self.upgrading = block  # for a reload to judge what comes of it
-        app = self._app
+        self.request = request
+        app, gateway = self._app, self.gateway
         if app.tunnelled is not None:
             app.tunnelled.admit(request)
-        if request.method not in _USUAL and request.method.upper() in _NO_ROUTE_S:
-            self._open_tunnel(request)
-            return request
-        if request.forwarded_proto and self.gateway.fronts is not None:
-            self.gateway.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
-        self.caller = caller = self.gateway.guard.admit(request, app.port)
-        self.lane = lane = self._route(request, caller)
+        if request.method not in USUAL and is_no_routes(request.method):
+            self._tunnelled = admit_connect(request, gateway.guard, app.port)
+            return
+        if request.forwarded_proto and gateway.fronts is not None:
+            gateway.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
+        self.caller = caller = gateway.guard.admit(request, app.port)
+        self.lane = lane = lane_for(request, caller, gateway)
+        self._target = target_on(lane, request, caller, gateway)
         if request.via and app.peer.was_passed(request.via):
-            raise LoopDetected(
-                "the request has passed through this proxy already",
-                remedy=f'{lane.route.upstream}, the upstream of route "{lane.route.name}", leads back here, perhaps through '
-                "another route or proxy: let it name the receiver",
-            )
+            raise loop_through(lane)
         self.timeouts = lane.route.timeouts
-        return request
-
-    def _open_tunnel(self, request: Request) -> None:
-        """A CONNECT to a receiver of ours, whose requests come within. Whoever is refused may have sent some of the tunnel's
-        octets already, which are no requests to the proxy: the connection closes.
-        """
-        if request.method != b"CONNECT":
-            raise MethodNotAllowed(
-                f"{request.method.decode()} is not served",
-                allow=DEFAULT_ALLOW,
-                closes=True,
-                remedy=_CONNECT_IS if request.method.upper() == b"CONNECT" else _TRACE_SHOWS,
-            )
-        try:
-            authority = self.gateway.guard.admit_tunnel(request, self._app.port)
-        except Refused as error:
-            if error.reason == "host":
-                raise MethodNotAllowed(
-                    f"CONNECT is not served here: {error.detail}",
-                    allow=DEFAULT_ALLOW,
-                    closes=True,
-                    remedy=error.remedy,
-                ) from None
-            error.closes = True
-            raise
-        if request.chunked or request.content_length:
-            raise MalformedRequest(
-                "a CONNECT has no body", remedy="send what is for the tunnel after the 200"
-            )
-        self._tunnelled = Tunnelled(authority)
-
-    def _route(self, request: Request, caller: Caller) -> Lane:
-        target = request.target
-        method = request.method
-        path = target.partition(b"?")[0]
-        table, host = self.gateway.table, caller.name
-        if caller.upstream is not None:
-            table, host = self.gateway.forward_table, caller.upstream
-        lane = table.match(host, path)
-        if lane is None:
-            raise NoRoute("no route matches this host and path", remedy=self.gateway.directions)
-        self.lane = lane
-        if lane.shared and table.claimed_by_another(host, path, lane):
-            # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
-            raise MalformedRequest(
-                "the receiver may read this path as another route's",
-                remedy=AMBIGUOUS,
-            )
-        if not lane.allows(method) and not request.preflight:
-            raise MethodNotAllowed(
-                f'route "{lane.route.name}" does not take {method.decode()}', allow=lane.allow
-            )
-        self._target = lane.path_map.map(target, path)
-        return lane
 
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
@@ -300,7 +228,11 @@ class Exchange:
         """Whether octets of the request's body have somewhere to go."""
         return self._upstream is not None
 
-    def on_request_data(self, payload: bytes) -> None:
+    def on_request_data(self, payload: bytes, octets: int) -> None:
+        """`octets`: what the payload came in; of framing alone, it may be empty."""
+        self.received += octets
+        if not payload:
+            return  # and put off no deadline
         upstream = self._upstream
         assert upstream is not None
         upstream.send_data(payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.errors import RequestError
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ class Standing:
 
     __slots__ = ("_block", "_downstream", "_way")
 
-    def __init__(self, downstream: Downstream, exchange: Exchange) -> None:
+    def __init__(self, downstream: Downstream, block: bytes, exchange: Exchange) -> None:
         self._downstream = downstream
-        self._block = exchange.upgrading
+        self._block = block
         self._way = _way(exchange)
 
     @property
@@ -30,9 +31,9 @@ class Standing:
         """Whether the same request would be let through under these settings, to the same place, by the same way and as
         the same identity.
         """
-        again = Exchange(self._downstream, gateway)
+        again = Exchange(self._downstream, gateway, 0)
         try:
-            again.open(self._block)
+            again.open(parse_request(self._block))
         except RequestError:
             return False
         return _way(again) == self._way
