@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,19 @@ def test_imports_point_one_way(path: Path) -> None:
         assert layer_of(imported) < mine or part_of(imported) == part_of(module), (
             f"{where} is above, or beside"
         )
+
+
+def test_the_engine_s_files_form_no_circle() -> None:
+    """What one calls back stands as a protocol where it is called (streams.py), for type checkers too."""
+    graph: dict[str, set[str]] = {}
+    for path in (PACKAGE / "engine").rglob("*.py"):
+        module = name_of(path)
+        graph[module] = {
+            imported
+            for _, imported in imports_of(path)
+            if imported.startswith("idtoken_proxy.engine.") and imported != module
+        }
+    TopologicalSorter(graph).prepare()  # CycleError names those who form one
 
 
 PURE = sorted([*(PACKAGE / "policy").rglob("*.py"), *(PACKAGE / "engine" / "http2").rglob("*.py")])

@@ -8,8 +8,9 @@ import json
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.server import Server
@@ -68,6 +69,10 @@ class Proxied:
     def pool(self) -> Pool:
         (pool,) = self.pools
         return pool
+
+    @property
+    def connections(self) -> list[Downstream]:
+        return [cast("Downstream", one) for one in self.server.front.connections]
 
     async def connect(self) -> Wire:
         wire = await connect(self.port)

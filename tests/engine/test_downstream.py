@@ -556,7 +556,7 @@ async def narrow(proxied: Proxied) -> tuple[Wire, Downstream]:
     proxied.clients.append(app)
     app.stall()
     await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     kernel = connection.transport.get_extra_info("socket")
     kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     return app, connection
@@ -650,7 +650,7 @@ async def test_a_closing_connection_has_no_further_turn(receive: Receive, start:
     app = await proxied.connect()
     app.send(ORIGIN * 200)
     await eventually(lambda: bool(proxied.server.front.connections), "no connection")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     await eventually(lambda: not connection._reading, "all at once")  # its next turn is to come
     connection.drain()
     assert 0 < (await app.to_end()).count(b"HTTP/1.1 403 ") < 200
@@ -720,7 +720,7 @@ async def test_an_upload_that_is_let_go_on_between_requests_lets_the_next_one_in
     app = await proxied.connect()
     app.send(get("/"))
     await app.response()
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     connection.hold(held=True)
     while_held = connection._reading
     connection.hold(held=False)
@@ -746,7 +746,7 @@ async def test_an_upload_that_is_let_go_on_leaves_the_request_behind_it_where_it
     app = await proxied.connect()
     app.send(post(b"hello") + get("/behind"))
     await eventually(lambda: len(receiver.requests) == 1, "no request")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     connection.hold(held=True)
     connection.hold(held=False)
     assert connection._buffer == get("/behind")

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.http1_app import Http1App
-from idtoken_proxy.engine.listeners import peer_uid
+from idtoken_proxy.engine.listeners import Door, peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.outgoing import unsent
 from idtoken_proxy.engine.standing import Standing
+from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tunnel import Tunnel
@@ -26,11 +28,6 @@ from idtoken_proxy.engine.welcome import unwelcome
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, ProxyError, RequestError
 from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import Peer
-
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.front import Front
-    from idtoken_proxy.engine.listeners import Door
-    from idtoken_proxy.engine.streams import AnswerSide
 
 WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).

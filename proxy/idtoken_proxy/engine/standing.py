@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http1 import parse_request
+from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.streams import RequestSide
 from idtoken_proxy.errors import RequestError
 
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.downstream import Downstream
-    from idtoken_proxy.engine.gateway import Gateway
+
+class Bringer(RequestSide, Protocol):
+    """The connection from the app. `uid`: who is at the other end of a unix socket."""
+
+    door: Door
+    uid: int | None
 
 
 class Standing:
@@ -18,13 +24,13 @@ class Standing:
 
     __slots__ = ("_block", "_downstream", "_way")
 
-    def __init__(self, downstream: Downstream, block: bytes, exchange: Exchange) -> None:
+    def __init__(self, downstream: Bringer, block: bytes, exchange: Exchange) -> None:
         self._downstream = downstream
         self._block = block
         self._way = _way(exchange)
 
     @property
-    def downstream(self) -> Downstream:
+    def downstream(self) -> Bringer:
         return self._downstream
 
     def holds(self, gateway: Gateway) -> bool:

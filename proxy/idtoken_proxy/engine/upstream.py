@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from idtoken_proxy.engine.body import (
     LAST_CHUNK,
@@ -24,18 +24,28 @@ from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.errors import BrokenOff, MalformedResponse, UpstreamError
 from idtoken_proxy.policy.request import Request, Response
 
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.pool import Pool
-
 _HEAD_END = b"\r\n\r\n"
 MAX_RESPONSE_HEAD = 256 * 1024  # what Node and Go allow is less; a receiver is trusted more than a caller
 WRITE_HIGH_WATER = 64 * 1024
 
 
+class Owner(Protocol):
+    """The pool that a connection is of."""
+
+    def register(self, connection: UpstreamConnection) -> None:
+        """It has come about."""
+
+    def unregister(self, connection: UpstreamConnection) -> None:
+        """It is gone, or somebody else's."""
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """It may be used again."""
+
+
 class UpstreamConnection(asyncio.Protocol):
     """An AnswerSide (streams.py) over HTTP/1.1. `answered`: whether the current exchange has had any byte of an answer."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Owner) -> None:
         self.pool = pool
         self.listener: AnswerListener | None = None
         self.deadline = NEVER
