@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,19 @@ def test_imports_point_one_way() -> None:
             )
 
 
+def test_the_engine_s_files_form_no_circle() -> None:
+    """What one calls back stands as a protocol where it is called (streams.py), for type checkers too."""
+    graph: dict[str, set[str]] = {}
+    for path in (PACKAGE / "engine").rglob("*.py"):
+        module = name_of(path)
+        graph[module] = {
+            imported
+            for _, imported in imports_of(path)
+            if imported.startswith("idtoken_proxy.engine.") and imported != module
+        }
+    TopologicalSorter(graph).prepare()  # CycleError names those who form one
+
+
 PURE = sorted([*(PACKAGE / "policy").rglob("*.py"), *(PACKAGE / "engine" / "http2").rglob("*.py")])
 
 
@@ -146,6 +160,7 @@ def _has_code(path: Path) -> bool:
 TESTED_ELSEWHERE = {
     "idtoken_proxy.__init__": "its version",
     "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
+    "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
     "idtoken_proxy.identity.rules": "identity/test_diagnosis.py: every row of the tables, by way of diagnose",
     "idtoken_proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
 }
