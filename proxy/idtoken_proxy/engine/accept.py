@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
 from idtoken_proxy.errors import LoopDetected, MalformedRequest, MethodNotAllowed, NoRoute, Refused
 from idtoken_proxy.policy.guard import Caller, Guard
+from idtoken_proxy.policy.headers import Peer
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.target import AMBIGUOUS
 from idtoken_proxy.policy.tunnelled import Tunnelled
@@ -15,6 +16,15 @@ _NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
 _CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
 _TRACE_SHOWS: Final = "its answer would show the token: use another method"  # RFC 9110 section 9.3.8
 USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
+
+
+class Accepted(NamedTuple):
+    """A request that goes to a receiver. `target`: what that is asked for."""
+
+    request: Request
+    lane: Lane
+    caller: Caller
+    target: bytes
 
 
 def is_no_routes(method: bytes) -> bool:
@@ -62,8 +72,8 @@ def lane_for(request: Request, caller: Caller, gateway: Gateway) -> Lane:
     return lane
 
 
-def target_on(lane: Lane, request: Request, caller: Caller, gateway: Gateway) -> bytes:
-    """What the receiver is asked for. Raises MalformedRequest and MethodNotAllowed."""
+def accepted_on(lane: Lane, request: Request, caller: Caller, gateway: Gateway, peer: Peer) -> Accepted:
+    """Raises MalformedRequest, MethodNotAllowed and LoopDetected."""
     target = request.target
     path = target.partition(b"?")[0]
     if lane.shared:
@@ -77,12 +87,11 @@ def target_on(lane: Lane, request: Request, caller: Caller, gateway: Gateway) ->
         raise MethodNotAllowed(
             f'route "{lane.route.name}" does not take {request.method.decode()}', allow=lane.allow
         )
-    return lane.path_map.map(target, path)
-
-
-def loop_through(lane: Lane) -> LoopDetected:
-    return LoopDetected(
-        "the request has passed through this proxy already",
-        remedy=f'{lane.route.upstream}, the upstream of route "{lane.route.name}", leads back here, perhaps through '
-        "another route or proxy: let it name the receiver",
-    )
+    mapped = lane.path_map.map(target, path)
+    if request.via and peer.was_passed(request.via):
+        raise LoopDetected(
+            "the request has passed through this proxy already",
+            remedy=f'{lane.route.upstream}, the upstream of route "{lane.route.name}", leads back here, perhaps through '
+            "another route or proxy: let it name the receiver",
+        )
+    return Accepted(request, lane, caller, mapped)

@@ -18,12 +18,10 @@ from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.http1_app import Http1App
 from idtoken_proxy.engine.listeners import Door, peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
-from idtoken_proxy.engine.outgoing import unsent
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import NO_ROUTE
-from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.engine.welcome import unwelcome
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, ProxyError, RequestError
 from idtoken_proxy.policy.guard import UNIX
@@ -57,7 +55,6 @@ class Downstream(Http1App):
         self._advancing = False
         self._closing = False
         self._dismissed = False
-        self._unsent: int | None = None
         self._reading = True
         self.full = False
         self.held = False
@@ -145,12 +142,12 @@ class Downstream(Http1App):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
-        self._forget()
+        self._front.forget(self)
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
             exchange.abandon()
-            self._count(exchange)
+            self._front.count(exchange)
 
     def pause_writing(self) -> None:
         self.full = True
@@ -328,14 +325,12 @@ class Downstream(Http1App):
         assert exchange is not None
         self._exchange = None
         self._closing = True
-        self._count(exchange)
+        self._front.count(exchange)
         self.cut()
 
     def on_switch(self, upstream: AnswerSide) -> None:
         front, exchange = self._front, self._exchange
         assert exchange is not None
-        lane = exchange.lane
-        assert lane is not None
         self._exchange = None
         early, self._buffer = self._buffer, b""
         if early:
@@ -343,18 +338,10 @@ class Downstream(Http1App):
         receiver, rest = upstream.take_over()
         if rest:
             self.transport.write(rest)
-        self._forget()
-        tunnel = Tunnel(
-            self.transport,
-            receiver,
-            sweeper=self._sweeper,
-            idle=exchange.timeouts.idle,
-            counts=lane.counts,
-            on_end=lambda: front.tunnels.__delitem__(tunnel),
-            on_idle=lambda: front.tally.hit("tunnel_idle_timeout"),
-        )
-        front.tunnels[tunnel] = standing = Standing(self, self._upgrading, exchange)
-        self._count(exchange)
+        front.forget(self)
+        standing = Standing(self, self._upgrading, exchange)
+        tunnel = front.open_tunnel(self.transport, receiver, exchange, standing)
+        front.count(exchange)
         if self._dismissed or not front.keeps(standing, unchanged=exchange.gateway is front.gateway):
             tunnel.abort()
             return
@@ -384,10 +371,9 @@ class Downstream(Http1App):
             self.transport.close()
 
     def expire(self) -> None:
-        if self._takes_what_is_unsent():
-            self.deadline = (
-                self.now + self._front.idle
-            )  # no less: the kernels move such a reader's octets in steps
+        if self.takes_what_is_unsent():
+            # No less: the kernels move such a reader's octets in steps.
+            self.deadline = self.now + self._front.idle
         elif self._exchange is not None:
             self.deadline = NEVER
             self._exchange.on_deadline()
@@ -397,17 +383,6 @@ class Downstream(Http1App):
                 self._front.tally.hit("header_timeout")
             self._closing = True
             self.cut()
-
-    def _takes_what_is_unsent(self) -> bool:
-        """Whether the app, though no octet has entered the buffer for so long, reads: then one leaves it."""
-        if not self.transport.get_write_buffer_size():
-            return False
-        before, self._unsent = self._unsent, unsent(self.transport)
-        return before is None or self._unsent < before
-
-    def hung_up(self) -> None:
-        """The app has gone while its reading was held back."""
-        self.transport.abort()
 
     # -- the connection --------------------------------------------------------
 
@@ -435,13 +410,3 @@ class Downstream(Http1App):
         self._resume()
         self.transport.write_eof()
         self.deadline = self.now + LINGER
-
-    def _forget(self) -> None:
-        self._front.connections.discard(self)
-        self._front.turned_away.discard(self)
-        self._front.hangups.unwatch(self)
-        self._sweeper.unwatch(self)
-
-    def _count(self, exchange: Exchange) -> None:
-        self._front.tally.ended(exchange)
-        self._front.tell(exchange)

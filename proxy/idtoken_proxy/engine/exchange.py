@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from idtoken_proxy.engine import second_try
-from idtoken_proxy.engine.accept import USUAL, admit_connect, is_no_routes, lane_for, loop_through, target_on
+from idtoken_proxy.engine.accept import USUAL, accepted_on, admit_connect, is_no_routes, lane_for
 from idtoken_proxy.engine.gateway import Gateway, Lane
 from idtoken_proxy.engine.kept_body import MAX_BODY, KeptBody
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
@@ -33,19 +33,11 @@ from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.waiting import await_for
 from idtoken_proxy.errors import BrokenOff, ProxyError, UpstreamError
 from idtoken_proxy.identity.answer import BODY
+from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import UNIX
-from idtoken_proxy.policy.headers import (
-    NO_TOKEN,
-    Peer,
-    TokenLines,
-    outbound_head,
-    turn_back,
-)
+from idtoken_proxy.policy.headers import NO_TOKEN, Peer, TokenLines, outbound_head, turn_back
 from idtoken_proxy.policy.request import Request, Response
-
-if TYPE_CHECKING:
-    from idtoken_proxy.identity.token import IdToken
 
 
 class Exchange:
@@ -55,18 +47,17 @@ class Exchange:
     """
 
     __slots__ = (
+        "_accepted",
         "_acted",
         "_app",
         "_attempts",
         "_fresh",
         "_head",
         "_kept",
-        "_target",
         "_task",
         "_token",
         "_tunnelled",
         "_upstream",
-        "caller",
         "error",
         "gateway",
         "lane",
@@ -110,7 +101,7 @@ class Exchange:
     @property
     def path(self) -> bytes:
         """As it went to the receiver, without its query."""
-        return self._target.partition(b"?")[0]
+        return self._accepted.target.partition(b"?")[0]
 
     # -- the way there ---------------------------------------------------------
 
@@ -127,26 +118,26 @@ class Exchange:
             return
         if request.forwarded_proto and gateway.fronts is not None:
             gateway.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
-        self.caller = caller = gateway.guard.admit(request, app.port)
+        caller = gateway.guard.admit(request, app.port)
         self.lane = lane = lane_for(request, caller, gateway)
-        self._target = target_on(lane, request, caller, gateway)
-        if request.via and app.peer.was_passed(request.via):
-            raise loop_through(lane)
+        self._accepted = accepted_on(lane, request, caller, gateway, app.peer)
         self.timeouts = lane.route.timeouts
 
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
-        lane, request = self.lane, self.request
-        assert request is not None
-        if lane is None:
-            self._answer_connect()
+        if self.lane is None:
+            self._end_own(200, self._app.send_established(self._tunnelled))
             return
-        if request.preflight:
-            self._answer_preflight(lane, request)
+        request, lane, _, _ = self._accepted
+        if (
+            request.preflight
+        ):  # for a page of a listed origin: the receiver is not asked, and no token is needed
+            lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
+            self._end_own(204, self._app.send_preflight(lines))
             return
         slot = lane.slot
         if slot is None:
-            self._dispatch(lane, request, NO_TOKEN)
+            self._dispatch(NO_TOKEN)
             return
         self._token = token = slot.current()
         if token is None:
@@ -154,20 +145,13 @@ class Exchange:
         else:
             if request.chunked or 0 < (request.content_length or 0) <= MAX_BODY:
                 self._kept = KeptBody(self.gateway.bodies)
-            self._dispatch(lane, request, lane.token_lines(token))
+            self._dispatch(lane.token_lines(token))
 
-    def _answer_preflight(self, lane: Lane, request: Request) -> None:
-        """A browser's, for a page of a listed origin: the receiver is not asked, and no token is needed."""
+    def _end_own(self, status: int, octets: int) -> None:
+        """With an answer of the proxy's that is no problem."""
         self.state = TRANSITIONS[self.state][OWN_ANSWER]
-        self.status = 204
-        lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
-        self.sent += self._app.send_preflight(lines)
-        self._app.on_exchange_end()
-
-    def _answer_connect(self) -> None:
-        self.state = TRANSITIONS[self.state][OWN_ANSWER]
-        self.status = 200
-        self.sent += self._app.send_established(self._tunnelled)
+        self.status = status
+        self.sent += octets
         self._app.on_exchange_end()
 
     def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:
@@ -176,20 +160,19 @@ class Exchange:
         self._task = await_for(fetch, self._on_token, self._on_lack)
 
     def _on_token(self, token: IdToken) -> None:
-        lane, request = self.lane, self.request
-        assert lane is not None and request is not None
         self._task = None
-        self._dispatch(lane, request, lane.token_lines(token))
+        self._dispatch(self._accepted.lane.token_lines(token))
 
     def _on_lack(self, error: ProxyError) -> None:
         self._task = None
         self.fail(error)
 
-    def _dispatch(self, lane: Lane, request: Request, token: TokenLines) -> None:
+    def _dispatch(self, token: TokenLines) -> None:
+        request, lane, caller, target = self._accepted
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()
         self._head = outbound_head(
-            request, self._target, lane.first_lines, self.caller, self._app.peer, token, lane.rewriter
+            request, target, lane.first_lines, caller, self._app.peer, token, lane.rewriter
         )
         connection = None if self._fresh else lane.pool.take()
         if connection is None:
@@ -200,8 +183,7 @@ class Exchange:
 
     def _send(self, connection: AnswerSide) -> None:
         self._task = None
-        request = self.request
-        assert request is not None
+        request = self._accepted.request
         if connection.lost:  # while the task that brought it was ending
             self.fail(BrokenOff("the receiver closed the connection before anything was said on it"))
             return
@@ -273,16 +255,16 @@ class Exchange:
             self._finish()
 
     def _turn_back(self, response: Response) -> None:
-        lane, request = self.lane, self.request
-        assert lane is not None and request is not None
-        turn_back(response, request, self.caller, lane.rewriter, cross_origin=self.gateway.cross_origin)
+        request, lane, caller, _ = self._accepted
+        turn_back(response, request, caller, lane.rewriter, cross_origin=self.gateway.cross_origin)
 
     def _renews(self, response: Response) -> bool:
         """Google refuses the token out of the cache: another is fetched, whatever the request was. True: it is sent once
         more with that one, and this answer is none.
         """
-        token, lane, request, upstream = self._token, self.lane, self.request, self._upstream
-        assert lane is not None and request is not None and upstream is not None
+        token, upstream = self._token, self._upstream
+        assert upstream is not None
+        request, lane, _, _ = self._accepted
         slot = lane.slot
         if token is None or slot is None or not second_try.is_googles_refusal(response):
             return False
@@ -351,8 +333,9 @@ class Exchange:
     # -- trouble ---------------------------------------------------------------
 
     def on_upstream_lost(self, error: UpstreamError) -> None:
-        upstream, request, lane = self._upstream, self.request, self.lane
-        assert upstream is not None and request is not None and lane is not None
+        upstream = self._upstream
+        assert upstream is not None
+        request, lane, _, _ = self._accepted
         self._upstream = None
         if (
             self.state is SENT
@@ -378,32 +361,26 @@ class Exchange:
     def fail(self, error: ProxyError) -> None:
         if self.state in UNANSWERED:
             self.refuse(error)
-        else:
-            self._break(error)
+            return
+        # The answer's head is out: what can still be told is that the answer is not whole.
+        self._break_off()
+        self.error = error
+        self._app.on_exchange_broken()
 
     def refuse(self, error: ProxyError) -> None:
         """The proxy answers by itself; nothing of a final answer has been sent."""
-        self._leave_upstream()
-        self.state = TRANSITIONS[self.state][BREAK]
+        self._break_off()
         self.error = error
         self.status = error.status
         self.sent += self._app.send_problem(error, None if self.lane is None else self.lane.route)
         self._app.on_exchange_end()
 
-    def _break(self, error: ProxyError) -> None:
-        """The answer's head is out: what can still be told is that the answer is not whole."""
-        self._leave_upstream()
-        self.state = TRANSITIONS[self.state][BREAK]
-        self.error = error
-        self._app.on_exchange_broken()
-
     def abandon(self) -> None:
         """The app has gone: the receiver must not take what it has for a whole request."""
         if self.state not in FINAL:
-            self._leave_upstream()
-            self.state = TRANSITIONS[self.state][BREAK]
+            self._break_off()
 
-    def _leave_upstream(self) -> None:
+    def _break_off(self) -> None:
         if self._kept is not None:
             self._forget_body()
         if self._task is not None:
@@ -412,6 +389,7 @@ class Exchange:
         if self._upstream is not None:
             self._upstream.abort()
             self._upstream = None
+        self.state = TRANSITIONS[self.state][BREAK]
 
     def hold_answer(self, *, held: bool) -> None:
         """The app reads slower than the receiver sends, or has caught up."""

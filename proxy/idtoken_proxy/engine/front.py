@@ -28,7 +28,10 @@ class Connection(Protocol):
 
     door: Door
     uid: int | None
-    transport: asyncio.Transport
+    deadline: float
+
+    @property
+    def transport(self) -> asyncio.Transport: ...
 
     @property
     def exchange(self) -> Exchange | None:
@@ -42,6 +45,12 @@ class Connection(Protocol):
 
     def cut(self) -> None:
         """Ends at once."""
+
+    def expire(self) -> None:
+        """A sweeper's (sweeper.py)."""
+
+    def hung_up(self) -> None:
+        """The app has gone while its reading was held back."""
 
 
 class Front:
@@ -120,6 +129,36 @@ class Front:
     def busy(self) -> int:
         """Connections and tunnels that are still open."""
         return len(self.connections) + len(self.tunnels)
+
+    def count(self, exchange: Exchange) -> None:
+        """One that did not end as it should, or is no exchange any more."""
+        self.tally.ended(exchange)
+        self.tell(exchange)
+
+    def forget(self, connection: Connection) -> None:
+        """It is gone, or a tunnel's."""
+        self.connections.discard(connection)
+        self.turned_away.discard(connection)
+        self.hangups.unwatch(connection)
+        self.sweeper.unwatch(connection)
+
+    def open_tunnel(
+        self, app: asyncio.Transport, receiver: asyncio.Transport, exchange: Exchange, standing: Standing
+    ) -> Tunnel:
+        """For the octets behind the 101 of `exchange`."""
+        lane = exchange.lane
+        assert lane is not None
+        tunnel = Tunnel(
+            app,
+            receiver,
+            sweeper=self.sweeper,
+            idle=exchange.timeouts.idle,
+            counts=lane.counts,
+            on_end=lambda: self.tunnels.__delitem__(tunnel),
+            on_idle=lambda: self.tally.hit("tunnel_idle_timeout"),
+        )
+        self.tunnels[tunnel] = standing
+        return tunnel
 
     def tell(self, exchange: Exchange) -> None:
         if self.access_log is not None:

@@ -15,6 +15,7 @@ from typing import Final
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import LAST_CHUNK, chunk
 from idtoken_proxy.engine.framing import answer_framing
+from idtoken_proxy.engine.outgoing import unsent
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.headers import inbound_head
@@ -44,6 +45,7 @@ class Http1App(asyncio.Protocol):
         self.keep = True
         self.tunnelled: Tunnelled | None = None  # since a CONNECT
         self._until_close = False  # the connection's end is the answer's
+        self._unsent: int | None = None  # when it was last looked at
         self._chunked = False  # the answer's body goes out in chunks
 
     @property
@@ -147,3 +149,14 @@ class Http1App(asyncio.Protocol):
             kernel = self.transport.get_extra_info("socket")
             kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.transport.abort()
+
+    def hung_up(self) -> None:
+        """The app has gone while its reading was held back."""
+        self.transport.abort()
+
+    def takes_what_is_unsent(self) -> bool:
+        """Whether the app, though no octet has entered the buffer for so long, reads: then one leaves it."""
+        if not self.transport.get_write_buffer_size():
+            return False
+        before, self._unsent = self._unsent, unsent(self.transport)
+        return before is None or self._unsent < before

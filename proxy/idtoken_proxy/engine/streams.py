@@ -9,14 +9,15 @@ Who may call whom from within a call, as everything here is synchronous:
 
 - A side calls the exchange only when its own state is already the one behind what it tells, and looks afterwards whether
   the exchange is still its own: it may have ended within that call.
-- The exchange may call any method of either side from within such a call, the side that is calling included: to end the answer
-  from `on_answer`, to abort the connection from `on_upstream_full`.
-- `send_*`, `hold` and `release` never call `on_answer`, `on_answer_end` or `on_upstream_lost` of the same exchange. They may call
-  the flow control: a write that fills a buffer says so before it returns (`hold_answer`, `on_upstream_full`), which holds the
-  other side and does nothing else.
-- `abort` and `release` tell the exchange nothing more: it has no other use for that side.
-- `on_exchange_end`, `on_exchange_broken` and `on_switch` are the exchange's last call to its RequestSide, which may begin the
-  next exchange from within. So they stand last, and nothing of the exchange is read behind them.
+- The exchange may call any method of either side from within such a call, the side that is calling included: it aborts the
+  connection from `on_answer` where the token has to be another.
+- A `send_*` may call the flow control before it returns, as a write that fills a buffer says so at once: `hold_answer` or
+  `on_upstream_full`, which hold the other side and do nothing else. It calls nothing else of the exchange.
+- `pump`, and `hold` where it lets go, give the exchange what has come of the request's body: `on_request_data`,
+  `on_request_end`, and `fail` for a malformed one. So `pump` stands last where the exchange calls it.
+- After `release`, `abort` and `take_over` the answer side tells the exchange nothing more.
+- `on_exchange_end`, `on_exchange_broken` and `on_switch` are the exchange's last call to its request side, which may begin
+  the next exchange from within, and so stand last too. An HTTP/1.1 connection makes a loop of that, and no recursion.
 """
 
 from __future__ import annotations
