@@ -352,31 +352,32 @@ def test_a_taken_port_is_exit_code_1_with_the_cause_and_no_traceback() -> None:
     assert "Traceback" not in err
 
 
-def test_emulate_prints_what_to_export() -> None:
-    with process("emulate", "--port", "0") as emulator:
-        assert emulator.stdout is not None
-        assert "local Google" in emulator.stdout.readline()
-        emulator.send_signal(signal.SIGTERM)
-        assert "export GCE_METADATA_HOST=127.0.0.1:" in emulator.stdout.read()
-        assert emulator.wait(20) == 0
+def test_emulate_and_demo_are_whole_unless_they_are_to_break(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What they say and do then, tests/emulator/test_command.py and tests/test_demo.py have."""
+    asked: list[tuple[object, ...]] = []
 
+    def ran(*args: object) -> int:
+        asked.append(args)
+        return 0
 
-def test_demo_prints_lines_to_paste() -> None:
-    with process("demo") as demo:
-        assert demo.stdout is not None
-        assert "proxy" in demo.stdout.readline()
-        demo.send_signal(signal.SIGTERM)
-        assert "curl -i" in demo.stdout.read()
-        assert demo.wait(20) == 0
+    monkeypatch.setattr("idtoken_proxy.emulator.command.run_emulator", ran)
+    monkeypatch.setattr("idtoken_proxy.demo.run", ran)
+    assert run(capsys, "emulate", "--port", "0")[0] == 0
+    assert run(capsys, "demo")[0] == 0
+    assert asked == [(None, "127.0.0.1", 0, None), (None,)]
 
 
 def test_emulate_breaks_on_demand() -> None:
     with process("emulate", "--port", "0", "--break", "outage") as emulator:
         assert emulator.stdout is not None
         assert emulator.stdout.readline() == f"# Broken on purpose (outage): {BREAKS['outage']}.\n"
-        said = ""
+        said = first = ""
         while not said.startswith("export GCE_METADATA_HOST="):
             said = emulator.stdout.readline()
+            first = first or said
+        assert "local Google" in first
         with contextlib.closing(
             http.client.HTTPConnection(said.strip().partition("=")[2], timeout=20)
         ) as client:

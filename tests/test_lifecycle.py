@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from idtoken_proxy import lifecycle
 from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.identity.clock import SystemClock
 from idtoken_proxy.lifecycle import (
     DRAIN,
     DRAINING,
@@ -98,8 +100,25 @@ def heard_by(systemd: socket.socket) -> list[str]:
             return said
 
 
+class Wall:
+    """The world's clock, unless somebody sets it."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
 @pytest.fixture
-async def server(tmp_path: Path, systemd: socket.socket) -> AsyncIterator[Server]:
+def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
+    made = Wall()
+    monkeypatch.setattr(SystemClock, "wall", staticmethod(made))
+    return made
+
+
+@pytest.fixture
+async def server(tmp_path: Path, systemd: socket.socket, wall: Wall) -> AsyncIterator[Server]:
     """Whose token is still to come."""
     environ = {"NOTIFY_SOCKET": "@" + systemd.getsockname()[1:].decode()}
     made = Server(settings_for(route_to(1, tmp_path / "token")), environ)
@@ -114,7 +133,7 @@ async def token_comes(server: Server, tmp_path: Path) -> None:
 
 
 async def test_it_has_started_with_the_first_token_and_stays_so(
-    server: Server, tmp_path: Path, systemd: socket.socket
+    server: Server, tmp_path: Path, systemd: socket.socket, wall: Wall
 ) -> None:
     await eventually(lambda: server.slots["receiver"].status().error is not None, "the first fetch")
     assert (server.started, server.ready, server.status()["state"]) == (False, False, STARTING)
@@ -127,7 +146,7 @@ async def test_it_has_started_with_the_first_token_and_stays_so(
     # A token that was lost makes it unready, and not unstarted.
     token = server.slots["receiver"].current()
     assert token is not None
-    server.slots["receiver"]._wall_end = 0.0
+    wall.ahead = 7200.0
     assert (server.started, server.ready, server.status()["state"]) == (True, False, SERVING)
 
     server.quit()
