@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ LAYERS = (
     ("admin", "emulator"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
-    ("serving",),
+    ("demo_file", "serving"),
     ("demo", "options", "wrapper"),
     ("cli",),
     ("__main__",),
@@ -89,19 +90,32 @@ def _is_module(name: str) -> bool:
     return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
-def test_imports_point_one_way(path: Path) -> None:
-    module = name_of(path)
-    mine = layer_of(module)
-    for line, imported in imports_of(path):
-        if imported.split(".")[0] != "idtoken_proxy" or (part_of(module), imported) in EXCEPTIONS:
-            continue
-        where = f"{path.relative_to(PACKAGE.parent)}:{line}: {imported}"
-        if part_of(imported) == "logs":
-            assert part_of(module) in LOGS_ARE_FOR, f"{where}: others use structlog"
-        assert layer_of(imported) < mine or part_of(imported) == part_of(module), (
-            f"{where} is above, or beside"
-        )
+def test_imports_point_one_way() -> None:
+    for path in modules():
+        module = name_of(path)
+        mine = layer_of(module)
+        for line, imported in imports_of(path):
+            if imported.split(".")[0] != "idtoken_proxy" or (part_of(module), imported) in EXCEPTIONS:
+                continue
+            where = f"{path.relative_to(PACKAGE.parent)}:{line}: {imported}"
+            if part_of(imported) == "logs":
+                assert part_of(module) in LOGS_ARE_FOR, f"{where}: others use structlog"
+            assert layer_of(imported) < mine or part_of(imported) == part_of(module), (
+                f"{where} is above, or beside"
+            )
+
+
+def test_the_engine_s_files_form_no_circle() -> None:
+    """What one calls back stands as a protocol where it is called (streams.py), for type checkers too."""
+    graph: dict[str, set[str]] = {}
+    for path in (PACKAGE / "engine").rglob("*.py"):
+        module = name_of(path)
+        graph[module] = {
+            imported
+            for _, imported in imports_of(path)
+            if imported.startswith("idtoken_proxy.engine.") and imported != module
+        }
+    TopologicalSorter(graph).prepare()  # CycleError names those who form one
 
 
 PURE = sorted([*(PACKAGE / "policy").rglob("*.py"), *(PACKAGE / "engine" / "http2").rglob("*.py")])
@@ -146,19 +160,20 @@ def _has_code(path: Path) -> bool:
 TESTED_ELSEWHERE = {
     "idtoken_proxy.__init__": "its version",
     "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
+    "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
     "idtoken_proxy.identity.rules": "identity/test_diagnosis.py: every row of the tables, by way of diagnose",
     "idtoken_proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
 }
 
 
-@pytest.mark.parametrize("path", [path for path in modules() if _has_code(path)], ids=name_of)
-def test_each_module_has_tests_of_its_own_name(path: Path) -> None:
-    if name_of(path) in TESTED_ELSEWHERE:
-        return
-    relative = path.relative_to(PACKAGE)
+def _tests_of(path: Path) -> Path:
     stem = "init" if path.name == "__init__.py" else path.stem
-    expected = TESTS / relative.parent / f"test_{stem}.py"
-    assert expected.exists(), f"{expected.relative_to(TESTS.parent)} is missing"
+    return TESTS / path.relative_to(PACKAGE).parent / f"test_{stem}.py"
+
+
+def test_each_module_has_tests_of_its_own_name() -> None:
+    own = [path for path in modules() if name_of(path) not in TESTED_ELSEWHERE and _has_code(path)]
+    assert [str(path.relative_to(PACKAGE)) for path in own if not _tests_of(path).exists()] == []
 
 
 def loaded_by(statement: str) -> set[str]:

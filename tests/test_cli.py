@@ -220,6 +220,9 @@ def test_schema_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "schema")
     assert code == 0
     assert "routes" in json.loads(out)["properties"]
+    code, out, _ = run(capsys, "schema", "--world")
+    assert code == 0
+    assert "services" in json.loads(out)["properties"]
 
 
 @pytest.mark.parametrize("command", ["demo", "emulate"])

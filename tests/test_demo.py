@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -41,12 +42,15 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
     async with asyncio.timeout(30), aiohttp.ClientSession() as client:
         while "Ctrl-C" not in said:
             said += (await process.stdout.readline()).decode()
-        direct, through, refused, events, websocket = (
+        direct, through, refused, let_in, events, websocket = (
             next(word for word in shlex.split(line) if word.startswith("http"))
             for line in said.splitlines()
             if line.startswith("curl ")
         )
-        assert "# Port 8080 is taken; the proxy listens on " in said
+        # Whoever else had the port may have given it back meanwhile.
+        assert ("# Port 8080 is taken; the proxy listens on " in said) == (
+            urlsplit(through).port != demo.PORT
+        )
         assert (await client.get(direct)).status == 403
 
         response = await client.get(through)
@@ -59,6 +63,13 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
         response = await client.get(refused)
         assert response.status == 403
         assert response.content_type == "text/html"  # the service's own answer, not the proxy's
+
+        assert "curl -X POST " + let_in in said
+        response = await client.post(let_in)
+        said_of_it = "serviceAccount:login@demo-project.iam.gserviceaccount.com may invoke search now\n"
+        assert (response.status, await response.text()) == (200, said_of_it)
+        response = await client.get(refused)
+        assert (response.status, (await response.json())["service"]) == (200, "search")
 
         async with client.get(events) as stream:
             assert await stream.content.readline() == b"id: 1\n"
@@ -83,15 +94,16 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
 
 @pytest.mark.usefixtures("port_is_taken")
 @pytest.mark.parametrize(
-    ("kind", "status", "cause"),
+    ("kind", "status", "cause", "doctor"),
     [
-        ("permission-denied", 503, "iam_permission_denied"),
-        ("perimeter", 503, "vpc_service_controls"),
-        ("login-expired", 503, "login_expired"),
-        ("invoker-lost", 403, None),
+        ("permission-denied", 503, "iam_permission_denied", "roles/iam.serviceAccountOpenIdTokenCreator"),
+        ("perimeter", 503, "vpc_service_controls", None),
+        ("login-expired", 503, "login_expired", "gcloud auth application-default login"),
+        ("invoker-lost", 403, None, None),
     ],
 )
-async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None) -> None:
+async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None, doctor: str | None) -> None:
+    """`doctor`: what its remedy holds, where the printed command is pasted."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-W", "error", "-u", "-c", RUN.replace("run())", f"run('{kind}'))")),
@@ -105,10 +117,19 @@ async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None) -
             said += (await process.stdout.readline()).decode()
         assert f"# Broken on purpose ({kind}): {BREAKS[kind]}. What an app sees of it:" in said
         [command] = (line for line in said.splitlines() if line.startswith("curl "))
+        [examination] = (line for line in said.splitlines() if " doctor -c " in line)
         response = await client.get(command.removeprefix("curl -i "))
         assert response.status == status
         if cause:
             assert (await response.json(content_type="application/problem+json"))["cause"] == cause
+        if doctor:
+            pasted = await asyncio.create_subprocess_shell(
+                examination, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            )
+            told, errors = await pasted.communicate()
+            assert (pasted.returncode, errors) == (1, b"")
+            assert doctor in told.decode()
+            assert "user-profiles" in told.decode()
         process.send_signal(signal.SIGINT)
         await process.communicate()
     assert process.returncode == 0

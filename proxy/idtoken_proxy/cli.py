@@ -307,7 +307,8 @@ def token(configuration: Configuration, audience: str | None, route: str | None,
 
 
 @commands.command(short_help="Print the configuration's JSON Schema.")
-def schema() -> int:
+@click.option("--world", is_flag=True, help="Of the file that emulate -c takes.")
+def schema(world: bool) -> int:  # noqa: FBT001 -- click's
     """Print the JSON Schema of the configuration, for editors.
 
     \b
@@ -316,6 +317,11 @@ def schema() -> int:
     """
     from idtoken_proxy.settings.schema import schema_text  # noqa: PLC0415
 
+    if world:
+        from idtoken_proxy.emulator.world_entries import world_schema  # noqa: PLC0415 -- aiohttp and google-auth
+
+        say(schema_text(world_schema()))
+        return 0
     say(schema_text())
     return 0
 
@@ -326,9 +332,7 @@ def schema() -> int:
 )
 @click.option(
     "--host",
-    default="127.0.0.1",
-    show_default=True,
-    help="Where it listens; a loopback address, unless --allow-remote.",
+    help="Where it listens; a loopback address, unless --allow-remote. Default 127.0.0.1, or ::1 on a machine without.",
 )
 @click.option("--allow-remote", is_flag=True, help="Let other machines at its keys and tokens.")
 @click.option(
@@ -338,13 +342,28 @@ def schema() -> int:
     show_default=True,
     help="Of the issuers; the services follow from 11 above it on. 0: free ones.",
 )
+@click.option(
+    "--service",
+    "backends",
+    metavar="NAME=URL",
+    multiple=True,
+    help="Your own app, such as http://localhost:3000, behind that service. May be repeated.",
+)
 @_break
-def emulate(file: str | None, host: str, allow_remote: bool, port: int, break_kind: str | None) -> int:  # noqa: FBT001 -- click's
+def emulate(
+    file: str | None,
+    host: str | None,
+    allow_remote: bool,  # noqa: FBT001 -- click's
+    port: int,
+    backends: tuple[str, ...],
+    break_kind: str | None,
+) -> int:
     """Run the local Google: token issuers, public keys, and private receivers that check tokens.
 
     \b
     idtoken-proxy emulate
     idtoken-proxy emulate -c world.yaml
+    idtoken-proxy emulate --service my-app=http://localhost:3000
     idtoken-proxy emulate --break outage
 
     Prints what to export, so that the proxy, or any of Google's libraries, finds it.
@@ -352,12 +371,13 @@ def emulate(file: str | None, host: str, allow_remote: bool, port: int, break_ki
     from idtoken_proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
     from idtoken_proxy.settings.addresses import is_loopback  # noqa: PLC0415
 
-    if not allow_remote and not is_loopback(host.strip("[]")):
+    host = None if host is None else host.strip("[]")
+    if host is not None and not allow_remote and not is_loopback(host):
         raise click.UsageError(
             f"--host {host} is no loopback address: any machine that reaches it gets tokens and keys; write"
             " --host 127.0.0.1, or add --allow-remote"
         )
-    return run_emulator(file, host, port, break_kind)
+    return run_emulator(file, host, port, break_kind, backends)
 
 
 @commands.command(cls=_Breakable, short_help="Emulator, services and proxy, with lines to paste.")

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
@@ -21,8 +22,10 @@ from urllib.parse import urlsplit
 import uvloop
 
 from idtoken_proxy import logs
+from idtoken_proxy.demo_file import CREDENTIALS, config_text, doctor_command
 from idtoken_proxy.emulator import BREAKS, DEMO, Emulator
 from idtoken_proxy.emulator.command import stop_requested
+from idtoken_proxy.emulator.loopback import loopback
 from idtoken_proxy.server import ListenFailed, Server
 from idtoken_proxy.settings.model import (
     Address,
@@ -54,9 +57,13 @@ class Caller:
 
 
 def run(break_kind: str | None = None) -> int:
-    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM."""
+    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen."""
     logs.configure(log_settings(os.environ))
-    uvloop.run(_serve(break_kind))
+    try:
+        uvloop.run(_serve(break_kind))
+    except OSError as error:  # no loopback address at all
+        say(f"cannot listen: {error.strerror or error}", err=True)
+        return 1
     return 0
 
 
@@ -72,16 +79,22 @@ def log_settings(environ: Mapping[str, str]) -> LogSettings:
 
 async def _serve(break_kind: str | None) -> None:
     stop = stop_requested()
-    async with Emulator(DEMO) as emulator:
+    async with Emulator(DEMO, host=loopback()) as emulator:
         with TemporaryDirectory() as directory:
             # A broken world makes the proxy's first tokens: a good one would serve for an hour.
             caller = await asyncio.to_thread(caller_for, emulator, break_kind)
             if break_kind:
                 emulator.break_with(break_kind)
-            server = await _start(emulator, caller, _environ(caller, Path(directory)))
+            environ = _environ(caller, Path(directory))
+            server = await _start(emulator, caller, environ)
             try:
                 ports = server.addresses[0].port, port_of(server.admin[0])
-                for line in lines_to_paste(emulator, *ports, break_kind):
+                lines = lines_to_paste(emulator, *ports)
+                if break_kind:
+                    file = Path(directory) / "proxy.yaml"
+                    file.write_text(config_text(settings_for(emulator, *ports, caller)))
+                    lines = lines_of_a_failure(break_kind, *ports, doctor_command(file, environ))
+                for line in lines:
                     say(line)
                 await stop.wait()
             finally:
@@ -113,10 +126,10 @@ def caller_for(emulator: Emulator, break_kind: str | None) -> Caller:
 
 def _environ(caller: Caller, directory: Path) -> Mapping[str, str]:
     if caller.file is None:
-        return os.environ
+        return {name: value for name, value in os.environ.items() if name != CREDENTIALS}
     file = directory / "credentials.json"
     file.write_text(json.dumps(caller.file))
-    return {**os.environ, "GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+    return {**os.environ, CREDENTIALS: str(file)}
 
 
 async def _start(emulator: Emulator, caller: Caller, environ: Mapping[str, str]) -> Server:
@@ -153,27 +166,18 @@ def settings_for(emulator: Emulator, port: int, admin: int, caller: Caller) -> S
     )
 
 
-def lines_to_paste(emulator: Emulator, port: int, admin: int, break_kind: str | None = None) -> Iterator[str]:
+def lines_to_paste(emulator: Emulator, port: int, admin: int) -> Iterator[str]:
     profiles = emulator.urls["user-profiles"]
     proxy = f"http://localhost:{port}"
-    if port != PORT:
-        yield f"# Port {PORT} is taken; the proxy listens on {port}."
-    page = f"# Routes, tokens, live charts and the last errors, in a browser: http://localhost:{admin}/"
-    yield "# A proxy, a local Google and three private services are running. In a second terminal:"
-    yield ""
-    if break_kind:
-        yield f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}. What an app sees of it:"
-        yield f"curl -i {proxy}/user-profiles/42"
-        yield page
-        yield ""
-        yield END
-        return
+    yield from _beginning(port)
     yield "# A private service refuses a caller without a token: 403"
-    yield f"curl -i {profiles}/42"
+    yield f"curl -i {quote(profiles)}/42"
     yield "# The same through the proxy, which attaches one: 200"
     yield f"curl -i {proxy}/user-profiles/42"
     yield "# With a good token, but as a caller who may not invoke it: 403, from the service"
     yield f"curl -i '{proxy}/search/q?x=1'"
+    yield "# The emulator's word for the gcloud command that the log names: after it, the line above is 200"
+    yield f"curl -X POST {quote(emulator.let_in_url('search', 'login'))}"
     yield "# Server-sent events, as they come"
     yield f"curl -N '{proxy}/billing/events?interval=1'"
     yield "# A WebSocket's handshake: 101, and then its bytes pass"
@@ -182,7 +186,28 @@ def lines_to_paste(emulator: Emulator, port: int, admin: int, break_kind: str | 
         f" -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='"
         f" {proxy}/user-profiles/ws"
     )
-    yield page
+    yield from _ending(admin)
+
+
+def lines_of_a_failure(break_kind: str, port: int, admin: int, doctor: str) -> Iterator[str]:
+    """`break_kind`: of BREAKS; `doctor`: the command."""
+    yield from _beginning(port)
+    yield f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}. What an app sees of it:"
+    yield f"curl -i http://localhost:{port}/user-profiles/42"
+    yield "# What doctor makes of it, and what would mend it at Google:"
+    yield doctor
+    yield from _ending(admin)
+
+
+def _beginning(port: int) -> Iterator[str]:
+    if port != PORT:
+        yield f"# Port {PORT} is taken; the proxy listens on {port}."
+    yield "# A proxy, a local Google and three private services are running. In a second terminal:"
+    yield ""
+
+
+def _ending(admin: int) -> Iterator[str]:
+    yield f"# Routes, tokens, live charts and the last errors, in a browser: http://localhost:{admin}/"
     yield ""
     yield END
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Command: TypeAlias = Callable[..., int]
 Decorator: TypeAlias = Callable[[Command], Command]
 
+
 def _files(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
     """For a shell to complete. No click.Path, whose message about a name that is not text ends in a traceback."""
     return [CompletionItem(begun, type="file")]

@@ -15,6 +15,7 @@ import structlog
 
 from idtoken_proxy.admin.place import Place
 from idtoken_proxy.engine.access import access_log
+from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
@@ -87,7 +88,7 @@ class Server:
             access_log=explain_once(access_log(settings.log.access), self._tally),
             tally=self._tally,
         )
-        self._listeners = Listeners(self._front)
+        self._listeners = Listeners(functools.partial(Downstream, self._front))
         place: Place | None = None
         try:
             place = await _bound(settings.admin)

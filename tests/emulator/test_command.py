@@ -10,10 +10,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from idtoken_proxy.emulator.command import numbered, run_emulator, what_to_export
+from idtoken_proxy.emulator.command import numbered, run_emulator, what_to_export, with_backends
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
-from idtoken_proxy.emulator.world import Account, Service, World
+from idtoken_proxy.emulator.world import DEMO, Account, Service, World
+from idtoken_proxy.emulator.world_entries import NAME_SHAPE
 from tests.emulator.conftest import CLIENT, WORLD
 
 RUN = "import sys; from idtoken_proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
@@ -56,6 +57,31 @@ def test_services_follow_the_issuers_where_they_say_no_port() -> None:
     assert ports(8090, 0, 8101, 0) == [8102, 8101, 8103]
     assert ports(0, 0, 7000) == [0, 7000]
     assert ports(65524, 0, 0) == [65535, 0]
+
+
+def test_an_app_stands_behind_a_service_that_is_there_or_comes_to_be() -> None:
+    world = with_backends(DEMO, ["search=http://localhost:3000", "my-app=http://[::1]:3001/"])
+    assert [service.backend for service in world.services] == [
+        None,
+        "http://localhost:3000",
+        None,
+        "http://[::1]:3001",
+    ]
+    search, mine = world.services[1], world.services[3]
+    assert search.invokers == DEMO.services[1].invokers
+    assert (mine.name, mine.invokers) == ("my-app", frozenset({DEMO.accounts[0].member}))
+    assert with_backends(World("p", (), ()), ["a=http://a:1"]).services[0].invokers == frozenset()
+    assert with_backends(DEMO, []) == DEMO
+
+
+def test_a_wrong_app_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_emulator(None, "127.0.0.1", 0, backends=["My App=http://a:1", "b=3000", "c"]) == 2
+    url = "must be http://HOST:PORT of an app, and no more, not"
+    assert capsys.readouterr().err.splitlines() == [
+        f'--service: {NAME_SHAPE}, not "My App"',
+        "--service b: must be a URL; write http://localhost:3000",
+        f'--service c: {url} ""',
+    ]
 
 
 def test_a_wrong_world_is_2_with_every_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,6 +138,7 @@ async def test_it_says_what_stands_before_a_service_and_where_workloads_find_the
     assert ends["INTRANET_URL"] == f"behind IAP, audience {CLIENT}"
     assert ends["MANAGED_URL"] == "behind IAP, managed client"
     assert ends["PROFILES_URL"] == ""
+    assert f"curl -X POST {emulator.url}/emulator/services/profiles/invokers/indexer" in lines
     config = f"{emulator.url}/emulator/workloads/outside/github/config.json"
     assert f"curl -so github.json '{config}?impersonate=indexer'" in lines
     assert (await client.get(f"{config}?impersonate=indexer")).status == 200

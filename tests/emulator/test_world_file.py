@@ -10,9 +10,9 @@ from google.auth import crypt
 from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
 from idtoken_proxy.emulator.keys import SigningKey
 from idtoken_proxy.emulator.world import ANYONE, Account, Iap, Service, World
-from idtoken_proxy.emulator.world_file import DIGITS, NAME_SHAPE, _Jwk, _World, load_world, parse_world
+from idtoken_proxy.emulator.world_entries import DIGITS, NAME_SHAPE
+from idtoken_proxy.emulator.world_file import load_world, parse_world
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.settings.shape import Entry, Items, Section
 
 POOL_PATH = pool_path("123456789012", "outside")
 SUBJECT = f"principal:{SERVICE}/{POOL_PATH}/subject/x"
@@ -50,6 +50,7 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
             ),
             Service("intranet", frozenset({LOGIN}), iap=Iap("123-abc.apps.googleusercontent.com")),
             Service("resize", frozenset({LOGIN}), is_function=True),
+            Service("my-app", frozenset({LOGIN}), backend="http://localhost:3000"),
         ),
         providers=(
             Provider(
@@ -113,7 +114,25 @@ def test_a_short_file_takes_the_defaults() -> None:
             "accounts: []\nservices:\n- name: a\n  port: 65536\n  zzz: 1\n",
             [
                 "w.yaml:4: services[0].port: a port from 0 to 65535 belongs here, not 65536",
-                "w.yaml:5: services[0].zzz: unknown key; known here: name, invokers, region, port, audiences, iap, function",
+                "w.yaml:5: services[0].zzz: unknown key; known here: name, invokers, region, port, audiences, iap, function, backend",
+            ],
+        ),
+        (
+            (
+                "accounts: []\nservices:\n- {name: a, backend: 3000}\n- {name: b, backend: localhost:3000}\n"
+                "- {name: c, backend: 'http://localhost'}\n- {name: d, backend: 'https://localhost:3000'}\n"
+                "- {name: e, backend: 'http://localhost:3000/api'}\n- {name: f, backend: 'http://[::1]:0'}\n"
+                "- {name: g, port: 3000, backend: 'http://localhost:3000'}\n- {name: h, bakend: x}\n"
+            ),
+            [
+                "w.yaml:3: services[0].backend: must be a URL; write http://localhost:3000",
+                "w.yaml:4: services[1].backend: must be a URL; write http://localhost:3000",
+                "w.yaml:5: services[2].backend: says no port; write http://localhost:3000",
+                'w.yaml:6: services[3].backend: must be http://HOST:PORT of an app, and no more, not "https://localhost:3000"',
+                'w.yaml:7: services[4].backend: must be http://HOST:PORT of an app, and no more, not "http://localhost:3000/api"',
+                'w.yaml:8: services[5].backend: "0" is no port; write a number from 1 to 65535',
+                "w.yaml:9: services[6]: backend is this service itself; the app needs a port of its own",
+                'w.yaml:10: services[7].bakend: unknown key; did you mean "backend"?',
             ],
         ),
         (
@@ -201,19 +220,3 @@ def test_a_real_issuers_keys_are_taken_as_they_are_published() -> None:
     assert kid == key.kid
     assert crypt.verify_signature(b"x", key.signer.sign(b"x"), pem)  # type: ignore[no-untyped-call]
     assert world.services[0].iap == Iap(None)
-
-
-def test_the_document_shows_a_file_with_every_key_there_is() -> None:
-    shown = documented()
-    for entry in every_entry(_World):
-        missing = [name for name in entry.declared if not re.search(rf"\b{name}:", shown)]
-        assert entry is _Jwk or not missing, (entry, missing)
-
-
-def every_entry(entry: type[Entry]) -> set[type[Entry]]:
-    found = {entry}
-    for declared in entry.declared.values():
-        kind = declared.kind.item if isinstance(declared.kind, Items) else declared.kind
-        if isinstance(kind, Section):
-            found |= every_entry(kind.entry)
-    return found

@@ -9,8 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
@@ -56,6 +57,10 @@ class Proxied:
     def pool(self) -> Pool:
         (pool,) = self.pools
         return pool
+
+    @property
+    def connections(self) -> list[Downstream]:
+        return [cast("Downstream", one) for one in self.server.front.connections]
 
     async def connect(self) -> Wire:
         wire = await connect(self.port)

@@ -481,10 +481,10 @@ async def test_slowloris_is_closed_at_the_deadline(receive: Receive, start: Star
     receiver = await receive(answering(ok()))
     proxied = await start(receiver, timeouts=Timeouts(header=30, keepalive=60))
     slow = [await proxied.connect() for _ in range(20)]
-    front, head = proxied.server.front, b"GET / HTTP/1.1\r\nHost: localhost\r\n"
+    head = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 
     def all_read() -> bool:
-        return [one.unparsed for one in front.connections] == [wire.sent for wire in slow]
+        return [one.unparsed for one in proxied.connections] == [wire.sent for wire in slow]
 
     for number in range(4):
         for wire in slow:
@@ -561,7 +561,7 @@ async def narrow(proxied: Proxied) -> tuple[Wire, Downstream]:
     proxied.clients.append(app)
     app.stall()
     await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     kernel = connection.transport.get_extra_info("socket")
     kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     return app, connection
@@ -657,7 +657,7 @@ async def test_a_closing_connection_has_no_further_turn(receive: Receive, start:
     app = await proxied.connect()
     app.send(ORIGIN * 200)
     await eventually(lambda: bool(proxied.server.front.connections), "no connection")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     await eventually(lambda: not connection.reading, "all at once")  # its next turn is to come
     connection.drain()
     assert 0 < (await app.to_end()).count(b"HTTP/1.1 403 ") < 200
@@ -728,7 +728,7 @@ async def test_an_upload_that_is_let_go_on_between_requests_lets_the_next_one_in
     app = await proxied.connect()
     app.send(get("/"))
     await app.response()
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     connection.hold(held=True)
     while_held = connection.reading
     connection.hold(held=False)
@@ -754,7 +754,7 @@ async def test_an_upload_that_is_let_go_on_leaves_the_request_behind_it_where_it
     app = await proxied.connect()
     app.send(post(b"hello") + get("/behind"))
     await eventually(lambda: len(receiver.requests) == 1, "no request")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     connection.hold(held=True)
     connection.hold(held=False)
     assert connection.unparsed == len(get("/behind"))

@@ -1272,7 +1272,7 @@ async def test_an_app_that_goes_before_the_first_step_towards_its_receiver_leave
     for _ in range(2):
         app = await proxied.connect()
         await eventually(lambda: bool(proxied.server.front.connections), "no connection")
-        (connection,) = proxied.server.front.connections
+        (connection,) = proxied.connections
         connection.data_received(get("/"))
         assert connection.exchange is not None
         connection.exchange.abandon()  # a warning of a coroutine that nobody awaits would fail the test
@@ -1346,7 +1346,7 @@ async def test_an_app_that_is_full_before_its_receiver_is_reached_holds_the_answ
     await eventually(lambda: proxied.server.ready, "no token")
     app = await proxied.connect()
     await eventually(lambda: bool(proxied.server.front.connections), "no connection")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     connection.data_received(get("/"))
     connection.pause_writing()
     await eventually(lambda: len(receiver.requests) == 1, "no request")

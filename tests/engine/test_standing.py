@@ -17,6 +17,7 @@ from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.standing import Standing
@@ -438,7 +439,8 @@ async def test_the_way_there_is_part_of_it(after: Settings, *, holds: bool) -> N
     before = Gateway(SAFE, {}, no_pool)
     downstream = Downstream(Front(before, sweeper, access_log=None, tally=Tally()), Door())
     downstream.peer = Peer.of("127.0.0.1", b"")
-    exchange = Exchange(downstream, before)
-    exchange.open(get("/ws", *UPGRADE).removesuffix(b"\r\n\r\n"))
-    assert Standing(downstream, exchange).holds(Gateway(after, {}, no_pool)) is holds
+    block = get("/ws", *UPGRADE).removesuffix(b"\r\n\r\n")
+    exchange = Exchange(downstream, before, len(block))
+    exchange.open(parse_request(block))
+    assert Standing(downstream, block, exchange).holds(Gateway(after, {}, no_pool)) is holds
     sweeper.close()

@@ -271,7 +271,7 @@ async def test_an_answer_that_ends_while_it_is_held_leaves_a_connection_that_rea
     app = await proxied.connect()
     app.send(get("/"))
     await eventually(lambda: len(receiver.requests) == 1, "no request")
-    (connection,) = proxied.server.front.connections
+    (connection,) = proxied.connections
     (upstream,) = proxied.pool.connections
     connection.pause_writing()
     upstream.data_received(ok(b"first"))  # as a loop may, which has read it before

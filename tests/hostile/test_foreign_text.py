@@ -47,6 +47,7 @@ class Said:
 
     def __init__(self) -> None:
         self.answer = b""
+        self.asked = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
@@ -61,6 +62,7 @@ class Said:
                 accepted.settimeout(5)
                 try:
                     if accepted.recv(65536):
+                        self.asked += 1
                         accepted.sendall(self.answer)
                 except OSError:
                     pass
@@ -120,7 +122,7 @@ def token_with(text: str) -> str:
 
 
 @given(text=TEXTS)
-@few(12)
+@few(8)
 def test_of_a_token_s_claims_and_of_a_receiver_s_answer(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, stranger: Said, text: str
 ) -> None:
@@ -142,7 +144,43 @@ def test_of_a_token_s_claims_and_of_a_receiver_s_answer(
 
 
 @given(text=TEXTS)
-@few(12)
+@few(8)
+def test_of_a_token_endpoint_s_answer(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, stranger: Said, text: str
+) -> None:
+    """Whoever answers there says why it refuses, or gives what it calls a token."""
+    login = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
+    (tmp_path / "login.json").write_text(json.dumps(login))
+    (tmp_path / "login.json").chmod(0o600)
+    os.environ["GOOGLE_APPLICATION_CREDENTIALS"] = str(tmp_path / "login.json")
+    config = tmp_path / "proxy.yaml"
+    config.write_text(
+        f"google: {{token_endpoint: 'http://127.0.0.1:{stranger.port}/token'}}\n"
+        f"routes: [{{name: shop, upstream: 'http://127.0.0.1:1', audience: '{AUDIENCE}'}}]\n"
+    )
+    refused = {"error": text, "error_description": text, "error_uri": text, text: text}
+    googles = {
+        "error": {"message": text, "status": text, "details": [{"reason": text, "metadata": {text: text}}]}
+    }
+    try:
+        for status, body in (
+            (400, json.dumps(refused).encode()),
+            (403, json.dumps(googles).encode()),
+            (200, json.dumps({"id_token": token_with(text), "access_token": text}).encode()),
+            (200, json.dumps({"id_token": text}).encode()),
+            (502, octets(text)),
+        ):
+            head = b"HTTP/1.1 %d No\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            stranger.answer = head % (status, len(body)) + body
+            json.loads(told(capsys, "doctor", "-c", config, "--json"))
+            told(capsys, "token", "-c", config, "--route", "shop", "--claims")
+        assert stranger.asked >= 10
+    finally:
+        del os.environ["GOOGLE_APPLICATION_CREDENTIALS"]
+
+
+@given(text=TEXTS)
+@few(8)
 def test_of_whoever_answers_in_the_admin_listener_s_place(
     capsys: pytest.CaptureFixture[str], stranger: Said, text: str
 ) -> None:

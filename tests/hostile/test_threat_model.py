@@ -27,9 +27,9 @@ def rows(section: str) -> list[str]:
     return [line for line in body.splitlines() if line.startswith("| ")][1:]
 
 
-@pytest.mark.parametrize(("path", "name"), NAMED, ids=[f"{path}::{name}" for path, name in NAMED])
-def test_each_test_that_it_names_exists(path: str, name: str) -> None:
-    assert name in functions_of(path)
+def test_each_test_that_it_names_exists() -> None:
+    assert len(NAMED) > 100
+    assert [f"{path}::{name}" for path, name in NAMED if name not in functions_of(path)] == []
 
 
 @pytest.mark.parametrize(("section", "count"), [("Threats", 22), ("Faults", 15)])
@@ -40,6 +40,7 @@ def test_every_row_has_its_proof(section: str, count: int) -> None:
         assert re.fullmatch(r"(`tests/[\w/]+\.py::test_\w+`(, )?)+", proof.strip()), row
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:proxy|bench|tests)/[\w/]+(?:\.py)?)`", TEXT))))
-def test_each_place_that_it_names_exists(path: str) -> None:
-    assert (ROOT / path).exists()
+def test_each_place_that_it_names_exists() -> None:
+    places = set(re.findall(r"`((?:proxy|bench|tests)/[\w/]+(?:\.py)?)`", TEXT))
+    assert len(places) > 20
+    assert [place for place in sorted(places) if not (ROOT / place).exists()] == []

@@ -139,7 +139,6 @@ ESCAPES = [
 ]
 
 
-@pytest.mark.parametrize("escape", ESCAPES)
 @pytest.mark.parametrize("query", ["", "?", "?q=1"])
 @pytest.mark.parametrize(
     ("prefix", "base", "strip"),
@@ -152,12 +151,20 @@ ESCAPES = [
     ],
 )
 def test_a_way_out_of_a_prefix_or_base_path_is_400(
-    escape: str, query: str, prefix: str, base: str, *, strip: bool
+    query: str, prefix: str, base: str, *, strip: bool
 ) -> None:
-    with pytest.raises(MalformedRequest, match="dot segment") as caught:
-        mapped("/a" + escape + query, prefix, base, strip=strip)
-    assert caught.value.status == 400
-    assert caught.value.remedy is not None
+    for escape in ESCAPES:
+        error = refused("/a" + escape + query, prefix, base, strip=strip)
+        assert (error.status, "dot segment" in error.detail) == (400, True), escape
+        assert error.remedy is not None, escape
+
+
+def refused(path: str, prefix: str, base: str, *, strip: bool) -> MalformedRequest:
+    try:
+        led_to = mapped(path, prefix, base, strip=strip)
+    except MalformedRequest as error:
+        return error
+    pytest.fail(f"{path} leads to {led_to!r}")
 
 
 @pytest.mark.parametrize("escape", ESCAPES)

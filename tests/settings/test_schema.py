@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from idtoken_proxy.settings.document import Document
-from idtoken_proxy.settings.schema import DIALECT, json_schema, schema_of, schema_text
+from idtoken_proxy.settings.schema import DIALECT, REFERENCE, json_schema, schema_of, schema_text
 from idtoken_proxy.settings.shape import Entry, Items, Section, Table, choice_of
 from idtoken_proxy.settings.shape import key as declared
 from idtoken_proxy.settings.yaml_lines import read_yaml
@@ -175,7 +175,7 @@ class Tree(Entry):
 
 
 def test_a_mapping_with_keys_of_the_writers_choice_has_a_schema() -> None:
-    made = schema_of(Tree, "A tree")
+    made = schema_of(Tree, "A tree", (REFERENCE,))
     (of_words, _) = made["properties"]["by_name"]["anyOf"]
     assert of_words["type"] == "object"
     assert of_words["additionalProperties"]["anyOf"][0] == {"type": "string", "enum": ["red", "green"]}

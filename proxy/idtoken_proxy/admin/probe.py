@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from time import monotonic, time
 from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy import __version__
-from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, UntilCloseReader
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.upstream import UpstreamConnection
@@ -19,7 +19,7 @@ from idtoken_proxy.errors import ConnectFailed, UpstreamError, UpstreamTimeout
 from idtoken_proxy.identity.answer import BODY, Answer
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy.headers import TokenPlace, first_lines_of
-from idtoken_proxy.policy.request import Response
+from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.settings.model import EgressProxy, Route
 
 StepName: TypeAlias = Literal["dns", "tcp", "connect", "tls", "answer"]
@@ -141,9 +141,8 @@ async def _asked(
     upstream = route.upstream
     credential = b"" if token is None else TokenPlace.of(route).lines(token.value).alone
     question = _Question()
-    connection.begin(question)
     # GET, for a HEAD would not tell the front end's words from the app's. It is safe (RFC 9110 section 9.2.1).
-    connection.transport.write(
+    head = (
         f"GET {upstream.base_path or '/'} HTTP/1.1\r\n".encode("ascii")
         + first_lines_of(route)
         + f"User-Agent: idtoken-proxy-doctor/{__version__}\r\nAccept: */*\r\nConnection: close\r\n".encode(
@@ -152,6 +151,9 @@ async def _asked(
         + credential
         + b"\r\n"
     )
+    request = Request()
+    request.method = b"GET"
+    connection.send_head(head, request, question)
     try:
         async with asyncio.timeout(patience):
             await question.answered
@@ -163,32 +165,31 @@ async def _asked(
 
 
 class _Question:
-    """A Listener that wants the head, and the beginning of the body."""
+    """An AnswerListener that wants the head, and the beginning of the body."""
 
     def __init__(self) -> None:
         self.response: Response | None = None
         self.body = bytearray()
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:  # noqa: ARG002 -- comes through the reader
-        if response.status < 200:
-            return None
+    def on_interim(self, response: Response) -> None:
+        """The final one is waited for."""
+
+    def on_switch(self, response: Response) -> None:
+        """Never: it was not asked for."""
+
+    def on_answer(self, response: Response, body: bytes | None) -> None:
         self.response = response
-        if response.status in (204, 304) or response.content_length == 0:
+        if body is not None:
+            self.body += body
             self._done()
-            return None
-        if response.chunked:
-            return ChunkedReader()
-        return (
-            UntilCloseReader() if response.content_length is None else LengthReader(response.content_length)
-        )
 
     def on_answer_data(self, payload: bytes) -> None:
         self.body += payload
         if len(self.body) >= BODY:
             self._done()
 
-    def on_answer_end(self, reader: BodyReader) -> None:  # noqa: ARG002 -- a Listener's
+    def on_answer_end(self, trailers: Sequence[bytes]) -> None:  # noqa: ARG002 -- an AnswerListener's
         self._done()
 
     def on_upstream_lost(self, error: UpstreamError) -> None:

@@ -2,7 +2,8 @@
 
     world.py             who is there: accounts, private services, who may invoke what; DEMO
     federation.py        who from outside may come in: pools, their providers, the principals they let in
-    world_file.py        a YAML file -> World, or every mistake with its line
+    world_entries.py     what a YAML file of it takes, and its JSON Schema
+    world_file.py        such a file -> World, or every mistake with its line
     keys.py              RSA keys and their public documents
     tokens.py            mints ID tokens and access tokens
     key_files.py         credential files for the accounts
@@ -17,7 +18,10 @@
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
     container.py         the application behind it: tells what it received
+    backend.py           or a developer's own
+    invokers.py          who may invoke it, changed while it runs
     breaks.py            failures on demand
+    loopback.py          where it listens
     emulator.py          all of it, running
     command.py           `idtoken-proxy emulate`
 

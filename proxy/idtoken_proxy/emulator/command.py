@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from shlex import quote  # an IPv6 address is in brackets, which some shells would match with files
 from typing import Final
 
 from idtoken_proxy.emulator.breaks import BREAKS
 from idtoken_proxy.emulator.emulator import KEY_FILES, Emulator
 from idtoken_proxy.emulator.federation import Provider, pool_path
+from idtoken_proxy.emulator.loopback import loopback
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.workloads import CONFIG
 from idtoken_proxy.emulator.world import DEMO, Service, World
+from idtoken_proxy.emulator.world_entries import APP, NAME
 from idtoken_proxy.emulator.world_file import load_world
-from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.shape import Mistaken
 from idtoken_proxy.terminal import say
 
 FIRST_SERVICE: Final = 11  # above the issuers' port: 8101 above 8090, as config/local-development.yaml has it
 
 
-def run_emulator(world_file: str | None, host: str, port: int, break_kind: str | None = None) -> int:
-    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen, 2 where the world's file is wrong."""
+def run_emulator(
+    world_file: str | None,
+    host: str | None,
+    port: int,
+    break_kind: str | None = None,
+    backends: Sequence[str] = (),
+) -> int:
+    """`host`: None takes the loopback address that there is. `break_kind`: of BREAKS. `backends`: NAME=URL, of apps behind
+    services. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen, 2 where the world's file, or what was said
+    beside it, is wrong.
+    """
     try:
-        world = load_world(world_file) if world_file else DEMO
+        world = with_backends(load_world(world_file) if world_file else DEMO, backends)
     except ConfigError as error:
         say(error.detail, err=True)
         return 2
@@ -32,11 +45,34 @@ def run_emulator(world_file: str | None, host: str, port: int, break_kind: str |
         say(f"{world_file}: {error.strerror}", err=True)
         return 2
     try:
-        asyncio.run(_serve(numbered(world, port), host, port, break_kind))
+        asyncio.run(_serve(numbered(world, port), host or loopback(), port, break_kind))
     except OSError as error:
         say(f"cannot listen: {error.strerror or error}", err=True)
         return 1
     return 0
+
+
+def with_backends(world: World, backends: Iterable[str]) -> World:
+    """Those apps stand behind their services. A service that is not there yet is there then, and the account of the
+    metadata server may invoke it. ConfigError.
+    """
+    services = {service.name: service for service in world.services}
+    problems = []
+    for said in backends:
+        name, _, url = said.partition("=")
+        place = "--service"  # until the name is one: what stands there else may be anything
+        try:
+            place = f"--service {NAME.read(name, ())}"
+            backend = APP.read(url, ())
+        except Mistaken as mistaken:
+            problems += [Problem(place, 0, "", message) for _, message in mistaken.mistakes]
+            continue
+        default = world.default_account
+        known = services.get(name) or Service(name, frozenset({default.member} if default else ()))
+        services[name] = replace(known, backend=backend)
+    if problems:
+        raise ConfigError(tuple(problems))
+    return replace(world, services=tuple(services.values()))
 
 
 def numbered(world: World, port: int) -> World:
@@ -85,11 +121,18 @@ def what_to_export(emulator: Emulator) -> Iterator[str]:
     for service in emulator.world.services:
         variable = service.name.upper().replace("-", "_")
         behind = f"; {_front_end(service)}" if service.iap or service.is_function else ""
+        behind += f"; your app at {service.backend}" if service.backend else ""
         who = ", ".join(sorted(service.invokers))
         yield f"export {variable}_URL={emulator.urls[service.name]}  # {who}{behind}"
+    pairs = ((s, a) for s in emulator.world.services for a in emulator.world.accounts)
+    example = next(((s.name, a.name) for s, a in pairs if not a.is_among(s.invokers)), None)
+    if example:
+        yield "# To let a caller in while it runs (DELETE shuts it out):"
+        yield f"curl -X POST {quote(emulator.let_in_url(*example))}"
     yield "# Credential files, for GOOGLE_APPLICATION_CREDENTIALS:"
     for account in emulator.world.accounts:
-        yield f"curl -so {account.name}.json {emulator.url}{KEY_FILES.format(account=account.name)}"
+        url = quote(emulator.url + KEY_FILES.format(account=account.name))
+        yield f"curl -so {account.name}.json {url}"
     for provider in emulator.world.providers:
         yield f"curl -so {provider.name}.json '{emulator.url}{_config(emulator.world, provider)}'"
     yield f"# Token endpoint {emulator.token_endpoint}, IAM Credentials {emulator.iam_endpoint}, STS {emulator.sts_endpoint}"

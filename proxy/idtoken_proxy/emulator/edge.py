@@ -11,6 +11,7 @@ import html
 
 from aiohttp import web
 
+SERVER = "Google Frontend"
 LARGEST = 32 * 1024 * 1024  # octets of a request's body that says how long it is
 ROBOT = """<!DOCTYPE html>
 <html lang=en>
@@ -39,12 +40,18 @@ def kept_back(request: web.BaseRequest, *, is_function: bool) -> web.HTTPExcepti
 
 def no_instance() -> web.HTTPException:
     refused = web.HTTPTooManyRequests(text="Rate exceeded.", content_type="text/html")
-    refused.headers["Server"] = "Google Frontend"
+    refused.headers["Server"] = SERVER
     return refused
 
 
 def request_timeout() -> web.HTTPException:
-    return web.HTTPGatewayTimeout(text="upstream request timeout", headers={"Server": "Google Frontend"})
+    return web.HTTPGatewayTimeout(text="upstream request timeout", headers={"Server": SERVER})
+
+
+def no_answer(reason: str) -> web.HTTPException:
+    """Where the container cannot be reached or breaks off. `reason`: in Envoy's words."""
+    said = f"upstream connect error or disconnect/reset before headers. reset reason: {reason}"
+    return web.HTTPServiceUnavailable(text=said, headers={"Server": SERVER})
 
 
 def _robot(refused: web.HTTPException, title: str, sentence: str) -> web.HTTPException:

@@ -21,10 +21,12 @@ from typing import Any, Self, TypeAlias
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from idtoken_proxy.emulator import public_keys, token_endpoint
+from idtoken_proxy.emulator import container, invokers, public_keys, token_endpoint
+from idtoken_proxy.emulator.backend import Backend
 from idtoken_proxy.emulator.breaks import KINDS, WHOLE, Broken
 from idtoken_proxy.emulator.federation import Provider
 from idtoken_proxy.emulator.iam_credentials import IamCredentials
+from idtoken_proxy.emulator.invokers import Invokers
 from idtoken_proxy.emulator.key_files import key_file
 from idtoken_proxy.emulator.keys import GOOGLE, Keys
 from idtoken_proxy.emulator.metadata import MetadataServer
@@ -76,6 +78,7 @@ class Emulator:
         self._metadata = MetadataServer(self.world, self._mint)
         self._workloads = Workloads(self.world, self.keys, clock)
         self.counts = self._mint.counts
+        self._receivers: dict[str, Receiver] = {}
         self._running = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -83,9 +86,13 @@ class Emulator:
             await asyncio.to_thread(self.keys.of, GOOGLE)
             self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
             for service in self.world.services:
+                app = container.answer
+                if service.backend:
+                    app = (await starting.enter_async_context(Backend(service.backend))).answer
                 receiver = Receiver(
-                    service, self.world, self.keys, self._clock, self._on_request, self._broken
+                    service, self.world, self.keys, self._clock, self._on_request, self._broken, app
                 )
+                self._receivers[service.name] = receiver
                 # The low-level server hands over every method and every target as it came.
                 server = web.Server(_guarded(receiver.handle), auto_decompress=False)
                 port = await self._listen(starting, web.ServerRunner(server, **_RUNNER), service.port)
@@ -138,6 +145,10 @@ class Emulator:
         """A credential file's content for an account's name or email. KeyError where there is no such account."""
         return key_file(self._account(account), self.world, self.keys, self.token_endpoint)
 
+    def let_in_url(self, service: str, account: str) -> str:
+        """To POST to, so that the account may invoke the service; to DELETE, so that it may not."""
+        return self.url + invokers.PATH.format(service=service, member=account)
+
     def mint(self, account: str, audience: str) -> str:
         """An ID token that nobody asked for over the network, for a test that needs one."""
         return self._mint.id_token(self._account(account), audience, by="mint")
@@ -187,6 +198,7 @@ class Emulator:
         IamCredentials(self.world, self.keys, self._mint).add_to(app)
         PublicKeys(self.keys).add_to(app)
         self._workloads.add_to(app)
+        Invokers(self.world, self._receivers).add_to(app)
         app.router.add_get(KEY_FILES, self._key_file)
         return app
 

@@ -29,6 +29,15 @@ def refuse_rebound(request: web.BaseRequest) -> None:
         raise web.HTTPForbidden(text="the emulator answers to this machine's names and Google's alone\n")
 
 
+def refuse_pages(request: web.Request) -> None:
+    """For what a page must not do, whatever its origin. Raises web.HTTPForbidden.
+
+    A page's POST carries Origin in every browser, and Sec-Fetch-Site in those of today; no other program sends either.
+    """
+    if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+        raise web.HTTPForbidden(text="a page may not do this; a program may, such as curl\n")
+
+
 def may_lead_here(host: str) -> bool:
     """`host`: of a Host field, with or without a port."""
     name = (

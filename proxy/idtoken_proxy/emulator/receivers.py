@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from aiohttp import web
@@ -33,6 +33,7 @@ class Seen:
 
 
 OnRequest: TypeAlias = Callable[[Seen], None]
+App: TypeAlias = Callable[[container.Delivered], Awaitable[web.StreamResponse]]
 
 
 class Receiver:
@@ -44,17 +45,31 @@ class Receiver:
         clock: Clock,
         on_request: OnRequest,
         broken: Broken,
+        app: App = container.answer,
     ) -> None:
-        self._service = service
         self._clock = clock
         self._on_request = on_request
         self._broken = broken
-        self._front_end: FrontEnd = (
-            IapFrontEnd(service, service.iap, world, keys, clock)
-            if service.iap
-            else CloudRun(service, world, keys, clock)
-        )
+        self._app = app
+        self._world = world
+        self._keys = keys
+        self._service, self._front_end = service, self._front_end_of(service)
         self._authorities: frozenset[str] | None = None  # None: it answers to any
+
+    def let_in(self, member: str) -> None:
+        """From the next request on."""
+        self._serve(replace(self._service, invokers=self._service.invokers | {member}))
+
+    def shut_out(self, member: str) -> None:
+        self._serve(replace(self._service, invokers=self._service.invokers - {member}))
+
+    def _serve(self, service: Service) -> None:
+        self._service, self._front_end = service, self._front_end_of(service)
+
+    def _front_end_of(self, service: Service) -> FrontEnd:
+        if service.iap:
+            return IapFrontEnd(service, service.iap, self._world, self._keys, self._clock)
+        return CloudRun(service, self._world, self._keys, self._clock)
 
     def bound_to(self, host: str, port: int) -> None:
         """What it is bound to makes its own URLs; on every address at once, any name will do."""
@@ -75,7 +90,7 @@ class Receiver:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the head is not begun yet
-        return await container.answer(delivered)
+        return await self._app(delivered)
 
     def _saw(self, request: web.BaseRequest, headers: container.Headers, refused: int | None) -> None:
         self._on_request(Seen(self._service.name, request.method, request.raw_path, headers, refused))

@@ -62,7 +62,8 @@ class Iap:
 class Service:
     """`invokers`: members with roles/run.invoker (behind IAP: roles/iap.httpsResourceAccessor). `audiences`: custom
     audiences, accepted besides its own URL. `port` 0 lets the kernel choose. `iap`: it is behind IAP.
-    `is_function`: it is a 1st-generation Cloud Function.
+    `is_function`: it is a 1st-generation Cloud Function. `backend`: http://HOST:PORT of the app that stands in its
+    container; None: the emulator's own, which tells what it received.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Service:
     audiences: tuple[str, ...] = ()
     iap: Iap | None = None
     is_function: bool = False
+    backend: str | None = None
 
     @property
     def path(self) -> str:

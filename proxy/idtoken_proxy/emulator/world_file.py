@@ -6,175 +6,14 @@ import difflib
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
-from idtoken_proxy.emulator.federation import POOL, Aws, Oidc, Provider
-from idtoken_proxy.emulator.keys import public_pem
-from idtoken_proxy.emulator.world import (
-    ANY_ACCOUNT,
-    ANYONE,
-    PROJECT_NUMBER,
-    Account,
-    Iap,
-    Service,
-    World,
-    service_account_email,
-)
+from idtoken_proxy.emulator.federation import POOL
+from idtoken_proxy.emulator.world import ANY_ACCOUNT, ANYONE, Account, Service, World, service_account_email
+from idtoken_proxy.emulator.world_entries import WorldEntry
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.mistakes import Location, Mistake, Origin, dotted
-from idtoken_proxy.settings.plausible import shown
-from idtoken_proxy.settings.shape import (
-    Entry,
-    Items,
-    Mistaken,
-    Scalar,
-    Section,
-    Table,
-    choice_of,
-    key,
-    without_nulls,
-)
-from idtoken_proxy.settings.values import boolean, printable
+from idtoken_proxy.settings.shape import Mistaken, without_nulls
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
-
-NAME_SHAPE: Final = "lower-case letters, digits and hyphens, a letter first, belong here"
-EMAIL_SHAPE: Final = "an email address belongs here"
-DIGITS: Final = "12 digits, in quotes, belong here"
-
-
-def _matching(pattern: str, shape: str) -> Scalar[str]:
-    def parse(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"{shape}, not {shown(value)}")
-        return value
-
-    return Scalar(parse)
-
-
-def _port(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 65535:
-        raise ValueError(f"a port from 0 to 65535 belongs here, not {shown(value)}")
-    return value
-
-
-def _generation(value: object) -> int:
-    if value != 1:
-        raise ValueError(f"1 belongs here, as others are services, not {shown(value)}")
-    return 1
-
-
-NAME: Final = _matching(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", NAME_SHAPE)
-EMAIL: Final = _matching(r"[^@\s/:]+@[^@\s/:]+", EMAIL_SHAPE)
-NUMBER: Final = _matching(r"[0-9]{12}", DIGITS)
-TEXT: Final = Scalar(printable)
-BOOLEAN: Final = Scalar(boolean)
-
-
-class _Account(Entry):
-    name: str | None = key(NAME, default=None)
-    email: str | None = key(EMAIL, default=None)
-    default: bool = key(BOOLEAN, default=False)
-    token_creators: list[str] = key(Items(TEXT), default=[])
-
-    def contradiction(self) -> str | None:
-        return "either name or email says who it is" if (self.name is None) == (self.email is None) else None
-
-
-class _Iap(Entry):
-    """Without a client ID: Google manages the client."""
-
-    client_id: str | None = key(TEXT, default=None)
-
-
-class _Service(Entry):
-    name: str = key(NAME)
-    invokers: list[str] = key(Items(TEXT), default=[])
-    region: str = key(NAME, default="us-central1")
-    port: int = key(Scalar(_port), default=0)
-    audiences: list[str] = key(Items(TEXT), default=[])
-    iap: _Iap | None = key(Section(_Iap, word="managed"), default=None)
-    function: int | None = key(Scalar(_generation), default=None)
-
-    def contradiction(self) -> str | None:
-        if self.iap is not None and self.function is not None:
-            return "iap and function are two front ends; one stands before it"
-        return None
-
-    @property
-    def front_end(self) -> Iap | None:
-        return Iap(self.iap.client_id) if self.iap else None
-
-
-class _Jwk(Entry, lenient=True):
-    """An issuer's public key as it publishes it (RFC 7517)."""
-
-    kty: str = key(choice_of("RSA"))
-    kid: str = key(TEXT)
-    n: str = key(TEXT)
-    e: str = key(TEXT)
-
-    def contradiction(self) -> str | None:
-        try:
-            public_pem(self.n, self.e)
-        except ValueError as error:
-            return str(error)
-        return None
-
-
-class _Jwks(Entry):
-    keys: list[_Jwk] = key(Items(Section(_Jwk), least=1))
-
-
-class _Oidc(Entry):
-    issuer: str = key(TEXT)
-    audiences: list[str] = key(Items(TEXT), default=[])
-    attributes: dict[str, str] = key(Table(TEXT), default={})
-    workload: dict[str, str] = key(Table(TEXT), default={"sub": "workload"})
-    jwks: _Jwks | None = key(Section(_Jwks), default=None)
-
-    @property
-    def trusts(self) -> Oidc:
-        keys = tuple((jwk.kid, public_pem(jwk.n, jwk.e)) for jwk in (self.jwks.keys if self.jwks else ()))
-        return Oidc(self.issuer, tuple(self.audiences), keys, tuple(self.workload.items()))
-
-
-class _Aws(Entry):
-    account: str = key(NUMBER)
-    role: str = key(TEXT, default="workload")
-    region: str = key(NAME, default="us-east-1")
-
-    @property
-    def trusts(self) -> Aws:
-        return Aws(self.account, self.role, self.region)
-
-
-class _Provider(Entry):
-    name: str = key(NAME)
-    oidc: _Oidc | None = key(Section(_Oidc), default=None)
-    aws: _Aws | None = key(Section(_Aws), default=None)
-
-    def contradiction(self) -> str | None:
-        return "either oidc or aws says whom it trusts" if (self.oidc is None) == (self.aws is None) else None
-
-    def in_pool(self, pool: str) -> Provider:
-        trusted = self.oidc or self.aws
-        assert trusted is not None
-        attributes = tuple(self.oidc.attributes.items()) if self.oidc else ()
-        return Provider(pool, self.name, trusted.trusts, attributes)
-
-
-class _Pool(Entry):
-    name: str = key(NAME)
-    providers: list[_Provider] = key(Items(Section(_Provider)), default=[])
-
-
-class _World(Entry):
-    project: str = key(NAME, default="demo-project")
-    number: str = key(NUMBER, default=PROJECT_NUMBER)
-    accounts: list[_Account] = key(Items(Section(_Account)))
-    services: list[_Service] = key(Items(Section(_Service)))
-    pools: list[_Pool] = key(Items(Section(_Pool)), default=[])
-
 
 _PRINCIPAL = re.compile(rf"principal(?:Set)?:{POOL}/(?:\*|[^/]+/.+)")
 
@@ -194,7 +33,7 @@ def parse_world(text: str | bytes, file: str) -> World:
     origin = Origin(file, reading.tree, reading.lines)
     problems = [Problem(file, line, dotted(location), said) for line, location, said in reading.mistakes]
     try:
-        world, mistakes = _resolved(_World.read(without_nulls(reading.tree)))
+        world, mistakes = _resolved(WorldEntry.read(without_nulls(reading.tree)))
     except Mistaken as mistaken:
         mistakes = mistaken.mistakes
     problems += [origin.problem(location, said) for location, said in mistakes]
@@ -203,7 +42,7 @@ def parse_world(text: str | bytes, file: str) -> World:
     return world
 
 
-def _resolved(entry: _World) -> tuple[World, list[Mistake]]:
+def _resolved(entry: WorldEntry) -> tuple[World, list[Mistake]]:
     """The world, and what its entries say against each other."""
     mistakes: list[Mistake] = []
     plain = [Account(a.email or service_account_email(str(a.name), entry.project)) for a in entry.accounts]
@@ -240,6 +79,7 @@ def _resolved(entry: _World) -> tuple[World, list[Mistake]]:
                 tuple(s.audiences),
                 s.front_end,
                 s.function is not None,
+                s.backend,
             )
             for i, s in enumerate(entry.services)
         ),

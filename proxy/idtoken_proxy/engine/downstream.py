@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-import socket
-import struct
-from time import monotonic
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.listeners import peer_uid
+from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.http1 import parse_request
+from idtoken_proxy.engine.http1_app import Http1App
+from idtoken_proxy.engine.listeners import Door, peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.outgoing import unsent
 from idtoken_proxy.engine.standing import Standing
+from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tunnel import Tunnel
@@ -27,12 +28,6 @@ from idtoken_proxy.engine.welcome import unwelcome
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, ProxyError, RequestError
 from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import Peer
-
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.front import Front
-    from idtoken_proxy.engine.listeners import Door
-    from idtoken_proxy.engine.upstream import UpstreamConnection
-    from idtoken_proxy.policy.tunnelled import Tunnelled
 
 WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
@@ -43,15 +38,13 @@ MAX_TURNED_AWAY: Final = 64
 REQUESTS_A_TURN: Final = 16
 _HEAD_END: Final = b"\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
-_RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
 
 
-class Downstream(asyncio.Protocol):
-    """`request_complete`: the current request's body, if any, has been read whole. `keep`: another request may
-    follow. `full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver.
-    """
+class Downstream(Http1App):
+    """`full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver."""
 
     def __init__(self, front: Front, door: Door) -> None:
+        super().__init__()
         self._front = front
         self.door = door
         self._sweeper = front.sweeper
@@ -60,22 +53,18 @@ class Downstream(asyncio.Protocol):
         self._scan: HeadScan | None = None  # of a head that comes in pieces
         self._exchange: Exchange | None = None
         self._reader: BodyReader | None = None
+        self._upgrading = b""  # a handshake's head, for a reload to judge what comes of it
         self._advancing = False
         self._closing = False
         self._dismissed = False
         self._unsent: int | None = None
-        self.until_close = False
         self._reading = True
-        self.request_complete = True
-        self.keep = True
         self.full = False
         self.held = False
         self.deadline = NEVER
         self.peer: Peer
         self.uid: int | None = None  # who is at the other end of a unix socket
         self.port: int | None = None  # the proxy's own; UNIX on a unix socket
-        self.tunnelled: Tunnelled | None = None  # since a CONNECT
-        self.transport: asyncio.Transport
 
     @property
     def now(self) -> float:
@@ -217,11 +206,11 @@ class Downstream(asyncio.Protocol):
         # The empty line that ends the head does not count, nor what may be the beginning of it.
         if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._front.max_head:
             detail = f"the request head is larger than {self._front.max_head} octets"
-            self._refuse(HeadTooLarge(detail, limit="header_bytes"))
+            self._refuse(HeadTooLarge(detail, limit="header_bytes"), len(data))
             return False
         if end < 0:
             if not self._head_begins().fits(data):
-                self._refuse(self._unreadable(data))
+                self._refuse(self._unreadable(data), len(data))
                 return False
             self._searched = max(len(data) - 3, 1)
             return False
@@ -243,32 +232,29 @@ class Downstream(asyncio.Protocol):
         blank = self._scan is not None and self._scan.after_empty_lines
         return unreadable(head, url, after_empty_lines=blank, inside=self.tunnelled is not None)
 
-    def _tell(self, error: RequestError) -> None:
-        """Whoever set this up looks into the log: their client says little that helps."""
-        if isinstance(error, NotHttp):
-            self._front.log.warning(
-                "not HTTP/1.1", cause=error.looks_like, reason=error.detail, remedy=error.remedy
-            )
-
     def _begin(self, block: bytes) -> None:
-        self.request_complete = True
         self.deadline = NEVER
-        self._exchange = exchange = Exchange(self, self._front.gateway)
         try:
-            request = exchange.open(block)
+            request = parse_request(block)
         except RequestError as error:
-            # More may come: its body, or, where the head could not be read, who knows what.
-            read = exchange.request
-            self.request_complete = read is not None and not read.has_body
-            if read is None:
-                told = self._unreadable(block)
-                error = told if isinstance(told, NotHttp) else error
-            self._tell(error)
+            told = self._unreadable(block)
+            self._refuse(told if isinstance(told, NotHttp) else error, len(block) + 4)
+            return
+        self.request = request
+        self._exchange = exchange = Exchange(self, self._front.gateway, len(block) + 4)
+        try:
+            exchange.open(request)
+        except RequestError as error:
+            self.request_complete = not request.has_body  # which may come all the same
             exchange.refuse(error)
             return
         if request.chunked or request.content_length:
             self._reader = LengthReader(request.content_length) if request.content_length else ChunkedReader()
             self.request_complete = False
+        else:
+            self.request_complete = True
+            if request.websocket:
+                self._upgrading = block
         exchange.forward()
 
     def pump(self) -> None:
@@ -287,13 +273,10 @@ class Downstream(asyncio.Protocol):
                 limit = "chunk_overhead" if isinstance(error, TooMuchOverhead) else None
                 exchange.fail(MalformedRequest(f"the request's body is malformed: {error}", limit=limit))
                 return
-            exchange.received += len(data)
-            if payload:
-                exchange.on_request_data(payload)
+            exchange.on_request_data(payload, len(data) - len(reader.rest))  # which is the next request's
         if reader.done:
             self._reader = None
             self._buffer = reader.rest
-            exchange.received -= len(reader.rest)  # the next request's
             self.request_complete = True
             exchange.on_request_end()
         if self._reader is not None or not self._buffer:
@@ -301,18 +284,25 @@ class Downstream(asyncio.Protocol):
         else:
             self._pause()
 
-    def _refuse(self, error: RequestError) -> None:
-        self._exchange = exchange = Exchange(self, self._front.gateway)
-        exchange.started = monotonic()
-        exchange.received = len(self._buffer)
+    def _refuse(self, error: RequestError, octets: int) -> None:
+        """A head of so many octets that is none. More may come, who knows what."""
+        self._exchange = exchange = Exchange(self, self._front.gateway, octets)
+        self.request = None
         self.request_complete = False
-        self._tell(error)
+        if isinstance(error, NotHttp):
+            # Whoever set this up looks into the log: their client says little that helps.
+            self._front.log.warning(
+                "not HTTP/1.1", cause=error.looks_like, reason=error.detail, remedy=error.remedy
+            )
         exchange.refuse(error)
 
     # -- the exchange's side ---------------------------------------------------
 
-    def on_exchange_end(self, exchange: Exchange) -> None:
+    def on_exchange_end(self) -> None:
+        exchange = self._exchange
+        assert exchange is not None
         self._exchange = None
+        self.request = None
         self._reader = None
         self.held = False
         front = self._front
@@ -332,51 +322,45 @@ class Downstream(asyncio.Protocol):
         if not self.full and (not self._buffer or self._searched):
             self._resume()
 
-    def on_exchange_broken(self, exchange: Exchange) -> None:
+    def on_exchange_broken(self) -> None:
         """The answer cannot be completed: end the connection so that it cannot be taken for complete."""
+        exchange = self._exchange
+        assert exchange is not None
         self._exchange = None
         self._closing = True
         self._count(exchange)
         self.cut()
 
-    def cut(self) -> None:
-        """Ends the connection with what is unsent. Where its end would be the end of an answer's body, in HTTP/1.0, only a
-        reset is none; a unix socket knows no reset.
-        """
-        if self.until_close:
-            kernel = self.transport.get_extra_info("socket")
-            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
-
-    def on_switch(self, exchange: Exchange, upstream: UpstreamConnection, rest: bytes) -> None:
-        front, lane = self._front, exchange.lane
+    def on_switch(self, upstream: AnswerSide) -> None:
+        front, exchange = self._front, self._exchange
+        assert exchange is not None
+        lane = exchange.lane
         assert lane is not None
         self._exchange = None
         early, self._buffer = self._buffer, b""
+        if early:
+            upstream.send_data(early)  # while it still tells, from within, that it is full
+        receiver, rest = upstream.take_over()
         if rest:
             self.transport.write(rest)
-        if early:
-            upstream.transport.write(early)
-        upstream.listener = None
-        upstream.pool.unregister(upstream)
         self._forget()
         tunnel = Tunnel(
             self.transport,
-            upstream.transport,
+            receiver,
             sweeper=self._sweeper,
             idle=exchange.timeouts.idle,
             counts=lane.counts,
             on_end=lambda: front.tunnels.__delitem__(tunnel),
             on_idle=lambda: front.tally.hit("tunnel_idle_timeout"),
         )
-        front.tunnels[tunnel] = standing = Standing(self, exchange)
+        front.tunnels[tunnel] = standing = Standing(self, self._upgrading, exchange)
         self._count(exchange)
         if self._dismissed or not front.keeps(standing, unchanged=exchange.gateway is front.gateway):
             tunnel.abort()
             return
         self._resume()
         if self.full:
-            upstream.transport.pause_reading()
+            receiver.pause_reading()
 
     def hold(self, *, held: bool) -> None:
         """The receiver reads slower than the app sends, or has caught up."""

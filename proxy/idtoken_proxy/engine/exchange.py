@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from idtoken_proxy.engine import answers, second_try
-from idtoken_proxy.engine.body import (
-    LAST_CHUNK,
-    BodyReader,
-    ChunkedReader,
-    LengthReader,
-    UntilCloseReader,
-    chunk,
-)
-from idtoken_proxy.engine.framing import answer_framing
-from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
-from idtoken_proxy.engine.http1 import parse_request
-from idtoken_proxy.engine.interim import check_interim
+from idtoken_proxy.engine import second_try
+from idtoken_proxy.engine.accept import USUAL, admit_connect, is_no_routes, lane_for, loop_through, target_on
+from idtoken_proxy.engine.gateway import Gateway, Lane
 from idtoken_proxy.engine.kept_body import MAX_BODY, KeptBody
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
 from idtoken_proxy.engine.states import (
@@ -30,7 +20,6 @@ from idtoken_proxy.engine.states import (
     FINAL,
     HEAD_SENT,
     OWN_ANSWER,
-    RELAYING,
     REQUEST_SENT,
     RETRY,
     SENT,
@@ -39,60 +28,39 @@ from idtoken_proxy.engine.states import (
     UNANSWERED,
     WAITING,
 )
+from idtoken_proxy.engine.streams import AnswerSide, RequestSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.waiting import await_for
-from idtoken_proxy.errors import (
-    BrokenOff,
-    LoopDetected,
-    MalformedRequest,
-    MethodNotAllowed,
-    NoRoute,
-    ProxyError,
-    Refused,
-    UpstreamError,
-)
+from idtoken_proxy.errors import BrokenOff, ProxyError, UpstreamError
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
-from idtoken_proxy.policy.guard import UNIX, Caller
+from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import (
     NO_TOKEN,
     Peer,
     TokenLines,
-    inbound_head,
     outbound_head,
     turn_back,
 )
 from idtoken_proxy.policy.request import Request, Response
-from idtoken_proxy.policy.target import AMBIGUOUS
-from idtoken_proxy.policy.tunnelled import Tunnelled
 
 if TYPE_CHECKING:
-    from idtoken_proxy.engine.downstream import Downstream
-    from idtoken_proxy.engine.upstream import UpstreamConnection
     from idtoken_proxy.identity.token import IdToken
-
-_NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
-_CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
-_TRACE_SHOWS: Final = "its answer would show the token: use another method"  # RFC 9110 section 9.3.8
-_USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
-_CLOSE: Final = b"Connection: close\r\n"
-_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
-_UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 
 
 class Exchange:
-    """Made by a Downstream for each request; ends by telling it so, once (`Downstream.on_exchange_end`)."""
+    """Made by a request side for each request; ends by telling it so, once (streams.py). An AnswerListener.
+
+    `lane`: None where none was found, and for a CONNECT. `request`: None where its head could not be read.
+    """
 
     __slots__ = (
         "_acted",
+        "_app",
         "_attempts",
-        "_chunked_out",
-        "_downstream",
         "_fresh",
         "_head",
-        "_interim",
         "_kept",
-        "_reusable",
         "_target",
         "_task",
         "_token",
@@ -111,11 +79,13 @@ class Exchange:
         "state",
         "status",
         "timeouts",
-        "upgrading",
     )
 
-    def __init__(self, downstream: Downstream, gateway: Gateway) -> None:
-        self._downstream = downstream
+    def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
+        """`octets`: of the request's head."""
+        self.started = monotonic()
+        self.received = octets  # from the app
+        self._app = app
         self.gateway = gateway
         self.state = WAITING
         self.request: Request | None = None
@@ -125,20 +95,17 @@ class Exchange:
         self.response: Response | None = None  # the receiver's last final head
         self.said: bytes | None = None  # the beginning of a refusal's body, which tells who refuses
         self.error: ProxyError | None = None
-        self._upstream: UpstreamConnection | None = None
+        self._upstream: AnswerSide | None = None
         self._task: asyncio.Task[None] | None = None
         self._attempts = 0
-        self._interim = 0
         self._acted = False  # the receiver's own code has spoken
         self._fresh = False  # only a fresh connection will do
-        self._chunked_out = False
-        self._reusable = False
         self._kept: KeptBody | None = None  # the request's body, as far as it has come
         self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
 
     @property
     def peer(self) -> Peer:
-        return self._downstream.peer
+        return self._app.peer
 
     @property
     def path(self) -> bytes:
@@ -147,86 +114,25 @@ class Exchange:
 
     # -- the way there ---------------------------------------------------------
 
-    def open(self, block: bytes) -> Request:
+    def open(self, request: Request) -> None:
         """The order is the security property: a refused request mints no token, and without a token nothing goes
-        upstream. Raises RequestError; the caller goes on with `forward`.
+        upstream. Raises RequestError, and the caller goes on with `refuse`; else with `forward`.
         """
-        self.started = monotonic()
-        self.received = len(block) + 4  # octets from the app
-        self.request = request = parse_request(block)
-        if request.websocket:
-            self.upgrading = block  # for a reload to judge what comes of it
-        downstream = self._downstream
-        if downstream.tunnelled is not None:
-            downstream.tunnelled.admit(request)
-        if request.method not in _USUAL and request.method.upper() in _NO_ROUTE_S:
-            self._open_tunnel(request)
-            return request
-        if request.forwarded_proto and self.gateway.fronts is not None:
-            self.gateway.fronts.settle(request, downstream.peer.address, unix=downstream.port == UNIX)
-        self.caller = caller = self.gateway.guard.admit(request, downstream.port)
-        self.lane = lane = self._route(request, caller)
-        if request.via and downstream.peer.was_passed(request.via):
-            raise LoopDetected(
-                "the request has passed through this proxy already",
-                remedy=f'{lane.route.upstream}, the upstream of route "{lane.route.name}", leads back here, perhaps through '
-                "another route or proxy: let it name the receiver",
-            )
+        self.request = request
+        app, gateway = self._app, self.gateway
+        if app.tunnelled is not None:
+            app.tunnelled.admit(request)
+        if request.method not in USUAL and is_no_routes(request.method):
+            self._tunnelled = admit_connect(request, gateway.guard, app.port)
+            return
+        if request.forwarded_proto and gateway.fronts is not None:
+            gateway.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
+        self.caller = caller = gateway.guard.admit(request, app.port)
+        self.lane = lane = lane_for(request, caller, gateway)
+        self._target = target_on(lane, request, caller, gateway)
+        if request.via and app.peer.was_passed(request.via):
+            raise loop_through(lane)
         self.timeouts = lane.route.timeouts
-        return request
-
-    def _open_tunnel(self, request: Request) -> None:
-        """A CONNECT to a receiver of ours, whose requests come within. Whoever is refused may have sent some of the tunnel's
-        octets already, which are no requests to the proxy: the connection closes.
-        """
-        if request.method != b"CONNECT":
-            raise MethodNotAllowed(
-                f"{request.method.decode()} is not served",
-                allow=DEFAULT_ALLOW,
-                closes=True,
-                remedy=_CONNECT_IS if request.method.upper() == b"CONNECT" else _TRACE_SHOWS,
-            )
-        try:
-            authority = self.gateway.guard.admit_tunnel(request, self._downstream.port)
-        except Refused as error:
-            if error.reason == "host":
-                raise MethodNotAllowed(
-                    f"CONNECT is not served here: {error.detail}",
-                    allow=DEFAULT_ALLOW,
-                    closes=True,
-                    remedy=error.remedy,
-                ) from None
-            error.closes = True
-            raise
-        if request.chunked or request.content_length:
-            raise MalformedRequest(
-                "a CONNECT has no body", remedy="send what is for the tunnel after the 200"
-            )
-        self._tunnelled = Tunnelled(authority)
-
-    def _route(self, request: Request, caller: Caller) -> Lane:
-        target = request.target
-        method = request.method
-        path = target.partition(b"?")[0]
-        table, host = self.gateway.table, caller.name
-        if caller.upstream is not None:
-            table, host = self.gateway.forward_table, caller.upstream
-        lane = table.match(host, path)
-        if lane is None:
-            raise NoRoute("no route matches this host and path", remedy=self.gateway.directions)
-        self.lane = lane
-        if lane.shared and table.claimed_by_another(host, path, lane):
-            # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
-            raise MalformedRequest(
-                "the receiver may read this path as another route's",
-                remedy=AMBIGUOUS,
-            )
-        if not lane.allows(method) and not request.preflight:
-            raise MethodNotAllowed(
-                f'route "{lane.route.name}" does not take {method.decode()}', allow=lane.allow
-            )
-        self._target = lane.path_map.map(target, path)
-        return lane
 
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
@@ -252,30 +158,21 @@ class Exchange:
 
     def _answer_preflight(self, lane: Lane, request: Request) -> None:
         """A browser's, for a page of a listed origin: the receiver is not asked, and no token is needed."""
-        downstream = self._downstream
         self.state = TRANSITIONS[self.state][OWN_ANSWER]
         self.status = 204
-        downstream.keep = request.keep_alive and downstream.request_complete and not downstream.draining
         lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
-        answer = answers.preflight(lines, closes=not downstream.keep)
-        self.sent += len(answer)
-        downstream.transport.write(answer)
-        downstream.on_exchange_end(self)
+        self.sent += self._app.send_preflight(lines)
+        self._app.on_exchange_end()
 
     def _answer_connect(self) -> None:
-        """`Connection: close`, which some send, is not the tunnel's."""
-        downstream = self._downstream
         self.state = TRANSITIONS[self.state][OWN_ANSWER]
         self.status = 200
-        downstream.keep = not downstream.draining
-        downstream.tunnelled = self._tunnelled
-        self.sent += len(answers.ESTABLISHED)
-        downstream.transport.write(answers.ESTABLISHED)
-        downstream.on_exchange_end(self)
+        self.sent += self._app.send_established(self._tunnelled)
+        self._app.on_exchange_end()
 
     def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
-        self._downstream.deadline = self._downstream.now + self.timeouts.connect + TOKEN_GRACE
+        self._app.deadline = self._app.now + self.timeouts.connect + TOKEN_GRACE
         self._task = await_for(fetch, self._on_token, self._on_lack)
 
     def _on_token(self, token: IdToken) -> None:
@@ -292,117 +189,88 @@ class Exchange:
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()
         self._head = outbound_head(
-            request, self._target, lane.first_lines, self.caller, self._downstream.peer, token, lane.rewriter
+            request, self._target, lane.first_lines, self.caller, self._app.peer, token, lane.rewriter
         )
         connection = None if self._fresh else lane.pool.take()
         if connection is None:
-            self._downstream.deadline = NEVER  # the pool has one of its own
+            self._app.deadline = NEVER  # the pool has one of its own
             self._task = await_for(lane.pool.connect(fresh=self._fresh), self._send, self._on_lack)
         else:
             self._send(connection)
 
-    def _send(self, connection: UpstreamConnection) -> None:
+    def _send(self, connection: AnswerSide) -> None:
         self._task = None
+        request = self.request
+        assert request is not None
         if connection.lost:  # while the task that brought it was ending
             self.fail(BrokenOff("the receiver closed the connection before anything was said on it"))
             return
         self._upstream = connection
         self._attempts += 1
-        downstream = self._downstream
-        connection.begin(self)
-        transport = connection.transport
-        if downstream.full:
+        app = self._app
+        connection.send_head(self._head, request, self)
+        if app.full:
             connection.hold(held=True)
-        transport.write(self._head)
-        if downstream.request_complete:
-            if self._kept is not None:
-                self._send_kept(bytes(self._kept.octets))
+        if app.request_complete:
+            if request.has_body:  # the second time it is at hand
+                if self._kept is not None and self._kept.octets:
+                    connection.send_data(bytes(self._kept.octets))
+                connection.send_end()
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
-            downstream.deadline = downstream.now + self.timeouts.response
+            app.deadline = app.now + self.timeouts.response
         else:
             self.state = TRANSITIONS[self.state][HEAD_SENT]
-            downstream.deadline = downstream.now + self.timeouts.idle
-            downstream.pump()
-
-    def _send_kept(self, body: bytes) -> None:
-        """The second time the body is at hand."""
-        upstream, request = self._upstream, self.request
-        assert upstream is not None and request is not None
-        if request.chunked:
-            upstream.transport.write(chunk(body) + LAST_CHUNK if body else LAST_CHUNK)
-        else:
-            upstream.transport.write(body)
+            app.deadline = app.now + self.timeouts.idle
+            app.pump()
 
     @property
     def takes_body(self) -> bool:
         """Whether octets of the request's body have somewhere to go."""
         return self._upstream is not None
 
-    def on_request_data(self, payload: bytes) -> None:
-        upstream, request = self._upstream, self.request
-        assert upstream is not None and request is not None
-        upstream.transport.write(chunk(payload) if request.chunked else payload)
+    def on_request_data(self, payload: bytes, octets: int) -> None:
+        """`octets`: what the payload came in; of framing alone, it may be empty."""
+        self.received += octets
+        if not payload:
+            return  # and put off no deadline
+        upstream = self._upstream
+        assert upstream is not None
+        upstream.send_data(payload)
         if self._kept is not None and not self._kept.add(payload):
             self._kept = None
-        self._downstream.deadline = self._downstream.now + self.timeouts.idle
+        self._app.deadline = self._app.now + self.timeouts.idle
 
     def on_request_end(self) -> None:
-        upstream, request = self._upstream, self.request
-        assert upstream is not None and request is not None
-        if request.chunked:
-            # Request trailers are dropped, whatever they hold (lighttpd CVE-2025-12642).
-            upstream.transport.write(LAST_CHUNK)
+        upstream = self._upstream
+        assert upstream is not None
+        upstream.send_end()
         if self._kept is not None and upstream.answering:
             self._forget_body()  # whoever answers did not wait for the end of it
         self.state = TRANSITIONS[self.state][REQUEST_SENT]
         if self.state is SENT:
-            self._downstream.deadline = self._downstream.now + self.timeouts.response
+            self._app.deadline = self._app.now + self.timeouts.response
 
     # -- the way back ----------------------------------------------------------
 
-    def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:
+    def on_answer(self, response: Response, body: bytes | None) -> None:
         status = response.status
         if response.addressed or self.gateway.cross_origin:
             self._turn_back(response)
-        if status < 200:
-            self._on_interim(response, rest)
-            return None
         if status == 401 and self._renews(response):
-            return None
+            return
         if self._kept is not None:
             self._forget_body()
-        request, downstream, upstream = self.request, self._downstream, self._upstream
-        assert request is not None and upstream is not None
+        app = self._app
         self.state = TRANSITIONS[self.state][ANSWER]
         self.status = status
         self.response = response
-        self._reusable = response.keep_alive
-        framing, length, self._chunked_out, bounded = answer_framing(request, response)
-        # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
-        keep = (
-            bounded
-            and request.keep_alive
-            and self.state is RELAYING
-            and not downstream.draining
-            and not request.websocket
-        )
-        connection = _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b""
-        downstream.keep = keep
-        downstream.until_close = not bounded
-        head = inbound_head(response, framing, connection)
         if status >= 400:
-            self.said = b"" if length is None or len(rest) < length else rest[: min(length, BODY)]
-        if length is not None and len(rest) >= length:
-            self.sent += len(head) + length
-            downstream.transport.write(head + rest[:length] if length else head)
-            self._finish(reusable=self._reusable and len(rest) == length)
-            return None
-        self.sent += len(head)
-        downstream.transport.write(head)
-        downstream.deadline = downstream.now + self.timeouts.idle
-        if length is not None:
-            return LengthReader(length)
-        return ChunkedReader() if response.chunked else UntilCloseReader()
+            self.said = b"" if body is None else body[:BODY]
+        self.sent += app.send_head(response, body)
+        if body is None:
+            app.deadline = app.now + self.timeouts.idle
+        else:
+            self._finish()
 
     def _turn_back(self, response: Response) -> None:
         lane, request = self.lane, self.request
@@ -440,61 +308,45 @@ class Exchange:
         self._kept.free()
         self._kept = None
 
-    def _on_interim(self, response: Response, rest: bytes) -> None:
-        request, downstream = self.request, self._downstream
-        assert request is not None
-        self._interim += 1
-        check_interim(response, request, self._interim)
-        if response.status == 101:
-            self._switch(response, rest)
-            return
+    def on_interim(self, response: Response) -> None:
+        if response.addressed or self.gateway.cross_origin:
+            self._turn_back(response)
         if response.status != 100:  # which an HTTP server sends by itself
             self._acted = True
-        if not request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
-            head = inbound_head(response, b"", b"")
-            self.sent += len(head)
-            downstream.transport.write(head)
+        self.sent += self._app.send_interim(response)
 
-    def _switch(self, response: Response, rest: bytes) -> None:
+    def on_switch(self, response: Response) -> None:
         upstream = self._upstream
         assert upstream is not None
+        if response.addressed or self.gateway.cross_origin:
+            self._turn_back(response)
         self.state = TRANSITIONS[self.state][SWITCH]
         self.status = 101
         self._upstream = None
-        head = inbound_head(response, b"", _UPGRADED)
-        self.sent += len(head)
-        self._downstream.transport.write(head)
-        self._downstream.on_switch(self, upstream, rest)
+        self.sent += self._app.send_switch(response)
+        self._app.on_switch(upstream)
 
     def on_answer_data(self, payload: bytes) -> None:
-        downstream = self._downstream
+        app = self._app
         if self.said is not None and len(self.said) < BODY:
             self.said += payload[:BODY]
-        if self._chunked_out:
-            payload = chunk(payload)
-        self.sent += len(payload)
-        downstream.transport.write(payload)
-        downstream.deadline = downstream.now + self.timeouts.idle
+        self.sent += app.send_data(payload)
+        app.deadline = app.now + self.timeouts.idle
 
-    def on_answer_end(self, reader: BodyReader) -> None:
-        if self._chunked_out:
-            trailers = reader.trailers if isinstance(reader, ChunkedReader) else None
-            end = b"0\r\n" + b"".join(trailers) + b"\r\n" if trailers else LAST_CHUNK
-            self.sent += len(end)
-            self._downstream.transport.write(end)
-        self._finish(reusable=self._reusable and not reader.rest)
+    def on_answer_end(self, trailers: Sequence[bytes]) -> None:
+        self.sent += self._app.send_end(trailers)
+        self._finish()
 
-    def _finish(self, *, reusable: bool) -> None:
-        upstream, downstream = self._upstream, self._downstream
+    def _finish(self) -> None:
+        upstream = self._upstream
         assert upstream is not None
         self._upstream = None
         self.state = TRANSITIONS[self.state][ANSWER_END]
         if self.state is DONE:
-            upstream.release(reusable=reusable)
+            upstream.release()
         else:
-            downstream.keep = False
             upstream.abort()
-        downstream.on_exchange_end(self)
+        self._app.on_exchange_end()
 
     # -- trouble ---------------------------------------------------------------
 
@@ -517,11 +369,11 @@ class Exchange:
         self.fail(error)
 
     def on_upstream_full(self, *, full: bool) -> None:
-        self._downstream.hold(held=full)
+        self._app.hold(held=full)
 
     def on_deadline(self) -> None:
         slot = None if self.lane is None else self.lane.slot
-        self.fail(overdue(self.state, self.timeouts, slot, held=self._downstream.held))
+        self.fail(overdue(self.state, self.timeouts, slot, held=self._app.held))
 
     def fail(self, error: ProxyError) -> None:
         if self.state in UNANSWERED:
@@ -535,34 +387,15 @@ class Exchange:
         self.state = TRANSITIONS[self.state][BREAK]
         self.error = error
         self.status = error.status
-        downstream, request = self._downstream, self.request
-        downstream.keep = (
-            request is not None
-            and request.keep_alive
-            and not error.closes
-            and downstream.request_complete
-            and not downstream.draining
-        )
-        route = None if self.lane is None else self.lane.route
-        head_only = request is not None and request.method == b"HEAD"
-        answer = answers.problem(
-            error,
-            route,
-            head_only=head_only,
-            closes=not downstream.keep,
-            http10=request is not None and request.http10,
-            readable_by=cors.problem_lines(request),
-        )
-        self.sent += len(answer)
-        downstream.transport.write(answer)
-        downstream.on_exchange_end(self)
+        self.sent += self._app.send_problem(error, None if self.lane is None else self.lane.route)
+        self._app.on_exchange_end()
 
     def _break(self, error: ProxyError) -> None:
         """The answer's head is out: what can still be told is that the answer is not whole."""
         self._leave_upstream()
         self.state = TRANSITIONS[self.state][BREAK]
         self.error = error
-        self._downstream.on_exchange_broken(self)
+        self._app.on_exchange_broken()
 
     def abandon(self) -> None:
         """The app has gone: the receiver must not take what it has for a whole request."""

@@ -1,4 +1,4 @@
-"""How an answer's body is framed towards the app: decided afresh, whatever the receiver's framing was."""
+"""How long an answer's body is, and how it is framed towards the app: afresh, whatever the receiver's framing was."""
 
 from __future__ import annotations
 
@@ -27,3 +27,11 @@ def answer_framing(request: Request, response: Response) -> tuple[bytes, int | N
     if request.http10:
         return b"", None, False, False
     return _CHUNKED, None, True, True
+
+
+def answer_length(request: Request, response: Response) -> int | None:
+    """Octets of the body that comes from the receiver (RFC 9112 section 6.3); None: only its end will tell."""
+    status = response.status
+    if status in (204, 304) or request.method == b"HEAD":
+        return 0
+    return response.content_length

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
-from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import INTERVAL, Hangups
@@ -22,8 +23,29 @@ from idtoken_proxy.policy.headers import PSEUDONYM
 AccessLog = Callable[[Exchange], None]
 
 
+class Connection(Protocol):
+    """From an app. `uid`: who is at the other end of a unix socket."""
+
+    door: Door
+    uid: int | None
+    transport: asyncio.Transport
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The one under way."""
+
+    def dismiss(self) -> None:
+        """The exchange that is under way is its last."""
+
+    def drain(self) -> None:
+        """Ends, if it is between requests."""
+
+    def cut(self) -> None:
+        """Ends at once."""
+
+
 class Front:
-    """A reload replaces the gateway whole; an exchange keeps its own. Called, it makes a listener's protocol."""
+    """A reload replaces the gateway whole; an exchange keeps its own."""
 
     def __init__(
         self,
@@ -33,8 +55,8 @@ class Front:
         access_log: AccessLog | None,
         tally: Tally,
     ) -> None:
-        self.connections: set[Downstream] = set()
-        self.turned_away: set[Downstream] = set()
+        self.connections: set[Connection] = set()
+        self.turned_away: set[Connection] = set()
         self.tunnels: dict[Tunnel, Standing] = {}
         self.gateway = gateway
         self.sweeper = sweeper
@@ -93,9 +115,6 @@ class Front:
         self.idle = settings.timeouts.idle
         self.allowed_uids = settings.guard.allowed_uids
         self.logs_all = settings.log.access == "all"
-
-    def __call__(self, door: Door) -> Downstream:
-        return Downstream(self, door)
 
     @property
     def busy(self) -> int:

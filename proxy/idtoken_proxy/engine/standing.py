@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.http1 import parse_request
+from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.streams import RequestSide
 from idtoken_proxy.errors import RequestError
 
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.downstream import Downstream
-    from idtoken_proxy.engine.gateway import Gateway
+
+class Bringer(RequestSide, Protocol):
+    """The connection from the app. `uid`: who is at the other end of a unix socket."""
+
+    door: Door
+    uid: int | None
 
 
 class Standing:
@@ -17,22 +24,22 @@ class Standing:
 
     __slots__ = ("_block", "_downstream", "_way")
 
-    def __init__(self, downstream: Downstream, exchange: Exchange) -> None:
+    def __init__(self, downstream: Bringer, block: bytes, exchange: Exchange) -> None:
         self._downstream = downstream
-        self._block = exchange.upgrading
+        self._block = block
         self._way = _way(exchange)
 
     @property
-    def downstream(self) -> Downstream:
+    def downstream(self) -> Bringer:
         return self._downstream
 
     def holds(self, gateway: Gateway) -> bool:
         """Whether the same request would be let through under these settings, to the same place, by the same way and as
         the same identity.
         """
-        again = Exchange(self._downstream, gateway)
+        again = Exchange(self._downstream, gateway, 0)
         try:
-            again.open(self._block)
+            again.open(parse_request(self._block))
         except RequestError:
             return False
         return _way(again) == self._way

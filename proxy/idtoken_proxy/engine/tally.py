@@ -12,16 +12,14 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from time import monotonic, time
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from idtoken_proxy.engine.kept_body import KeptBodies
 from idtoken_proxy.engine.states import BROKEN, DONE
 from idtoken_proxy.errors import Fault, NotHttp, ProxyError, Refused, TokenError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
-
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.settings.model import Route
 
 # Upper bounds of the latency buckets, seconds: a cached answer next door up to timeouts.response's default.
 BOUNDS: Final = (
@@ -176,6 +174,41 @@ class Fetches:
     seconds: float = 0.0
 
 
+class Counted(Protocol):
+    """A lane, as far as it is counted for."""
+
+    @property
+    def route(self) -> Route: ...
+
+    @property
+    def counts(self) -> RouteCounts: ...
+
+
+class Ended(Protocol):
+    """An exchange at its end. `lane`: None where there was no route; `started`: by `monotonic`."""
+
+    @property
+    def lane(self) -> Counted | None: ...
+
+    @property
+    def started(self) -> float: ...
+
+    @property
+    def received(self) -> int: ...
+
+    @property
+    def sent(self) -> int: ...
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def state(self) -> str: ...
+
+    @property
+    def error(self) -> ProxyError | None: ...
+
+
 class Tally:
     def __init__(self, wall: Callable[[], float] = time) -> None:
         self._wall = wall
@@ -227,7 +260,7 @@ class Tally:
 
     # -- the engine ------------------------------------------------------------
 
-    def ended(self, exchange: Exchange) -> bool:
+    def ended(self, exchange: Ended) -> bool:
         """Every exchange comes through here, once. False: it went well, and nobody has to hear of it."""
         lane = exchange.lane
         counts = self.unrouted if lane is None else lane.counts

@@ -21,7 +21,7 @@ _VIEW: Final = memoryview(_BUFFER)
 _RECORD: Final = 16 * 1024
 # OpenSSL's buffers grow to what is put into them, by a third more, and stay so: both are fed in slices.
 _FED: Final = 32 * 1024
-_SLICE: Final = 32 * 1024
+_SLICE: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
 _SPOKEN: Final = (None, "http/1.1")  # by ALPN; OpenSSL takes what was never offered
 

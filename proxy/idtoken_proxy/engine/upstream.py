@@ -4,52 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
-from idtoken_proxy.engine.body import BodyReader, TooMuchOverhead, UntilCloseReader
+from idtoken_proxy.engine.body import (
+    LAST_CHUNK,
+    BodyReader,
+    ChunkedReader,
+    LengthReader,
+    TooMuchOverhead,
+    UntilCloseReader,
+    chunk,
+)
+from idtoken_proxy.engine.framing import answer_length
 from idtoken_proxy.engine.hop import told
 from idtoken_proxy.engine.http1 import parse_response
+from idtoken_proxy.engine.interim import check_interim
+from idtoken_proxy.engine.streams import AnswerListener
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.errors import BrokenOff, MalformedResponse, UpstreamError
-from idtoken_proxy.policy.request import Response
-
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.policy.request import Request, Response
 
 _HEAD_END = b"\r\n\r\n"
 MAX_RESPONSE_HEAD = 256 * 1024  # what Node and Go allow is less; a receiver is trusted more than a caller
 WRITE_HIGH_WATER = 64 * 1024
 
 
-class Listener(Protocol):
-    """What an exchange is to its upstream connection."""
+class Owner(Protocol):
+    """The pool that a connection is of."""
 
-    def on_answer(self, response: Response, rest: bytes) -> BodyReader | None:
-        """A head, and what came behind it so far. Returns the reader of the body that is to be read on; None where
-        there is none: an interim answer, or one that the listener took whole. Raises MalformedResponse.
-        """
+    def register(self, connection: UpstreamConnection) -> None:
+        """It has come about."""
 
-    def on_answer_data(self, payload: bytes) -> None: ...
+    def unregister(self, connection: UpstreamConnection) -> None:
+        """It is gone, or somebody else's."""
 
-    def on_answer_end(self, reader: BodyReader) -> None: ...
-
-    def on_upstream_lost(self, error: UpstreamError) -> None: ...
-
-    def on_upstream_full(self, *, full: bool) -> None: ...
+    def put(self, connection: UpstreamConnection) -> None:
+        """It may be used again."""
 
 
 class UpstreamConnection(asyncio.Protocol):
-    """`answered`: whether the current exchange has had any byte of an answer."""
+    """An AnswerSide (streams.py) over HTTP/1.1. `answered`: whether the current exchange has had any byte of an answer."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Owner) -> None:
         self.pool = pool
-        self.listener: Listener | None = None
+        self.listener: AnswerListener | None = None
         self.deadline = NEVER
         self.answered = False
         self.idle_since = 0.0  # by the clock that runs through suspend
         self._held = False
         self.lost = False
         self.transport: asyncio.Transport
+        self._request: Request
+        self._interim = 0  # answers of 1xx so far
+        self._reusable = False  # as far as the answer goes
         self._reader: BodyReader | None = None
         self._partial = b""
         self._searched = 0  # octets of `_partial` that do not begin a head's end
@@ -103,18 +110,39 @@ class UpstreamConnection(asyncio.Protocol):
                 return
             try:
                 response = parse_response(data[:end])
-                data = data[end + 4 :]
-                reader = listener.on_answer(response, data)
+                if response.status < 200:
+                    self._interim += 1
+                    check_interim(response, self._request, self._interim)
             except MalformedResponse as error:
                 self._fail(listener, error)
                 return
-            if reader is not None:
-                self._reader = reader
-                if data:
-                    self.data_received(data)
+            data = data[end + 4 :]
+            if response.status >= 200:
+                self._on_final(listener, response, data)
                 return
+            if response.status == 101:
+                self._partial = data  # which is no head, but for `take_over`
+                listener.on_switch(response)
+                return
+            listener.on_interim(response)
             if self.listener is not listener or not data:
-                return  # taken whole, or an interim answer with nothing behind it
+                return
+
+    def _on_final(self, listener: AnswerListener, response: Response, data: bytes) -> None:
+        """`data`: what came behind the head."""
+        length = answer_length(self._request, response)
+        if length is not None and len(data) >= length:
+            self._reusable = response.keep_alive and len(data) == length
+            listener.on_answer(response, data[:length])
+            return
+        self._reusable = response.keep_alive
+        if length is not None:
+            self._reader = LengthReader(length)
+        else:
+            self._reader = ChunkedReader() if response.chunked else UntilCloseReader()
+        listener.on_answer(response, None)
+        if data and self.listener is listener:
+            self.data_received(data)
 
     def eof_received(self) -> bool:
         return False  # the transport closes itself; connection_lost tells the exchange
@@ -127,7 +155,7 @@ class UpstreamConnection(asyncio.Protocol):
         if listener is None:
             return
         if isinstance(reader, UntilCloseReader) and exc is None:
-            listener.on_answer_end(reader)
+            listener.on_answer_end(())
         else:
             broken = BrokenOff("the receiver closed the connection before its answer was complete")
             if isinstance(exc, ssl.SSLError):  # such as one who wants a client certificate (TLS 1.3)
@@ -152,10 +180,21 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the exchange's side ---------------------------------------------------
 
-    def begin(self, listener: Listener) -> None:
+    def send_head(self, head: bytes, request: Request, listener: AnswerListener) -> None:
         self.listener = listener
         self.answered = False
+        self._request = request
+        self._interim = 0
         self._reader = None
+        self.transport.write(head)
+
+    def send_data(self, payload: bytes) -> None:
+        self.transport.write(chunk(payload) if self._request.chunked else payload)
+
+    def send_end(self) -> None:
+        """Request trailers are dropped, whatever they hold (lighttpd CVE-2025-12642)."""
+        if self._request.chunked:
+            self.transport.write(LAST_CHUNK)
 
     def hold(self, *, held: bool) -> None:
         """The app reads slower than the receiver sends, or has caught up."""
@@ -166,14 +205,14 @@ class UpstreamConnection(asyncio.Protocol):
             else:
                 self.transport.resume_reading()
 
-    def release(self, *, reusable: bool) -> None:
+    def release(self) -> None:
         """The exchange is done with it."""
         self.listener = None
         self._reader = None
         transport = self.transport
         # Octets of a request that the receiver answered without reading it would stand before the next one.
         if (
-            reusable
+            self._reusable
             and not self.lost
             and not transport.is_closing()
             and not transport.get_write_buffer_size()
@@ -195,14 +234,22 @@ class UpstreamConnection(asyncio.Protocol):
         self.pool.unregister(self)
         self.transport.abort()
 
+    def take_over(self) -> tuple[asyncio.Transport, bytes]:
+        self.listener = None
+        self.pool.unregister(self)
+        rest, self._partial = self._partial, b""
+        return self.transport, rest
+
     def expire(self) -> None:
         """Idle for too long."""
         self.abort()
 
-    def _end(self, listener: Listener, reader: BodyReader) -> None:
+    def _end(self, listener: AnswerListener, reader: BodyReader) -> None:
         self._reader = None
-        listener.on_answer_end(reader)
+        if reader.rest:
+            self._reusable = False
+        listener.on_answer_end(reader.trailers if isinstance(reader, ChunkedReader) else ())
 
-    def _fail(self, listener: Listener, error: UpstreamError) -> None:
+    def _fail(self, listener: AnswerListener, error: UpstreamError) -> None:
         self.abort()
         listener.on_upstream_lost(error)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.errors import Draining, Overloaded, ProxyError, Refused
-
-if TYPE_CHECKING:
-    from idtoken_proxy.engine.front import Front
-    from idtoken_proxy.engine.listeners import Door
 
 UNKNOWN: Final = -1  # whose uid the system does not tell
 _ROOT: Final = 0
 
 
-def unwelcome(front: Front, uid: int | None, door: Door) -> ProxyError | None:
+class House(Protocol):
+    """What is asked of the Front. `busy`: connections and tunnels that are open."""
+
+    draining: bool
+    max_connections: int
+    allowed_uids: frozenset[int] | None
+
+    @property
+    def busy(self) -> int: ...
+
+
+def unwelcome(front: House, uid: int | None, door: Door) -> ProxyError | None:
     """What it is told where it is not; None where it is. `uid`: of a unix socket's peer, None for TCP."""
     if front.draining:
         return Draining("the proxy is shutting down")
@@ -30,7 +38,7 @@ def unwelcome(front: Front, uid: int | None, door: Door) -> ProxyError | None:
     return unlisted(front, uid)
 
 
-def unlisted(front: Front, uid: int | None) -> Refused | None:
+def unlisted(front: House, uid: int | None) -> Refused | None:
     """Without `allowed_uids` a unix socket is its user's alone. Its mode says so too, but only to who connects from then
     on: a connection may be older than that, or have waited for its turn since before.
     """

@@ -30,17 +30,19 @@ NULL: Final = {"type": "null"}
 
 
 def json_schema() -> dict[str, Any]:
-    return schema_of(Document, "Configuration of idtoken-proxy")
+    return schema_of(Document, "Configuration of idtoken-proxy", (REFERENCE,))
 
 
-def schema_of(document: type[Entry], title: str) -> dict[str, Any]:
-    """Of any file that is declared as an Entry."""
-    inner = {entry.__name__: _mapping(entry) for entry in _reached(document, set())}
-    return {"$schema": DIALECT, "title": title, "$defs": dict(sorted(inner.items())), **_mapping(document)}
+def schema_of(document: type[Entry], title: str, anywhere: tuple[Form, ...] = ()) -> dict[str, Any]:
+    """Of any file that is declared as an Entry. `anywhere`: what may stand in place of any one value."""
+    inner = {entry.__name__: _mapping(entry, anywhere) for entry in _reached(document, set())}
+    whole = _mapping(document, anywhere)
+    return {"$schema": DIALECT, "title": title, "$defs": dict(sorted(inner.items())), **whole}
 
 
-def schema_text() -> str:
-    return json.dumps(json_schema(), indent=2)
+def schema_text(schema: dict[str, Any] | None = None) -> str:
+    """Of the configuration, or of another file."""
+    return json.dumps(schema or json_schema(), indent=2)
 
 
 def _reached(entry: type[Entry], before: set[type[Entry]]) -> Iterator[type[Entry]]:
@@ -65,23 +67,27 @@ def _entries(kind: Kind[object]) -> list[type[Entry]]:
             return []
 
 
-def _mapping(entry: type[Entry]) -> dict[str, Any]:
+def _mapping(entry: type[Entry], anywhere: tuple[Form, ...]) -> dict[str, Any]:
     tag = {TAG: {"type": "string", "const": entry.tag}} if entry.tag else {}
     about = {"description": inspect.cleandoc(entry.__doc__)} if entry.__doc__ else {}
     required = [*tag, *(name for name, declared in entry.declared.items() if declared.required)]
     return {
         **about,
         "type": "object",
-        "properties": {**tag, **{name: _property(declared) for name, declared in entry.declared.items()}},
+        "properties": {**tag, **_properties(entry, anywhere)},
         **({"required": required} if required else {}),
         **({"patternProperties": {f"^{EXTENSION}": True}} if entry.extensible else {}),
-        "additionalProperties": False,
+        "additionalProperties": entry.lenient,
     }
 
 
-def _property(declared: Key) -> dict[str, Any]:
+def _properties(entry: type[Entry], anywhere: tuple[Form, ...]) -> dict[str, Any]:
+    return {name: _property(declared, anywhere) for name, declared in entry.declared.items()}
+
+
+def _property(declared: Key, anywhere: tuple[Form, ...]) -> dict[str, Any]:
     """A key without a value is a key left out; so optional ones may be null."""
-    forms = _forms(declared.kind)
+    forms = _forms(declared.kind, anywhere)
     if not declared.required:
         forms.append(NULL)
     return {**_one_of(forms), "description": declared.description, **_default(declared)}
@@ -106,26 +112,27 @@ def _one_of(forms: list[Form]) -> dict[str, Any]:
     return dict(forms[0]) if len(forms) == 1 else {"anyOf": forms}
 
 
-def _forms(kind: Kind[object]) -> list[Form]:
-    """The alternatives, `${NAME}` among them where one value is asked for."""
+def _forms(kind: Kind[object], anywhere: tuple[Form, ...]) -> list[Form]:
+    """The alternatives; where one value is asked for, with what may stand `anywhere`."""
     match kind:
         case Scalar():
             any_text = any(set(form) == {"type", "minLength"} for form in kind.forms)
-            return [*kind.forms, *([] if any_text else [REFERENCE])]
+            return [*kind.forms, *(() if any_text else anywhere)]
         case Items():
-            items = _forms(kind.item)
+            items = _forms(kind.item, anywhere)
             least = {"minItems": kind.least} if kind.least else {}
             several = {"type": "array", "items": _one_of(items), **least}
             return [*(items if kind.single else []), several]
         case Table():
-            return [{"type": "object", "additionalProperties": _one_of(_forms(kind.item))}]
+            return [{"type": "object", "additionalProperties": _one_of(_forms(kind.item, anywhere))}]
         case Tagged():
             entries = kind.entries()
             words = {"enum": [word for word in WORDS if word in entries]}
-            return [words, *(_reference(entry) for entry in entries.values()), REFERENCE]
+            return [words, *(_reference(entry) for entry in entries.values()), *anywhere]
         case _:
             assert isinstance(kind, Section)
-            return [_reference(kind.entry)]
+            word: list[Form] = [{"type": "string", "enum": [kind.word]}] if kind.word else []
+            return [*word, _reference(kind.entry)]
 
 
 def _reference(entry: type[Entry]) -> Form:

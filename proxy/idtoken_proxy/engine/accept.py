@@ -1,0 +1,88 @@
+"""Which receiver a request is for, and whether it is for any: the parts of an exchange's `open`, which has their order."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
+from idtoken_proxy.errors import LoopDetected, MalformedRequest, MethodNotAllowed, NoRoute, Refused
+from idtoken_proxy.policy.guard import Caller, Guard
+from idtoken_proxy.policy.request import Request
+from idtoken_proxy.policy.target import AMBIGUOUS
+from idtoken_proxy.policy.tunnelled import Tunnelled
+
+_NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
+_CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
+_TRACE_SHOWS: Final = "its answer would show the token: use another method"  # RFC 9110 section 9.3.8
+USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
+
+
+def is_no_routes(method: bytes) -> bool:
+    """Whether the method is one that no route can take, in any case of letters. No need to ask it of USUAL ones."""
+    return method.upper() in _NO_ROUTE_S
+
+
+def admit_connect(request: Request, guard: Guard, port: int | None) -> Tunnelled:
+    """A CONNECT to a receiver of ours, whose requests come within. Raises RequestError. Whoever is refused may have sent
+    some of the tunnel's octets already, which are no requests to the proxy: the connection closes.
+    """
+    if request.method != b"CONNECT":
+        raise MethodNotAllowed(
+            f"{request.method.decode()} is not served",
+            allow=DEFAULT_ALLOW,
+            closes=True,
+            remedy=_CONNECT_IS if request.method.upper() == b"CONNECT" else _TRACE_SHOWS,
+        )
+    try:
+        authority = guard.admit_tunnel(request, port)
+    except Refused as error:
+        if error.reason == "host":
+            raise MethodNotAllowed(
+                f"CONNECT is not served here: {error.detail}",
+                allow=DEFAULT_ALLOW,
+                closes=True,
+                remedy=error.remedy,
+            ) from None
+        error.closes = True
+        raise
+    if request.chunked or request.content_length:
+        raise MalformedRequest("a CONNECT has no body", remedy="send what is for the tunnel after the 200")
+    return Tunnelled(authority)
+
+
+def lane_for(request: Request, caller: Caller, gateway: Gateway) -> Lane:
+    """Raises NoRoute."""
+    path = request.target.partition(b"?")[0]
+    if caller.upstream is None:
+        lane = gateway.table.match(caller.name, path)
+    else:
+        lane = gateway.forward_table.match(caller.upstream, path)
+    if lane is None:
+        raise NoRoute("no route matches this host and path", remedy=gateway.directions)
+    return lane
+
+
+def target_on(lane: Lane, request: Request, caller: Caller, gateway: Gateway) -> bytes:
+    """What the receiver is asked for. Raises MalformedRequest and MethodNotAllowed."""
+    target = request.target
+    path = target.partition(b"?")[0]
+    if lane.shared:
+        table, host = gateway.table, caller.name
+        if caller.upstream is not None:
+            table, host = gateway.forward_table, caller.upstream
+        if table.claimed_by_another(host, path, lane):
+            # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
+            raise MalformedRequest("the receiver may read this path as another route's", remedy=AMBIGUOUS)
+    if not lane.allows(request.method) and not request.preflight:
+        raise MethodNotAllowed(
+            f'route "{lane.route.name}" does not take {request.method.decode()}', allow=lane.allow
+        )
+    return lane.path_map.map(target, path)
+
+
+def loop_through(lane: Lane) -> LoopDetected:
+    return LoopDetected(
+        "the request has passed through this proxy already",
+        remedy=f'{lane.route.upstream}, the upstream of route "{lane.route.name}", leads back here, perhaps through '
+        "another route or proxy: let it name the receiver",
+    )

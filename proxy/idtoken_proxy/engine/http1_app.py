@@ -1,0 +1,149 @@
+"""What an HTTP/1.1 app is sent: heads, framing, Connection lines and chunks, and whether another request may follow.
+
+The exchange says what the app is to be told (streams.py); how HTTP/1.1 says it is decided here alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Final
+
+from idtoken_proxy.engine import answers
+from idtoken_proxy.engine.body import LAST_CHUNK, chunk
+from idtoken_proxy.engine.framing import answer_framing
+from idtoken_proxy.errors import ProxyError
+from idtoken_proxy.policy import cors
+from idtoken_proxy.policy.headers import inbound_head
+from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.policy.tunnelled import Tunnelled
+from idtoken_proxy.settings.model import Route
+
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP_ALIVE: Final = b"Connection: keep-alive\r\n"
+_UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+_RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
+
+
+class Http1App(asyncio.Protocol):
+    """The writing half of a connection from an app; downstream.py has the reading half. Each `send_*` returns the octets
+    that it wrote.
+
+    `request`: the current one; None where its head could not be read. `request_complete`: its body, if any, has been read
+    whole. `keep`: another request may follow.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.request: Request | None = None
+        self.request_complete = True
+        self.keep = True
+        self.tunnelled: Tunnelled | None = None  # since a CONNECT
+        self._until_close = False  # the connection's end is the answer's
+        self._chunked = False  # the answer's body goes out in chunks
+
+    @property
+    @abstractmethod
+    def draining(self) -> bool:
+        """No request is begun any more."""
+
+    # -- the receiver's answer -------------------------------------------------
+
+    def send_interim(self, response: Response) -> int:
+        request = self.request
+        assert request is not None
+        if request.http10:  # which knows no 1xx (RFC 9110 section 15.2)
+            return 0
+        return self._write(inbound_head(response, b"", b""))
+
+    def send_head(self, response: Response, body: bytes | None) -> int:
+        """`body`: the whole of it, which ends the answer; None where it follows."""
+        request = self.request
+        assert request is not None
+        framing, _, self._chunked, bounded = answer_framing(request, response)
+        # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
+        self.keep = keep = (
+            bounded
+            and request.keep_alive
+            and self.request_complete
+            and not self.draining
+            and not request.websocket
+        )
+        self._until_close = not bounded
+        head = inbound_head(response, framing, _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b"")
+        if body:
+            head += body
+        self.transport.write(head)
+        return len(head)
+
+    def send_data(self, payload: bytes) -> int:
+        """`payload` is not empty."""
+        if self._chunked:
+            payload = chunk(payload)
+        self.transport.write(payload)
+        return len(payload)
+
+    def send_end(self, trailers: Sequence[bytes]) -> int:
+        """`trailers`: field lines, which go out where the body goes in chunks."""
+        if not self._chunked:
+            return 0
+        return self._write(b"0\r\n" + b"".join(trailers) + b"\r\n" if trailers else LAST_CHUNK)
+
+    def send_switch(self, response: Response) -> int:
+        """The 101, behind which there are no messages."""
+        return self._write(inbound_head(response, b"", _UPGRADED))
+
+    # -- the proxy's own answers -----------------------------------------------
+
+    def send_problem(self, error: ProxyError, route: Route | None) -> int:
+        """`route`: where there is one."""
+        request = self.request
+        self.keep = (
+            request is not None
+            and request.keep_alive
+            and not error.closes
+            and self.request_complete
+            and not self.draining
+        )
+        return self._write(
+            answers.problem(
+                error,
+                route,
+                head_only=request is not None and request.method == b"HEAD",
+                closes=not self.keep,
+                http10=request is not None and request.http10,
+                readable_by=cors.problem_lines(request),
+            )
+        )
+
+    def send_preflight(self, lines: bytes) -> int:
+        """A browser's question, answered with `lines` (cors.py)."""
+        request = self.request
+        assert request is not None
+        self.keep = request.keep_alive and self.request_complete and not self.draining
+        return self._write(answers.preflight(lines, closes=not self.keep))
+
+    def send_established(self, tunnelled: Tunnelled) -> int:
+        """A CONNECT, answered. `Connection: close`, which some send with it, is not the tunnel's."""
+        self.keep = not self.draining
+        self.tunnelled = tunnelled
+        return self._write(answers.ESTABLISHED)
+
+    def _write(self, wire: bytes) -> int:
+        self.transport.write(wire)
+        return len(wire)
+
+    # -- the end ---------------------------------------------------------------
+
+    def cut(self) -> None:
+        """Ends the connection with what is unsent. Where its end would be the end of an answer's body, in HTTP/1.0, only a
+        reset is none; a unix socket knows no reset.
+        """
+        if self._until_close:
+            kernel = self.transport.get_extra_info("socket")
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.transport.abort()

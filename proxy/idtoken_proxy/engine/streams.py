@@ -1,0 +1,146 @@
+"""The doors of an exchange: what it talks to on both sides, whatever version of HTTP is spoken there.
+
+    app <-> RequestSide <-> Exchange <-> AnswerSide <-> receiver
+
+An exchange decides and mediates. It does no I/O, and knows neither framing nor connections: a RequestSide reads requests and
+writes answers, an AnswerSide writes requests and reads answers.
+
+Who may call whom from within a call, as everything here is synchronous:
+
+- A side calls the exchange only when its own state is already the one behind what it tells, and looks afterwards whether
+  the exchange is still its own: it may have ended within that call.
+- The exchange may call any method of either side from within such a call, the side that is calling included: to end the answer
+  from `on_answer`, to abort the connection from `on_upstream_full`.
+- `send_*`, `hold` and `release` never call `on_answer`, `on_answer_end` or `on_upstream_lost` of the same exchange. They may call
+  the flow control: a write that fills a buffer says so before it returns (`hold_answer`, `on_upstream_full`), which holds the
+  other side and does nothing else.
+- `abort` and `release` tell the exchange nothing more: it has no other use for that side.
+- `on_exchange_end`, `on_exchange_broken` and `on_switch` are the exchange's last call to its RequestSide, which may begin the
+  next exchange from within. So they stand last, and nothing of the exchange is read behind them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from idtoken_proxy.errors import ProxyError, UpstreamError
+from idtoken_proxy.policy.headers import Peer
+from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.policy.tunnelled import Tunnelled
+from idtoken_proxy.settings.model import Route
+
+
+class RequestSide(Protocol):
+    """The app, as its exchange sees it. Each `send_*` returns the octets that went out for it.
+
+    `deadline`: the exchange's own, by the clock that `now` tells; `on_deadline` follows. `request_complete`: the request's
+    body, if any, has been read whole. `full`: the app reads slower than it is written to. `held`: its body is held back.
+    """
+
+    peer: Peer
+    deadline: float
+    request_complete: bool
+    full: bool
+    held: bool
+    port: int | None  # the proxy's own; UNIX on a unix socket
+    tunnelled: Tunnelled | None  # since a CONNECT
+
+    @property
+    def now(self) -> float: ...
+
+    def pump(self) -> None:
+        """Gives the exchange what has come of the body: now it has somewhere to go."""
+
+    def hold(self, *, held: bool) -> None:
+        """The receiver reads slower than the app sends, or has caught up."""
+
+    def send_interim(self, response: Response) -> int: ...
+
+    def send_head(self, response: Response, body: bytes | None) -> int:
+        """The final one. `body`: the whole of it, which ends the answer; None where it follows."""
+
+    def send_data(self, payload: bytes) -> int:
+        """`payload` is not empty."""
+
+    def send_end(self, trailers: Sequence[bytes]) -> int: ...
+
+    def send_switch(self, response: Response) -> int:
+        """The 101; `on_switch` follows."""
+
+    def send_problem(self, error: ProxyError, route: Route | None) -> int: ...
+
+    def send_preflight(self, lines: bytes) -> int: ...
+
+    def send_established(self, tunnelled: Tunnelled) -> int: ...
+
+    def on_exchange_end(self) -> None:
+        """The answer has been sent whole."""
+
+    def on_exchange_broken(self) -> None:
+        """The answer cannot be completed, and must not be taken for complete."""
+
+    def on_switch(self, upstream: AnswerSide) -> None:
+        """From here on it is octets both ways, and nobody's exchange."""
+
+
+class AnswerSide(Protocol):
+    """The receiver, as an exchange sees it: from `send_head` on its own, until `release`, `abort` or `take_over`.
+
+    `lost`: gone before it was used. `answered`: any octet of an answer has come; `answering`: a head has begun to come, and has
+    yet to end.
+    """
+
+    lost: bool
+    answered: bool
+
+    @property
+    def answering(self) -> bool: ...
+
+    def send_head(self, head: bytes, request: Request, listener: AnswerListener) -> None:
+        """`head`: `request`'s, as it goes upstream. What comes of it is told to `listener`."""
+
+    def send_data(self, payload: bytes) -> None:
+        """`payload` is not empty."""
+
+    def send_end(self) -> None: ...
+
+    def hold(self, *, held: bool) -> None:
+        """The app reads slower than the receiver sends, or has caught up."""
+
+    def release(self) -> None:
+        """The answer has ended and the request too: another exchange may have the connection, if it is fit for one."""
+
+    def abort(self) -> None:
+        """At once and without an end that could be taken for the message's own."""
+
+    def take_over(self) -> tuple[asyncio.Transport, bytes]:
+        """What carries the octets behind a 101, and those that came with it."""
+
+
+class AnswerListener(Protocol):
+    """An exchange, as its AnswerSide sees it. Nothing is told after `on_answer` with a body, `on_answer_end`, `on_switch` or
+    `on_upstream_lost`.
+    """
+
+    def on_interim(self, response: Response) -> None:
+        """A 1xx that a receiver may send (interim.py), other than 101."""
+
+    def on_answer(self, response: Response, body: bytes | None) -> None:
+        """The final head. `body`: the whole of it, where it has come with the head; None where it follows."""
+
+    def on_answer_data(self, payload: bytes) -> None:
+        """`payload` is not empty."""
+
+    def on_answer_end(self, trailers: Sequence[bytes]) -> None:
+        """`trailers`: field lines."""
+
+    def on_switch(self, response: Response) -> None:
+        """A 101 that was asked for."""
+
+    def on_upstream_lost(self, error: UpstreamError) -> None:
+        """No more of the answer will come; the connection is gone already."""
+
+    def on_upstream_full(self, *, full: bool) -> None:
+        """The receiver reads slower than it is written to, or has caught up."""
