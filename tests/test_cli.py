@@ -366,7 +366,7 @@ def test_emulate_and_demo_are_whole_unless_they_are_to_break(
     monkeypatch.setattr("idtoken_proxy.demo.run", ran)
     assert run(capsys, "emulate", "--port", "0")[0] == 0
     assert run(capsys, "demo")[0] == 0
-    assert asked == [(None, "127.0.0.1", 0, None), (None,)]
+    assert asked == [(None, None, 0, None, ()), (None,)]
 
 
 def test_emulate_breaks_on_demand() -> None:
