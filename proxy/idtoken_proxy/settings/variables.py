@@ -39,6 +39,7 @@ READ: Final[Mapping[str, str]] = {
     "NO_COLOR": "anything, for no color",
     "NO_PROXY": "hosts, divided by commas",
     "PATH": "directories, divided by colons",
+    "PYTHONPATH": "directories, divided by colons",
     "TERM": "the terminal's kind",
     "no_proxy": "hosts, divided by commas",
 }
