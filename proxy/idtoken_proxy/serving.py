@@ -98,7 +98,7 @@ async def _greet(server: Server) -> None:
     await server.lifecycle.settled.wait()
     if server.ready:
         tokens = {name: slot.status() for name, slot in server.slots.items()}
-        for line in first_screen(server.addresses, server.settings.routes, tokens, time.time()):
+        for line in first_screen(server.bound, server.settings.routes, tokens, time.time()):
             say(line, err=True)
 
 

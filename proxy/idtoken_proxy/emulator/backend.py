@@ -76,10 +76,13 @@ class Backend:
         if upgrade:
             headers["Connection"], headers["Upgrade"] = "Upgrade", "websocket"
         target = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
+        rest = target.removeprefix(delivered.prefix)
+        # Behind the app's address, `%2F@other` would make it the user of another host.
+        path = rest if rest.startswith("/") else f"/{rest}"
         try:
             answer = await self._client.request(
                 request.method,
-                URL(self._url + (target.removeprefix(delivered.prefix) or "/"), encoded=True),
+                URL(self._url + path, encoded=True),
                 headers=headers,
                 data=request.content if request.body_exists else None,
                 allow_redirects=False,

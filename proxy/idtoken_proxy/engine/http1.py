@@ -98,7 +98,7 @@ class LineTable:
 
 def never_remember(name: str) -> None:
     """Lines of this field hold a secret (guard.caller_token_header)."""
-    _SECRET_FIELDS.add(name.lower().encode("ascii"))
+    _SECRET_FIELDS.add(fields.folded(name.lower().encode("ascii")))
     REQUEST_LINES.forget()
 
 

@@ -23,6 +23,7 @@ _RECORD: Final = 16 * 1024
 _FED: Final = 32 * 1024
 _SLICE: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
+_NOBODY: Final = asyncio.Protocol()
 _SPOKEN: Final = (None, "http/1.1")  # by ALPN; OpenSSL takes what was never offered
 
 
@@ -61,6 +62,8 @@ class TlsTransport(asyncio.Protocol):
         self._handshake()
 
     def data_received(self, data: bytes) -> None:
+        if self._end_read:  # OpenSSL reads nothing behind close_notify, and would keep it
+            return
         incoming = self._incoming
         rest = _NOTHING
         if len(data) <= _FED:
@@ -149,6 +152,7 @@ class TlsTransport(asyncio.Protocol):
         error = self._ended or exc  # what TLS said, before what TCP made of it
         if self._established:
             self._inner.connection_lost(error if isinstance(error, Exception) else None)
+        self._inner = _NOBODY  # the two held each other, and through OpenSSL the trust store
         if not self.ready.done():
             self.ready.set_exception(HandshakeBroken("closed in the TLS handshake"))
 

@@ -77,7 +77,13 @@ class Tunnel:
         if self._open == 0:
             self._sweeper.unwatch(self)
             self._counts.tunnels -= 1
-            self._on_end()
+            on_end, self._on_end = self._on_end, _told
+            self._on_idle = _told
+            on_end()  # whoever is told holds this tunnel, and it them no longer
+
+
+def _told() -> None:
+    """Once is enough."""
 
 
 class _End(asyncio.Protocol):

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.load import STDIN, read_file
 from idtoken_proxy.settings.model import Settings
 
@@ -24,10 +24,10 @@ class ConfigFile:
 
     def load(self) -> Settings:
         """Reads it, once: it may be a pipe. ConfigError."""
-        if self.path == STDIN and self._content is not None:
-            told = "was read at the start and cannot be read again; a reload wants a file"
-            raise ConfigError((Problem("standard input", 0, "", told),))
-        self._content = read_file(self.path)
+        if (
+            self.path != STDIN or self._content is None
+        ):  # standard input is what it was; the files that it names may change
+            self._content = read_file(self.path)
         try:
             settings = self._parse(self._content)
         except ConfigError as error:
@@ -43,7 +43,7 @@ class ConfigFile:
         no change, and a Kubernetes ConfigMap or Secret changes by a symlink beside the file. False while they cannot be
         read.
         """
-        content = _content(self.path)
+        content = None if self.path == STDIN else _content(self.path)
         if content is not None and content != self._content:
             return True
         return any(_digest(path) not in (None, before) for path, before in self._named.items())
