@@ -27,6 +27,7 @@ from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.generation import Generation, composing
 from idtoken_proxy.identity.threads import MAX_ABANDONED
 from idtoken_proxy.server import ListenFailed, Server
+from idtoken_proxy.settings.load import load_settings
 from idtoken_proxy.settings.model import (
     AutoIdentity,
     FileIdentity,
@@ -98,6 +99,26 @@ async def test_what_is_doubtful_is_said_at_the_start_and_after_a_reload(serve: S
         assert [(line["key"], line["line"], line["detail"]) for line in told] == [
             ("routes[0].audience", 4, "looks odd")
         ] * 2
+
+
+async def test_a_secret_that_others_may_read_is_said_at_the_start_and_after_a_reload(
+    serve: Serve, tmp_path: Path
+) -> None:
+    (tmp_path / "caller").write_text("x" * 32)
+    (tmp_path / "caller").chmod(0o644)
+    file = tmp_path / "proxy.yaml"
+    file.write_text(
+        "listen: 127.0.0.1:0\nadmin: off\nguard: {caller_token_file: caller}\n"
+        "routes: [{name: a, upstream: 'http://127.0.0.1:1', identity: none}]\n"
+    )
+    settings = load_settings(str(file), {})
+    with structlog.testing.capture_logs() as lines:
+        server = await serve(settings)
+        await server.reload(settings)
+        (tmp_path / "caller").chmod(0o600)
+        await server.reload(settings)
+    told = [(line["key"], line["line"]) for line in lines if line["event"] == "doubtful setting"]
+    assert told == [("guard.caller_token_file", 3)] * 2
 
 
 # -- listeners -------------------------------------------------------------------

@@ -114,8 +114,8 @@ def check(configuration: Configuration) -> int:
     from idtoken_proxy.generation import rehearse  # noqa: PLC0415 -- ssl, and the kinds of credentials
 
     routes = configuration.settings.routes
-    rehearse(configuration.settings, os.environ)
-    for warning in configuration.settings.warnings:
+    exposed = rehearse(configuration.settings, os.environ)
+    for warning in (*configuration.settings.warnings, *exposed):
         say(f"warning: {warning}", err=True)
     for route in routes:
         match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
@@ -146,7 +146,8 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 
     logs.configure(LogSettings(level="error"))  # the report tells what the log would
     found = uvloop.run(examination.examine(configuration.settings, os.environ))
-    for warning in configuration.settings.warnings:
+    exposed = uvloop.run(examination.exposed_files(configuration.settings))
+    for warning in (*configuration.settings.warnings, *exposed):
         if not warning.key.endswith("].audience"):  # which the route's own lines tell
             say(f"warning: {warning}", err=True)
     if as_json:

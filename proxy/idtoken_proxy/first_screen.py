@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Final
 
 from idtoken_proxy.identity.slot import SlotStatus
+from idtoken_proxy.settings.addresses import base_url, is_loopback
 from idtoken_proxy.settings.model import Address, Route, TcpAddress
 
 _MOST: Final = 20  # routes, beyond which a screen is no help
@@ -29,8 +30,8 @@ def _url(address: Address, route: Route) -> str:
     path = "" if route.path == "/" else route.path
     if not isinstance(address, TcpAddress):
         return f"{address} {route.host or ''}{route.path}"
-    name = route.host or ("localhost" if address.host in ("127.0.0.1", "::1") else address.host)
-    return f"http://{TcpAddress(name, address.port)}{path}"
+    name = route.host or ("localhost" if is_loopback(address.host) else address.host)
+    return base_url(TcpAddress(name, address.port)) + path
 
 
 def _credential(token: SlotStatus | None, now: float) -> str:

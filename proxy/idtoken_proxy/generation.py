@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
@@ -18,6 +18,7 @@ from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.plain_file import check_plain, read_plain
+from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.model import Identity, NamedFile, NoIdentity, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust
@@ -47,6 +48,33 @@ class Generation:
         """Idle upstream connections go; one in use goes with its exchange."""
         for pool in self.pools:
             pool.close()
+
+    def status_of(self, route: Route) -> dict[str, Any]:
+        """What /api/status tells of one of its routes: no token."""
+        told: dict[str, Any] = {
+            "name": route.name,
+            "host": route.host,
+            "path": route.path,
+            "upstream": str(route.upstream),
+            "audience": route.audience,
+        }
+        slot = self.slots.get(route.name)
+        if slot is not None:
+            status = slot.status()
+            told["token"] = {
+                "source": status.source,
+                "valid": status.valid,
+                "email": status.email,
+                "audience": status.token_audience,
+                "expires_at": status.expires_at,
+                "error": status.error
+                and {
+                    "cause": status.error.cause,
+                    "detail": status.error.detail,
+                    "remedy": status.error.remedy,
+                },
+            }
+        return told
 
     def held(self) -> list[object]:
         """All that is many: whoever has the last of a generation gives this up a few at a time (given_up)."""
@@ -136,12 +164,15 @@ def composing(
     return Generation(settings, by_name, slots, tuple(pools.values()), gateway, upstreams, sweep)
 
 
-def rehearse(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Whatever a start would refuse, without one: for `check`. Reads files and asks nobody. ConfigError, TokenError."""
+def rehearse(settings: Settings, environ: Mapping[str, str]) -> tuple[Problem, ...]:
+    """Whatever a start would refuse, without one: for `check`. The files that would earn a warning. Reads files and asks
+    nobody. ConfigError, TokenError.
+    """
     sources = means(settings, environ).sources
     object_to(
         settings, {one.name: sources[one.identity] for one in settings.routes if one.identity in sources}
     )
+    return exposed(settings.files)
 
 
 def object_to(settings: Settings, sources: Mapping[str, Source]) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import importlib
-import ipaddress
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -29,7 +28,9 @@ from idtoken_proxy.identity.events import FetchEvent, log_event
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
 from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waiting
-from idtoken_proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress
+from idtoken_proxy.settings.addresses import base_url, is_remote
+from idtoken_proxy.settings.exposure import exposed
+from idtoken_proxy.settings.model import Address, Settings, TcpAddress
 from idtoken_proxy.trust import Trust
 from idtoken_proxy.turns import in_turns
 
@@ -81,7 +82,7 @@ class Server:
         self._generation = await self._compose(settings, self._trusted)
         self._count_for(self._generation)
         self._first_tokens = FirstTokens(self._generation.slots)
-        await self._object_to(self._generation)
+        exposed_files = await self._object_to(self._generation)
         self._front = Front(
             self._generation.gateway,
             self._sweeper,
@@ -94,7 +95,7 @@ class Server:
             place = await _bound(settings.admin)
             await self._listeners.listen(settings.listen)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
-            self._tell_of_new(())
+            self._tell_of_new((), exposed_files)
             self._warm_up()
             self._admin = await self._open_admin(place)
         except ProxyError:
@@ -112,15 +113,15 @@ class Server:
         held: list[object] = []
         try:
             generation = await self._compose(settings)
-            await self._object_to(generation)
+            exposed_files = await self._object_to(generation)
             held = self._generation.held()
-            await _to_its_end(self._exchange(generation))
+            await _to_its_end(self._exchange(generation, exposed_files))
         finally:
             self._cache.retain(self._generation.slots.values())
         del generation
         await in_turns(given_up(held))
 
-    async def _exchange(self, generation: Generation) -> None:
+    async def _exchange(self, generation: Generation, exposed_files: tuple[Problem, ...]) -> None:
         settings = generation.settings
         admin, prepared = self._admin, None
         try:
@@ -145,7 +146,7 @@ class Server:
         before, self._admin = self._admin, admin
         if before is not None and before is not admin:
             await before.stop()
-        self._tell_of_new(bound)
+        self._tell_of_new(bound, exposed_files)
         self._warm_up()
         self._look()
 
@@ -240,14 +241,14 @@ class Server:
             "state": self.lifecycle.state,
             "ready": self.ready,
             "draining": self.lifecycle.state is DRAINING,
-            "listen": [shown(address) for address in self._listeners.bound],
+            "listen": [base_url(address) for address in self._listeners.bound],
             "connections": self._front.busy,
         }
 
     def route_statuses(self) -> Iterator[dict[str, Any]]:
         """One by one, of the generation that is there at the call: a reload may come in between."""
         generation = self._generation
-        return (_route_status(route, generation) for route in generation.settings.routes)
+        return map(generation.status_of, generation.settings.routes)
 
     async def stop(self, drain: float | None = None) -> None:
         """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
@@ -281,11 +282,16 @@ class Server:
             composing(settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally)
         )
 
-    async def _object_to(self, generation: Generation) -> None:
-        with contextlib.suppress(TimeoutError):  # they lie on a disk that hangs; the fetch will say so
+    async def _object_to(self, generation: Generation) -> tuple[Problem, ...]:
+        """What is doubtful about its files. ConfigError."""
+        settings = generation.settings
+        try:
             await self._threads.run(
-                functools.partial(object_to, generation.settings, generation.sources), _CREDENTIAL_FILES
+                functools.partial(object_to, settings, generation.sources), _CREDENTIAL_FILES
             )
+            return await self._threads.run(functools.partial(exposed, settings.files), _CREDENTIAL_FILES)
+        except TimeoutError:  # they lie on a disk that hangs; the fetch will say so
+            return ()
 
     def _on_fetch(self, event: FetchEvent) -> None:
         self._tally.fetched(event)
@@ -314,18 +320,18 @@ class Server:
         elif state is DRAINING:
             notify(self._environ, "STOPPING=1", "STATUS=draining")
 
-    def _tell_of_new(self, before: tuple[Address, ...]) -> None:
-        for doubt in self._generation.settings.warnings:
+    def _tell_of_new(self, before: tuple[Address, ...], exposed_files: tuple[Problem, ...]) -> None:
+        for doubt in (*self._generation.settings.warnings, *exposed_files):
             log.warning(
                 "doubtful setting", key=doubt.key, file=doubt.file, line=doubt.line, detail=doubt.message
             )
         for address in self._listeners.bound:
             if address not in before:
-                log.info("listening", address=shown(address))
+                log.info("listening", address=base_url(address))
                 if is_remote(address) and self._generation.settings.guard.caller_token_file is None:
                     log.warning(
                         "whoever reaches this address acts as this proxy's identity",
-                        address=shown(address),
+                        address=base_url(address),
                         remedy="ask callers for a secret: guard: {caller_token_file: ...}; or listen on loopback",
                     )
 
@@ -337,11 +343,11 @@ class Server:
         admin: Admin = app.Admin(self, place)
         await admin.start()
         for bound in admin.addresses:
-            log.info("admin listening", address=shown(bound))
+            log.info("admin listening", address=base_url(bound))
             if is_remote(bound):
                 log.warning(
                     "whoever reaches this address reads the routes, their audiences and the identity's email",
-                    address=shown(bound),
+                    address=base_url(bound),
                     remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
                 )
         return admin
@@ -374,42 +380,6 @@ async def _bound(address: Address | None) -> Place | None:
     place = Place(address)
     await place.bind()
     return place
-
-
-def shown(address: Address) -> str:
-    return str(address) if isinstance(address, UnixAddress) else f"http://{address}"
-
-
-def is_remote(address: Address) -> bool:
-    """Whether other machines may reach it."""
-    return isinstance(address, TcpAddress) and not ipaddress.ip_address(address.host).is_loopback
-
-
-def _route_status(route: Route, generation: Generation) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "name": route.name,
-        "host": route.host,
-        "path": route.path,
-        "upstream": str(route.upstream),
-        "audience": route.audience,
-    }
-    slot = generation.slots.get(route.name)
-    if slot is not None:
-        status = slot.status()
-        told["token"] = {
-            "source": status.source,
-            "valid": status.valid,
-            "email": status.email,
-            "audience": status.token_audience,
-            "expires_at": status.expires_at,
-            "error": status.error
-            and {
-                "cause": status.error.cause,
-                "detail": status.error.detail,
-                "remedy": status.error.remedy,
-            },
-        }
-    return told
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

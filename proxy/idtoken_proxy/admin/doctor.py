@@ -7,6 +7,7 @@ patience, and all of it by LIMIT, at which what is still under way is given up a
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from idtoken_proxy.admin.probe import Probe, probe
 from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict
 from idtoken_proxy.admin.way_there import way_there
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.errors import TokenError
+from idtoken_proxy.errors import Problem, TokenError
 from idtoken_proxy.identity.answer import SKEW, Speaker
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
 from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT, remedy_of
@@ -26,6 +27,7 @@ from idtoken_proxy.identity.sources import Particular, Source, build
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.doubts import audience_doubt
+from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings
 from idtoken_proxy.settings.names import is_iap_client
 from idtoken_proxy.trust import trust
@@ -34,6 +36,14 @@ LIMIT: Final = 30.0  # seconds for all routes together
 AT_ONCE: Final = 16  # routes
 _OBJECTING: Final = 5.0  # seconds; gcloud is asked who is logged in
 _SHORT: Final = 60.0  # seconds that a token should have left
+
+
+async def exposed_files(settings: Settings) -> tuple[Problem, ...]:
+    """What others may read, change or replace; none where a disk hangs."""
+    try:
+        return await Threads("files").run(functools.partial(exposed, settings.files), _OBJECTING)
+    except TimeoutError:
+        return ()
 
 
 async def examine(

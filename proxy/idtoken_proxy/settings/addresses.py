@@ -91,6 +91,16 @@ def is_loopback(host: str) -> bool:
     return host == "localhost" or host.endswith(".localhost") if address is None else address.is_loopback
 
 
+def is_remote(address: Address) -> bool:
+    """Whether other machines may reach what was bound there."""
+    return isinstance(address, TcpAddress) and not is_loopback(address.host)
+
+
+def base_url(address: Address) -> str:
+    """`http://127.0.0.1:8080`; a unix socket's has none, and is told as it is."""
+    return str(address) if isinstance(address, UnixAddress) else f"http://{address}"
+
+
 def overlap(one: Address, other: Address) -> bool:
     """Whether the two cannot both be listened on. Port 0 is never taken; `localhost` is both loopback addresses."""
     if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):

@@ -11,12 +11,22 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from idtoken_proxy.errors import Problem
+from idtoken_proxy.settings.model import NamedFile
 from idtoken_proxy.settings.plausible import shown_path
 
 _PUBLIC: Final = frozenset({"ca_file"})  # certificates: to be read by anybody
+
+
+def exposed(files: Iterable[NamedFile]) -> tuple[Problem, ...]:
+    """The warnings of all of them. Of what only is there later, too: it may be there already. Blocks on a disk that hangs."""
+    by_path = {named.path: named for named in reversed([*files])}  # the first that names it
+    told = ((named, exposure(named.key.rpartition(".")[2], path)) for path, named in by_path.items())
+    return tuple(Problem(named.file, named.line, named.key, said) for named, said in told if said is not None)
 
 
 def exposure(key: str, path: str, user: int | None = None) -> str | None:

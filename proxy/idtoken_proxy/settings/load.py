@@ -22,7 +22,6 @@ from idtoken_proxy.settings.environment import (
     references,
     substitute,
 )
-from idtoken_proxy.settings.exposure import exposure
 from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
 from idtoken_proxy.settings.model import NamedFile, Settings
 from idtoken_proxy.settings.plausible import path_objection, shown_path
@@ -155,18 +154,13 @@ def _settings(
         named_files = [file_path(path) for _, kind, path in files_in(document) if not kind.reread]
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)), named_files)
     settings = resolve(document, file_path)
-    warnings = [
+    warnings = (
         origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
-    ]
+    )
     files: dict[tuple[str, bool, bool], NamedFile] = {}
-    looked_at: set[str] = set()
     for at, kind, path in files_in(document):
         place = origin.problem(in_tree(tree, at), "")
         named = NamedFile(file_path(path), place.file, place.line, place.key, kind.reread, kind.awaited)
-        exposed = None if named.path in looked_at else exposure(str(at[-1]), named.path)
-        looked_at.add(named.path)
-        if exposed is not None:
-            warnings.append(replace(place, message=exposed))
         files.setdefault((named.path, named.reread, named.awaited), named)
     return replace(
         settings, warnings=tuple(warnings), files=tuple(files.values()), taken_in=frozenset(taken_in)
