@@ -9,6 +9,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from idtoken_proxy.first_screen import first_screen
 from idtoken_proxy.identity.slot import SlotStatus
@@ -49,10 +52,19 @@ def test_of_many_routes_the_first_are_named() -> None:
     assert (len(lines), lines[-1]) == (21, "  and 3 more")
 
 
-def test_on_a_terminal_it_comes_when_the_proxy_is_ready(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("listen", "shown"),
+    [("localhost:0", rb"  http://localhost:\d+/p"), ("unix:{here}/it.sock", rb"  unix:/\S+/it.sock /p")],
+)
+def test_on_a_terminal_it_comes_when_the_proxy_is_ready(listen: str, shown: bytes) -> None:
+    with TemporaryDirectory() as here:  # a short path, for sockets
+        comes_when_ready(Path(here), listen.format(here=here), shown)
+
+
+def comes_when_ready(tmp_path: Path, listen: str, shown: bytes) -> None:
     config = tmp_path / "proxy.yaml"
     config.write_text(
-        "listen: localhost:0\nadmin: off\nroutes: [{name: a, upstream: 'http://localhost:9', identity: none, match: {path: /p}}]\n"
+        f"listen: {listen}\nadmin: off\nroutes: [{{name: a, upstream: 'http://localhost:9', identity: none, match: {{path: /p}}}}]\n"
     )
     near, far = pty.openpty()
     process = subprocess.Popen(
@@ -66,7 +78,7 @@ def test_on_a_terminal_it_comes_when_the_proxy_is_ready(tmp_path: Path) -> None:
             assert time.monotonic() < limit, said
             if select.select([near], [], [], 1)[0]:
                 said += os.read(near, 4096)
-        assert re.search(rb"  http://localhost:\d+/p -> http://localhost:9  without a token\r\n", said)
+        assert re.search(shown + rb" -> http://localhost:9  without a token\r\n", said)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(20)

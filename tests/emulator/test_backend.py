@@ -176,6 +176,8 @@ async def test_x_serverless_authorization_loses_its_signature_and_the_app_s_own_
         ("mine", "/a%2Fb/./c;d?x=%20&y", "/a%2Fb/./c;d?x=%20&y"),
         ("resize", "", "/"),
         ("resize", "/x?y", "/x?y"),
+        ("resize", "%2F@127.0.0.2:1/y", "/%2F@127.0.0.2:1/y"),
+        ("resize", "%2f..%2fx", "/%2f..%2fx"),
     ],
 )
 async def test_the_target_goes_on_as_it_came(

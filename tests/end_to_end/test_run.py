@@ -235,6 +235,20 @@ async def test_what_the_configuration_takes_in_is_the_proxy_s_alone(run: Run, *,
     assert ("EGRESS_PASSWORD" in names) == keep
 
 
+@pytest.mark.parametrize("options", [(), ("--http-proxy",)])
+async def test_the_proxy_s_url_goes_before_the_receiver_s_of_which_it_was_made(
+    run: Run, options: tuple[str, ...]
+) -> None:
+    """A legacy app reads the receiver's URL in a variable, and so does the proxy; and HTTP_PROXY may be the network's."""
+    there = "http://127.0.0.1:9"
+    config = {**PUBLIC, "routes": [{"name": "shop", "upstream": "${SHOP_URL}", "identity": "none"}]}
+    process = await run(config, "env", options=options, env={"SHOP_URL": there})
+    assert await process.ended() == 0
+    told = dict(line.split("=", 1) for line in process.lines if "=" in line)
+    assert told["SHOP_URL"] == told["IDTOKEN_PROXY_URL"] != there
+    assert ("HTTP_PROXY" in told) == bool(options)
+
+
 async def test_what_the_file_says_of_its_listeners_counts(run: Run, client: aiohttp.ClientSession) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import gc
 import random
 import ssl
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -644,3 +647,43 @@ async def test_an_app_that_half_closes_its_tunnel_ends_it_in_tls_too(
     assert far.received.endswith(b"that is all")
     await app.gone()
     await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """As what the collector never looks at again is: behind a reload, all that was there."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def test_a_connection_that_is_lost_goes_at_once_with_all_that_it_holds(
+    receive: Receive, start: Start, ca: trustme.CA, ca_file: str, uncollected: None
+) -> None:
+    """Its trust store above all: what holds itself in a circle waits for the collector."""
+    receiver = await receive(answering(ok()), tls=certified(ca, "127.0.0.1"))
+    proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
+    assert (await proxied.ask(get("/"))).status == 200
+    await proxied.settled(idle=1)
+    ends = [
+        weakref.ref(one)
+        for connection in proxied.pool.connections
+        for one in (connection, connection.transport)
+    ]
+    assert len(ends) == 2
+    proxied.pool.close()
+    await eventually(lambda: not any(end() for end in ends), "they hold each other")
+
+
+async def test_what_comes_behind_the_end_is_not_kept(ca: trustme.CA, ca_file: str) -> None:
+    outer, near, far, inner = established(ca, ca_file, goes_on=True)
+    outer.data_received(far.goodbye())
+    for _ in range(100):
+        outer.data_received(bytes(64 * 1024))
+    assert outer._incoming.pending < 1024  # all that a peer could make grow
+    near.written = b""
+    outer.write(b"still here")
+    assert far.opened(near) == b"still here"
+    assert (inner.received, near.closed) == ([], False)
+    outer.connection_lost(None)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any, cast
 
 import pytest
@@ -521,3 +523,19 @@ async def test_a_side_that_is_gone_is_neither_held_nor_let_go_on() -> None:
         side.end.pause_writing()
         side.end.resume_writing()
     sweeper.close()
+
+
+async def test_an_ended_tunnel_goes_at_once(receive: Receive, start: Start) -> None:
+    """And not when the collector comes by, which does not look at what was there at a reload."""
+    proxied = await start(await receive(echo))
+    app = await proxied.connect()
+    app.send(HANDSHAKE)
+    assert (await app.response()).status == 101
+    (tunnel,) = [weakref.ref(one) for one in proxied.server.front.tunnels]
+    gc.collect()
+    gc.disable()
+    try:
+        app.reset()
+        await eventually(lambda: tunnel() is None, "it holds itself")
+    finally:
+        gc.enable()

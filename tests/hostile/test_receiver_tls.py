@@ -215,6 +215,7 @@ HANDSHAKES: Final[dict[str, tuple[bytes, str]]] = {
     "SSL 3": (server_hello(b"\x03\x00"), "TLS with"),
     "an alert for the version": (b"\x15\x03\x01\x00\x02\x02\x46", OLD),
     "an alert for the name": (b"\x15\x03\x03\x00\x02\x02\x70", "it knows no receiver of that name"),
+    "an alert of who speaks HTTP/2 alone": (b"\x15\x03\x03\x00\x02\x02\x78", "it does not speak HTTP/1.1"),
     "an alert without a reason": (b"\x15\x03\x03\x00\x02\x02\x28", "or asks for a client certificate"),
     "a goodbye": (b"\x15\x03\x03\x00\x02\x01\x00", BROKEN),
     "an extension twice": (server_hello(extensions=b"\xff\x01\x00\x01\x00"), "TLS with"),

@@ -144,3 +144,21 @@ def test_a_file_that_a_refused_configuration_names_is_watched_too(tmp_path: Path
         assert not source.changed()
     authority.write_text("something else")
     assert source.changed()
+
+
+def test_what_standard_input_names_is_taken_over_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("a" * 32)
+    text = f"{ROUTE}\nguard: {{caller_token_file: {secret}}}\n"
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    (tmp_path / "-").write_text("not this one")
+    monkeypatch.chdir(tmp_path)
+    source = ConfigFile("-", lambda content: settings_from_bytes(content, "-", {}))
+    assert source.load().routes
+    assert not source.changed()
+    secret.write_text("b" * 32)
+    assert source.changed()
+    assert source.load().routes
+    assert not source.changed()

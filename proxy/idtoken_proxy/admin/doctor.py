@@ -16,8 +16,8 @@ from typing import Final
 
 from idtoken_proxy.admin.probe import Probe, probe
 from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict
-from idtoken_proxy.admin.way_there import way_there
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.errors import Problem, TokenError
 from idtoken_proxy.identity.answer import SKEW, Speaker
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot

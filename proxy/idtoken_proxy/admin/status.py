@@ -18,17 +18,12 @@ from time import time
 from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
-from idtoken_proxy.admin.way_there import way_there
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
-from idtoken_proxy.settings.model import Route
 
 MOST_ERRORS: Final = 20
-_ON_THE_WAY: Final = frozenset(
-    {"connect_failed", "tls_failed", "broken_off", "malformed_response", "upstream_timeout"}
-)
 _AT_A_TIME: Final = 64  # routes, or receivers
 _PAGE: Final = Path(__file__).with_name("status.html")
 _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
@@ -132,7 +127,6 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
     """All but the routes and the receivers, which may be many."""
     front = server.front
     tally = front.tally
-    routes = {lane.route.name: lane.route for lane in front.gateway.lanes}
     last = tally.last_reload
     return {
         "version": __version__,
@@ -143,7 +137,7 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
         "bounds": BOUNDS,
         "connections_max": front.max_connections,
         "errors": [
-            _error(trouble, routes)
+            _error(trouble)
             for trouble in sorted(
                 (*tally.troubles.values(), *tally.upstream_refusals.values()),
                 key=lambda one: one.at,
@@ -220,12 +214,7 @@ def _refused(
     return {**_error(trouble), "standing": passed == trouble.passed}
 
 
-def _error(trouble: Trouble, routes: Mapping[str, Route] | None = None) -> dict[str, Any]:
-    """`routes`: by name, for the remedy of what the data path knows none of."""
-    remedy = trouble.remedy
-    route = (routes or {}).get(trouble.route)
-    if remedy is None and route is not None and trouble.kind in _ON_THE_WAY:
-        remedy = way_there(trouble.cause, route)
+def _error(trouble: Trouble) -> dict[str, Any]:
     return {
         "route": None if trouble.route == NO_ROUTE else trouble.route,
         "kind": trouble.kind,
@@ -235,5 +224,5 @@ def _error(trouble: Trouble, routes: Mapping[str, Route] | None = None) -> dict[
         "status": trouble.status,
         "fault": trouble.fault,
         "detail": trouble.detail,
-        "remedy": remedy,
+        "remedy": trouble.remedy,
     }

@@ -31,6 +31,7 @@ from idtoken_proxy.engine.states import (
 from idtoken_proxy.engine.streams import AnswerSide, RequestSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.waiting import await_for
+from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.errors import BrokenOff, ProxyError, UpstreamError
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.identity.token import IdToken
@@ -359,6 +360,8 @@ class Exchange:
         self.fail(overdue(self.state, self.timeouts, slot, held=self._app.held))
 
     def fail(self, error: ProxyError) -> None:
+        if error.remedy is None and isinstance(error, UpstreamError):
+            error.remedy = way_there(error.proxy_status, self._accepted.lane.route)
         if self.state in UNANSWERED:
             self.refuse(error)
             return

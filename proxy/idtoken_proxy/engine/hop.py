@@ -49,8 +49,12 @@ _REASONS: Final = tuple(
             "see in the receiver's log which of the two it is",
         ),
         (r"ALPN", "it chose another protocol than HTTP/1.1", "have the receiver speak HTTP/1.1 too"),
+        (r"NO_APPLICATION_PROTOCOL", "it does not speak HTTP/1.1", "have the receiver speak HTTP/1.1 too"),
     )
 )
+
+
+_WORDS: Final = re.compile(r"(?:tlsv\d+|sslv\d+) alert [a-z ]*[a-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +153,18 @@ def beyond(egress: EgressProxy, upstream: Upstream) -> Hop:
 
 def told(error: ssl.SSLError) -> tuple[str, str | None]:
     """In words, with OpenSSL's own behind them, and the remedy."""
-    reason = getattr(error, "reason", None) or "handshake broken off"
+    # Of an alert that it has no name for (a receiver of HTTP/2 alone: no_application_protocol), Python tells the text.
+    reason = getattr(error, "reason", None) or _named_in(str(error))
     for pattern, said, remedy in _REASONS:
         if pattern.search(reason):
             return f"{said} ({reason})", remedy
     return reason, None
+
+
+def _named_in(text: str) -> str:
+    """`[SSL] tlsv1 alert no application protocol (_ssl.c:1006)` -> TLSV1_ALERT_NO_APPLICATION_PROTOCOL"""
+    words = _WORDS.search(text)
+    return "handshake broken off" if words is None else words[0].upper().replace(" ", "_")
 
 
 def _no_tls(detail: str, proxy_status: str, remedy: str | None) -> TlsFailed:

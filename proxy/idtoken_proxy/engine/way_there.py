@@ -1,4 +1,4 @@
-"""What to do where a receiver is not reached, or does not speak as it should: for `doctor` and for the status page."""
+"""What to do where a receiver is not reached, or does not speak as it should: in the 502 and 504, the log, the status page and `doctor`."""
 
 from __future__ import annotations
 

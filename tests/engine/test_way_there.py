@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from idtoken_proxy.admin.way_there import way_there
+from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.settings.model import EgressProxy, Route, Upstream
 
 ROUTE = Route("shop", Upstream("https", "shop.example", 8443), None)
