@@ -31,7 +31,7 @@ LAYERS = (
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "serving"),
-    ("demo", "options", "wrapper"),
+    ("breakable", "demo", "options", "wrapper"),
     ("cli",),
     ("__main__",),
 )
@@ -121,7 +121,7 @@ def test_the_engine_s_files_form_no_circle() -> None:
 def test_the_engine_s_files_are_short() -> None:
     for path in (PACKAGE / "engine").rglob("*.py"):
         lines = len(path.read_text(encoding="utf-8").splitlines())
-        assert lines <= 420, f"{path.name} has {lines} lines: look for the second noun in it"
+        assert lines <= 400, f"{path.name} has {lines} lines: look for the second noun in it"
 
 
 PURE = sorted([*(PACKAGE / "policy").rglob("*.py"), *(PACKAGE / "engine" / "http2").rglob("*.py")])

@@ -509,7 +509,6 @@ def test_a_configuration_comes_from_standard_input_too(tmp_path: Path) -> None:
     ("words", "offered"),
     [
         ("idtoken-proxy em", ["plain,emulate"]),
-        ("idtoken-proxy demo --break login-", ["plain,login-again", "plain,login-expired"]),
         ("idtoken-proxy serve -c ", ["file,"]),
         ("idtoken-proxy probe re", ["plain,readiness"]),
     ],

@@ -9,27 +9,11 @@ from typing import NoReturn
 import click
 
 from idtoken_proxy import __version__
+from idtoken_proxy.breakable import Breakable, break_option
 from idtoken_proxy.errors import ConfigError, ProxyError
 from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
 from idtoken_proxy.settings.model import Address
 from idtoken_proxy.terminal import colors, printable_lines, say
-
-
-def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A name of the emulator's table, which is not imported before somebody asks for it."""
-    if value is not None:
-        from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415 -- aiohttp and google-auth
-
-        if value not in BREAKS:
-            raise click.BadParameter(f"{value!r} is none of {', '.join(BREAKS)}.", ctx, param)
-    return value
-
-
-def _break_kinds(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
-    """For a shell to complete."""
-    from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415 -- as above
-
-    return [kind for kind in BREAKS if kind.startswith(begun)]
 
 
 def _duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -39,26 +23,6 @@ def _duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
         return duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
-
-
-class _Breakable(click.Command):
-    """Its help ends with the table."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
-        from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415
-
-        with formatter.section("Kinds of failure"):
-            formatter.write_dl(list(BREAKS.items()))
-
-
-_break = click.option(
-    "--break",
-    "break_kind",
-    callback=_break_kind,
-    shell_complete=_break_kinds,
-    metavar="KIND",
-    help="Let that go wrong, all the time; the kinds are below.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -327,7 +291,7 @@ def schema(world: bool) -> int:  # noqa: FBT001 -- click's
     return 0
 
 
-@commands.command(cls=_Breakable, short_help="Run the local Google: tokens, keys and receivers.")
+@commands.command(cls=Breakable, short_help="Run the local Google: tokens, keys and receivers.")
 @click.option(
     "-c", "--config", "file", metavar="FILE", help="The world: services, accounts, who may invoke what."
 )
@@ -350,7 +314,7 @@ def schema(world: bool) -> int:  # noqa: FBT001 -- click's
     multiple=True,
     help="Your own app, such as http://localhost:3000, behind that service. May be repeated.",
 )
-@_break
+@break_option
 def emulate(
     file: str | None,
     host: str | None,
@@ -381,8 +345,8 @@ def emulate(
     return run_emulator(file, host, port, break_kind, backends)
 
 
-@commands.command(cls=_Breakable, short_help="Emulator, services and proxy, with lines to paste.")
-@_break
+@commands.command(cls=Breakable, short_help="Emulator, services and proxy, with lines to paste.")
+@break_option
 def demo(break_kind: str | None) -> int:
     """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal.
 

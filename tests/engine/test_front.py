@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from idtoken_proxy.engine.downstream import LINGER, MAX_TURNED_AWAY
+from idtoken_proxy.engine.downstream import LINGER
+from idtoken_proxy.engine.front import MAX_TURNED_AWAY
 from idtoken_proxy.settings.model import GuardSettings, Limits, UnixAddress
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import LOCAL, Proxied

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from idtoken_proxy.engine import http1
+from idtoken_proxy.engine import line_table
 from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
@@ -532,7 +532,7 @@ async def test_the_callers_secret_is_asked_for_and_not_kept(
         answer = await proxied.ask(get("/", f"{GuardSettings().caller_token_header}: {secret}"))
         assert answer.status == 200
     assert secret.encode() not in receiver.received
-    assert all(secret.encode() not in line for line in http1.REQUEST_LINES.lines)
+    assert all(secret.encode() not in line for line in line_table.REQUEST_LINES.lines)
 
 
 # -- a browser's question before the request -----------------------------------------------

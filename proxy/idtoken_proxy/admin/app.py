@@ -27,7 +27,7 @@ from idtoken_proxy.policy.guard import LOOPBACK_NAMES
 from idtoken_proxy.settings.model import Address, Settings
 
 if TYPE_CHECKING:
-    from idtoken_proxy.admin.metrics import Exposition
+    from idtoken_proxy.admin.exposition import Exposition
 
 _LAST_ANSWERS = 1.0  # seconds; whoever still waits for one is not waited for
 
@@ -114,8 +114,8 @@ class Admin:
     async def _metrics(self, request: web.Request) -> web.Response:
         if self._exposition is None:
             # The library takes memory that a proxy does without which nobody scrapes.
-            metrics = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.metrics")
-            self._exposition = metrics.Exposition(self._server)
+            written = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.exposition")
+            self._exposition = written.Exposition(self._server)
         async with self._rendering:  # one at a time: a thousand routes take a while
             body, content_type = await self._exposition.render(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})

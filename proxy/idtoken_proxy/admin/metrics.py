@@ -1,4 +1,4 @@
-"""/metrics: what the tally counted, as Prometheus reads it. Imported with the first scrape: nobody else pays for it.
+"""What the tally counted, as families of metrics. Imported with the first scrape (exposition.py): nobody else pays for it.
 
 No label takes a value that a caller could choose. A name ends in its unit; a counter in `_total`; and what has not
 happened yet is 0 and not missing, where its labels are known beforehand.
@@ -6,16 +6,13 @@ happened yet is 0 and not missing, where its labels are known beforehand.
 
 from __future__ import annotations
 
-import asyncio
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from time import time
 from typing import Final, TypeAlias
 
-from prometheus_client import ProcessCollector
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -23,7 +20,6 @@ from prometheus_client.core import (
     Metric,
     SummaryMetricFamily,
 )
-from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from idtoken_proxy import __version__
@@ -37,53 +33,9 @@ _CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")  # told from the start; the other
 _LES: Final = tuple(str(bound) for bound in BOUNDS)
 _AT_A_TIME: Final = 256  # samples: two or three milliseconds
 _HISTOGRAMS_A_TIME: Final = 16
-_EOF: Final = b"# EOF\n"  # where OpenMetrics ends
 
 Sample: TypeAlias = tuple[tuple[str, ...], float]
 Samples: TypeAlias = Iterable[Sample]
-
-
-class Exposition:
-    """`wall`: Unix seconds."""
-
-    def __init__(self, server: Observed, wall: Callable[[], float] = time) -> None:
-        self._collector = ProxyCollector(server, wall)
-        self._process = ProcessCollector(registry=None)
-
-    async def render(self, accept: str) -> tuple[bytes, str]:
-        """Body and content type. Between two pieces the event loop is somebody else's: ten thousand routes take two seconds.
-        In a thread they would hold it up at every turn, and by what they leave to Python's collector.
-        """
-        encode, content_type = choose_encoder(accept)
-        self._collector.look()
-        written: list[bytes] = []
-        name = ""
-        for part in self._collector.parts():
-            if part is not None:
-                written.append(_written(encode, part, continued=part.name == name))
-                name = part.name
-            await asyncio.sleep(0)
-        process = await asyncio.to_thread(lambda: list(self._process.collect()))  # reads files
-        written += [_written(encode, family, continued=False) for family in process]
-        if content_type.startswith("application/openmetrics-text"):
-            written.append(_EOF)
-        return b"".join(written), content_type
-
-
-class _One(Collector):
-    def __init__(self, family: Metric) -> None:
-        self._family = family
-
-    def collect(self) -> Iterable[Metric]:
-        return (self._family,)
-
-
-def _written(encode: Callable[[Collector], bytes], part: Metric, *, continued: bool) -> bytes:
-    """`continued`: the lines that tell of the whole family stand before it already."""
-    text = encode(_One(part)).removesuffix(_EOF)
-    while continued and text.startswith(b"# "):  # no sample begins so, and no help has a line end
-        text = text[text.index(b"\n") + 1 :]
-    return text
 
 
 @dataclass(frozen=True, slots=True)

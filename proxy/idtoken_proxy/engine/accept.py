@@ -60,9 +60,8 @@ def admit_connect(request: Request, guard: Guard, port: int | None) -> Tunnelled
     return Tunnelled(authority)
 
 
-def lane_for(request: Request, caller: Caller, gateway: Gateway) -> Lane:
+def lane_for(caller: Caller, path: bytes, gateway: Gateway) -> Lane:
     """Raises NoRoute."""
-    path = request.target.partition(b"?")[0]
     if caller.upstream is None:
         lane = gateway.table.match(caller.name, path)
     else:
@@ -72,10 +71,10 @@ def lane_for(request: Request, caller: Caller, gateway: Gateway) -> Lane:
     return lane
 
 
-def accepted_on(lane: Lane, request: Request, caller: Caller, gateway: Gateway, peer: Peer) -> Accepted:
-    """Raises MalformedRequest, MethodNotAllowed and LoopDetected."""
-    target = request.target
-    path = target.partition(b"?")[0]
+def accepted_on(
+    lane: Lane, request: Request, caller: Caller, path: bytes, gateway: Gateway, peer: Peer
+) -> Accepted:
+    """`path`: the target's, without its query. Raises MalformedRequest, MethodNotAllowed and LoopDetected."""
     if lane.shared:
         table, host = gateway.table, caller.name
         if caller.upstream is not None:
@@ -87,7 +86,7 @@ def accepted_on(lane: Lane, request: Request, caller: Caller, gateway: Gateway, 
         raise MethodNotAllowed(
             f'route "{lane.route.name}" does not take {request.method.decode()}', allow=lane.allow
         )
-    mapped = lane.path_map.map(target, path)
+    mapped = lane.path_map.map(request.target, path)
     if request.via and peer.was_passed(request.via):
         raise LoopDetected(
             "the request has passed through this proxy already",

@@ -10,7 +10,6 @@ import asyncio
 import re
 from typing import Final, cast
 
-from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.front import Front
@@ -21,25 +20,24 @@ from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER
-from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.welcome import unwelcome
-from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, ProxyError, RequestError
+from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, RequestError
 from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import Peer
 
 WRITE_HIGH_WATER: Final = 64 * 1024
 # Seconds to let an app read its answer before a reset could take it away (RFC 9112 section 9.6).
 LINGER: Final = 2.0
-# Connections that are being told why they are not taken; and how many requests that the proxy answers by itself one
-# connection gets answered before the others have their turn.
-MAX_TURNED_AWAY: Final = 64
+# How many requests that the proxy answers by itself one connection gets answered before the others have their turn.
 REQUESTS_A_TURN: Final = 16
 _HEAD_END: Final = b"\r\n\r\n"
 _EMPTY_LINES: Final = re.compile(rb"\A(?:\r\n)+")
 
 
 class Downstream(Http1App):
-    """`full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver."""
+    """`full`: the app reads slower than it is written to. `held`: its upload is held back for the receiver. `closing`: no
+    further request is taken from it.
+    """
 
     def __init__(self, front: Front, door: Door) -> None:
         super().__init__()
@@ -53,7 +51,7 @@ class Downstream(Http1App):
         self._reader: BodyReader | None = None
         self._upgrading = b""  # a handshake's head, for a reload to judge what comes of it
         self._advancing = False
-        self._closing = False
+        self.closing = False
         self._dismissed = False
         self._reading = True
         self.full = False
@@ -83,11 +81,6 @@ class Downstream(Http1App):
         return len(self._buffer)
 
     @property
-    def closing(self) -> bool:
-        """No further request is taken from it."""
-        return self._closing
-
-    @property
     def draining(self) -> bool:
         return self._front.draining
 
@@ -100,7 +93,13 @@ class Downstream(Http1App):
         self.uid = peer_uid(transport)
         reason = unwelcome(front, self.uid, self.door)
         if reason is not None:
-            self._turn_away(reason)
+            self.closing = True
+            if front.turn_away(self, reason):
+                self._sweeper.watch(self)
+                self.request_complete = (
+                    False  # whatever it was about to send is not waited for, and discarded
+                )
+                self._linger()
             return
         peername = transport.get_extra_info("peername")
         self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None, front.pseudonym)
@@ -111,22 +110,8 @@ class Downstream(Http1App):
         self._sweeper.watch(self)
         self.deadline = self.now + front.keepalive
 
-    def _turn_away(self, reason: ProxyError) -> None:
-        front = self._front
-        front.tally.trouble(NO_ROUTE, reason)
-        front.log.warning("connection refused", reason=reason.detail)
-        self._closing = True
-        if len(front.turned_away) >= MAX_TURNED_AWAY:
-            self.transport.abort()  # a flood is not told why: each answer costs a descriptor for a while
-            return
-        front.turned_away.add(self)
-        self.transport.write(answers.problem(reason, None, head_only=False, closes=True))
-        self._sweeper.watch(self)
-        self.request_complete = False  # whatever it was about to send is not waited for, and discarded
-        self._linger()
-
     def data_received(self, data: bytes) -> None:
-        if self._closing:
+        if self.closing:
             return
         self._buffer = self._buffer + data if self._buffer else data
         if self._exchange is None:
@@ -141,7 +126,7 @@ class Downstream(Http1App):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._closing = True
+        self.closing = True
         self._front.forget(self)
         exchange = self._exchange
         if exchange is not None:
@@ -172,7 +157,7 @@ class Downstream(Http1App):
         self._advancing = True
         taken = 0
         try:
-            while self._exchange is None and self._buffer and not self._closing:
+            while self._exchange is None and self._buffer and not self.closing:
                 if self.full or taken == REQUESTS_A_TURN:
                     # Answers of the proxy's own await nobody: without this, an app that only sends would have them
                     # pile up, and have the loop for itself.
@@ -187,7 +172,7 @@ class Downstream(Http1App):
             self._advancing = False
 
     def _go_on(self) -> None:
-        if self._closing or self._exchange is not None:
+        if self.closing or self._exchange is not None:
             return
         self._advance()
         self._resume_between()
@@ -305,7 +290,7 @@ class Downstream(Http1App):
         front = self._front
         if front.tally.ended(exchange) or front.logs_all:
             front.tell(exchange)
-        if not self.keep or self._closing or self._dismissed or front.draining:
+        if not self.keep or self.closing or self._dismissed or front.draining:
             self._linger()
             return
         self.deadline = self._sweeper.now + front.keepalive
@@ -324,7 +309,7 @@ class Downstream(Http1App):
         exchange = self._exchange
         assert exchange is not None
         self._exchange = None
-        self._closing = True
+        self.closing = True
         self._front.count(exchange)
         self.cut()
 
@@ -366,8 +351,8 @@ class Downstream(Http1App):
         self.drain()
 
     def drain(self) -> None:
-        if self._exchange is None and not self._closing:
-            self._closing = True
+        if self._exchange is None and not self.closing:
+            self.closing = True
             self.transport.close()
 
     def expire(self) -> None:
@@ -381,7 +366,7 @@ class Downstream(Http1App):
             # Between requests, or a head that does not come to its end (slowloris): no answer, as nobody waits for one.
             if self._searched:
                 self._front.tally.hit("header_timeout")
-            self._closing = True
+            self.closing = True
             self.cut()
 
     # -- the connection --------------------------------------------------------
@@ -400,7 +385,7 @@ class Downstream(Http1App):
 
     def _linger(self) -> None:
         """Ends the connection after the answer, in a way that lets the app read it even while it still sends."""
-        self._closing = True
+        self.closing = True
         self._buffer = b""
         if self.request_complete and self._reading:
             self.deadline = self.now + self._front.idle  # for an app that does not read what is left

@@ -120,8 +120,9 @@ class Exchange:
         if request.forwarded_proto and gateway.fronts is not None:
             gateway.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
         caller = gateway.guard.admit(request, app.port)
-        self.lane = lane = lane_for(request, caller, gateway)
-        self._accepted = accepted_on(lane, request, caller, gateway, app.peer)
+        path = request.target.partition(b"?")[0]
+        self.lane = lane = lane_for(caller, path, gateway)
+        self._accepted = accepted_on(lane, request, caller, path, gateway, app.peer)
         self.timeouts = lane.route.timeouts
 
     def forward(self) -> None:
@@ -130,9 +131,8 @@ class Exchange:
             self._end_own(200, self._app.send_established(self._tunnelled))
             return
         request, lane, _, _ = self._accepted
-        if (
-            request.preflight
-        ):  # for a page of a listed origin: the receiver is not asked, and no token is needed
+        # For a page of a listed origin: the receiver is not asked, and no token is needed.
+        if request.preflight:
             lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
             self._end_own(204, self._app.send_preflight(lines))
             return

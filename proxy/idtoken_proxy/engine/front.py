@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
+from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import INTERVAL, Hangups
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.engine.tally import NO_ROUTE, Tally
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.engine.welcome import unlisted
+from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.policy.headers import PSEUDONYM
 
 AccessLog = Callable[[Exchange], None]
+MAX_TURNED_AWAY: Final = 64  # connections that are being told why they are not taken
 
 
 class Connection(Protocol):
@@ -134,6 +137,17 @@ class Front:
         """One that did not end as it should, or is no exchange any more."""
         self.tally.ended(exchange)
         self.tell(exchange)
+
+    def turn_away(self, connection: Connection, reason: ProxyError) -> bool:
+        """Whether it is told why. A flood is not: each answer costs a descriptor for a while."""
+        self.tally.trouble(NO_ROUTE, reason)
+        self.log.warning("connection refused", reason=reason.detail)
+        if len(self.turned_away) >= MAX_TURNED_AWAY:
+            connection.transport.abort()
+            return False
+        self.turned_away.add(connection)
+        connection.transport.write(answers.problem(reason, None, head_only=False, closes=True))
+        return True
 
     def forget(self, connection: Connection) -> None:
         """It is gone, or a tunnel's."""

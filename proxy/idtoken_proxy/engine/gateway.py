@@ -12,7 +12,7 @@ from typing import Self
 
 import structlog
 
-from idtoken_proxy.engine.http1 import never_remember
+from idtoken_proxy.engine.line_table import never_remember
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.tally import RouteCounts, Tally
 from idtoken_proxy.identity.cache import TokenSlot

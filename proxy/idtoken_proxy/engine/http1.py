@@ -3,112 +3,30 @@
 Where two readers of one message could disagree, this one refuses: a bare CR or LF, a folded line, a space before
 the colon, two lengths, a length beside a transfer coding, a coding that is not exactly `chunked`. Framing is written
 afresh on the other side, so that nothing ambiguous can pass even if it were read wrongly here.
-
-Speed: of a connection's heads most lines repeat to the letter. A line is checked and taken apart once and then
-remembered, by its bytes, in a bounded table; a line with a credential never is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, KeysView
+from collections.abc import Iterable
 
+from idtoken_proxy.engine.line_table import REQUEST_LINES, RESPONSE_LINES, TOKEN
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, MalformedResponse
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 from idtoken_proxy.policy.request import Request, Response
 
 MAX_FIELDS = 256  # nginx and Envoy stop at 100; apps with long cookie jars and tracing came close to that
-_MEMO_LINES = (
-    2048  # x 512 octets, three times (the line, its value, its wire form): 3 MiB at the most for each of two
-)
-_MEMO_LINE_OCTETS = 512
 
-# RFC 9110 section 5.6.2.
-METHOD_OCTETS = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # RFC 9112 section 3. Visible ASCII less the four that no URL serializer leaves bare; browsers do send {|}^` so.
 TARGET_OCTETS = rb"[!$-;=?-~]"
-_TOKEN = METHOD_OCTETS + rb"+"
-REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
+REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
 # RFC 9112 section 4; an empty reason with or without its space.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
-# RFC 9112 section 5: no space before the colon, no control character but HTAB within.
-_FIELD_NAME = re.compile(_TOKEN).fullmatch
-_FIELD_OCTETS = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
 _ABSOLUTE = re.compile(rb"((?:http|ws)s?)://([^/?]*)(.*)", re.IGNORECASE).fullmatch
-_SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key"}
 
 _HTTP11_PREFIX = b"HTTP/1.1 "
-
-
-class LineTable:
-    """Field lines by their bytes; emptied when full, since a table that forgets at once costs one parse a line."""
-
-    __slots__ = ("_kind_of", "_lines", "_names", "get")
-
-    def __init__(self, kind_of: Callable[[bytes], int]) -> None:
-        self._kind_of = kind_of
-        self._lines: dict[bytes, Field] = {}
-        self._names: dict[
-            bytes, tuple[bytes, int, bool]
-        ] = {}  # as spelled: lower case, kind, may be remembered
-        self.get = self._lines.get
-
-    @property
-    def lines(self) -> KeysView[bytes]:
-        """Those that are remembered."""
-        return self._lines.keys()
-
-    @property
-    def names(self) -> KeysView[bytes]:
-        """Those that are remembered, as they were spelled."""
-        return self._names.keys()
-
-    def parse(self, line: bytes) -> Field | None:
-        """None: malformed."""
-        spelled, colon, value = line.partition(b":")
-        known = self._names.get(spelled) or self._name(spelled)
-        if known is None or not colon or line.translate(None, _FIELD_OCTETS):
-            return None
-        name, kind, memorable = known
-        value = value.strip(b" \t")
-        field = Field(name, value, b"%b: %b\r\n" % (spelled, value), kind)
-        if memorable and len(line) <= _MEMO_LINE_OCTETS:
-            if len(self._lines) >= _MEMO_LINES:
-                self._lines.clear()
-            self._lines[line] = field
-        return field
-
-    def forget(self) -> None:
-        self._lines.clear()
-        self._names.clear()
-
-    def _name(self, spelled: bytes) -> tuple[bytes, int, bool] | None:
-        if _FIELD_NAME(spelled) is None:
-            return None
-        name = spelled.lower()
-        known = (name, self._kind_of(name), not holds_secret(name))
-        if len(spelled) <= _MEMO_LINE_OCTETS:
-            if len(self._names) >= _MEMO_LINES:
-                self._names.clear()
-            self._names[spelled] = known
-        return known
-
-
-def never_remember(name: str) -> None:
-    """Lines of this field hold a secret (guard.caller_token_header)."""
-    _SECRET_FIELDS.add(fields.folded(name.lower().encode("ascii")))
-    REQUEST_LINES.forget()
-
-
-def holds_secret(name: bytes) -> bool:
-    """Whether a field of this name, in lower case, is never remembered."""
-    return fields.folded(name) in _SECRET_FIELDS
-
-
-REQUEST_LINES = LineTable(fields.request_kind)
-RESPONSE_LINES = LineTable(fields.response_kind)
 
 
 def parse_request(block: bytes) -> Request:

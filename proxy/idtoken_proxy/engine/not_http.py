@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from idtoken_proxy.engine.http1 import METHOD_OCTETS, REQUEST_LINE, TARGET_OCTETS, bad_request_line
+from idtoken_proxy.engine.http1 import REQUEST_LINE, TARGET_OCTETS, bad_request_line
+from idtoken_proxy.engine.line_table import METHOD_OCTETS
 from idtoken_proxy.errors import MalformedRequest, NotHttp
 
 _METHOD: Final = re.compile(METHOD_OCTETS + rb"*").match

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from idtoken_proxy.engine import http1
+from idtoken_proxy.engine import line_table
 from idtoken_proxy.engine.http2 import fields as rules
 from idtoken_proxy.engine.http2.fields import (
     MALFORMED,
@@ -183,7 +183,7 @@ def test_a_name_may_become_a_secret() -> None:
         assert field.rule == rules.SECRET
         assert field is not request_fields.field(b"x-own-token", b"v")
     finally:
-        http1._SECRET_FIELDS.discard(b"x-own-token")
+        line_table.SECRET_FIELDS.discard(b"x-own-token")
         request_fields.forget()
 
 

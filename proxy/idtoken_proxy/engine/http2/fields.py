@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from idtoken_proxy.engine import http1
-from idtoken_proxy.engine.http1 import holds_secret
+from idtoken_proxy.engine import line_table
+from idtoken_proxy.engine.line_table import holds_secret
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 
@@ -205,6 +205,6 @@ response_fields: Final = FieldTable(_RESPONSE_RULES, fields.response_kind)
 
 def never_remember(name: str) -> None:
     """In HTTP/1.1 neither: fields of this name hold a secret (guard.caller_token_header)."""
-    http1.never_remember(name)
+    line_table.never_remember(name)
     request_fields.forget()
     response_fields.forget()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from idtoken_proxy.engine.http1 import METHOD_OCTETS, TARGET_OCTETS
+from idtoken_proxy.engine.http1 import TARGET_OCTETS
 from idtoken_proxy.engine.http2.fields import (
     AUTHORITY,
     CONTENT_LENGTH,
@@ -24,6 +24,7 @@ from idtoken_proxy.engine.http2.fields import (
     STATUS,
     HeaderField,
 )
+from idtoken_proxy.engine.line_table import METHOD_OCTETS
 from idtoken_proxy.policy import fields as kinds
 from idtoken_proxy.policy.fields import TRAILER_FORBIDDEN
 

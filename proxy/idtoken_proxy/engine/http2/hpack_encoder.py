@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-from idtoken_proxy.engine.http1 import holds_secret
 from idtoken_proxy.engine.http2 import huffman
 from idtoken_proxy.engine.http2.fields import NeverIndexed
 from idtoken_proxy.engine.http2.hpack_integer import encode_integer
@@ -22,6 +21,7 @@ from idtoken_proxy.engine.http2.hpack_table import (
     STATIC_ENTRIES,
     STATIC_TABLE,
 )
+from idtoken_proxy.engine.line_table import holds_secret
 
 Pair: TypeAlias = tuple[bytes, bytes]
 
