@@ -216,7 +216,7 @@ def test_one_that_others_may_write_to_is_warned_of_once(
     with capture_logs() as logs:
         for _ in range(2):
             process.run((str(path),), {})
-    assert [line["event"] for line in logs] == ["program_writable_by_others"] * warned
+    assert [line["event"] for line in logs] == ["others may write to a program that prints tokens"] * warned
     assert all(str(path) == line["path"] for line in logs)
 
 

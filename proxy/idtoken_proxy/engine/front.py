@@ -84,9 +84,8 @@ class Front:
         """The settings of every exchange that begins from now on. Who is not allowed any more has had the last answer with
         the exchange that is under way; a tunnel, which may have no end of its own, ends at once.
         """
-        unchanged = bool(self.tunnels) and gateway.grants_as(
-            self.gateway
-        )  # which ten thousand routes take 30 ms to tell
+        # Of ten thousand routes it takes 30 ms to tell.
+        unchanged = bool(self.tunnels) and gateway.grants_as(self.gateway)
         self._settle(gateway)
         for connection in list(self.connections):
             if unlisted(self, connection.uid) is not None:

@@ -62,10 +62,9 @@ def _host_name(name: str) -> str:
 
 def ip_address(host: str) -> IPAddress | None:
     """None for a name; an IPv4 address that is mapped into IPv6 (`::ffff:1.2.3.4`) comes out of it."""
+    # Any address but an IPv6 one ends in a digit, and to try a name costs twenty times as much.
     if ":" not in host and not host[-1:].isdigit():
-        return (
-            None  # as any address but an IPv6 one ends in a digit, and to try it costs twenty times as much
-        )
+        return None
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

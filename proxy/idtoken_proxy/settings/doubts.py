@@ -59,11 +59,9 @@ def _untold_names(settings: Settings) -> Iterator[Mistake]:
 def _unexpanded(audience: str) -> str | None:
     """`$AUD`, as a shell would expand it."""
     named = _VARIABLE.match(audience)
-    return (
-        None
-        if named is None
-        else f"${named[1]} is taken to the letter; for the variable, write ${{{named[1]}}}"
-    )
+    if named is None:
+        return None
+    return f"${named[1]} is taken to the letter; for the variable, write ${{{named[1]}}}"
 
 
 def audience_doubt(route: Route) -> str | None:

@@ -24,9 +24,8 @@ class ConfigFile:
 
     def load(self) -> Settings:
         """Reads it, once: it may be a pipe. ConfigError."""
-        if (
-            self.path != STDIN or self._content is None
-        ):  # standard input is what it was; the files that it names may change
+        # Standard input is what it was; the files that it names may change.
+        if self.path != STDIN or self._content is None:
             self._content = read_file(self.path)
         try:
             settings = self._parse(self._content)

@@ -97,9 +97,8 @@ def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
     added |= variables.direct(environ, added, receivers)
     told_manager = {name: value for name, value in environ.items() if name == _NOTIFY}
     # An app of a service that is told of by the wrapper would be heard by nobody.
-    own = (
-        variables.own(wrapped.settings.taken_in) - added.keys()
-    )  # the proxy's URL goes before what it was made of
+    # The proxy's URL goes before what it was made of.
+    own = variables.own(wrapped.settings.taken_in) - added.keys()
     hidden = (own - wrapped.keep) | wrapped.unset | {_NOTIFY}
     for_app = {name: value for name, value in (*environ.items(), *added.items()) if name not in hidden}
     app = os.fork()

@@ -92,9 +92,8 @@ def _warn_of(program: str, environ: Mapping[str, str]) -> None:
     except (OSError, ValueError):
         return  # it will be told by whoever starts it
     _warned.add(found)
-    _log.warning(
-        "program_writable_by_others", path=shown_path(found), remedy=f"chmod o-w {shown_path(found)}"
-    )
+    shown = shown_path(found)
+    _log.warning("others may write to a program that prints tokens", path=shown, remedy=f"chmod o-w {shown}")
 
 
 def _read(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:
