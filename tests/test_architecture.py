@@ -166,6 +166,11 @@ def _has_code(path: Path) -> bool:
 TESTED_ELSEWHERE = {
     "idtoken_proxy.__init__": "its version",
     "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
+    "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
+    "idtoken_proxy.engine.http2_app": "engine/test_http2_downstream.py: its streams are that one's",
+    "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
+    "idtoken_proxy.engine.http2_transport": "engine/test_http2_downstream.py: likewise",
+    "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
     "idtoken_proxy.identity.rules": "identity/test_diagnosis.py: every row of the tables, by way of diagnose",
     "idtoken_proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",

@@ -1259,7 +1259,7 @@ async def test_when_all_is_well_nothing_is_said(town: Town) -> None:
     ("sent", "status", "remedy"),
     [
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "(http, not https)"),
-        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "--http1.1"),
+        (b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", 400, "--http2-prior-knowledge"),
         (f"CONNECT {RUN}:443 HTTP/1.1\r\nHost: {RUN}:443\r\n\r\n".encode(), 405, f"write http://{RUN}/"),
     ],
 )

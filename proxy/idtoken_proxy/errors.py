@@ -9,14 +9,19 @@
         NoRoute                  404
         MethodNotAllowed         405
         HeadTooLarge             431
+        VersionNotServed         505
         LoopDetected             508
       TokenError               503, nothing was sent upstream; ours, the operator's or Google's
       UpstreamError            the receiver's, or the way there
         ConnectFailed            502 refused, unreachable, no such name
         TlsFailed                502 certificate or handshake; the token was not sent
         BrokenOff                502 closed before its response head
+          ReceiverReset            502 one stream of HTTP/2, by its RST_STREAM
+            NotProcessed             502 likewise, and it did nothing with it
+        NoHttp2                  502 HTTP/1.1 alone; the token was not sent
         MalformedResponse        502
         UpstreamTimeout          504
+          DeadlineExceeded         504 the app's own, grpc-timeout
       Overloaded               503 over limits.connections
       Draining                 503 shutting down
 
@@ -154,6 +159,13 @@ class MethodNotAllowed(RequestError):
         self.closes = closes
 
 
+class VersionNotServed(RequestError):
+    """What the app speaks cannot be carried to this receiver."""
+
+    status = 505
+    title = "HTTP version not served"
+
+
 class LoopDetected(RequestError):
     """Via shows that the request has been here before."""
 
@@ -231,6 +243,25 @@ class BrokenOff(UpstreamError):
     proxy_status = "connection_terminated"
 
 
+class ReceiverReset(BrokenOff):
+    """It reset the stream of this one request. `code`: of RFC 9113 section 7."""
+
+    def __init__(self, detail: str, *, code: int = 0x2, remedy: str | None = None) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.code = code
+
+
+class NotProcessed(ReceiverReset):
+    """And says that it did nothing with it (RFC 9113 section 8.7)."""
+
+
+class NoHttp2(UpstreamError):
+    """It speaks HTTP/1.1 alone. The token was not sent."""
+
+    title = "The receiver does not speak HTTP/2"
+    proxy_status = "http_protocol_error"
+
+
 class MalformedResponse(UpstreamError):
     title = "The receiver's answer is malformed"
     proxy_status = "http_protocol_error"
@@ -240,6 +271,12 @@ class UpstreamTimeout(UpstreamError):
     status = 504
     title = "Timeout"
     proxy_status = "http_response_timeout"
+
+
+class DeadlineExceeded(UpstreamTimeout):
+    """The app's own, grpc-timeout."""
+
+    title = "The app's deadline has passed"
 
 
 # -- this proxy's -------------------------------------------------------------

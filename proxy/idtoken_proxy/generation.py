@@ -5,6 +5,7 @@ Composed whole before anything of it is used, so that a reload takes over whole 
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,7 +22,7 @@ from idtoken_proxy.plain_file import check_plain, read_plain
 from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.model import Identity, NamedFile, NoIdentity, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
-from idtoken_proxy.trust import Trust, trust
+from idtoken_proxy.trust import Trust, trust, trust_for_http2
 from idtoken_proxy.turns import Pieces, at_once
 
 _AT_A_TIME: Final = 64  # routes, before others may have their turn
@@ -96,6 +97,7 @@ class Means:
 
     sources: Mapping[Identity, Source]
     trust: Trust
+    http2_trust: Callable[[], ssl.SSLContext] | None
     caller_token: bytes | None
 
 
@@ -108,7 +110,8 @@ def means(
     _look_for(settings.files)
     identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
     sources: dict[Identity, Source] = {one: build(one, settings.google, environ) for one in identities}
-    return Means(sources, trusted() if trusted is not None else trust(settings), _caller_token(settings))
+    of_receivers = trusted() if trusted is not None else trust(settings)
+    return Means(sources, of_receivers, trust_for_http2(of_receivers), _caller_token(settings))
 
 
 def compose(
@@ -155,6 +158,7 @@ def composing(
                 connect=timeouts.connect,
                 keepalive=timeouts.keepalive,
                 egress=route.egress_proxy,
+                http2_tls=means.http2_trust,
                 counts=upstreams.setdefault(origin, tally.upstreams.get(origin) or UpstreamCounts()),
             )
         return pool

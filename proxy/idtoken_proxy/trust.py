@@ -41,11 +41,32 @@ def trust_ahead(settings: Settings) -> Callable[[], Trust]:
     return done.result
 
 
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Verifies always; `ca_file` is trusted besides the system's roots. Raises OSError, ssl.SSLError."""
+def trust_for_http2(trusted: Trust) -> Callable[[], ssl.SSLContext] | None:
+    """Whom `trusted` trusts, where HTTP/2 is to be spoken: made when it is asked for, once, in whatever thread. `trusted`
+    itself offers HTTP/1.1, and what is offered is a context's and not a connection's.
+    """
+    if trusted is None:
+        return None
+    lock = threading.Lock()
+    made: list[ssl.SSLContext] = []
+
+    def make() -> ssl.SSLContext:
+        with lock:
+            if not made:
+                # The system's roots once more, and what of `ca_file` was read then: it may have changed since.
+                context = tls_context(None, "h2")
+                context.load_verify_locations(cadata=b"".join(trusted.get_ca_certs(binary_form=True)))
+                made.append(context)
+            return made[0]
+
+    return make
+
+
+def tls_context(ca_file: str | None, protocol: str = "http/1.1") -> ssl.SSLContext:
+    """Verifies always; `ca_file` is trusted besides the system's roots. `protocol`: by ALPN. Raises OSError, ssl.SSLError."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([protocol])
     # A common name is no name any more (RFC 9110 section 4.3.4), and a private CA puts anything there.
     context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_RENEGOTIATION

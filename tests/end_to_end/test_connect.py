@@ -230,7 +230,7 @@ Within = Callable[[str], bytes]
     ("what", "remedy"),
     [
         (lambda _: TLS_HELLO, "use http:// URLs, so that the proxy can attach the token"),
-        (lambda _: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "--http1.1"),
+        (lambda _: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "connect to the proxy itself"),
         (lambda _: b"SSH-2.0-OpenSSH_9.6\r\n", "SSH"),
         (lambda name: b"GET / HTTP/1.1\nHost: " + name.encode() + b"\n\n", "CRLF"),
         (lambda _: within("/", "localhost"), "CONNECT of its own"),

@@ -326,24 +326,6 @@ async def test_http_1_0_sees_no_interim_answers(receive: Receive, start: Start) 
 # -- what is not HTTP/1.1 --------------------------------------------------------
 
 
-async def test_an_http_2_preface_is_told_what_is_served(receive: Receive, start: Start) -> None:
-    receiver = await receive(answering(ok()))
-    proxied = await start(receiver)
-    for drip in (False, True):
-        app = await proxied.connect()
-        preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-        if drip:
-            await app.drip(preface)
-        else:
-            app.send(preface)
-        # A client of HTTP/2 reads the beginning of an HTTP/1.1 answer as a frame that is too large, and says so.
-        answer = await app.response()
-        assert answer.status == 400
-        assert "HTTP/1.1 only" in str(problem(answer)["detail"])
-        assert await app.to_end() == b""
-    assert not receiver.connections
-
-
 @pytest.mark.parametrize(
     "hello", [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(300), b"\0" * 64 * 1024 + b"\0" * 1024]
 )

@@ -1274,8 +1274,8 @@ async def test_an_app_that_goes_before_the_first_step_towards_its_receiver_leave
         await eventually(lambda: bool(proxied.server.front.connections), "no connection")
         (connection,) = proxied.connections
         connection.data_received(get("/"))
-        assert connection.exchange is not None
-        connection.exchange.abandon()  # a warning of a coroutine that nobody awaits would fail the test
+        (exchange,) = connection.exchanges
+        exchange.abandon()  # a warning of a coroutine that nobody awaits would fail the test
         app.close()
         await eventually(lambda: not proxied.server.front.connections, "it stays")
         gc.collect()

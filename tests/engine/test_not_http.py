@@ -30,7 +30,7 @@ FOREIGN = {
         "http, not https",
     ),
     "SSL 2.0": ("tls", b"\x80\x2e\x01\x00\x02\x00\x15" + bytes(40), "http, not https"),
-    "HTTP/2": ("http2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", "--http1.1"),
+    "HTTP/2's preface, but not quite": ("http2", b"PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n", "prior knowledge"),
     "SSH": ("ssh", b"SSH-2.0-OpenSSH_9.6p1 Ubuntu-3ubuntu13\r\n", "SSH server"),
     "SSH without a comment": ("ssh", b"SSH-2.0-Go\r\n", "SSH server"),
     "SOCKS 4": ("socks", b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00", "HTTP_PROXY=http://localhost:8080"),

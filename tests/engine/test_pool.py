@@ -10,7 +10,8 @@ from pathlib import Path
 import aiohappyeyeballs
 import pytest
 
-from idtoken_proxy.engine.pool import MAX_CONNECTING, Pool
+from idtoken_proxy.engine.dialer import MAX_CONNECTING
+from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.settings.model import EgressProxy, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start

@@ -145,6 +145,7 @@ WAYS = {"egress_proxy", "tls.ca_file", "admin"}
 NO_GRANTS = {
     "routes.name",
     "routes.token_header",
+    "routes.protocol",
     *(f"routes.timeouts.{name}" for name in ("connect", "response", "idle", "keepalive")),
     *(
         f"timeouts.{name}"

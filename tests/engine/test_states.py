@@ -50,9 +50,15 @@ def test_connections_are_used_again_only_where_both_messages_ended() -> None:
     assert into_done == [(states.WAITING, states.OWN_ANSWER), (states.RELAYING, states.ANSWER_END)]
 
 
-def test_only_what_was_wholly_sent_and_not_answered_is_said_again_or_becomes_a_tunnel() -> None:
-    for event in (states.RETRY, states.SWITCH):
-        assert [state for state, ways in TRANSITIONS.items() if event in ways] == [states.SENT]
+def test_only_what_was_wholly_sent_and_not_answered_becomes_a_tunnel() -> None:
+    assert [state for state, ways in TRANSITIONS.items() if states.SWITCH in ways] == [states.SENT]
+
+
+def test_only_what_was_not_answered_is_said_again() -> None:
+    assert [state for state, ways in TRANSITIONS.items() if states.RETRY in ways] == [
+        states.SENDING,
+        states.SENT,
+    ]
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))

@@ -8,7 +8,9 @@ from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import CommandIdentity
 from tests.settings.told import ROUTE, told
 
-ROUTE_KEYS = "name, upstream, match, audience, strip_prefix, token_header, identity, methods, timeouts"
+ROUTE_KEYS = (
+    "name, upstream, match, audience, strip_prefix, token_header, protocol, identity, methods, timeouts"
+)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.status import Observed, connections_of
 from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 
@@ -128,6 +129,7 @@ class ProxyCollector(Collector):
             _by(tally.held),
             "direction",
         )
+        yield from _http2(tally)
         yield from _upstreams(seen)
         yield from _tokens(seen, tally, self._wall())
         yield from _reloads(tally)
@@ -218,6 +220,36 @@ def _upstreams(seen: _Seen) -> Iterator[Metric | None]:
         (((origin,), counts.reused) for origin, counts in seen.upstreams.items()),
         "upstream",
     )
+
+
+def _http2(tally: Tally) -> Iterator[Metric]:
+    sides = (("app", (tally.http2,)), ("receiver", tuple(tally.upstreams.values())))
+    resets: Counter[tuple[str, str, str]] = Counter()
+    for side, all_of in sides:
+        for counts in all_of:
+            for (by, code), count in counts.resets.items():
+                resets[side, by, _code(code)] += count
+    yield from _counter("streams", "Requests that came by HTTP/2.", [((), tally.streams)])
+    yield from _counter(
+        "stream_resets",
+        "Streams that did not come to their end, by whose side they are, who ended them (peer: RST_STREAM; fault: the proxy, "
+        "for what the peer did; goaway; connection: it ended) and the code.",
+        resets.items(),
+        *("side", "by", "code"),
+    )
+    yield from _counter(
+        "goaways",
+        "Connections whose peer said that it goes away.",
+        [((side,), sum(counts.goaways for counts in all_of)) for side, all_of in sides],
+        "side",
+    )
+
+
+def _code(code: int) -> str:
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return "OTHER"
 
 
 def _states(seen: _Seen, found: Mapping[str, tuple[int, int]]) -> Samples:

@@ -12,6 +12,7 @@ from time import monotonic, time
 from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy import __version__
+from idtoken_proxy.engine.dialer import Dialled
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.upstream import UpstreamConnection
@@ -102,9 +103,15 @@ class _TimedPool(Pool):
         self.end()
         await super()._tunnel(sock, egress)
 
-    async def _wrap(self, sock: socket.socket) -> UpstreamConnection:
+    async def _wrap(
+        self,
+        sock: socket.socket,
+        connection: Dialled,
+        tls: ssl.SSLContext | None,
+        alpn: tuple[str | None, ...],
+    ) -> None:
         self.end()
-        return await super()._wrap(sock)
+        await super()._wrap(sock, connection, tls, alpn)
 
 
 async def _connected(pool: _TimedPool, route: Route, steps: list[Step]) -> UpstreamConnection:
@@ -153,7 +160,7 @@ async def _asked(
     )
     request = Request()
     request.method = b"GET"
-    connection.send_head(head, request, question)
+    connection.send_request(head, request, question)
     try:
         async with asyncio.timeout(patience):
             await question.answered

@@ -5,12 +5,20 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
-from idtoken_proxy.errors import LoopDetected, MalformedRequest, MethodNotAllowed, NoRoute, Refused
+from idtoken_proxy.errors import (
+    LoopDetected,
+    MalformedRequest,
+    MethodNotAllowed,
+    NoRoute,
+    Refused,
+    VersionNotServed,
+)
 from idtoken_proxy.policy.guard import Caller, Guard
 from idtoken_proxy.policy.headers import Peer
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.target import AMBIGUOUS
 from idtoken_proxy.policy.tunnelled import Tunnelled
+from idtoken_proxy.settings.model import UpstreamProtocol
 
 _NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
 _CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
@@ -85,6 +93,11 @@ def accepted_on(
     if not lane.allows(request.method) and not request.preflight:
         raise MethodNotAllowed(
             f'route "{lane.route.name}" does not take {request.method.decode()}', allow=lane.allow
+        )
+    if request.grpc and lane.route.protocol is UpstreamProtocol.HTTP1:
+        raise VersionNotServed(
+            f'route "{lane.route.name}" speaks HTTP/1.1, which carries no gRPC',
+            remedy="take protocol: http1 out of the route",
         )
     mapped = lane.path_map.map(request.target, path)
     if request.via and peer.was_passed(request.via):

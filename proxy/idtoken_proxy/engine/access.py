@@ -69,7 +69,7 @@ def _seen(exchange: Exchange) -> dict[str, object]:
         seen["method"] = request.method.decode("ascii")
         path = request.target.partition(b"?")[0]
         seen["path"] = path[:MAX_PATH].decode("ascii", "replace") + ("..." if len(path) > MAX_PATH else "")
-        seen["protocol"] = "HTTP/1.0" if request.http10 else "HTTP/1.1"
+        seen["protocol"] = "HTTP/1.0" if request.http10 else "HTTP/2" if request.http2 else "HTTP/1.1"
         if trace is not None:
             seen["trace"], seen["span"], seen["sampled"] = trace
     return seen

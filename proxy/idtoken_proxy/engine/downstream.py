@@ -15,11 +15,14 @@ from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.http1_app import Http1App
+from idtoken_proxy.engine.http2.frames import PREFACE
+from idtoken_proxy.engine.http2_downstream import Http2Downstream
 from idtoken_proxy.engine.listeners import Door, peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.switch import switch
 from idtoken_proxy.engine.welcome import unwelcome
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, RequestError
 from idtoken_proxy.policy.guard import UNIX
@@ -49,6 +52,7 @@ class Downstream(Http1App):
         self._scan: HeadScan | None = None  # of a head that comes in pieces
         self._exchange: Exchange | None = None
         self._reader: BodyReader | None = None
+        self._fresh = True  # it may yet be HTTP/2
         self._upgrading = b""  # a handshake's head, for a reload to judge what comes of it
         self._advancing = False
         self.closing = False
@@ -66,9 +70,9 @@ class Downstream(Http1App):
         return self._sweeper.now
 
     @property
-    def exchange(self) -> Exchange | None:
-        """The one under way."""
-        return self._exchange
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The one under way, if any."""
+        return () if self._exchange is None else (self._exchange,)
 
     @property
     def reading(self) -> bool:
@@ -96,9 +100,7 @@ class Downstream(Http1App):
             self.closing = True
             if front.turn_away(self, reason):
                 self._sweeper.watch(self)
-                self.request_complete = (
-                    False  # whatever it was about to send is not waited for, and discarded
-                )
+                self.request_complete = False  # whatever it was about to send is discarded
                 self._linger()
             return
         peername = transport.get_extra_info("peername")
@@ -182,6 +184,7 @@ class Downstream(Http1App):
         if data.startswith(b"\r\n"):  # RFC 9112 section 2.2: empty lines before a request-line
             # All of them at once: one by one, a flood would cost its square.
             data = self._buffer = _EMPTY_LINES.sub(b"", data)
+            self._fresh = False
             self._searched = 0
             self._head_begins().empty_lines()
         end = data.find(_HEAD_END, self._searched)
@@ -191,7 +194,7 @@ class Downstream(Http1App):
             self._refuse(HeadTooLarge(detail, limit="header_bytes"), len(data))
             return False
         if end < 0:
-            if not self._head_begins().fits(data):
+            if not self._head_begins().fits(data) and not (self._fresh and PREFACE.startswith(data)):
                 self._refuse(self._unreadable(data), len(data))
                 return False
             self._searched = max(len(data) - 3, 1)
@@ -219,9 +222,13 @@ class Downstream(Http1App):
         try:
             request = parse_request(block)
         except RequestError as error:
+            if self._fresh and block + _HEAD_END == PREFACE[: len(block) + 4]:
+                self._go_over_to_http2(block)
+                return
             told = self._unreadable(block)
             self._refuse(told if isinstance(told, NotHttp) else error, len(block) + 4)
             return
+        self._fresh = False
         self.request = request
         self._exchange = exchange = Exchange(self, self._front.gateway, len(block) + 4)
         try:
@@ -238,6 +245,11 @@ class Downstream(Http1App):
             if request.websocket:
                 self._upgrading = block
         exchange.forward()
+
+    def _go_over_to_http2(self, block: bytes) -> None:
+        self.closing = True
+        self._front.forget(self)
+        Http2Downstream(self._front, self).begin(block + _HEAD_END + self._buffer)
 
     def pump(self) -> None:
         """Moves what has been read of the request's body upstream, as far as there is an upstream yet."""
@@ -314,25 +326,16 @@ class Downstream(Http1App):
         self.cut()
 
     def on_switch(self, upstream: AnswerSide) -> None:
-        front, exchange = self._front, self._exchange
+        exchange = self._exchange
         assert exchange is not None
         self._exchange = None
         early, self._buffer = self._buffer, b""
-        if early:
-            upstream.send_data(early)  # while it still tells, from within, that it is full
-        receiver, rest = upstream.take_over()
-        if rest:
-            self.transport.write(rest)
-        front.forget(self)
         standing = Standing(self, self._upgrading, exchange)
-        tunnel = front.open_tunnel(self.transport, receiver, exchange, standing)
-        front.count(exchange)
-        if self._dismissed or not front.keeps(standing, unchanged=exchange.gateway is front.gateway):
-            tunnel.abort()
-            return
-        self._resume()
-        if self.full:
-            receiver.pause_reading()
+        receiver = switch(self._front, self, standing, exchange, upstream, early, dismissed=self._dismissed)
+        if receiver is not None:
+            self._resume()
+            if self.full:
+                receiver.pause_reading()
 
     def hold(self, *, held: bool) -> None:
         """The receiver reads slower than the app sends, or has caught up."""

@@ -10,7 +10,7 @@ from typing import Any
 from idtoken_proxy.engine import second_try
 from idtoken_proxy.engine.accept import USUAL, accepted_on, admit_connect, is_no_routes, lane_for
 from idtoken_proxy.engine.gateway import Gateway, Lane
-from idtoken_proxy.engine.kept_body import MAX_BODY, KeptBody
+from idtoken_proxy.engine.kept_body import KeptBody, has_small_body
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
 from idtoken_proxy.engine.states import (
     ANSWER,
@@ -28,16 +28,16 @@ from idtoken_proxy.engine.states import (
     UNANSWERED,
     WAITING,
 )
-from idtoken_proxy.engine.streams import AnswerSide, RequestSide
+from idtoken_proxy.engine.streams import CANCEL, AnswerSide, RequestSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.waiting import await_for
 from idtoken_proxy.engine.way_there import way_there
-from idtoken_proxy.errors import BrokenOff, ProxyError, UpstreamError
+from idtoken_proxy.errors import BrokenOff, NoHttp2, ProxyError, UpstreamError
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import UNIX
-from idtoken_proxy.policy.headers import NO_TOKEN, Peer, TokenLines, outbound_head, turn_back
+from idtoken_proxy.policy.headers import NO_TOKEN, Outbound, Peer, TokenLines, turn_back
 from idtoken_proxy.policy.request import Request, Response
 
 
@@ -53,8 +53,8 @@ class Exchange:
         "_app",
         "_attempts",
         "_fresh",
-        "_head",
         "_kept",
+        "_outbound",
         "_task",
         "_token",
         "_tunnelled",
@@ -144,8 +144,6 @@ class Exchange:
         if token is None:
             self._await_token(slot.get())
         else:
-            if request.chunked or 0 < (request.content_length or 0) <= MAX_BODY:
-                self._kept = KeptBody(self.gateway.bodies)
             self._dispatch(lane.token_lines(token))
 
     def _end_own(self, status: int, octets: int) -> None:
@@ -166,19 +164,26 @@ class Exchange:
 
     def _on_lack(self, error: ProxyError) -> None:
         self._task = None
+        if isinstance(error, NoHttp2) and self._accepted.lane.may_go_downwards(self._accepted.request):
+            self._dispatch(self._outbound.token)
+            return
         self.fail(error)
 
     def _dispatch(self, token: TokenLines) -> None:
         request, lane, caller, target = self._accepted
+        # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
+        if (request.http2 or self._token is not None) and has_small_body(request):
+            self._kept = self._kept or KeptBody(self.gateway.bodies)
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()
-        self._head = outbound_head(
+        self._outbound = Outbound(
             request, target, lane.first_lines, caller, self._app.peer, token, lane.rewriter
         )
-        connection = None if self._fresh else lane.pool.take()
+        pool = lane.pool_for(request)
+        connection = None if self._fresh else pool.take()
         if connection is None:
             self._app.deadline = NEVER  # the pool has one of its own
-            self._task = await_for(lane.pool.connect(fresh=self._fresh), self._send, self._on_lack)
+            self._task = await_for(pool.connect(fresh=self._fresh), self._send, self._on_lack)
         else:
             self._send(connection)
 
@@ -191,13 +196,13 @@ class Exchange:
         self._upstream = connection
         self._attempts += 1
         app = self._app
-        connection.send_head(self._head, request, self)
+        connection.send_head(self._outbound, self)
         if app.full:
             connection.hold(held=True)
+        if self._kept is not None and self._kept.octets:  # the second time what has come is at hand
+            connection.send_data(bytes(self._kept.octets))
         if app.request_complete:
-            if request.has_body:  # the second time it is at hand
-                if self._kept is not None and self._kept.octets:
-                    connection.send_data(bytes(self._kept.octets))
+            if request.has_body:
                 connection.send_end()
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
             app.deadline = app.now + self.timeouts.response
@@ -287,9 +292,9 @@ class Exchange:
         return True
 
     def _forget_body(self) -> None:
-        assert self._kept is not None
-        self._kept.free()
-        self._kept = None
+        if self._kept is not None:
+            self._kept.free()
+            self._kept = None
 
     def on_interim(self, response: Response) -> None:
         if response.addressed or self.gateway.cross_origin:
@@ -338,12 +343,8 @@ class Exchange:
         assert upstream is not None
         request, lane, _, _ = self._accepted
         self._upstream = None
-        if (
-            self.state is SENT
-            and isinstance(error, BrokenOff)
-            and not upstream.answered
-            and self._attempts == 1
-            and second_try.after_no_answer(request)
+        if self._attempts == 1 and second_try.after_loss(
+            error, request, state=self.state, answered=upstream.answered, kept=self._kept is not None
         ):
             self.state = TRANSITIONS[self.state][RETRY]
             lane.counts.retries += 1
@@ -378,19 +379,18 @@ class Exchange:
         self.sent += self._app.send_problem(error, None if self.lane is None else self.lane.route)
         self._app.on_exchange_end()
 
-    def abandon(self) -> None:
-        """The app has gone: the receiver must not take what it has for a whole request."""
+    def abandon(self, code: int = CANCEL) -> None:
+        """The app has gone: the receiver must not take what it has for a whole request. `code`: HTTP/2's, where it said one."""
         if self.state not in FINAL:
-            self._break_off()
+            self._break_off(code)
 
-    def _break_off(self) -> None:
-        if self._kept is not None:
-            self._forget_body()
+    def _break_off(self, code: int = CANCEL) -> None:
+        self._forget_body()
         if self._task is not None:
             self._task.cancel()
             self._task = None
         if self._upstream is not None:
-            self._upstream.abort()
+            self._upstream.abort(code)
             self._upstream = None
         self.state = TRANSITIONS[self.state][BREAK]
 

@@ -12,7 +12,7 @@ from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.identity.answer import MARKS, SPEAKS_OF, Answer
-from idtoken_proxy.identity.diagnosis import diagnose
+from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose
 from idtoken_proxy.policy.request import Request, Response
 
 _SIGN_IN: Final = 302  # IAP's refusal of a browser
@@ -64,24 +64,11 @@ def explain_once(
             then(exchange)
 
     def explain(exchange: Ended) -> None:
-        lane, response, request = exchange.lane, exchange.response, exchange.request
-        if (
-            lane is None
-            or response is None
-            or request is None
-            or not _may_be_googles(response, exchange.said)
-        ):
+        found = explanation(exchange, wall)
+        lane = exchange.lane
+        if found is None or lane is None:
             return
-        token = None
-        if lane.slot is not None:
-            token = lane.slot.current()
-            if token is None:
-                return  # dropped meanwhile; the next refusal will tell
-        said = None if request.method == b"HEAD" else exchange.said
-        answer = Answer.of(response.status, response.passing, said)
-        found = diagnose(lane.route, token, answer, wall(), exchange.path.decode("latin-1"))
-        if found is None or not (found.sure or exchange.status in _OF_CREDENTIALS or said is not None):
-            return
+        token = None if lane.slot is None else lane.slot.current()
         tally.refused_upstream(lane.route.name, exchange.status, found)
         key = (lane.route.name, exchange.status, found.cause)
         if key in explained:
@@ -100,6 +87,30 @@ def explain_once(
         )
 
     return write
+
+
+def explanation(exchange: Refused, wall: Callable[[], float] = time) -> Diagnosis | None:
+    """None where it is not Google's refusal, or where nobody can tell."""
+    lane, response, request = exchange.lane, exchange.response, exchange.request
+    if (
+        lane is None
+        or response is None
+        or request is None
+        or response.status not in _LOOKED_AT
+        or not _may_be_googles(response, exchange.said)
+    ):
+        return None
+    token = None
+    if lane.slot is not None:
+        token = lane.slot.current()
+        if token is None:
+            return None  # dropped meanwhile; the next refusal will tell
+    said = None if request.method == b"HEAD" else exchange.said
+    answer = Answer.of(response.status, response.passing, said)
+    found = diagnose(lane.route, token, answer, wall(), exchange.path.decode("latin-1"))
+    if found is None or not (found.sure or response.status in _OF_CREDENTIALS or said is not None):
+        return None
+    return found
 
 
 def _may_be_googles(response: Response, said: bytes | None) -> bool:

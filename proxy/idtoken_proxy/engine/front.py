@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -37,8 +37,8 @@ class Connection(Protocol):
     def transport(self) -> asyncio.Transport: ...
 
     @property
-    def exchange(self) -> Exchange | None:
-        """The one under way."""
+    def exchanges(self) -> Sequence[Exchange]:
+        """Those under way."""
 
     def dismiss(self) -> None:
         """The exchange that is under way is its last."""
@@ -179,7 +179,7 @@ class Front:
 
     def under_way(self) -> list[Exchange]:
         """All exchanges that have yet to end. For the admin listener: nothing of it is kept up on the way."""
-        return [one.exchange for one in list(self.connections) if one.exchange is not None]
+        return [exchange for one in list(self.connections) for exchange in one.exchanges]
 
     def drain(self) -> None:
         """No request is begun any more; connections between requests end now, the others with their exchange."""

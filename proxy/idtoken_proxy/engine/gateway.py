@@ -8,22 +8,24 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 
-from idtoken_proxy.engine.line_table import never_remember
+from idtoken_proxy.engine.http2.fields import never_remember
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.tally import RouteCounts, Tally
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace, first_lines_of
+from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.routes import RouteTable, forward
 from idtoken_proxy.policy.target import PathMap
-from idtoken_proxy.settings.model import Rewrite, Route, Settings, TokenHeader
+from idtoken_proxy.settings.model import Rewrite, Route, Settings, TokenHeader, UpstreamProtocol
 from idtoken_proxy.turns import Pieces, at_once
 
 DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -33,14 +35,27 @@ _AT_A_TIME = 64  # routes, before others may have their turn: a millisecond or t
 log = structlog.get_logger("idtoken_proxy.engine")
 
 
+class Connections(Protocol):
+    """To one origin, in one version of HTTP."""
+
+    def take(self) -> AnswerSide | None:
+        """One that is there; None where there is none."""
+
+    async def connect(self, *, fresh: bool) -> AnswerSide:
+        """Raises UpstreamError."""
+
+
 class Lane:
     """A route, ready to be driven on: its path map, host line, token slot and the pool of its upstream's origin."""
 
     __slots__ = (
+        "_auto",
+        "_downwards",
         "_lines",
         "_place",
         "_token",
         "_told",
+        "_upwards",
         "allow",
         "counts",
         "first_lines",
@@ -69,6 +84,9 @@ class Lane:
         self.slot = slot
         self.pool = pool
         self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
+        self._upwards = route.protocol is UpstreamProtocol.HTTP2
+        self._auto = route.protocol is UpstreamProtocol.AUTO
+        self._downwards = route.protocol is UpstreamProtocol.HTTP1
         self.rewriter = Rewriter(route, rewrite)
         self.first_lines = first_lines_of(route)
         self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
@@ -77,6 +95,17 @@ class Lane:
         self._token: IdToken | None = None
         self._lines = NO_TOKEN
         self._told = self.route.token_header is not TokenHeader.AUTO  # there it is what was asked for
+
+    def pool_for(self, request: Request) -> Connections:
+        """A WebSocket stays on HTTP/1.1 (RFC 8441 is not spoken)."""
+        if request.http2:
+            downwards = self._downwards or (self._auto and not request.grpc and self.pool.http2.unspoken)
+            return self.pool if downwards else self.pool.http2
+        return self.pool.http2 if self._upwards and not request.websocket else self.pool
+
+    def may_go_downwards(self, request: Request) -> bool:
+        """To a receiver of HTTP/1.1 alone, where the app speaks HTTP/2."""
+        return self._auto and request.http2 and not request.grpc
 
     def allows(self, method: bytes) -> bool:
         return self.methods is None or method in self.methods

@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from idtoken_proxy.engine.tls import HandshakeBroken
-from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed, UpstreamError, UpstreamTimeout
+from idtoken_proxy.errors import ConnectFailed, Fault, NoHttp2, TlsFailed, UpstreamError, UpstreamTimeout
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 
 _OWN_CA: Final = "if the receiver's certificate comes from a CA of your own, name it: tls: {ca_file: ...}"
+NO_HTTP2: Final = (
+    "for an app of HTTP/1.1, say protocol: http1 in the route; a gRPC service has to be reached by HTTP/2 all the way, which on "
+    "Cloud Run is: gcloud run services update SERVICE --use-http2"
+)
 _PORT: Final = "see that upstream has the port at which https is spoken"
 # By the codes of OpenSSL's x509_vfy.h. Those of issuers that nobody knows here may be an egress proxy's doing.
 _TIME: Final = {
@@ -94,6 +98,8 @@ class Hop:
                     "connection_terminated",
                     f"{_PORT}, and in the receiver's log why",
                 )
+            case ssl.SSLError(reason="NO_HTTP2_BY_ALPN"):
+                return NoHttp2(f"{self.name} does not speak HTTP/2", remedy=NO_HTTP2)
             case ssl.SSLError():
                 said, remedy = told(error)
                 return _no_tls(f"TLS with {self.name} failed: {said}", "tls_protocol_error", remedy)

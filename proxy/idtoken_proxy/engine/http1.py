@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from idtoken_proxy.engine.known_fields import apply_request_field, apply_response_field
 from idtoken_proxy.engine.line_table import REQUEST_LINES, RESPONSE_LINES, TOKEN
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, MalformedResponse
 from idtoken_proxy.policy import fields
@@ -89,36 +90,12 @@ def _apply_request_fields(request: Request, special: list[Field]) -> None:
             if request.chunked or value.lower() != b"chunked":
                 raise MalformedRequest("a Transfer-Encoding other than chunked, once, is not understood")
             request.chunked = True
-        elif kind == fields.AUTHORIZATION:
-            request.authorization = (*request.authorization, field.wire)
-        elif kind == fields.ORIGIN:
-            if request.origin is not None:
-                raise MalformedRequest("two Origin headers")
-            request.origin = value
-        elif kind == fields.SEC_FETCH_SITE:
-            if request.fetch_site is not None:
-                raise MalformedRequest("two Sec-Fetch-Site headers")
-            request.fetch_site = value
-        elif kind == fields.SEC_FETCH_MODE:
-            request.fetch_mode = value if request.fetch_mode is None else b""  # twice: none that lets it in
-        elif kind == fields.SEC_FETCH_DEST:
-            request.fetch_dest = value if request.fetch_dest is None else b""
         elif kind == fields.UPGRADE:
             upgrade = value.lower() if upgrade is None else b""
-        elif kind == fields.EXPECT:
-            request.expect_continue = value.lower() == b"100-continue"
         elif kind == fields.TE:
             request.te_trailers = b"trailers" in _list_members(value)
-        elif kind == fields.REFERER:
-            request.referers = (*request.referers, field)
-            request.passing.append(field.wire)
-        elif kind == fields.FORWARDED_FOR:
-            request.forwarded_for = (*request.forwarded_for, value)
-        elif kind == fields.FORWARDED_PROTO:
-            request.forwarded_proto = (*request.forwarded_proto, value)
         else:
-            assert kind == fields.VIA
-            request.via = (*request.via, value)
+            apply_request_field(request, field)
     if request.chunked and (request.content_length is not None or request.http10):
         # RFC 9112 section 6.3 rule 3: "ought to be handled as an error"; chunked does not exist in HTTP/1.0.
         raise MalformedRequest("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
@@ -281,14 +258,10 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
         elif kind == fields.CONNECTION:
             connection = connection or []
             connection += _list_members(value)
-        elif kind == fields.WWW_AUTHENTICATE:
-            response.www_authenticate = (*response.www_authenticate, value)
-            response.passing.append(field.wire)
         elif kind == fields.UPGRADE:
             response.upgrade = value.lower() if response.upgrade is None else b""
         elif kind != fields.DROP:
-            response.addressed = (*response.addressed, field)
-            response.passing.append(field.wire)
+            apply_response_field(response, field)
     if response.chunked and response.content_length is not None:
         raise MalformedResponse("the receiver's answer has both Transfer-Encoding and Content-Length")
     if connection is not None:

@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from idtoken_proxy.policy.request import Request
+
 MAX_BODY: Final = 64 * 1024  # octets of one; what is larger is an upload, which its app can repeat
 MAX_ALL: Final = 16 * 1024 * 1024  # octets of all together
+
+
+def has_small_body(request: Request) -> bool:
+    """One that may be kept, as far as its head tells."""
+    return request.chunked or 0 < (request.content_length or 0) <= MAX_BODY
 
 
 class KeptBodies:

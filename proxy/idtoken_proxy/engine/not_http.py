@@ -116,8 +116,9 @@ _KINDS: Final = (
     _kind(
         "http2",
         rb"PRI \* H",  # RFC 9113 section 3.4
-        "HTTP/2 with prior knowledge (h2c, gRPC) on a port that serves HTTP/1.1 only",
-        "have the client speak HTTP/1.1, such as curl --http1.1; gRPC needs HTTP/2 and cannot pass here",
+        "HTTP/2 where HTTP/1.1 was spoken before, or not quite HTTP/2",
+        "HTTP/2 begins with its preface on a connection of its own (prior knowledge): curl --http2-prior-knowledge {url}",
+        "within a CONNECT tunnel HTTP/1.1 alone is spoken; have the client connect to the proxy itself",
     ),
     _kind(
         "ssh",

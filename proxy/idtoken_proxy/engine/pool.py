@@ -6,32 +6,25 @@ or whose last exchange did not end cleanly on both sides, is never used again.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import socket
 import ssl
-from typing import Final
+from collections.abc import Callable
 
-import aiohappyeyeballs
-
-from idtoken_proxy.engine.connect import open_tunnel
-from idtoken_proxy.engine.hop import beyond, receiver, way_out
+from idtoken_proxy.engine.dialer import Dialer
+from idtoken_proxy.engine.http2_pool import Http2Pool
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
 from idtoken_proxy.engine.tally import UpstreamCounts
-from idtoken_proxy.engine.tls import TlsTransport
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.identity.clock import SystemClock
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 
 _boot = SystemClock.boot
-# Connections that are coming about at one time. Many receivers' accept queues hold 100 or 128: what a burst sends
-# beyond that is dropped and said again after a second or more. Those who wait for their turn often need none any more.
-MAX_CONNECTING: Final = 64
-_NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
 
 
-class Pool:
-    """The connections to one origin. `tls`: None for http. `egress`: what they lead through, always with TLS inside."""
+class Pool(Dialer):
+    """The connections to one origin. `tls`: None for http. `egress`: what they lead through, always with TLS inside.
+    `http2_tls`: where TLS has to lead to HTTP/2.
+    """
 
     def __init__(
         self,
@@ -43,32 +36,36 @@ class Pool:
         connect: float,
         egress: EgressProxy | None = None,
         counts: UpstreamCounts | None = None,
+        http2_tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        if egress is not None and tls is None:
-            raise ValueError("without TLS the egress proxy would see the ID tokens")
-        self.upstream = upstream
-        self.counts = counts or UpstreamCounts()
+        super().__init__(upstream, tls=tls, connect=connect, egress=egress, counts=counts or UpstreamCounts())
         self._sweeper = sweeper
-        self._tls = tls
-        self._egress = egress
-        self._first = receiver(upstream) if egress is None else way_out(egress, upstream)
         self._keepalive = keepalive
-        self._connect_timeout = connect
+        self._http2_tls = http2_tls
+        self._http2: Http2Pool | None = None
         self._idle: list[UpstreamConnection] = []
         self._live: set[UpstreamConnection] = set()
         self._closed = False
-        self._gate = asyncio.Semaphore(MAX_CONNECTING)
 
     def __repr__(self) -> str:
         return f"<Pool {self.upstream.origin}: {len(self._live)} connections, {len(self._idle)} idle>"
 
     @property
+    def http2(self) -> Http2Pool:
+        """The connections to the same origin on which HTTP/2 is spoken; made when the first is asked for."""
+        if self._http2 is None:
+            self._http2 = Http2Pool(self, self._sweeper, tls=self._http2_tls, keepalive=self._keepalive)
+            if self._closed:
+                self._http2.close()
+        return self._http2
+
+    @property
     def idle(self) -> int:
-        return len(self._idle)
+        return len(self._idle) + (0 if self._http2 is None else self._http2.idle)
 
     @property
     def live(self) -> int:
-        return len(self._live)
+        return len(self._live) + (0 if self._http2 is None else self._http2.live)
 
     @property
     def connections(self) -> list[UpstreamConnection]:
@@ -112,63 +109,13 @@ class Pool:
         self._closed = True
         for connection in list(self._idle):
             connection.abort()
+        if self._http2 is not None:
+            self._http2.close()
 
     async def connect(self, *, fresh: bool = False) -> UpstreamConnection:
         """A connection, TLS included; a fresh one, or one that has become idle while this one waited for its turn.
         Raises ConnectFailed, TlsFailed, UpstreamTimeout.
         """
-        hop = self._first
-        self.counts.connecting += 1
-        try:
-            async with asyncio.timeout(self._connect_timeout), self._gate:
-                idle = None if fresh else self.take()
-                if idle is not None:
-                    return idle
-                sock = await self._connected_socket()
-                if self._egress is not None:
-                    await self._tunnel(sock, self._egress)
-                    hop = beyond(self._egress, self.upstream)
-                return await self._wrap(sock)
-        except TimeoutError:
-            raise hop.late(self._connect_timeout) from None
-        except OSError as error:
-            raise hop.failed(error) from None
-        finally:
-            self.counts.connecting -= 1
-
-    async def _connected_socket(self) -> socket.socket:
-        loop = asyncio.get_running_loop()
-        # The egress proxy's is the one name to be resolved here: a network that demands it may know no other.
-        at = self._egress or self.upstream
-        found = await loop.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
-        return await aiohappyeyeballs.start_connection(
-            found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=loop
+        return await self.dial(
+            lambda: UpstreamConnection(self), ready_made=(lambda: None) if fresh else self.take
         )
-
-    async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
-        try:
-            await open_tunnel(sock, egress, self.upstream)
-        except BaseException:
-            sock.close()
-            raise
-
-    async def _wrap(self, sock: socket.socket) -> UpstreamConnection:
-        loop = asyncio.get_running_loop()
-        connection = UpstreamConnection(self)
-        outer: asyncio.Protocol = connection
-        if self._tls is not None:
-            outer = TlsTransport(self._tls, self.upstream.host, connection)
-        try:
-            await loop.create_connection(lambda: outer, sock=sock)
-            if isinstance(outer, TlsTransport):
-                await outer.ready
-        except BaseException:
-            # Cancelled just as it came about, it would live on without an owner.
-            made = vars(outer).get("transport")
-            if made is not None:
-                made.abort()
-            else:
-                sock.close()
-            self.unregister(connection)  # uvloop tells nobody of the end of what it was cancelled in making
-            raise
-        return connection

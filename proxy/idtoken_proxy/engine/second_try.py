@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from idtoken_proxy.engine.states import SENDING, SENT
+from idtoken_proxy.errors import BrokenOff, NotProcessed, UpstreamError
 from idtoken_proxy.policy.headers import is_googles_invalid_token
 from idtoken_proxy.policy.request import Request, Response
 
@@ -16,6 +18,13 @@ def after_no_answer(request: Request) -> bool:
     was used again (RFC 9112 section 9.3.1), or have acted and died.
     """
     return request.method in _SAFE and can_be_said_again(request)
+
+
+def after_loss(error: UpstreamError, request: Request, *, state: str, answered: bool, kept: bool) -> bool:
+    """`kept`: as much of the request's body as has come is at hand."""
+    if isinstance(error, NotProcessed):  # the receiver itself says so (RFC 9113 section 8.7)
+        return state in (SENDING, SENT) and not answered and (kept or not request.has_body)
+    return state is SENT and isinstance(error, BrokenOff) and not answered and after_no_answer(request)
 
 
 def is_googles_refusal(response: Response) -> bool:

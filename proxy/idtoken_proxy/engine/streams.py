@@ -24,13 +24,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from idtoken_proxy.errors import ProxyError, UpstreamError
-from idtoken_proxy.policy.headers import Peer
-from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.policy.headers import Outbound, Peer
+from idtoken_proxy.policy.request import Response
 from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
+
+CANCEL: Final = 0x8  # RFC 9113 section 7
 
 
 class RequestSide(Protocol):
@@ -40,13 +42,18 @@ class RequestSide(Protocol):
     body, if any, has been read whole. `full`: the app reads slower than it is written to. `held`: its body is held back.
     """
 
-    peer: Peer
     deadline: float
     request_complete: bool
     full: bool
     held: bool
-    port: int | None  # the proxy's own; UNIX on a unix socket
     tunnelled: Tunnelled | None  # since a CONNECT
+
+    @property
+    def peer(self) -> Peer: ...
+
+    @property
+    def port(self) -> int | None:
+        """The proxy's own; UNIX on a unix socket."""
 
     @property
     def now(self) -> float: ...
@@ -99,8 +106,8 @@ class AnswerSide(Protocol):
     @property
     def answering(self) -> bool: ...
 
-    def send_head(self, head: bytes, request: Request, listener: AnswerListener) -> None:
-        """`head`: `request`'s, as it goes upstream. What comes of it is told to `listener`."""
+    def send_head(self, outbound: Outbound, listener: AnswerListener) -> None:
+        """What comes of it is told to `listener`."""
 
     def send_data(self, payload: bytes) -> None:
         """`payload` is not empty."""
@@ -113,8 +120,8 @@ class AnswerSide(Protocol):
     def release(self) -> None:
         """The answer has ended and the request too: another exchange may have the connection, if it is fit for one."""
 
-    def abort(self) -> None:
-        """At once and without an end that could be taken for the message's own."""
+    def abort(self, code: int = CANCEL) -> None:
+        """At once and without an end that could be taken for the message's own. `code`: HTTP/2's, as the app said it."""
 
     def take_over(self) -> tuple[asyncio.Transport, bytes]:
         """What carries the octets behind a 101, and those that came with it."""

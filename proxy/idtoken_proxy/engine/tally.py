@@ -42,6 +42,7 @@ BOUNDS: Final = (
     300.0,
 )
 REFUSED_BY_GOOGLE: Final = "refused_by_google"
+_CODES: Final = 0xE  # RFC 9113 section 7 has fewer; what is beyond is one number
 NO_ROUTE: Final = "-"  # begins no route's name
 
 # Every limit that can be hit, and where it is set.
@@ -61,6 +62,9 @@ LIMITS: Final = {
     "response_chunk_overhead": "body.MAX_CHUNK_LINE and MAX_TRAILER_OCTETS, of an answer",
     "interim_answers": "interim.MAX_INTERIM",
     "kept_bodies": "kept_body.MAX_ALL",
+    "continuations": "http2/header_block.py, frames of one head",
+    "control_frames": "http2/budgets.CONTROL_FRAMES, frames without content",
+    "early_ends": "http2/budgets.EARLY_ENDS, streams that end before their answer",
 }
 
 
@@ -130,14 +134,20 @@ class RouteCounts:
 
 
 class UpstreamCounts:
-    """`connecting`: connections that are being opened now; `reused`: requests that found an idle one."""
+    """Of HTTP/2: `goaways`, and `resets` of streams that did not come to their end. `connecting`: connections that are being opened now; `reused`: requests that found an idle one."""
 
-    __slots__ = ("connecting", "opened", "reused")
+    __slots__ = ("connecting", "goaways", "opened", "resets", "reused")
 
     def __init__(self) -> None:
+        self.goaways = 0
+        self.resets: dict[tuple[str, int], int] = {}  # streams, by side and code
         self.opened = 0
         self.reused = 0
         self.connecting = 0
+
+    def reset(self, by: str, code: int) -> None:
+        key = (by, min(code, _CODES))
+        self.resets[key] = self.resets.get(key, 0) + 1
 
 
 @dataclass(slots=True)
@@ -217,6 +227,8 @@ class Tally:
         self.unrouted = RouteCounts()
         self.upstreams: dict[str, UpstreamCounts] = {}
         self.connections = 0  # from apps, ever
+        self.http2 = UpstreamCounts()  # from apps
+        self.streams = 0
         self.limits = dict.fromkeys(LIMITS, 0)
         self.bodies = KeptBodies(lambda: self.hit("kept_bodies"))
         self.refusals = dict.fromkeys(REFUSALS, 0)

@@ -24,7 +24,9 @@ _FED: Final = 32 * 1024
 _SLICE: Final = 64 * 1024
 _NOTHING: Final = memoryview(b"")
 _NOBODY: Final = asyncio.Protocol()
-_SPOKEN: Final = (None, "http/1.1")  # by ALPN; OpenSSL takes what was never offered
+# What may be spoken, by ALPN: OpenSSL takes what was never offered. Without an answer to it, it is HTTP/1.1.
+HTTP1: Final = (None, "http/1.1")
+HTTP2: Final = ("h2",)
 
 
 class TruncatedError(ConnectionError):
@@ -41,7 +43,14 @@ class TlsTransport(asyncio.Protocol):
     connection only once it is there.
     """
 
-    def __init__(self, context: ssl.SSLContext, server_hostname: str, inner: asyncio.Protocol) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        server_hostname: str,
+        inner: asyncio.Protocol,
+        alpn: tuple[str | None, ...] = HTTP1,
+    ) -> None:
+        self._alpn = alpn
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
@@ -239,9 +248,10 @@ class TlsTransport(asyncio.Protocol):
         except ssl.SSLError as error:
             self._fail(error)
             return False
-        if self._tls.selected_alpn_protocol() not in _SPOKEN:
+        chosen = self._tls.selected_alpn_protocol()
+        if chosen not in self._alpn:
             unoffered = ssl.SSLError(ssl.SSL_ERROR_SSL, "another protocol than was offered")
-            unoffered.reason = "UNOFFERED_ALPN"
+            unoffered.reason = "UNOFFERED_ALPN" if chosen else "NO_HTTP2_BY_ALPN"
             self._fail(unoffered)
             return False
         self._flush()

@@ -15,13 +15,15 @@ from idtoken_proxy.engine.body import (
     UntilCloseReader,
     chunk,
 )
+from idtoken_proxy.engine.dialer import Dialled
 from idtoken_proxy.engine.framing import answer_length
 from idtoken_proxy.engine.hop import told
 from idtoken_proxy.engine.http1 import parse_response
 from idtoken_proxy.engine.interim import check_interim
-from idtoken_proxy.engine.streams import AnswerListener
+from idtoken_proxy.engine.streams import CANCEL, AnswerListener
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.errors import BrokenOff, MalformedResponse, UpstreamError
+from idtoken_proxy.policy.headers import Outbound, outbound_head
 from idtoken_proxy.policy.request import Request, Response
 
 _HEAD_END = b"\r\n\r\n"
@@ -42,7 +44,7 @@ class Owner(Protocol):
         """It may be used again."""
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(Dialled):
     """An AnswerSide (streams.py) over HTTP/1.1. `answered`: whether the current exchange has had any byte of an answer."""
 
     def __init__(self, pool: Owner) -> None:
@@ -180,7 +182,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- the exchange's side ---------------------------------------------------
 
-    def send_head(self, head: bytes, request: Request, listener: AnswerListener) -> None:
+    def send_head(self, outbound: Outbound, listener: AnswerListener) -> None:
+        self.send_request(outbound_head(*outbound), outbound.request, listener)
+
+    def send_request(self, head: bytes, request: Request, listener: AnswerListener) -> None:
+        """`head`: as it goes over the wire."""
         self.listener = listener
         self.answered = False
         self._request = request
@@ -228,7 +234,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.pool.unregister(self)
             transport.close()
 
-    def abort(self) -> None:
+    def abort(self, code: int = CANCEL) -> None:
         """At once and without an end that could be taken for the message's own."""
         self.listener = None
         self.pool.unregister(self)
@@ -239,6 +245,9 @@ class UpstreamConnection(asyncio.Protocol):
         self.pool.unregister(self)
         rest, self._partial = self._partial, b""
         return self.transport, rest
+
+    def unmade(self) -> None:
+        self.pool.unregister(self)
 
     def expire(self) -> None:
         """Idle for too long."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.fields import ACCESS_CONTROL
@@ -79,8 +79,8 @@ class Peer:
     pseudonym: bytes  # this proxy's in Via
 
     @classmethod
-    def of(cls, address: str | None, pseudonym: bytes = PSEUDONYM) -> Peer:
-        via = b"Via: 1.1 " + pseudonym + b"\r\n"
+    def of(cls, address: str | None, pseudonym: bytes = PSEUDONYM, version: bytes = b"1.1") -> Peer:
+        via = b"Via: " + version + b" " + pseudonym + b"\r\n"
         return cls(address, _forwarded_for((), address) + b"X-Forwarded-Proto: http\r\n" + via, pseudonym)
 
     def was_passed(self, via: tuple[bytes, ...]) -> bool:
@@ -101,6 +101,7 @@ def _forwarded_for(earlier: tuple[bytes, ...], address: str | None) -> bytes:
 # methods that are not known here only their own definition says it: those go as they came.
 _EXPECTS_CONTENT: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _NO_CONTENT: Final = b"Content-Length: 0\r\n"
+_EXPECT: Final = b"Expect: 100-continue\r\n"
 
 
 def first_lines_of(route: Route) -> bytes:
@@ -114,6 +115,18 @@ def first_lines_of(route: Route) -> bytes:
     return lines
 
 
+class Outbound(NamedTuple):
+    """What goes upstream for `request`, in whatever version of HTTP: `first_lines` are Host, and what else is the route's."""
+
+    request: Request
+    target: bytes
+    first_lines: bytes
+    caller: Caller
+    peer: Peer
+    token: TokenLines
+    rewriter: Rewriter
+
+
 def outbound_head(
     request: Request,
     target: bytes,
@@ -123,22 +136,46 @@ def outbound_head(
     token: TokenLines,
     rewriter: Rewriter,
 ) -> bytes:
-    """The head that goes upstream: `request.passing` has been stripped of everything hop-by-hop, of every token
-    header and of what `Connection` names; the token is attached last. `first_lines`: Host, and what else is the route's.
-    """
-    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", first_lines, *request.passing]
+    """The head that goes upstream over HTTP/1.1."""
+    framing = []
     if request.chunked:
-        parts.append(b"Transfer-Encoding: chunked\r\n")
+        framing.append(b"Transfer-Encoding: chunked\r\n")
     elif request.content_length is not None:
-        parts.append(b"Content-Length: %d\r\n" % request.content_length)
+        framing.append(b"Content-Length: %d\r\n" % request.content_length)
     elif request.method in _EXPECTS_CONTENT:
-        parts.append(_NO_CONTENT)
+        framing.append(_NO_CONTENT)
     if request.expect_continue:
-        parts.append(b"Expect: 100-continue\r\n")
+        framing.append(_EXPECT)
     if request.websocket:
-        parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        framing.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     elif request.te_trailers:
-        parts.append(b"Connection: TE\r\nTE: trailers\r\n")
+        framing.append(b"Connection: TE\r\nTE: trailers\r\n")
+    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", first_lines, *request.passing, *framing]
+    _attach(parts, request, caller, peer, token, rewriter)
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def outbound_lines(outbound: Outbound) -> list[bytes]:
+    """The same field by field, without the request line and what frames a message of HTTP/1.1; each is one field line or
+    several. The token's is the last.
+    """
+    request, _, first_lines, caller, peer, token, rewriter = outbound
+    parts = [first_lines, *request.passing]
+    if request.expect_continue:
+        parts.append(_EXPECT)
+    if request.te_trailers:
+        parts.append(b"TE: trailers\r\n")
+    _attach(parts, request, caller, peer, token, rewriter)
+    return parts
+
+
+def _attach(
+    parts: list[bytes], request: Request, caller: Caller, peer: Peer, token: TokenLines, rewriter: Rewriter
+) -> None:
+    """`request.passing`, which is in `parts`, has been stripped of everything hop-by-hop, of every token header and of what
+    `Connection` names. The proxy's own follow, and the token last.
+    """
     forwarded_host = caller.forwarded_host
     if request.origin is not None:
         # `null` is what the app sees of its own form without a proxy, too.
@@ -165,8 +202,6 @@ def outbound_head(
         parts.append(token.beside)
     else:
         parts.append(token.alone)
-    parts.append(b"\r\n")
-    return b"".join(parts)
 
 
 def _rewrite_referers(parts: list[bytes], request: Request, caller: Caller, rewriter: Rewriter) -> None:
@@ -177,7 +212,7 @@ def _rewrite_referers(parts: list[bytes], request: Request, caller: Caller, rewr
 
 def _hops(request: Request, peer: Peer) -> list[bytes]:
     """RFC 9110 section 7.6.3: Via tells the version that was received, and adds to what is there."""
-    mine = (b"1.0 " if request.http10 else b"1.1 ") + peer.pseudonym
+    mine = (b"1.0 " if request.http10 else b"2 " if request.http2 else b"1.1 ") + peer.pseudonym
     return [
         _forwarded_for(request.forwarded_for, peer.address),
         b"X-Forwarded-Proto: https\r\n" if request.over_tls else b"X-Forwarded-Proto: http\r\n",

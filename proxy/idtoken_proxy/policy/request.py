@@ -15,6 +15,9 @@ class Request:
     target: bytes
     passing: list[bytes]
     http10: bool = False
+    http2: bool = False
+    grpc: bool = False  # its refusals are read as gRPC statuses alone
+    grpc_timeout: float | None = None  # seconds
     absolute: bool = False  # the target came as a URL, as it does to a forward proxy, or through a CONNECT
     scheme: bytes = b"http"  # that URL's: http, https, ws or wss
     host: bytes | None = None

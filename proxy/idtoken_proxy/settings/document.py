@@ -61,6 +61,7 @@ METHOD: Final = Scalar(names.method, _pattern(f"(?!CONNECT$|TRACE$){names.METHOD
 HEADER_NAME: Final = Scalar(names.header, _pattern(names.HEADER))
 AUDIENCE: Final = Scalar(names.audience, _pattern("[!-~]+"), refuse=url_path_objection)
 TOKEN_HEADER: Final = choice_of(*(header.value for header in model.TokenHeader))
+PROTOCOL: Final = choice_of(*(protocol.value for protocol in model.UpstreamProtocol))
 LOG_FORMAT: Final = choice_of("auto", "text", "json")
 LOG_LEVEL: Final = choice_of("debug", "info", "warning", "error")
 LOG_ACCESS: Final = choice_of("off", "errors", "all")
@@ -123,6 +124,11 @@ class RouteEntry(Entry):
     token_header: str = key(
         TOKEN_HEADER,
         "Where the token goes. auto: Authorization, unless the app uses that itself.",
+        default="auto",
+    )
+    protocol: str = key(
+        PROTOCOL,
+        "What is spoken with the receiver. auto: HTTP/1.1 or HTTP/2, as the app does.",
         default="auto",
     )
     identity: Identity | None = key(IDENTITY, "Where this route's tokens come from.", default=None)

@@ -186,6 +186,14 @@ class TokenHeader(enum.Enum):
     PROXY_AUTHORIZATION = "Proxy-Authorization"
 
 
+class UpstreamProtocol(enum.Enum):
+    """What is spoken with the receiver; AUTO: what the app speaks."""
+
+    AUTO = "auto"
+    HTTP1 = "http1"
+    HTTP2 = "http2"
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     connect: float = 5.0  # to reach the receiver, TLS included
@@ -261,6 +269,7 @@ class Route:
     methods: frozenset[str] | None = None
     timeouts: Timeouts = Timeouts()
     egress_proxy: EgressProxy | None = None
+    protocol: UpstreamProtocol = UpstreamProtocol.AUTO
 
 
 @dataclass(frozen=True, slots=True)

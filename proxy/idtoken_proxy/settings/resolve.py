@@ -54,6 +54,7 @@ def _route(
         path=route.match.path,
         strip_prefix=route.strip_prefix,
         token_header=model.TokenHeader(route.token_header),
+        protocol=model.UpstreamProtocol(route.protocol),
         methods=None if route.methods is None else frozenset(route.methods),
         timeouts=dataclasses.replace(timeouts, **own) if (own := vars(route.timeouts)) else timeouts,
         # From elsewhere, this machine's loopback is another one.

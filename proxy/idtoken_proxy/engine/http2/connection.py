@@ -69,12 +69,8 @@ class Connection(Dispatcher):
         self._window = ReceiveWindow(limits.connection_window, DEFAULT_WINDOW)
         self._resets: dict[int, int] = {}  # id -> what the peer may still send on it
         self.streams: dict[int, Stream] = {}
-        ours = {
-            **settings,
-            INITIAL_WINDOW_SIZE: limits.stream_window,
-            MAX_HEADER_LIST_SIZE: limits.header_octets,
-        }
-        self._outbox.write(preface + frames.build_settings(ours))
+        own = {INITIAL_WINDOW_SIZE: limits.stream_window, MAX_HEADER_LIST_SIZE: limits.header_octets}
+        self._outbox.write(preface + frames.build_settings({**settings, **own}))
         self._give_connection(0)
 
     # -- the ends -------------------------------------------------------------
@@ -83,11 +79,14 @@ class Connection(Dispatcher):
         """The connection is gone, whoever ended it."""
         self._end_all(Reset(ErrorCode.NO_ERROR, BY_CONNECTION, "the connection ended"))
 
+    def close(self) -> None:  # with nothing under way
+        if self.failure is None:
+            self._outbox.write(frames.build_goaway(self._last_processed(), ErrorCode.NO_ERROR))
+
     def _fail(self, fault: ConnectionFault) -> None:
         self.failure = fault
-        self._outbox.write(
-            frames.build_goaway(self._last_processed(), fault.code, fault.reason.encode("ascii"))
-        )
+        goaway = frames.build_goaway(self._last_processed(), fault.code, fault.reason.encode("ascii"))
+        self._outbox.write(goaway)
         self._end_all(Reset(fault.code, BY_CONNECTION, fault.reason))
         self._listener.on_fault(fault)
 
@@ -104,9 +103,9 @@ class Connection(Dispatcher):
         if stream.held:
             self._outbox.forget(stream)
 
-    def _send_reset(self, stream_id: int, code: int, window_left: int) -> None:
+    def _send_reset(self, stream_id: int, code: int, left: int) -> None:
         self._outbox.answer(frames.build_rst_stream(stream_id, code))
-        self._remember_reset(stream_id, window_left)
+        self._remember_reset(stream_id, left)
 
     def _remember_reset(self, stream_id: int, window_left: int) -> None:
         if len(self._resets) >= _MOST_RESETS:

@@ -46,6 +46,11 @@ class Dispatcher(ABC):
         # The first frame is SETTINGS (section 3.4); the others have no handler before it.
         self._handlers: tuple[Handler, ...] = (self._not_settings,) * 10
 
+    @property
+    def settled(self) -> bool:
+        """The peer's SETTINGS have come."""
+        return self._settled
+
     def receive(self, data: bytes) -> None:
         if self.failure is None:
             self._reader.feed(data)

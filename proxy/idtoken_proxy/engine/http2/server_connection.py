@@ -37,6 +37,7 @@ class ServerConnection(Connection):
         self._preface = PREFACE  # what of it has yet to come
         self._heads: BlockMemo[RequestHead] = BlockMemo()
         self._early_ends = Budget(budgets.EARLY_ENDS, budgets.EARLY_ENDS_A_SECOND, clock)
+        self.block_octets = 0  # of the last head
         self._last_id = 0
         self._last_taken: int | None = None  # what the last GOAWAY said, once it is the real one
         self._draining = False
@@ -106,6 +107,7 @@ class ServerConnection(Connection):
     # -- what is received -----------------------------------------------------
 
     def _on_block(self, stream_id: int, block: bytes, *, end_stream: bool) -> None:
+        self.block_octets = len(block)
         stream = self.streams.get(stream_id)
         if stream is not None:
             self._on_trailers(stream, block, end_stream=end_stream)

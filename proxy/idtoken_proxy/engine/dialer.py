@@ -1,0 +1,132 @@
+"""How a connection to a receiver comes about: name, TCP, the egress proxy's tunnel, TLS. What is spoken on it is its caller's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import aiohappyeyeballs
+
+from idtoken_proxy.engine.connect import open_tunnel
+from idtoken_proxy.engine.hop import beyond, receiver, way_out
+from idtoken_proxy.engine.tally import UpstreamCounts
+from idtoken_proxy.engine.tls import HTTP1, TlsTransport
+from idtoken_proxy.settings.model import EgressProxy, Upstream
+
+# Connections that are coming about at one time. Many receivers' accept queues hold 100 or 128: what a burst sends
+# beyond that is dropped and said again after a second or more. Those who wait for their turn often need none any more.
+MAX_CONNECTING: Final = 64
+_NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
+
+
+class Dialled(asyncio.Protocol):
+    """What a connection is to speak."""
+
+    def unmade(self) -> None:
+        """It did not come about after all."""
+
+
+Made = TypeVar("Made", bound=Dialled)
+
+
+class Dialer:
+    """`tls`: None for http. `egress`: what connections lead through, always with TLS inside."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        tls: ssl.SSLContext | None,
+        connect: float,
+        egress: EgressProxy | None,
+        counts: UpstreamCounts,
+    ) -> None:
+        if egress is not None and tls is None:
+            raise ValueError("without TLS the egress proxy would see the ID tokens")
+        self.upstream = upstream
+        self.counts = counts
+        self._tls = tls
+        self._egress = egress
+        self._first = receiver(upstream) if egress is None else way_out(egress, upstream)
+        self._connect_timeout = connect
+        self._gate = asyncio.Semaphore(MAX_CONNECTING)
+
+    async def dial(
+        self,
+        make: Callable[[], Made],
+        *,
+        ready_made: Callable[[], Made | None] = lambda: None,
+        until: Callable[[Made], Awaitable[None]] | None = None,
+        tls: ssl.SSLContext | None = None,
+        alpn: tuple[str | None, ...] = HTTP1,
+    ) -> Made:
+        """A connection, TLS included. `ready_made`: asked when its turn has come, for one that makes a fresh one needless.
+        `until`: what else has to happen before it may be used, within the same time. Raises ConnectFailed, TlsFailed,
+        UpstreamTimeout.
+        """
+        hop = self._first
+        self.counts.connecting += 1
+        try:
+            async with asyncio.timeout(self._connect_timeout), self._gate:
+                made = ready_made()
+                if made is not None:
+                    return made
+                sock = await self._connected_socket()
+                if self._egress is not None:
+                    await self._tunnel(sock, self._egress)
+                    hop = beyond(self._egress, self.upstream)
+                made = make()
+                await self._wrap(sock, made, tls or self._tls, alpn)
+                if until is not None:
+                    await until(made)
+                return made
+        except TimeoutError:
+            raise hop.late(self._connect_timeout) from None
+        except OSError as error:
+            raise hop.failed(error) from None
+        finally:
+            self.counts.connecting -= 1
+
+    async def _connected_socket(self) -> socket.socket:
+        loop = asyncio.get_running_loop()
+        # The egress proxy's is the one name to be resolved here: a network that demands it may know no other.
+        at = self._egress or self.upstream
+        found = await loop.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
+        return await aiohappyeyeballs.start_connection(
+            found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=loop
+        )
+
+    async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
+        try:
+            await open_tunnel(sock, egress, self.upstream)
+        except BaseException:
+            sock.close()
+            raise
+
+    async def _wrap(
+        self,
+        sock: socket.socket,
+        connection: Dialled,
+        tls: ssl.SSLContext | None,
+        alpn: tuple[str | None, ...],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        outer: asyncio.Protocol = connection
+        if tls is not None:
+            outer = TlsTransport(tls, self.upstream.host, connection, alpn)
+        try:
+            await loop.create_connection(lambda: outer, sock=sock)
+            if isinstance(outer, TlsTransport):
+                await outer.ready
+        except BaseException:
+            # Cancelled just as it came about, it would live on without an owner.
+            made = vars(outer).get("transport")
+            if made is not None:
+                made.abort()
+            else:
+                sock.close()
+            connection.unmade()  # uvloop tells nobody of the end of what it was cancelled in making
+            raise

@@ -1,0 +1,376 @@
+"""What an app over HTTP/2 is sent, stream by stream: heads, DATA and trailers, resets, and refusals in gRPC's own form.
+
+The exchange says what the app is to be told (streams.py); how HTTP/2 says it is decided here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from idtoken_proxy.engine import answers, grpc_status
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from idtoken_proxy.engine.http2.server_connection import ServerConnection
+from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2_messages import pairs_of, response_pairs
+from idtoken_proxy.engine.streams import AnswerSide
+from idtoken_proxy.engine.sweeper import NEVER, Sweeper
+from idtoken_proxy.errors import DeadlineExceeded, ProxyError, ReceiverReset
+from idtoken_proxy.identity.answer import BODY
+from idtoken_proxy.policy import cors
+from idtoken_proxy.policy.headers import Peer
+from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.policy.tunnelled import Tunnelled
+from idtoken_proxy.settings.model import Route
+
+_FRAME: Final = 9  # octets of a frame's head
+Explain = Callable[[Exchange], tuple[str, str | None] | None]
+
+
+class AppConnection(Protocol):
+    """The connection that a stream is of. `paused`: its app reads slower than it is written to."""
+
+    core: ServerConnection
+    peer: Peer
+    port: int | None
+    paused: bool
+    sweeper: Sweeper
+
+    def soon(self) -> None: ...
+
+    def on_held(self, *, answer: bool) -> None:
+        """One side is held back for the other."""
+
+    def on_stream_end(self, stream: AppStream, exchange: Exchange, *, whole: bool) -> None: ...
+
+    def on_stream_gone(self, stream: AppStream) -> None:
+        """All of it is out."""
+
+    def explained(self, exchange: Exchange) -> tuple[str, str | None] | None:
+        """What Google's refusal means, and its remedy; None: it is none."""
+
+
+class AppStream:
+    """A RequestSide (streams.py)."""
+
+    __slots__ = (
+        "_ended",
+        "_owed",
+        "_pending",
+        "_refusal",
+        "connection",
+        "deadline",
+        "exchange",
+        "full",
+        "held",
+        "request",
+        "request_complete",
+        "stream",
+    )
+
+    exchange: Exchange | None
+    deadline: float
+    tunnelled: Tunnelled | None = None
+
+    def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool) -> None:
+        self.connection = connection
+        self.stream = stream
+        self.exchange = None
+        self.request: Request | None = None
+        self.deadline = NEVER
+        self.request_complete = complete
+        self.full = connection.paused
+        self.held = False
+        self._pending: list[bytes] | None = None  # what came before it has somewhere to go
+        self._ended = complete
+        self._owed = 0  # credit that is kept back while the receiver reads slowly
+        self._refusal: bytes | None = None  # the beginning of one in HTTP, on its way to become a gRPC status
+
+    @property
+    def peer(self) -> Peer:
+        return self.connection.peer
+
+    @property
+    def port(self) -> int | None:
+        return self.connection.port
+
+    @property
+    def now(self) -> float:
+        return self.connection.sweeper.now
+
+    # -- the request's body ----------------------------------------------------
+
+    def on_data(self, payload: bytes, *, end_stream: bool) -> None:
+        exchange = self.exchange
+        self._ended = end_stream
+        if exchange is None:
+            return  # it has been answered
+        if self._pending is not None or not exchange.takes_body:
+            if payload:
+                if self._pending is None:
+                    self._pending = []
+                self._pending.append(payload)
+            return
+        if payload:
+            exchange.on_request_data(payload, len(payload) + _FRAME)
+            self._credit(len(payload))
+        if end_stream and self.exchange is exchange:
+            self._complete(exchange)
+
+    def on_end(self) -> None:
+        """With trailers, which are dropped as those of HTTP/1.1 are."""
+        self.on_data(b"", end_stream=True)
+
+    def pump(self) -> None:
+        exchange = self.exchange
+        if exchange is None or not exchange.takes_body:
+            return
+        pending, self._pending = self._pending, None
+        for payload in pending or ():
+            exchange.on_request_data(payload, len(payload) + _FRAME)
+            self._credit(len(payload))
+        self.connection.soon()
+        if self._ended and not self.request_complete:
+            self._complete(exchange)
+
+    def _complete(self, exchange: Exchange) -> None:
+        self.request_complete = True
+        exchange.on_request_end()
+
+    def _credit(self, octets: int) -> None:
+        if self.held:
+            self._owed += octets
+        else:
+            self.connection.core.release_credit(self.stream, octets)
+
+    def hold(self, *, held: bool) -> None:
+        self.held = held
+        if held:
+            self.connection.on_held(answer=False)
+        elif self._owed:
+            owed, self._owed = self._owed, 0
+            self.connection.core.release_credit(self.stream, owed)
+            self.connection.soon()
+
+    # -- the answer ------------------------------------------------------------
+
+    def send_interim(self, response: Response) -> int:
+        core = self.connection.core
+        block = core.encode(response_pairs(response))
+        core.send_interim(self.stream, block)
+        self.connection.soon()
+        return len(block) + _FRAME
+
+    def send_head(self, response: Response, body: bytes | None) -> int:
+        request = self.request
+        assert request is not None
+        if request.grpc and response.status != 200:
+            if body is None:
+                self._refusal = b""
+                return 0
+            return self._send_refusal(response.status, body)
+        connection = self.connection
+        core = connection.core
+        block = core.encode(response_pairs(response))
+        core.send_head(self.stream, block, end_stream=body is not None and not body)
+        connection.soon()
+        if body:
+            return len(block) + _FRAME + self._write(body, end_stream=True)
+        return len(block) + _FRAME
+
+    def send_data(self, payload: bytes) -> int:
+        if self._refusal is not None:
+            self._refusal += payload[: BODY - len(self._refusal)]
+            return 0
+        return self._write(payload, end_stream=False)
+
+    def _write(self, payload: bytes, *, end_stream: bool) -> int:
+        self.connection.core.send_data(self.stream, payload, end_stream=end_stream)
+        self.connection.soon()
+        if self.stream.held_octets or self.connection.paused:
+            self.on_full()
+        return len(payload) + _FRAME
+
+    def send_end(self, trailers: Sequence[bytes]) -> int:
+        if self._refusal is not None:
+            exchange = self.exchange
+            assert exchange is not None
+            return self._send_refusal(exchange.status, self._refusal)
+        self.connection.core.send_end(self.stream, pairs_of(trailers))
+        self.connection.soon()
+        return sum(map(len, trailers)) + _FRAME
+
+    def _send_refusal(self, status: int, body: bytes) -> int:
+        """By Google, or whoever answers gRPC with a page."""
+        exchange = self.exchange
+        assert exchange is not None
+        told = self.connection.explained(exchange)
+        if told is None:
+            told = f"the receiver answered gRPC with HTTP {status}", None
+        return self._send_only(
+            grpc_status.trailers_only(grpc_status.of_http(status), grpc_status.message_of(*told))
+        )
+
+    def _send_only(self, pairs: list[tuple[bytes, bytes]]) -> int:
+        core = self.connection.core
+        block = core.encode(pairs)
+        core.send_head(self.stream, block, end_stream=True)
+        self.connection.soon()
+        return len(block) + _FRAME
+
+    def send_problem(self, error: ProxyError, route: Route | None) -> int:
+        request = self.request
+        if isinstance(error, ReceiverReset):
+            # Which code it was says more than any status in its place; nothing that the app sees says CANCEL of itself.
+            self._reset(error.code)
+            return 0
+        if request is not None and request.grpc:
+            status, message = grpc_status.of_error(error), grpc_status.message_of(error.detail, error.remedy)
+            return self._send_only(grpc_status.trailers_only(status, message))
+        return self._send_own(
+            answers.problem(
+                error,
+                route,
+                head_only=request is not None and request.method == b"HEAD",
+                closes=False,
+                readable_by=cors.problem_lines(request),
+            )
+        )
+
+    def send_preflight(self, lines: bytes) -> int:
+        return self._send_own(answers.preflight(lines, closes=False))
+
+    def _send_own(self, whole: bytes) -> int:
+        """An answer as HTTP/1.1 has it."""
+        head, _, body = whole.partition(b"\r\n\r\n")
+        status, _, lines = head.partition(b"\r\n")
+        core = self.connection.core
+        block = core.encode([(b":status", status[9:12]), *pairs_of((lines,))])
+        core.send_head(self.stream, block, end_stream=not body)
+        self.connection.soon()
+        return len(block) + _FRAME + (self._write(body, end_stream=True) if body else 0)
+
+    def send_switch(self, response: Response) -> int:
+        raise AssertionError("HTTP/2 has no 101 (RFC 9113 section 8.6)")
+
+    def send_established(self, tunnelled: Tunnelled) -> int:
+        raise AssertionError("CONNECT is refused with its head (http2/heads.py)")
+
+    def on_switch(self, upstream: AnswerSide) -> None:
+        raise AssertionError("HTTP/2 has no 101")
+
+    # -- the end ---------------------------------------------------------------
+
+    def on_exchange_end(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        assert exchange is not None
+        self._pending = None
+        connection = self.connection
+        connection.on_stream_end(self, exchange, whole=True)
+        self.settle()
+
+    def settle(self) -> None:
+        """What is still to be sent has a deadline; behind it, an app that still sends is told that nobody reads it."""
+        stream, connection = self.stream, self.connection
+        if stream.state not in ENDED and not stream.held_octets:
+            # RFC 9113 section 8.1: "MAY request that the client abort transmission of a request without error".
+            connection.core.reset(stream, ErrorCode.NO_ERROR)
+            connection.soon()
+        if stream.state in ENDED:
+            connection.on_stream_gone(self)
+
+    def on_exchange_broken(self) -> None:
+        """The answer's head is out; what it came to must not be taken for whole."""
+        exchange, self.exchange = self.exchange, None
+        assert exchange is not None
+        self._pending = None
+        error = exchange.error
+        connection = self.connection
+        connection.on_stream_end(self, exchange, whole=False)
+        request = self.request
+        if isinstance(error, ReceiverReset):
+            self._reset(error.code)
+        elif request is not None and request.grpc and error is not None and not self.stream.held_octets:
+            # A status tells more than a reset, and no client takes this one for success.
+            status = grpc_status.of_error(error)
+            message = grpc_status.message_of(error.detail, error.remedy)
+            if self._refusal is None:
+                connection.core.send_end(self.stream, grpc_status.trailers(status, message))
+            else:
+                self._send_only(grpc_status.trailers_only(status, message))
+            self.settle()
+            connection.soon()
+        else:
+            self._reset(ErrorCode.INTERNAL_ERROR)
+
+    def _reset(self, code: int) -> None:
+        self.connection.core.reset(self.stream, code)
+        self.connection.soon()
+        if self.exchange is None:
+            self.connection.on_stream_gone(self)
+
+    def gone(self, code: int) -> None:
+        """The app reset the stream, or its connection ended."""
+        exchange, self.exchange = self.exchange, None
+        self._pending = None
+        if exchange is not None:
+            exchange.abandon(code)
+            self.connection.on_stream_end(self, exchange, whole=False)
+        self.connection.on_stream_gone(self)
+
+    # -- flow control, deadlines -------------------------------------------------
+
+    def on_full(self) -> None:
+        if not self.full:
+            self.full = True
+            self.connection.on_held(answer=True)
+            if self.exchange is not None:
+                self.exchange.hold_answer(held=True)
+
+    def on_sent(self, idle: float) -> None:
+        """Something of what was held is out. `idle`: timeouts.idle."""
+        if self.deadline is not NEVER:
+            self.deadline = self.now + idle
+        if not self.stream.held_octets:
+            if self.exchange is None:
+                self.settle()
+            elif not self.connection.paused:
+                self.on_drained()
+
+    def on_drained(self) -> None:
+        if self.full:
+            self.full = False
+            if self.exchange is not None:
+                self.exchange.hold_answer(held=False)
+
+    def expire(self) -> None:
+        self.deadline = NEVER
+        if self.exchange is not None:
+            self.exchange.on_deadline()
+        else:
+            self._reset(ErrorCode.INTERNAL_ERROR)  # it does not read what is left
+
+
+class TimedStream(AppStream):
+    """Of a call that brings its own deadline (grpc-timeout), beside which there is no smaller one."""
+
+    __slots__ = ("_until",)
+
+    def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool, until: float) -> None:
+        self._until = until
+        super().__init__(connection, stream, complete=complete)
+
+    @property
+    def deadline(self) -> float:  # what an exchange sets is the other kind's
+        return self._until
+
+    @deadline.setter
+    def deadline(self, value: float) -> None: ...
+
+    def expire(self) -> None:
+        self._until = NEVER
+        if self.exchange is not None:
+            self.exchange.fail(DeadlineExceeded("the app's deadline (grpc-timeout) has passed"))
+        else:
+            self._reset(ErrorCode.INTERNAL_ERROR)

@@ -1,0 +1,229 @@
+"""Connections from apps that speak HTTP/2, with prior knowledge: each stream is handed to an exchange of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.explain import explanation
+from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.http2.error_codes import ConnectionFault
+from idtoken_proxy.engine.http2.fields import HeaderField
+from idtoken_proxy.engine.http2.heads import RequestHead
+from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, Reset
+from idtoken_proxy.engine.http2.server_connection import ServerConnection
+from idtoken_proxy.engine.http2.settings import Limits
+from idtoken_proxy.engine.http2.streams import Stream
+from idtoken_proxy.engine.http2_app import AppStream, TimedStream
+from idtoken_proxy.engine.http2_messages import request_of, settle_request
+from idtoken_proxy.engine.http2_transport import Http2Transport, clock
+from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.streams import CANCEL
+from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.errors import MalformedRequest, RequestError
+from idtoken_proxy.policy.headers import Peer
+
+# Streams that an app may have open on one connection; upstream they are spread over connections of a hundred each.
+MAX_STREAMS: Final = 256
+# Seconds for an app to answer the PING that shows that it has read the first GOAWAY.
+DRAIN_ROUND_TRIP: Final = 1.0
+_FRAME: Final = 9
+
+
+class Begun(Protocol):
+    """A connection whose first octets are HTTP/2's preface."""
+
+    door: Door
+    uid: int | None
+    peer: Peer
+    port: int | None
+    transport: asyncio.Transport
+
+
+class Http2Downstream(Http2Transport):
+    """`deadline`: the connection's own, between streams and for what is not a stream's."""
+
+    core: ServerConnection
+
+    def __init__(self, front: Front, app: Begun) -> None:
+        super().__init__()
+        self._front = front
+        self.door = app.door
+        self.uid = app.uid
+        self.port = app.port
+        self.sweeper = front.sweeper
+        self.peer = Peer.of(app.peer.address, front.pseudonym, b"2")
+        self.deadline = front.sweeper.now + front.header_timeout
+        self._draining = False
+        self.core = ServerConnection(
+            self, Limits(max_streams=MAX_STREAMS, header_octets=front.max_head), clock
+        )
+        super().connection_made(app.transport)
+        front.connections.add(self)
+        front.sweeper.watch(self)
+
+    def begin(self, data: bytes) -> None:
+        """`data`: what has been read, from the preface on."""
+        self.transport.set_protocol(self)
+        self.data_received(data)
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """Those under way."""
+        return [app.exchange for app in self._apps() if app.exchange is not None]
+
+    def _apps(self) -> list[AppStream]:
+        return [one.context for one in self.core.streams.values() if isinstance(one.context, AppStream)]
+
+    # -- asyncio ---------------------------------------------------------------
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._front.forget(self)
+        self.core.lost()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        for app in self._apps():
+            app.on_full()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        for app in self._apps():
+            if not app.stream.held_octets:
+                app.on_drained()
+
+    def flush(self) -> None:
+        super().flush()
+        if self.core.drained and not self.transport.is_closing():
+            self.transport.close()
+
+    # -- what the core tells (listener.py) ---------------------------------------
+
+    def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
+        front = self._front
+        front.tally.streams += 1
+        self.deadline = NEVER
+        octets = self.core.block_octets + _FRAME
+        request = request_of(head, end_stream=end_stream)
+        if request.grpc_timeout is None:
+            app = AppStream(self, stream, complete=end_stream)
+        else:
+            until = self.sweeper.now + request.grpc_timeout
+            app = TimedStream(self, stream, complete=end_stream, until=until)
+        stream.context = app
+        app.request = request
+        app.exchange = exchange = Exchange(app, front.gateway, octets)
+        self.sweeper.watch(app)
+        try:
+            settle_request(request, head)
+            exchange.open(request)
+        except RequestError as error:
+            exchange.refuse(error)
+            return
+        exchange.forward()
+
+    def on_malformed(self, stream_id: int, reason: str) -> None:
+        exchange = Exchange(
+            AppStream(self, _NO_STREAM, complete=True), self._front.gateway, self.core.block_octets
+        )
+        exchange.error = MalformedRequest(f"the request is malformed: {reason}")
+        exchange.status = 400
+        exchange.abandon()
+        self._front.count(exchange)
+        self._rest()
+
+    def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
+        app = stream.context
+        if isinstance(app, AppStream):
+            app.on_data(payload, end_stream=end_stream)
+
+    def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
+        if isinstance(stream.context, AppStream):
+            stream.context.on_end()
+
+    def on_sent(self, stream: Stream, octets: int) -> None:
+        if isinstance(stream.context, AppStream):
+            stream.context.on_sent(self._front.idle)
+            self.soon()
+
+    def on_reset(self, stream: Stream, reset: Reset) -> None:
+        app = stream.context
+        if reset.by != BY_CONNECTION:
+            self._front.tally.http2.reset(reset.by, reset.code)
+        if isinstance(app, AppStream):
+            if reset.by == BY_FAULT and app.exchange is not None:
+                app.exchange.error = MalformedRequest(f"the request is malformed: {reset.reason}")
+            app.gone(CANCEL if reset.by != "peer" else reset.code)
+        self.core.release_slot(stream)
+
+    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
+        """The app opens no more, and closes when it has what is under way."""
+        self._front.tally.http2.goaways += 1
+
+    def on_pong(self, payload: bytes) -> None: ...
+
+    def on_fault(self, fault: ConnectionFault) -> None:
+        front = self._front
+        if fault.limit is not None:
+            front.tally.hit(fault.limit)
+        front.log.warning("HTTP/2 connection ended", reason=fault.reason, code=fault.code.name)
+        self.flush()
+        self.transport.close()
+
+    # -- what a stream tells (http2_app.py) ---------------------------------------
+
+    def on_held(self, *, answer: bool) -> None:
+        self._front.tally.held["answer" if answer else "request"] += 1
+
+    def on_stream_end(self, stream: AppStream, exchange: Exchange, *, whole: bool) -> None:
+        front = self._front
+        if front.tally.ended(exchange) or front.logs_all or not whole:
+            front.tell(exchange)
+        stream.deadline = self.sweeper.now + front.idle  # for an app that does not read what is left
+
+    def on_stream_gone(self, stream: AppStream) -> None:
+        self.sweeper.unwatch(stream)
+        self._rest()
+
+    def explained(self, exchange: Exchange) -> tuple[str, str | None] | None:
+        found = explanation(exchange)
+        return None if found is None else (found.detail, found.remedy)
+
+    def _rest(self) -> None:
+        if not self.core.streams and not self._draining:
+            self.deadline = self.sweeper.now + self._front.keepalive
+        elif self.core.drained:
+            self.soon()
+
+    # -- the front's (front.py) ----------------------------------------------------
+
+    def dismiss(self) -> None:
+        self.drain()
+
+    def drain(self) -> None:
+        """Two GOAWAYs: what was on its way when the first was sent is served still."""
+        if not self._draining:
+            self._draining = True
+            self.deadline = self.sweeper.now + DRAIN_ROUND_TRIP
+            self.core.drain()
+            self.soon()
+
+    def cut(self) -> None:
+        self.transport.abort()
+
+    def hung_up(self) -> None:
+        self.transport.abort()
+
+    def expire(self) -> None:
+        self.deadline = NEVER
+        if self._draining or not self.core.acknowledged:
+            self._draining = True
+            self.core.finish_drain()
+            self.soon()
+        else:
+            self.drain()
+
+
+_NO_STREAM: Final = Stream(0, "idle", 0, 0)

@@ -1,0 +1,116 @@
+"""A connection of HTTP/2 on its transport: what is to be written goes out once a turn of the loop, whatever made it.
+
+A turn in which a hundred requests of one connection become requests on another writes once on each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Final, cast
+
+from idtoken_proxy.engine.http2.connection import Connection
+
+WRITE_HIGH_WATER: Final = 64 * 1024
+# Smaller ones are joined: to hand over each by itself costs more than to copy it.
+_STANDS_ALONE: Final = 8 * 1024
+_ASK_AGAIN: Final = 0.02  # seconds
+
+clock = monotonic
+
+
+class Http2Transport(asyncio.Protocol):
+    """`core`: set by who derives from this, before anything is received. `paused`: the peer reads slower than it is
+    written to.
+    """
+
+    core: Connection
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self.paused = False
+        self._reading = True
+        self._flushing = False
+        self._loop = asyncio.get_running_loop()
+        self._call_soon = self._loop.call_soon
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
+        transport.set_write_buffer_limits(WRITE_HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        self.core.receive(data)
+        if not self._flushing:
+            self.soon()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.core.written()
+        self.soon()
+
+    def soon(self) -> None:
+        """Something may have to be written."""
+        if not self._flushing:
+            self._flushing = True
+            self._call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self.flush()
+
+    def flush(self) -> None:
+        core, transport = self.core, self.transport
+        parts = core.take_output()
+        if parts:
+            if transport.is_closing():
+                return
+            if len(parts) == 1:
+                transport.write(parts[0])
+            elif max(map(len, parts)) < _STANDS_ALONE:
+                transport.write(b"".join(parts))
+            else:
+                _write_apart(transport, parts)
+        if not transport.get_write_buffer_size():
+            core.written()
+        if core.wants_input != self._reading:
+            self._settle_reading()
+
+    def _settle_reading(self) -> None:
+        """A peer that makes us answer and does not read the answers is not read either (CVE-2019-9512)."""
+        if self.core.failure is not None or self.transport.is_closing():
+            return
+        self._reading = self.core.wants_input
+        if self._reading:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+            self._loop.call_later(_ASK_AGAIN, self._ask_again)
+
+    def _ask_again(self) -> None:
+        if not self._reading and not self.transport.is_closing():
+            if not self.paused and not self.transport.get_write_buffer_size():
+                self.core.written()
+                self.soon()
+            else:
+                self._loop.call_later(_ASK_AGAIN, self._ask_again)
+
+
+def _write_apart(transport: asyncio.Transport, parts: list[bytes | memoryview]) -> None:
+    """Bodies by themselves, what is between them joined."""
+    small: list[bytes | memoryview] = []
+    for part in parts:
+        if len(part) < _STANDS_ALONE:
+            small.append(part)
+            continue
+        if small:
+            transport.write(b"".join(small))
+            small = []
+        transport.write(part)
+    if small:
+        transport.write(b"".join(small))

@@ -1,0 +1,387 @@
+"""HTTP/2 towards receivers: one connection carries many exchanges, each of which has a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from typing import Final, NoReturn, Protocol
+
+from idtoken_proxy.engine.dialer import Dialled
+from idtoken_proxy.engine.hop import NO_HTTP2, told
+from idtoken_proxy.engine.http2.client_connection import ClientConnection
+from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
+from idtoken_proxy.engine.http2.fields import HeaderField
+from idtoken_proxy.engine.http2.heads import ResponseHead
+from idtoken_proxy.engine.http2.hpack_encoder import never_indexed
+from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, Reset
+from idtoken_proxy.engine.http2.settings import Limits
+from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, response_of
+from idtoken_proxy.engine.http2_transport import Http2Transport, clock
+from idtoken_proxy.engine.interim import check_interim
+from idtoken_proxy.engine.streams import CANCEL, AnswerListener
+from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.tally import UpstreamCounts
+from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
+from idtoken_proxy.errors import (
+    BrokenOff,
+    MalformedResponse,
+    NoHttp2,
+    NotProcessed,
+    ReceiverReset,
+    UpstreamError,
+)
+from idtoken_proxy.policy.headers import Outbound, TokenLines
+
+_LIMITS: Final = Limits(header_octets=MAX_RESPONSE_HEAD)
+_NOT_HTTP2: Final = b"HTTP/1."
+
+
+class Owner(Protocol):
+    """The pool that a connection is of."""
+
+    counts: UpstreamCounts
+
+    def register(self, connection: Http2Upstream) -> None:
+        """It has come about."""
+
+    def unregister(self, connection: Http2Upstream) -> None:
+        """It is gone, or takes no stream any more."""
+
+    def on_idle(self, connection: Http2Upstream) -> None:
+        """Its last stream has ended."""
+
+
+class Http2Upstream(Http2Transport, Dialled):
+    """`ready`: its SETTINGS have come, so that it speaks HTTP/2 and has said how many streams it takes."""
+
+    core: ClientConnection
+
+    def __init__(self, pool: Owner, scheme: bytes) -> None:
+        super().__init__()
+        self.pool = pool
+        self.scheme = scheme
+        self.deadline = NEVER
+        self.idle_since = 0.0  # by the clock that runs through suspend
+        self.lost = False
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self._first = b""
+        self._token: TokenLines | None = None
+        self._token_block = b""
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.core.streams)
+
+    # -- asyncio ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.core = ClientConnection(self, _LIMITS, clock)
+        self.pool.register(self)
+        self.flush()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.ready.done():
+            self._first += data[: len(_NOT_HTTP2)]
+        super().data_received(data)
+        if not self.ready.done() and self.core.settled:
+            self.ready.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self.pool.unregister(self)
+        said = None
+        if isinstance(exc, ssl.SSLError):
+            said, _ = told(exc)
+        self._fail_ready(said)
+        self.core.lost()
+
+    def unmade(self) -> None:
+        self.lost = True
+        self.pool.unregister(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        for stream in list(self.core.streams.values()):
+            if isinstance(stream.context, UpstreamStream):
+                stream.context.on_full()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        for stream in list(self.core.streams.values()):
+            if isinstance(stream.context, UpstreamStream) and not stream.held_octets:
+                stream.context.on_drained()
+
+    def expire(self) -> None:
+        """Idle for too long."""
+        self.close()
+
+    def close(self) -> None:
+        """With nothing under way on it."""
+        self.pool.unregister(self)
+        self.core.close()
+        self.flush()
+        self.transport.close()
+
+    def abort(self) -> None:
+        self.pool.unregister(self)
+        self.transport.abort()
+
+    def _fail_ready(self, said: str | None) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(_no_http2(self._first, said))
+            self.ready.exception()  # whoever waited may have gone
+
+    # -- streams ---------------------------------------------------------------
+
+    def block_of(self, outbound: Outbound) -> bytes:
+        """The token's field goes behind what the encoder makes: it is in no table, and its octets last as long as it does."""
+        token = outbound.token
+        lines = token.beside if outbound.request.authorization else token.alone
+        block = self.core.encode(outbound_pairs(outbound, self.scheme))
+        if not lines:
+            return block
+        if outbound.request.authorization:
+            return block + _never_indexed(lines)
+        if token is not self._token:
+            self._token, self._token_block = token, _never_indexed(lines)
+        return block + self._token_block
+
+    def ended(self) -> None:
+        """One of its streams."""
+        core = self.core
+        if core.streams or self.lost:
+            return
+        if core.goaway is not None or core.failure is not None:
+            self.close()
+        else:
+            self.pool.on_idle(self)
+
+    # -- what the core tells (listener.py) --------------------------------------
+
+    def on_response(self, stream: Stream, head: ResponseHead, *, end_stream: bool) -> None:
+        answer = stream.context
+        if isinstance(answer, UpstreamStream):
+            answer.on_response(head, end_stream=end_stream)
+
+    def on_interim(self, stream: Stream, head: ResponseHead) -> None:
+        if isinstance(stream.context, UpstreamStream):
+            stream.context.on_interim(head)
+
+    def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
+        answer = stream.context
+        if isinstance(answer, UpstreamStream):
+            answer.on_data(payload, end_stream=end_stream)
+
+    def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
+        if isinstance(stream.context, UpstreamStream):
+            stream.context.on_end([field.wire for field in trailers])
+
+    def on_sent(self, stream: Stream, octets: int) -> None:
+        if not stream.held_octets and isinstance(stream.context, UpstreamStream) and not self.paused:
+            stream.context.on_drained()
+
+    def on_reset(self, stream: Stream, reset: Reset) -> None:
+        answer, stream.context = stream.context, None
+        if isinstance(answer, UpstreamStream):
+            self.pool.counts.reset(reset.by, reset.code)
+            answer.on_lost(_error_of(reset))
+        if reset.by != BY_CONNECTION:
+            self.ended()
+
+    def on_capacity(self) -> None:
+        """Whoever waits for a stream waits for a connection (http2_pool.py)."""
+
+    def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
+        self.pool.counts.goaways += 1
+        self.pool.unregister(self)
+        if not self.core.streams:
+            self.ended()
+
+    def on_pong(self, payload: bytes) -> None: ...
+
+    def on_fault(self, fault: ConnectionFault) -> None:
+        """The streams have been told."""
+        self._fail_ready(fault.reason)
+        self.pool.unregister(self)
+        self.flush()
+        self.transport.close()
+
+
+class UpstreamStream:
+    """An AnswerSide (streams.py): one stream of a connection."""
+
+    __slots__ = (
+        "_connection",
+        "_full",
+        "_held",
+        "_interim",
+        "_listener",
+        "_outbound",
+        "_owed",
+        "_stream",
+        "answered",
+        "lost",
+    )
+
+    _stream: Stream
+    _outbound: Outbound
+
+    def __init__(self, connection: Http2Upstream) -> None:
+        self._connection = connection
+        self._listener: AnswerListener | None = None
+        self.answered = False
+        self.lost = connection.lost
+        self._full = False
+        self._held = False
+        self._owed = 0  # credit that is kept back while the app reads slowly
+        self._interim = 0
+
+    @property
+    def answering(self) -> bool:
+        return False  # a head comes whole or not at all
+
+    # -- the exchange's side ---------------------------------------------------
+
+    def send_head(self, outbound: Outbound, listener: AnswerListener) -> None:
+        connection = self._connection
+        self._listener = listener
+        self._outbound = outbound
+        request = outbound.request
+        connection.deadline = NEVER
+        self._stream = stream = connection.core.open(
+            connection.block_of(outbound),
+            end_stream=not request.has_body,
+            answer_has_body=request.method != b"HEAD",
+        )
+        stream.context = self
+        connection.soon()
+        if connection.paused:
+            self.on_full()
+
+    def send_data(self, payload: bytes) -> None:
+        connection = self._connection
+        connection.core.send_data(self._stream, payload)
+        connection.soon()
+        if self._stream.held_octets:
+            self.on_full()
+
+    def send_end(self) -> None:
+        self._connection.core.send_end(self._stream)
+        self._connection.soon()
+
+    def hold(self, *, held: bool) -> None:
+        self._held = held
+        if not held and self._owed:
+            owed, self._owed = self._owed, 0
+            self._connection.core.release_credit(self._stream, owed)
+            self._connection.soon()
+
+    def release(self) -> None:
+        self._leave(CANCEL)  # where the receiver has yet to take what it did not wait for
+
+    def abort(self, code: int = CANCEL) -> None:
+        self._leave(code)
+
+    def _leave(self, code: int) -> None:
+        self._listener = None
+        stream, connection = self._stream, self._connection
+        stream.context = None
+        if stream.state not in ENDED:
+            connection.core.reset(stream, code)
+            connection.soon()
+        connection.ended()
+
+    def take_over(self) -> NoReturn:
+        raise AssertionError("HTTP/2 has no 101 (RFC 9113 section 8.6)")
+
+    # -- the receiver's --------------------------------------------------------
+
+    def on_response(self, head: ResponseHead, *, end_stream: bool) -> None:
+        self.answered = True
+        if self._listener is not None:
+            self._listener.on_answer(response_of(head), b"" if end_stream else None)
+
+    def on_interim(self, head: ResponseHead) -> None:
+        self.answered = True
+        listener = self._listener
+        if listener is None:
+            return
+        self._interim += 1
+        response = response_of(head)
+        try:
+            check_interim(response, self._outbound.request, self._interim)
+        except MalformedResponse as error:
+            self.abort(ErrorCode.ENHANCE_YOUR_CALM)
+            listener.on_upstream_lost(error)
+            return
+        listener.on_interim(response)
+
+    def on_data(self, payload: bytes, *, end_stream: bool) -> None:
+        listener = self._listener
+        if listener is None:
+            return
+        if payload:
+            listener.on_answer_data(payload)
+            if self._held:
+                self._owed += len(payload)
+            else:
+                self._connection.core.release_credit(self._stream, len(payload))
+        if end_stream and self._listener is listener:
+            listener.on_answer_end(())
+
+    def on_end(self, trailers: Sequence[bytes]) -> None:
+        if self._listener is not None:
+            self._listener.on_answer_end(trailers)
+
+    def on_full(self) -> None:
+        if not self._full and self._listener is not None:
+            self._full = True
+            self._listener.on_upstream_full(full=True)
+
+    def on_drained(self) -> None:
+        if self._full and self._listener is not None:
+            self._full = False
+            self._listener.on_upstream_full(full=False)
+
+    def on_lost(self, error: UpstreamError) -> None:
+        listener, self._listener = self._listener, None
+        self.lost = True
+        if listener is not None:
+            listener.on_upstream_lost(error)
+
+
+def _never_indexed(lines: bytes) -> bytes:
+    return b"".join(never_indexed(name, value) for name, value in pairs_of((lines,)))
+
+
+def _error_of(reset: Reset) -> UpstreamError:
+    if reset.by == BY_FAULT:
+        return MalformedResponse(f"the receiver's answer is malformed: {reset.reason}")
+    if reset.by == BY_CONNECTION:
+        if reset.code != ErrorCode.NO_ERROR:  # that we found on it
+            return MalformedResponse(f"the receiver broke the rules of HTTP/2: {reset.reason}")
+        return BrokenOff("the receiver closed the connection before its answer was complete")
+    if reset.unprocessed:
+        return NotProcessed(
+            "the receiver refused the request before it did anything with it", code=reset.code
+        )
+    return ReceiverReset(f"the receiver reset the request's stream: {_name_of(reset.code)}", code=reset.code)
+
+
+def _name_of(code: int) -> str:
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"code {code}"
+
+
+def _no_http2(first: bytes, said: str | None) -> NoHttp2:
+    if first.startswith(_NOT_HTTP2):
+        said = "it answers in HTTP/1.1"
+    return NoHttp2(
+        f"the receiver does not speak HTTP/2: {said or 'it closed the connection where that was to begin'}",
+        remedy=NO_HTTP2,
+    )
