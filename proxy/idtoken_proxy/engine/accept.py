@@ -14,7 +14,7 @@ from idtoken_proxy.errors import (
     VersionNotServed,
 )
 from idtoken_proxy.policy.guard import Caller, Guard
-from idtoken_proxy.policy.headers import Peer
+from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.target import AMBIGUOUS
 from idtoken_proxy.policy.tunnelled import Tunnelled
@@ -107,3 +107,15 @@ def accepted_on(
             "another route or proxy: let it name the receiver",
         )
     return Accepted(request, lane, caller, mapped)
+
+
+def outbound_of(accepted: Accepted, peer: Peer, token: TokenLines) -> Outbound:
+    """What goes upstream for it, with this token."""
+    request, lane, caller, target = accepted
+    known: Outbound | None = request.outbound
+    if known is not None and known.token is token and known.first_lines is lane.first_lines:
+        return known
+    made = Outbound(request, target, lane.first_lines, caller, peer, token, lane.rewriter)
+    if request.http2:
+        request.outbound = made
+    return made

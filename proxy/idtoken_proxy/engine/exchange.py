@@ -8,7 +8,15 @@ from time import monotonic
 from typing import Any
 
 from idtoken_proxy.engine import second_try
-from idtoken_proxy.engine.accept import USUAL, accepted_on, admit_connect, is_no_routes, lane_for
+from idtoken_proxy.engine.accept import (
+    USUAL,
+    Accepted,
+    accepted_on,
+    admit_connect,
+    is_no_routes,
+    lane_for,
+    outbound_of,
+)
 from idtoken_proxy.engine.gateway import Gateway, Lane
 from idtoken_proxy.engine.kept_body import KeptBody, has_small_body
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
@@ -37,7 +45,7 @@ from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import UNIX
-from idtoken_proxy.policy.headers import NO_TOKEN, Outbound, Peer, TokenLines, turn_back
+from idtoken_proxy.policy.headers import NO_TOKEN, Peer, TokenLines, turn_back
 from idtoken_proxy.policy.request import Request, Response
 
 
@@ -48,30 +56,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_accepted",
-        "_acted",
-        "_app",
-        "_attempts",
-        "_fresh",
-        "_kept",
-        "_outbound",
-        "_task",
-        "_token",
-        "_tunnelled",
-        "_upstream",
-        "error",
-        "gateway",
-        "lane",
-        "received",
-        "request",
-        "response",
-        "said",
-        "sent",
-        "started",
-        "state",
-        "status",
-        "timeouts",
-    )
+        "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_token",
+        "_tunnelled", "_upstream", "error", "gateway", "lane", "received", "request", "response", "said",
+        "sent", "started", "state", "status", "timeouts",
+    )  # fmt: skip
 
     def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
         """`octets`: of the request's head."""
@@ -112,6 +100,9 @@ class Exchange:
         """
         self.request = request
         app, gateway = self._app, self.gateway
+        if request.verdict is not None and request.verdict[0] is gateway:
+            self._take(request.verdict[1])  # of the same octets, by the same connection, under these settings
+            return
         if app.tunnelled is not None:
             app.tunnelled.admit(request)
         if request.method not in USUAL and is_no_routes(request.method):
@@ -122,8 +113,14 @@ class Exchange:
         caller = gateway.guard.admit(request, app.port)
         path = request.target.partition(b"?")[0]
         self.lane = lane = lane_for(caller, path, gateway)
-        self._accepted = accepted_on(lane, request, caller, path, gateway, app.peer)
-        self.timeouts = lane.route.timeouts
+        self._take(accepted_on(lane, request, caller, path, gateway, app.peer))
+        if request.http2:
+            request.verdict = gateway, self._accepted
+
+    def _take(self, accepted: Accepted) -> None:
+        self._accepted = accepted
+        self.lane = accepted.lane
+        self.timeouts = accepted.lane.route.timeouts
 
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
@@ -170,15 +167,13 @@ class Exchange:
         self.fail(error)
 
     def _dispatch(self, token: TokenLines) -> None:
-        request, lane, caller, target = self._accepted
+        request, lane, _, _ = self._accepted
         # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
         if (request.http2 or self._token is not None) and has_small_body(request):
             self._kept = self._kept or KeptBody(self.gateway.bodies)
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()
-        self._outbound = Outbound(
-            request, target, lane.first_lines, caller, self._app.peer, token, lane.rewriter
-        )
+        self._outbound = outbound_of(self._accepted, self._app.peer, token)
         pool = lane.pool_for(request)
         connection = None if self._fresh else pool.take()
         if connection is None:
@@ -243,7 +238,7 @@ class Exchange:
     def on_answer(self, response: Response, body: bytes | None) -> None:
         status = response.status
         if response.addressed or self.gateway.cross_origin:
-            self._turn_back(response)
+            response = self._turned_back(response)
         if status == 401 and self._renews(response):
             return
         if self._kept is not None:
@@ -260,9 +255,11 @@ class Exchange:
         else:
             self._finish()
 
-    def _turn_back(self, response: Response) -> None:
+    def _turned_back(self, response: Response) -> Response:
         request, lane, caller, _ = self._accepted
-        turn_back(response, request, caller, lane.rewriter, cross_origin=self.gateway.cross_origin)
+        mine = response.own()
+        turn_back(mine, request, caller, lane.rewriter, cross_origin=self.gateway.cross_origin)
+        return mine
 
     def _renews(self, response: Response) -> bool:
         """Google refuses the token out of the cache: another is fetched, whatever the request was. True: it is sent once
@@ -287,7 +284,8 @@ class Exchange:
         self.state = TRANSITIONS[self.state][RETRY]
         lane.counts.replays += 1
         self._attempts = 0
-        request.expect_continue = False  # the app has sent the body, and has had its 100
+        if request.expect_continue:  # the app has sent the body
+            self._accepted = self._accepted._replace(request=request.unexpecting())
         self._await_token(slot.renewed(token))
         return True
 
@@ -298,7 +296,7 @@ class Exchange:
 
     def on_interim(self, response: Response) -> None:
         if response.addressed or self.gateway.cross_origin:
-            self._turn_back(response)
+            response = self._turned_back(response)
         if response.status != 100:  # which an HTTP server sends by itself
             self._acted = True
         self.sent += self._app.send_interim(response)
@@ -307,7 +305,7 @@ class Exchange:
         upstream = self._upstream
         assert upstream is not None
         if response.addressed or self.gateway.cross_origin:
-            self._turn_back(response)
+            response = self._turned_back(response)
         self.state = TRANSITIONS[self.state][SWITCH]
         self.status = 101
         self._upstream = None

@@ -24,14 +24,16 @@ from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
+_MOST_CONNECTIONS: Final = 64  # for which a head's octets are remembered
 _FRAME: Final = 9  # octets of a frame's head
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
 
 class AppConnection(Protocol):
-    """The connection that a stream is of. `paused`: its app reads slower than it is written to."""
+    """The connection that a stream is of. `number`: no other has it. `paused`: its app reads slower than it is written to."""
 
     core: ServerConnection
+    number: int
     peer: Peer
     port: int | None
     paused: bool
@@ -55,19 +57,9 @@ class AppStream:
     """A RequestSide (streams.py)."""
 
     __slots__ = (
-        "_ended",
-        "_owed",
-        "_pending",
-        "_refusal",
-        "connection",
-        "deadline",
-        "exchange",
-        "full",
-        "held",
-        "request",
-        "request_complete",
-        "stream",
-    )
+        "_ended", "_owed", "_pending", "_refusal", "connection", "deadline", "exchange", "full", "held",
+        "request", "request_complete", "stream",
+    )  # fmt: skip
 
     exchange: Exchange | None
     deadline: float
@@ -172,12 +164,28 @@ class AppStream:
             return self._send_refusal(response.status, body)
         connection = self.connection
         core = connection.core
-        block = core.encode(response_pairs(response))
+        block = self._block(core, response)
         core.send_head(self.stream, block, end_stream=body is not None and not body)
         connection.soon()
         if body:
             return len(block) + _FRAME + self._write(body, end_stream=True)
         return len(block) + _FRAME
+
+    def _block(self, core: ServerConnection, response: Response) -> bytes:
+        encoded = response.encoded
+        if encoded is None:
+            return core.encode(response_pairs(response))
+        before, number = core.generation, self.connection.number
+        known = encoded.get(number)
+        if known is not None and known[0] == before and known[1]:
+            return known[1]
+        block = core.encode(response_pairs(response))
+        if len(encoded) >= _MOST_CONNECTIONS:
+            encoded.clear()
+        # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
+        lasts = known is not None and core.generation == before
+        encoded[number] = before, block if lasts else b""
+        return block
 
     def send_data(self, payload: bytes) -> int:
         if self._refusal is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 from typing import Final, Protocol
 
 from idtoken_proxy.engine.exchange import Exchange
@@ -30,6 +31,7 @@ MAX_STREAMS: Final = 256
 # Seconds for an app to answer the PING that shows that it has read the first GOAWAY.
 DRAIN_ROUND_TRIP: Final = 1.0
 _FRAME: Final = 9
+_numbers: Final = count()
 
 
 class Begun(Protocol):
@@ -50,6 +52,7 @@ class Http2Downstream(Http2Transport):
     def __init__(self, front: Front, app: Begun) -> None:
         super().__init__()
         self._front = front
+        self.number = next(_numbers)
         self.door = app.door
         self.uid = app.uid
         self.port = app.port
@@ -106,7 +109,9 @@ class Http2Downstream(Http2Transport):
         front.tally.streams += 1
         self.deadline = NEVER
         octets = self.core.block_octets + _FRAME
-        request = request_of(head, end_stream=end_stream)
+        request = known = head.made[end_stream] if head.made is not None else None
+        if request is None:
+            request = request_of(head, end_stream=end_stream)
         if request.grpc_timeout is None:
             app = AppStream(self, stream, complete=end_stream)
         else:
@@ -117,7 +122,10 @@ class Http2Downstream(Http2Transport):
         app.exchange = exchange = Exchange(app, front.gateway, octets)
         self.sweeper.watch(app)
         try:
-            settle_request(request, head)
+            if known is None:
+                settle_request(request, head)
+                head.made = head.made or [None, None]
+                head.made[end_stream] = request
             exchange.open(request)
         except RequestError as error:
             exchange.refuse(error)

@@ -140,7 +140,16 @@ class Http2Upstream(Http2Transport, Dialled):
         """The token's field goes behind what the encoder makes: it is in no table, and its octets last as long as it does."""
         token = outbound.token
         lines = token.beside if outbound.request.authorization else token.alone
-        block = self.core.encode(outbound_pairs(outbound, self.scheme))
+        core, request = self.core, outbound.request
+        known, before = request.encoded, core.generation
+        mine = known is not None and known[0] is core and known[1] is outbound
+        if mine and known[2] == before and known[3]:
+            block: bytes = known[3]
+        else:
+            block = core.encode(outbound_pairs(outbound, self.scheme))
+            # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
+            lasts = mine and core.generation == before
+            request.encoded = core, outbound, before, block if lasts else b""
         if not lines:
             return block
         if outbound.request.authorization:
@@ -214,17 +223,9 @@ class UpstreamStream:
     """An AnswerSide (streams.py): one stream of a connection."""
 
     __slots__ = (
-        "_connection",
-        "_full",
-        "_held",
-        "_interim",
-        "_listener",
-        "_outbound",
-        "_owed",
-        "_stream",
-        "answered",
+        "_connection", "_full", "_held", "_interim", "_listener", "_outbound", "_owed", "_stream", "answered",
         "lost",
-    )
+    )  # fmt: skip
 
     _stream: Stream
     _outbound: Outbound
@@ -302,7 +303,13 @@ class UpstreamStream:
     def on_response(self, head: ResponseHead, *, end_stream: bool) -> None:
         self.answered = True
         if self._listener is not None:
-            self._listener.on_answer(response_of(head), b"" if end_stream else None)
+            response = head.made
+            if response is None:
+                response = response_of(head)
+                if not head.special:
+                    response.encoded = {}
+                    head.made = response
+            self._listener.on_answer(response, b"" if end_stream else None)
 
     def on_interim(self, head: ResponseHead) -> None:
         self.answered = True

@@ -5,6 +5,9 @@ Plain classes whose defaults stand on the class: of a dozen facts a usual head h
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Any
+
 from idtoken_proxy.policy.fields import Field
 
 
@@ -39,6 +42,18 @@ class Request:
     referers: tuple[Field, ...] = ()  # in `passing` too
     listed: bool = False  # by a page of one of guard.allowed_origins, and not of the proxy's own
     preflight: bool = False  # such a page's, which the proxy answers
+    # Of a head whose octets came before on the same connection of HTTP/2 what was made of it then: who uses it says whether
+    # it still holds. A head with a credential in it is never remembered.
+    verdict: Any = None
+    outbound: Any = None
+    encoded: Any = None
+
+    def unexpecting(self) -> Request:
+        """The same, of an app that has had its 100."""
+        mine = copy(self)
+        mine.expect_continue = False
+        mine.outbound = mine.encoded = None
+        return mine
 
     @property
     def has_body(self) -> bool:
@@ -60,3 +75,15 @@ class Response:
     connection_upgrade: bool = False
     www_authenticate: tuple[bytes, ...] = ()
     addressed: tuple[Field, ...] = ()  # in `passing` too: what speaks of addresses or origins
+    encoded: dict[int, tuple[int, bytes]] | None = (
+        None  # many exchanges': by the number of the app's connection
+    )
+
+    def own(self) -> Response:
+        """One that may be changed."""
+        if self.encoded is None:
+            return self
+        mine = copy(self)
+        mine.passing = list(self.passing)
+        mine.encoded = None
+        return mine

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from idtoken_proxy.engine.http1 import TARGET_OCTETS
 from idtoken_proxy.engine.http2.fields import (
@@ -65,7 +65,7 @@ class RequestHead:
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
         self.te_trailers = False
-        self.made: object = None
+        self.made: Any = None
 
 
 class ResponseHead:
@@ -79,7 +79,7 @@ class ResponseHead:
         self.passing: list[HeaderField] = []
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
-        self.made: object = None
+        self.made: Any = None
 
 
 def request_head(fields: Sequence[HeaderField]) -> RequestHead:
