@@ -98,7 +98,7 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     idtoken-proxy doctor -c proxy.yaml
     idtoken-proxy doctor --upstream https://user-profiles-x7f3kq-uc.a.run.app
 
-    Sends one GET of its first page, with the token, to each receiver. Exits with 0 when all is well, else 1; 2 for a
+    For each route it sends one GET of its receiver's first page, with the token. Exits with 0 when all is well, else 1; 2 for a
     mistaken configuration.
     """
     from idtoken_proxy import leaving, logs  # noqa: PLC0415
