@@ -98,28 +98,30 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     idtoken-proxy doctor -c proxy.yaml
     idtoken-proxy doctor --upstream https://user-profiles-x7f3kq-uc.a.run.app
 
-    Sends one GET of its first page, with the token, to each receiver. Exits with 0 when all is well, else 1; 2 for a
+    For each route it sends one GET of its receiver's first page, with the token. Exits with 0 when all is well, else 1; 2 for a
     mistaken configuration.
     """
-    import uvloop  # noqa: PLC0415
-
-    from idtoken_proxy import logs  # noqa: PLC0415
+    from idtoken_proxy import leaving, logs  # noqa: PLC0415
     from idtoken_proxy.admin import doctor as examination  # noqa: PLC0415
     from idtoken_proxy.admin import report  # noqa: PLC0415
     from idtoken_proxy.settings.model import LogSettings  # noqa: PLC0415
 
     logs.configure(LogSettings(level="error"))  # the report tells what the log would
-    found = uvloop.run(examination.examine(configuration.settings, os.environ))
-    exposed = uvloop.run(examination.exposed_files(configuration.settings))
-    for warning in (*configuration.settings.warnings, *exposed):
-        if not warning.key.endswith("].audience"):  # which the route's own lines tell
-            say(f"warning: {warning}", err=True)
-    if as_json:
-        say(report.as_json(found))
-    else:
-        for line in report.as_text(found, colors=colors(sys.stdout)):
-            say(line)
-    return 0 if found.all_ok else 1
+
+    async def told() -> int:
+        found = await examination.examine(configuration.settings, os.environ)
+        exposed = await examination.exposed_files(configuration.settings)
+        for warning in (*configuration.settings.warnings, *exposed):
+            if not warning.key.endswith("].audience"):  # which the route's own lines tell
+                say(f"warning: {warning}", err=True)
+        if as_json:
+            say(report.as_json(found))
+        else:
+            for line in report.as_text(found, colors=colors(sys.stdout)):
+                say(line)
+        return 0 if found.all_ok else 1
+
+    return leaving.run(told())
 
 
 @commands.command(

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import structlog
 
-from idtoken_proxy import descriptors
+from idtoken_proxy import descriptors, leaving
 from idtoken_proxy.first_screen import first_screen
 from idtoken_proxy.reload import USUAL_PACE, Source, keep_reloading
 from idtoken_proxy.server import Server
@@ -44,9 +44,7 @@ def run(
     ends the proxy. Then the signals that end it are its affair. `trusted`: from trust_ahead. `greets`: a person reads
     along, who is told of the routes when they are ready.
     """
-    import uvloop  # noqa: PLC0415
-
-    return uvloop.run(_serve(settings, source, attendant, trusted, greets=greets))
+    return leaving.run(_serve(settings, source, attendant, trusted, greets=greets))
 
 
 async def _serve(

@@ -10,12 +10,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
-from idtoken_proxy.admin.client import ask, missing, probe, wait
+from idtoken_proxy.admin.client import _connected, ask, missing, probe, wait
 from idtoken_proxy.settings.model import TcpAddress, UnixAddress
 
 Say = Callable[[int, str], None]
@@ -172,6 +172,35 @@ def test_an_endless_answer_is_not_read_to_its_end() -> None:
     assert sent < 100
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\nok\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffff\r\nok\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_an_answer_that_claims_more_than_it_says_is_none(answer: bytes) -> None:
+    with squatter([answer]) as address:
+        assert str(probe(address, "readiness")).startswith(f"nobody answers at {address}: ")
+
+
+def test_a_name_s_addresses_have_one_deadline_and_its_look_up_has_it_too() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        port = listener.getsockname()[1]
+        for _ in range(4):  # until the queue is full, and the kernel answers nobody
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        began = monotonic()
+        with pytest.raises(TimeoutError):
+            _connected("localhost", port, began + 0.3)
+        assert monotonic() - began < 2
+    with pytest.raises(TimeoutError):
+        _connected("localhost", 1, monotonic() - 1_000)
+
+
 def test_somebody_who_speaks_no_http() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = TcpAddress("127.0.0.1", listener.getsockname()[1])
@@ -244,7 +273,16 @@ def test_one_that_ends_is_not_ready(operator: Operator) -> None:
         assert list(missing(json.loads(status(state=state, users=VALID)))) == [f"it is {state}"]
 
 
-@pytest.mark.parametrize("body", ["", "ok", "[]", "{}", '{"ready": false}', "null"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", "ok", "[]", "{}", '{"ready": false}', "null", "[" * 100_000, '{"ready": 9' + "9" * 9_999 + "}"),
+        *('{"ready": "no", "state": 1, "routes": 1}', '{"ready": NaN}', '{"ready": 1}'),
+        '{"ready": false, "state": "serving", "routes": ["a"]}',
+        '{"ready": false, "state": "serving", "routes": [{"name": "a", "token": "b"}]}',
+        '{"ready": false, "state": "serving", "routes": [{"token": {"valid": false, "error": ["b"]}}]}',
+    ],
+)
 def test_somebody_else_answers(operator: Operator, body: str) -> None:
     operator.answers = [(200, body)]
     assert wait(operator.address, 0.01) == [f"{operator.address}: whoever answers there is no idtoken-proxy"]

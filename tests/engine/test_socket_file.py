@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
+from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.socket_file import bind
 
@@ -69,6 +70,34 @@ def test_a_link_to_such_a_directory_is_none_either(home: Path) -> None:
     (home / "run").symlink_to(home / "open")
     with pytest.raises(OSError, match="others may write"):
         bind(home / "run" / "s")
+
+
+def told_of(path: Path) -> list[str]:
+    with capture_logs() as logs:
+        bound, file = bind(path)
+    bound.close()
+    file.remove()
+    return [line["reason"] for line in logs]
+
+
+def test_of_a_directory_above_that_others_may_rearrange_it_is_warned(home: Path) -> None:
+    (home / "open").mkdir()
+    above = home / "open"
+    for mode, told in ((0o755, []), (0o1777, []), (0o775, []), (0o777, ["open to every user"])):
+        above.chmod(mode)
+        for path in (above / "a" / "s", above / "a" / "b" / "s"):
+            assert told_of(path) == [f"{above}, above its directory, is {one}" for one in told]
+    (home / "link").symlink_to(above / "a")
+    assert told_of(home / "link" / "b" / "s") == [f"{above}, above its directory, is open to every user"]
+
+
+@pytest.mark.skipif(not ROOT, reason="root alone can give a directory away")
+def test_of_one_that_is_another_user_s_too(home: Path) -> None:
+    (home / "theirs").mkdir()
+    os.chown(home / "theirs", ANOTHER, -1)
+    assert told_of(home / "theirs" / "a" / "s") == [
+        f"{home}/theirs, above its directory, is another user's (uid {ANOTHER})"
+    ]
 
 
 def test_what_is_made_on_the_way_is_nobody_else_s_to_write_whatever_the_umask(home: Path) -> None:

@@ -114,6 +114,9 @@ COSTS: dict[str, Callable[[int], Callable[[], object]]] = {
     "target, escapes": lambda n: (
         lambda: PathMap("/p", "", strip_prefix=True).map(b"/p" + b"/%2e%" * n, b"/p" + b"/%2e%" * n)
     ),
+    "target, escapes of escapes": lambda n: (
+        lambda: PathMap("/p", "", strip_prefix=True).map(b"/p" + b"/%25c0" * n, b"/p" + b"/%25c0" * n)
+    ),
     "preflight": preflight,
     "response, a long Connection": lambda n: (
         lambda: parse_response(b"HTTP/1.1 200 OK\r\nConnection: " + b"a," * n)

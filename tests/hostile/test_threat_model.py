@@ -44,3 +44,17 @@ def test_each_place_that_it_names_exists() -> None:
     places = set(re.findall(r"`((?:proxy|bench|tests)/[\w/]+(?:\.py)?)`", TEXT))
     assert len(places) > 20
     assert [place for place in sorted(places) if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        "A name on the network",
+        "A page without a referrer",
+        "A link",
+        "A shared network namespace",
+        "The same user",
+    ],
+)
+def test_it_says_what_does_not_hold(who: str) -> None:
+    assert f"\n- **{who}" in TEXT.partition("\n## What does not hold\n")[2].partition("\n## ")[0]

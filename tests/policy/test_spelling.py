@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idtoken_proxy.policy.spelling import LONGEST_SPELLING, folded, hides_segments, is_plain, spellings
+from idtoken_proxy.policy.spelling import (
+    LONGEST_SPELLING,
+    folded,
+    hides_dot_segments,
+    hides_segments,
+    is_plain,
+    spellings,
+)
 
 SPELLINGS = [
     "%61",
@@ -131,3 +138,28 @@ def test_what_hides_no_segments_has_none(path: bytes) -> None:
 def test_a_folded_name_is_folded() -> None:
     for name in ("admin", "strasse", "v1", "jobs:purge"):
         assert folded(name.encode()) == name.encode()
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*SPELLINGS, "%2e", "%252E", ".", "%c0%ae", "%u002e", "%ef%bc%8e", "/", "%252f", ";", "%20"]
+        )
+    )
+)
+def test_a_path_that_is_read_whole_has_the_dots_that_its_segments_have(pieces: list[str]) -> None:
+    path = "/".join(["", *pieces]).encode() + "".join(pieces).encode()
+    readings = [
+        name for segment in path.split(b"/") if b"%" in segment for one in spellings(segment) for name in one
+    ]
+    # What one reading decodes, `folded` would decode three times more: what is left of it is a name.
+    if any(name.strip(b" ") in {b".", b".."} for name in readings):
+        assert hides_dot_segments(path)
+        assert hides_segments(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/a/b.c", "/../x", "/%41/...", "/a%2ea", "/%2525/%u0041", "/%c3%a4/%e2%82%ac", "/%zz%"]
+)
+def test_what_decodes_to_no_dot_segment(path: str) -> None:
+    assert not hides_dot_segments(path.encode())

@@ -23,6 +23,7 @@ from idtoken_proxy.admin import status
 from idtoken_proxy.admin.connections import Connections
 from idtoken_proxy.admin.history import History
 from idtoken_proxy.admin.place import Place
+from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, handlers
 from idtoken_proxy.policy.guard import LOOPBACK_NAMES
 from idtoken_proxy.settings.model import Address, Settings
 
@@ -79,13 +80,11 @@ class Admin:
                 web.post("/quitquitquit", self._quit),  # never GET: a link must not end anything
             ]
         )
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=_LAST_ANSWERS
-        )
+        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_LAST_ANSWERS)
         await self._runner.setup()
         factory = self._runner.server
         assert factory is not None
-        self._connections = Connections(factory, lambda: self._server.settings.timeouts.header)
+        self._connections = Connections(handlers(factory), lambda: self._server.settings.timeouts.header)
         await self._place.serve(self._connections)
 
         self._keeping = asyncio.ensure_future(self._history.keep())
@@ -187,9 +186,7 @@ class Admin:
 
 
 async def _keep_to_itself(_request: web.Request, response: web.StreamResponse) -> None:
-    """A page elsewhere may name any URL in a script or an image; it gets nothing of this into its process."""
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers.update(KEPT_TO_ITSELF)
 
 
 def _opens_page(request: web.Request) -> bool:

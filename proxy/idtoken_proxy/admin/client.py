@@ -5,9 +5,11 @@ http.client, since importing aiohttp would take longer than all the rest of a pr
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from time import monotonic, sleep
 from typing import Any, Final
@@ -18,6 +20,7 @@ from idtoken_proxy.terminal import printable
 PATIENCE: Final = 5.0  # seconds for an answer, from the first octet that is sent to the last that is read
 MAX_OCTETS: Final = 32 * 1024 * 1024  # of an answer; a status of ten thousand routes has some 6 MiB
 _LONGEST: Final = 2_000  # characters of one line that is shown
+_AT_ONCE: Final = 64 * 1024  # octets
 _INTERVAL: Final = 0.1  # seconds between two questions
 
 
@@ -58,10 +61,48 @@ class _Connection(http.client.HTTPConnection):
             bounded.settimeout(self.timeout)
             bounded.connect(self._address.path)
         else:
-            plain = socket.create_connection((self.host, self.port), self.timeout)
-            self.sock = bounded = _Bounded(fileno=plain.detach())
-            bounded.settimeout(self.timeout)
+            self.sock = bounded = _connected(self.host, self.port, self._deadline)
         bounded.deadline = self._deadline
+
+
+def _connected(host: str, port: int, deadline: float) -> _Bounded:
+    """By the first of the name's addresses that answers, within one deadline for the look-up and all of them."""
+    failed: OSError = TimeoutError(errno.ETIMEDOUT, "timed out")
+    for family, address in _addresses(host, port, deadline):
+        left = deadline - monotonic()
+        if left <= 0:
+            break
+        bounded = _Bounded(family)
+        try:
+            bounded.settimeout(left)
+            bounded.connect(address)
+        except OSError as error:
+            bounded.close()
+            failed = error
+            continue
+        return bounded
+    raise failed
+
+
+def _addresses(host: str, port: int, deadline: float) -> list[tuple[int, Any]]:
+    """A resolver whose server is silent takes its own time, which nothing shortens: it is left to itself."""
+    answers: list[list[tuple[int, Any]] | OSError] = []
+
+    def look_up() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers.append([(family, address) for family, _, _, _, address in found])
+        except OSError as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=look_up, daemon=True)
+    thread.start()
+    thread.join(max(deadline - monotonic(), 0.0))
+    if not answers:
+        raise TimeoutError(errno.ETIMEDOUT, f"the name {host} was not looked up in time")
+    if isinstance(answers[0], OSError):
+        raise answers[0]
+    return answers[0]
 
 
 def ask(address: Address, path: str, timeout: float = PATIENCE) -> tuple[int, str]:
@@ -73,9 +114,17 @@ def ask(address: Address, path: str, timeout: float = PATIENCE) -> tuple[int, st
         # By whatever name it is reached: this one is always the listener's own.
         connection.request("GET", path, headers={"Host": "localhost", "Connection": "close"})
         answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace")
+        return answer.status, b"".join(_read(answer)).decode("utf-8", "replace")
     finally:
         connection.close()
+
+
+def _read(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """In pieces: for a whole one, room is made of the length that it claims."""
+    while piece := answer.read1(_AT_ONCE):
+        yield piece
+    if answer.length:
+        raise http.client.HTTPException(f"its answer ends {answer.length} octets early")
 
 
 def probe(address: Address, what: str, patience: float = PATIENCE) -> str | None:
@@ -105,12 +154,12 @@ def wait(
                 lacking = [f"{address}: {status}: {_shown(body.strip())}"]
             else:
                 told = json.loads(body)
-                if told["ready"]:
+                if told["ready"] is True:
                     return []
                 lacking = list(missing(told))
         except (OSError, http.client.HTTPException) as error:
             lacking = [_nobody(address, error)]
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             lacking = [f"{address}: whoever answers there is no idtoken-proxy"]
         if deadline - clock() <= 0:
             return lacking

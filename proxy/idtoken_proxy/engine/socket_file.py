@@ -93,6 +93,7 @@ def bind(path: Path) -> tuple[socket.socket, SocketFile]:
         os.close(directory)
         raise
     bound.setblocking(False)
+    _warn_of_those_above(path)
     return bound, SocketFile(path, directory, inode, made)
 
 
@@ -127,6 +128,29 @@ def _refuse_others(path: Path, directory: int) -> None:
             f"others may write to its directory {shown_path(str(path))} (mode {mode:o}), and so put a socket of their own in its place: "
             "chmod go-w",
         )
+
+
+def _warn_of_those_above(path: Path) -> None:
+    """Who may rename a directory on the way can put another one in its place. That is not refused: a volume that the containers
+    of a pod share is open to all, and they may well trust each other.
+    """
+    parents = {*path.absolute().parent.parents, *path.parent.resolve().parents}
+    for above in sorted(parents, key=lambda one: len(one.parts)):
+        try:
+            found = above.stat()
+        except OSError:
+            continue
+        others_write = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+        # Of /, whoever may change it has all of the machine; in some sandboxes it is nobody's.
+        if others_write or (found.st_uid not in (0, os.geteuid()) and above != Path("/")):
+            whose = "open to every user" if others_write else f"another user's (uid {found.st_uid})"
+            log.warning(
+                "others may put a socket of their own in the place of this one",
+                path=shown_path(str(path)),
+                reason=f"{shown_path(str(above))}, above its directory, is {whose}",
+                remedy="choose a path of which all directories are this user's or root's",
+            )
+            return
 
 
 def _remove_stale(path: Path, directory: int) -> None:

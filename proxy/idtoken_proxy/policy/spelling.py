@@ -27,6 +27,11 @@ _WIDE: Final = re.compile(rb"%u([0-9a-f]{4})", re.IGNORECASE)
 _OVERLONG: Final = re.compile(rb"[\xc0\xc1].|\xe0[\x80-\x9f].|\xf0[\x80-\x8f]..", re.DOTALL)
 # A slash and a backslash, and what best-fit tables take for one: U+FF0F, U+FF3C, U+2044, U+2215, U+2216.
 _SEPARATORS: Final = re.compile(rb"[/\\]|\xef\xbc[\x8f\xbc]|\xe2\x81\x84|\xe2\x88[\x95\x96]")
+# A dot segment of a path that is decoded: with blanks around it, or with a parameter or a NUL behind it.
+_BLANKS: Final = rb"[ \t\n\r\x0b\x0c]*"
+_DOTS: Final = re.compile(
+    rb"(?:^|%s)%s\.{1,2}%s(?=[;\0]|%s|$)" % (_SEPARATORS.pattern, _BLANKS, _BLANKS, _SEPARATORS.pattern)
+).search
 _TAIL: Final = b". \t\n\r\x0b\x0c"
 
 # What the usual path has none of: an escape, a parameter, a backslash, a dot, an upper-case letter, an empty segment.
@@ -51,6 +56,24 @@ def hides_segments(path: bytes) -> bool:
     if not any(hint in path for hint in (b"%", b"\\", b"/.", b";.")):  # a tenth of the search's price
         return False
     return _HIDES_SEGMENTS(path) is not None
+
+
+def hides_dot_segments(path: bytes) -> bool:
+    """Whether some reader finds a dot segment in `path` once it has decoded that, however often readers do. The whole path is
+    decoded at once, so that it costs what the path is long.
+    """
+    form = path
+    for _ in range(_TIMES_DECODED):
+        decoded = unquote_to_bytes(_widened(form)) if b"%" in form else form
+        if decoded == form:
+            return False
+        form = decoded
+        if not form.isascii():
+            # By segments: what continues an overlong form may be any octet, and a slash is none for everybody.
+            form = b"/".join(_OVERLONG.sub(_shortened, segment) for segment in form.split(b"/"))
+        if _DOTS(form if form.isascii() else _compatible(form)) is not None:
+            return True
+    return False
 
 
 def spellings(segment: bytes) -> set[tuple[bytes, ...]]:
@@ -80,7 +103,7 @@ def folded(name: bytes) -> bytes:
             break
         name = decoded
     if not name.isascii():
-        text = unicodedata.normalize("NFKC", name.decode("utf-8", "surrogateescape")).casefold()
+        text = _compatible(name).decode("utf-8", "surrogateescape").casefold()
         name = text.encode("utf-8", "surrogateescape")
     name = name.partition(b";")[0].partition(b"\0")[0].strip(b" \t")
     return name if name in {b".", b".."} else name.rstrip(_TAIL).lower()
@@ -89,8 +112,16 @@ def folded(name: bytes) -> bytes:
 def _decoded_once(text: bytes) -> bytes:
     if b"%" not in text:
         return text
-    wide = _WIDE.sub(lambda found: chr(int(found[1], 16)).encode("utf-8", "surrogatepass"), text)
-    return _OVERLONG.sub(_shortened, unquote_to_bytes(wide))
+    return _OVERLONG.sub(_shortened, unquote_to_bytes(_widened(text)))
+
+
+def _widened(text: bytes) -> bytes:
+    return _WIDE.sub(lambda found: chr(int(found[1], 16)).encode("utf-8", "surrogatepass"), text)
+
+
+def _compatible(text: bytes) -> bytes:
+    decoded = text.decode("utf-8", "surrogateescape")
+    return unicodedata.normalize("NFKC", decoded).encode("utf-8", "surrogateescape")
 
 
 def _shortened(found: re.Match[bytes]) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from idtoken_proxy.errors import MalformedRequest
+from idtoken_proxy.policy.spelling import hides_dot_segments
 
 # A dot segment in any spelling, with path parameters too (`..;x`, `..%3bx`); an encoded slash, backslash or NUL; a backslash.
 _ESCAPES = re.compile(rb"(?:^|/)(?:\.|%2e){1,2}(?:(?:;|%3b)[^/]*)?(?=/|$)|%2f|%5c|%00|\\", re.IGNORECASE)
@@ -51,7 +52,9 @@ class PathMap:
                     remedy="send OPTIONS with a path; or give the receiver a name of its own and no prefix: match: "
                     "{host: NAME.localhost}",
                 )
-            if (b"." in path or b"%" in path or b"\\" in path) and _ESCAPES.search(path) is not None:
+            if (b"." in path or b"%" in path or b"\\" in path) and (
+                _ESCAPES.search(path) is not None or hides_dot_segments(path)
+            ):
                 raise MalformedRequest(
                     "the path holds a dot segment, a backslash or an encoded slash, which could lead out of the route",
                     remedy=_BOUNDED,

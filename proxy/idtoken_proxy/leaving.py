@@ -1,0 +1,42 @@
+"""A look-up whose name server is silent cannot be taken back, and an event loop waits for it as it closes: longer than whoever
+ends the proxy does, or than `doctor` has promised.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import Any, Final
+
+PATIENCE: Final = 1.0  # seconds
+
+
+def run(main: Coroutine[Any, Any, int], patience: float = PATIENCE) -> int:
+    """What `main` returns is the process's exit code, and there is nothing left to do: where the loop takes longer to close
+    than `patience`, the process ends without it.
+    """
+    import uvloop  # noqa: PLC0415
+
+    begun: list[threading.Timer] = []
+
+    async def watched() -> int:
+        code = await main
+        timer = threading.Timer(patience, _leave, (code,))
+        timer.daemon = True
+        timer.start()
+        begun.append(timer)
+        return code
+
+    try:
+        return uvloop.run(watched())
+    finally:
+        for timer in begun:
+            timer.cancel()
+
+
+def _leave(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
