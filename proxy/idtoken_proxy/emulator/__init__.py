@@ -15,6 +15,9 @@
     refusals.py          how the issuers say no
     public_keys.py       certificates, JWKS, discovery
     receivers.py         checks: each private service
+    doors.py             where it listens: HTTP/1.1 and HTTP/2 on one port
+    http2_front.py       a connection that speaks HTTP/2
+    http2_stream.py      a stream of it as a request like any other
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
     container.py         the application behind it: tells what it received

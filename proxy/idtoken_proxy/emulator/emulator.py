@@ -24,7 +24,9 @@ from aiohttp.typedefs import Handler
 from idtoken_proxy.emulator import container, invokers, public_keys, token_endpoint
 from idtoken_proxy.emulator.backend import Backend
 from idtoken_proxy.emulator.breaks import KINDS, WHOLE, Broken
+from idtoken_proxy.emulator.doors import SHUTDOWN, Doors
 from idtoken_proxy.emulator.federation import Provider
+from idtoken_proxy.emulator.http2_front import Http2Front
 from idtoken_proxy.emulator.iam_credentials import IamCredentials
 from idtoken_proxy.emulator.invokers import Invokers
 from idtoken_proxy.emulator.key_files import key_file
@@ -32,7 +34,7 @@ from idtoken_proxy.emulator.keys import GOOGLE, Keys
 from idtoken_proxy.emulator.metadata import MetadataServer
 from idtoken_proxy.emulator.public_keys import PublicKeys
 from idtoken_proxy.emulator.rebinding import refuse_rebound
-from idtoken_proxy.emulator.receivers import WILDCARDS, OnRequest, Receiver
+from idtoken_proxy.emulator.receivers import WILDCARDS, OnCancel, OnRequest, Receiver
 from idtoken_proxy.emulator.sts import TokenExchange
 from idtoken_proxy.emulator.token_endpoint import TokenEndpoint
 from idtoken_proxy.emulator.tokens import LIFETIME, Clock, Mint
@@ -40,15 +42,14 @@ from idtoken_proxy.emulator.workloads import Kind, Workloads
 from idtoken_proxy.emulator.world import DEMO, Account, World
 
 KEY_FILES = "/emulator/keys/{account}.json"
-# An open stream has no end of its own: it is not waited for, but for this many seconds.
-_RUNNER: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.2, "handler_cancellation": True}
+_RUNNER: dict[str, Any] = {"access_log": None, "shutdown_timeout": SHUTDOWN, "handler_cancellation": True}
 
 Trouble: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 class Emulator:
     """`clock`: Unix seconds, for every issue and check. `token_lifetime`: seconds. `keys`: to share with another
-    emulator. `on_request` is called with each request that a private service gets.
+    emulator. `on_request` is called with each request that a private service gets, `on_cancel` with each that is reset.
 
     `trouble`, while it is set, sees every request to Google's own endpoints first; what it answers, if not None,
     is the answer: an outage, a slow day, a 429.
@@ -64,6 +65,7 @@ class Emulator:
         token_lifetime: float = LIFETIME,
         keys: Keys | None = None,
         on_request: OnRequest = lambda _seen: None,
+        on_cancel: OnCancel = lambda _cancelled: None,
     ) -> None:
         self.world = world
         self.keys = keys or Keys()
@@ -74,6 +76,7 @@ class Emulator:
         self._broken = Broken()
         self._clock: Clock = lambda: clock() + self._broken.now.ahead
         self._on_request = on_request
+        self._on_cancel = on_cancel
         self._mint = Mint(self.keys, self._clock, token_lifetime, self._broken.claims)
         self._metadata = MetadataServer(self.world, self._mint)
         self._workloads = Workloads(self.world, self.keys, clock)
@@ -90,12 +93,17 @@ class Emulator:
                 if service.backend:
                     app = (await starting.enter_async_context(Backend(service.backend))).answer
                 receiver = Receiver(
-                    service, self.world, self.keys, self._clock, self._on_request, self._broken, app
+                    service,
+                    self.world,
+                    self.keys,
+                    self._clock,
+                    self._on_request,
+                    self._broken,
+                    app,
+                    self._on_cancel,
                 )
                 self._receivers[service.name] = receiver
-                # The low-level server hands over every method and every target as it came.
-                server = web.Server(_guarded(receiver.handle), auto_decompress=False)
-                port = await self._listen(starting, web.ServerRunner(server, **_RUNNER), service.port)
+                port = await self._open(starting, receiver, service.port)
                 receiver.bound_to(self._host, port)
                 self.urls[service.name] = f"http://{self._authority(port)}{service.path}"
             self._running = starting.pop_all()
@@ -220,6 +228,13 @@ class Emulator:
         now = dt.datetime.fromtimestamp(self._clock(), dt.UTC)
         answer.headers["Date"] = format_datetime(now, usegmt=True)
         return answer
+
+    async def _open(self, starting: AsyncExitStack, receiver: Receiver, port: int) -> int:
+        handle = _guarded(receiver.handle)
+        doors = Doors(handle, lambda: Http2Front(handle, receiver.cancelled))
+        bound = await doors.open(self._host, port)
+        starting.push_async_callback(doors.close)
+        return bound
 
     async def _listen(self, starting: AsyncExitStack, runner: web.BaseRunner, port: int) -> int:
         """The port that it is bound to. OSError where it is taken."""
