@@ -21,6 +21,11 @@
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
     container.py         the application behind it: tells what it received
+    grpc_app.py          and its services of gRPC
+    grpc_services.py     which are found by their path; health
+    grpc_echo.py         echo, in all four kinds of calls
+    grpc_call.py         a call: its messages, metadata, deadline and status
+    grpc_messages.py     protocol buffers
     backend.py           or a developer's own
     invokers.py          who may invoke it, changed while it runs
     breaks.py            failures on demand

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeAlias
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from idtoken_proxy.emulator import container, invokers, public_keys, token_endpoint
+from idtoken_proxy.emulator import grpc_app, invokers, public_keys, token_endpoint
 from idtoken_proxy.emulator.backend import Backend
 from idtoken_proxy.emulator.breaks import KINDS, WHOLE, Broken
 from idtoken_proxy.emulator.doors import SHUTDOWN, Doors
@@ -89,7 +89,7 @@ class Emulator:
             await asyncio.to_thread(self.keys.of, GOOGLE)
             self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
             for service in self.world.services:
-                app = container.answer
+                app = grpc_app.answer
                 if service.backend:
                     app = (await starting.enter_async_context(Backend(service.backend))).answer
                 receiver = Receiver(

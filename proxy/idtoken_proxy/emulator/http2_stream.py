@@ -211,6 +211,8 @@ class Http2Writer(AbstractStreamWriter):
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
         status = status_line.split(" ", 2)[1]
         self._has_body = not must_be_empty_body(self._side.method, int(status))
+        if "grpc-status" in headers:  # the end of a call, and no length of anything
+            headers.popall("Content-Length", None)
         self._head = [(b":status", status.encode()), *_pairs(headers.items())]
 
     def send_headers(self) -> None:
