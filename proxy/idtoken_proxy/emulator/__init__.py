@@ -24,6 +24,8 @@
     grpc_app.py          and its services of gRPC
     grpc_services.py     which are found by their path; health
     grpc_echo.py         echo, in all four kinds of calls
+    reflection.py        which services there are, for tools that ask
+    grpc_descriptors.py  what they are told: a service as its .proto has it
     grpc_call.py         a call: its messages, metadata, deadline and status
     grpc_messages.py     protocol buffers
     backend.py           or a developer's own

@@ -7,8 +7,9 @@ from aiohttp import web
 from idtoken_proxy.emulator import container, grpc_echo
 from idtoken_proxy.emulator.container import Delivered
 from idtoken_proxy.emulator.grpc_services import Services, health, is_grpc
+from idtoken_proxy.emulator.reflection import with_reflection
 
-SERVICES = Services(grpc_echo.ECHO, health(grpc_echo.NAME))
+SERVICES = Services(*with_reflection((grpc_echo.ECHO, health(grpc_echo.NAME))))
 
 
 async def answer(delivered: Delivered) -> web.StreamResponse:

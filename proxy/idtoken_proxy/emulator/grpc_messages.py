@@ -41,7 +41,9 @@ _DEFAULTS: Final[dict[Kind, Any]] = {Kind.STRING: "", Kind.BYTES: b"", Kind.BOOL
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`of`: the message that it holds, or its enumeration's full name."""
+    """`of`: the message that it holds, or its enumeration's full name. `one_of`: the name of a choice, of which at most one
+    field is there; None stands for those that are not.
+    """
 
     name: str
     number: int
@@ -52,7 +54,9 @@ class Field:
 
     @property
     def default(self) -> Any:
-        return [] if self.repeated else _DEFAULTS.get(self.kind, 0)
+        if self.repeated:
+            return []
+        return None if self.one_of else _DEFAULTS.get(self.kind, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,7 @@ def encode(message: Message, values: Values) -> bytes:
     for field in message.fields:
         value = values.get(field.name, field.default)
         for one in value if field.repeated else (value,):
-            # What is chosen of several is told though it be the default; so is what stands in a list.
-            if field.repeated or (field.one_of and field.name in values) or one != field.default:
+            if field.repeated or one != field.default:  # a default counts in a list, and where it was chosen
                 octets += _encoded(field, one)
     return bytes(octets)
 

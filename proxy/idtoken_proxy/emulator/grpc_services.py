@@ -49,8 +49,10 @@ def is_grpc(request: web.BaseRequest) -> bool:
 
 
 class Services:
+    """`methods`: by their paths."""
+
     def __init__(self, *services: Service) -> None:
-        self._methods: Mapping[str, Method] = {
+        self.methods: Mapping[str, Method] = {
             f"/{service.name}/{method.name}": method for service in services for method in service.methods
         }
 
@@ -66,7 +68,7 @@ class Services:
 
     async def _run(self, call: Call) -> None:
         path = call.delivered.request.path.removeprefix(call.delivered.prefix)
-        method = self._methods.get(path)
+        method = self.methods.get(path)
         if method is None:
             raise Status(Code.UNIMPLEMENTED, f"unknown method {path}")
         async with asyncio.timeout(call.seconds):
