@@ -94,18 +94,19 @@ class Http2Client:
         assert holds()
 
     async def _read(self) -> None:
-        while octets := await self._octets():
-            for event in self.h2.receive_data(octets):
+        while frame := await self._frame():
+            for event in self.h2.receive_data(frame):
                 self._take(event)
             self.flush()
             await self._tell()
         self.closed = True
         await self._tell()
 
-    async def _octets(self) -> bytes:
+    async def _frame(self) -> bytes:
         try:
-            return await self._reader.read(1 << 16)
-        except ConnectionError:
+            head = await self._reader.readexactly(9)
+            return head + await self._reader.readexactly(int.from_bytes(head[:3], "big"))
+        except (ConnectionError, asyncio.IncompleteReadError):
             return b""
 
     async def _tell(self) -> None:
@@ -132,6 +133,8 @@ class Http2Client:
                 self.streams[_id(event.stream_id)].reset = int(event.error_code or 0)
             case h2.events.ConnectionTerminated():
                 self.goaways.append((int(event.error_code or 0), event.last_stream_id or 0))
+                # h2 takes it for the end; its sender still has streams to bring to theirs.
+                self.h2.state_machine.state = h2.connection.ConnectionState.CLIENT_OPEN
 
     async def close(self) -> None:
         self._reading.cancel()

@@ -8,11 +8,13 @@ import json
 import aiohttp
 import pytest
 
-from idtoken_proxy.emulator import Emulator
+from idtoken_proxy.emulator import Emulator, http2_front
+from idtoken_proxy.emulator.breaks import AGED_BY
 from idtoken_proxy.emulator.edge import LARGEST
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.receivers import Cancelled
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from idtoken_proxy.engine.http2.frames import PREFACE, build_settings
 from tests.emulator.conftest import LOGIN, WORLD, Recorder
 from tests.emulator.http2_client import connected
 from tests.emulator.test_receivers import CHALLENGE, bearer, token_for
@@ -214,3 +216,49 @@ async def test_a_handler_s_mistake_is_told_to_the_loop(keys: Keys) -> None:
         assert (await client.answer(client.request())).reset == ErrorCode.INTERNAL_ERROR
     loop.set_exception_handler(None)
     assert told == ["a bug"]
+
+
+async def test_goaway_in_two_steps_lets_open_streams_end(emulator: Emulator) -> None:
+    async with connected(emulator.urls["public"]) as client:
+        stream = client.request("/delay/0.2")
+        await asyncio.sleep(0.05)
+        emulator.go_away("public")
+        await client.until(lambda: len(client.goaways) == 2)
+        assert client.goaways == [(0, (1 << 31) - 1), (0, stream)]
+        assert (await client.answer(stream)).status == 200
+        await client.until(lambda: client.closed)
+
+
+async def test_goaway_s_second_step_does_not_wait_for_a_ping_s_answer_for_ever(emulator: Emulator) -> None:
+    host, _, port = emulator.urls["public"].removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(PREFACE + build_settings({}))
+    await reader.readexactly(9)
+    emulator.go_away("public")
+    rest = await asyncio.wait_for(reader.read(), 5)  # until it closes, which it does though nobody answers
+    assert rest.count(b"\0\0\x08\x07\0\0\0\0\0") == 2
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_connections_age_by_requests(emulator: Emulator) -> None:
+    emulator.break_with("connection-age")
+    async with connected(emulator.urls["public"]) as client:
+        for _ in range(AGED_BY - 1):
+            assert (await client.answer(client.request())).status == 200
+        assert not client.goaways
+        last = client.request()
+        assert (await client.answer(last)).status == 200
+        await client.until(lambda: client.closed)
+        assert client.goaways == [(0, (1 << 31) - 1), (0, last)]
+
+
+async def test_connections_age_with_time(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http2_front, "AGED_AFTER", 0.1)
+    emulator.break_with("connection-age")
+    async with connected(emulator.urls["public"]) as client:
+        await client.answer(client.request())
+        stream = client.request("/events?count=4&interval=0.1")
+        assert (await client.answer(stream)).body.endswith(b"public 4\n\n")
+        await client.until(lambda: client.closed)
+        assert client.goaways == [(0, (1 << 31) - 1), (0, stream)]

@@ -39,7 +39,7 @@ from idtoken_proxy.emulator.sts import TokenExchange
 from idtoken_proxy.emulator.token_endpoint import TokenEndpoint
 from idtoken_proxy.emulator.tokens import LIFETIME, Clock, Mint
 from idtoken_proxy.emulator.workloads import Kind, Workloads
-from idtoken_proxy.emulator.world import DEMO, Account, World
+from idtoken_proxy.emulator.world import DEMO, Account, Service, World
 
 KEY_FILES = "/emulator/keys/{account}.json"
 _RUNNER: dict[str, Any] = {"access_log": None, "shutdown_timeout": SHUTDOWN, "handler_cancellation": True}
@@ -82,6 +82,7 @@ class Emulator:
         self._workloads = Workloads(self.world, self.keys, clock)
         self.counts = self._mint.counts
         self._receivers: dict[str, Receiver] = {}
+        self._doors: dict[str, Doors] = {}
         self._running = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -103,7 +104,7 @@ class Emulator:
                     self._on_cancel,
                 )
                 self._receivers[service.name] = receiver
-                port = await self._open(starting, receiver, service.port)
+                port = await self._open(starting, service, receiver)
                 receiver.bound_to(self._host, port)
                 self.urls[service.name] = f"http://{self._authority(port)}{service.path}"
             self._running = starting.pop_all()
@@ -186,6 +187,12 @@ class Emulator:
         self._broken.now = WHOLE
         self._metadata.forget()
 
+    def go_away(self, service: str) -> None:
+        """The receiver's connections that speak HTTP/2 are told GOAWAY, in two steps: first with an id that takes all that
+        is under way, then with the real one. What is open comes to its end. KeyError where there is no such service.
+        """
+        self._doors[service].go_away()
+
     def _account(self, name_or_email: str) -> Account:
         known = self.world.account(name_or_email)
         if known is None:
@@ -229,11 +236,12 @@ class Emulator:
         answer.headers["Date"] = format_datetime(now, usegmt=True)
         return answer
 
-    async def _open(self, starting: AsyncExitStack, receiver: Receiver, port: int) -> int:
+    async def _open(self, starting: AsyncExitStack, service: Service, receiver: Receiver) -> int:
         handle = _guarded(receiver.handle)
-        doors = Doors(handle, lambda: Http2Front(handle, receiver.cancelled))
-        bound = await doors.open(self._host, port)
+        doors = Doors(handle, lambda: Http2Front(handle, receiver.cancelled, self._broken))
+        bound = await doors.open(self._host, service.port)
         starting.push_async_callback(doors.close)
+        self._doors[service.name] = doors
         return bound
 
     async def _listen(self, starting: AsyncExitStack, runner: web.BaseRunner, port: int) -> int:

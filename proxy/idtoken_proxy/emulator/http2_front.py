@@ -12,6 +12,7 @@ from typing import Final, TypeAlias, cast
 
 from aiohttp import web
 
+from idtoken_proxy.emulator.breaks import AGED_AFTER, AGED_BY, Broken
 from idtoken_proxy.emulator.http2_stream import StreamSide, all_fields
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
@@ -41,7 +42,7 @@ class _Connection(ServerConnection):
 class Http2Front(asyncio.Protocol):
     """`on_reset`: the client has reset a stream, with this method, target and code. `on_lost`: the connection has ended."""
 
-    def __init__(self, handle: Handle, on_reset: OnReset) -> None:
+    def __init__(self, handle: Handle, on_reset: OnReset, broken: Broken) -> None:
         self.loop = asyncio.get_running_loop()
         self.connection: ServerConnection = _Connection(self, self.loop.time)
         self.transport: asyncio.Transport | None = None
@@ -49,6 +50,9 @@ class Http2Front(asyncio.Protocol):
         self._handle = handle
         self._on_reset = on_reset
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broken = broken
+        self._requests = 0
+        self._aging = False
         self._flushing = False
         self._paused = False
 
@@ -116,6 +120,17 @@ class Http2Front(asyncio.Protocol):
 
     # -- the end --------------------------------------------------------------
 
+    def _age(self) -> None:
+        """With another request."""
+        self._requests += 1
+        if not self._broken.now.connections_age:
+            return
+        if self._requests == AGED_BY:
+            self.drain()
+        elif not self._aging:
+            self._aging = True
+            self.loop.call_later(AGED_AFTER, self.drain)
+
     def drain(self) -> None:
         """GOAWAY in two steps; the connection closes behind the last stream."""
         self.connection.drain()
@@ -144,6 +159,7 @@ class Http2Front(asyncio.Protocol):
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
         side = StreamSide(self, stream, head, end_stream=end_stream)
         stream.context = side
+        self._age()
         side.task = self.loop.create_task(self._answer(side))
         self._tasks.add(side.task)
         side.task.add_done_callback(lambda task: self._answered(task, stream))
