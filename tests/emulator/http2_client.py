@@ -52,6 +52,12 @@ class Http2Client:
         self.flush()
         self._reading = asyncio.ensure_future(self._read())
 
+    @property
+    def agreed(self) -> str | None:
+        """The protocol, over TLS."""
+        agreed: str | None = self._writer.get_extra_info("ssl_object").selected_alpn_protocol()
+        return agreed
+
     def flush(self) -> None:
         self._writer.write(self.h2.data_to_send())
 

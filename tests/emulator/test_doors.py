@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import ssl
 
 import aiohttp
+import grpc
 import pytest
+import trustme
+from aiohttp import HttpVersion11
 
 from idtoken_proxy.emulator import Emulator
+from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.engine.http2.frames import PREFACE, build_settings
+from tests.emulator.conftest import WORLD
+from tests.emulator.grpc_client import dialled, invoker
 from tests.emulator.http2_client import connected
 from tests.emulator.test_receivers import bearer, token_for
 
@@ -72,7 +79,7 @@ async def test_what_only_begins_so_is_http1(emulator: Emulator, begun: bytes) ->
     await writer.wait_closed()
 
 
-async def test_closing_ends_connections_of_every_kind(keys: object, client: aiohttp.ClientSession) -> None:
+async def test_closing_ends_connections_of_every_kind(client: aiohttp.ClientSession) -> None:
     async with Emulator() as emulator:
         url = emulator.urls["billing"]
         host, _, port = url.removeprefix("http://").partition(":")
@@ -95,3 +102,35 @@ async def test_requests_over_both_at_once(emulator: Emulator, client: aiohttp.Cl
         stream = http2.request("/delay/0.05", ("authorization", headers["Authorization"]))
         assert (await client.get(url, headers=headers)).status == 200
         assert (await http2.answer(stream)).status == 200
+
+
+async def test_over_tls_the_protocol_is_agreed_on(keys: Keys, client: aiohttp.ClientSession) -> None:
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with Emulator(WORLD, keys=keys, tls=server) as emulator:
+        url = emulator.urls["profiles"]
+        assert url.startswith("https://127.0.0.1:")
+        token = token_for(emulator, "profiles")
+        answer = await client.get(url, headers=bearer(token), ssl=trusting)
+        assert (answer.status, answer.version) == (200, HttpVersion11)
+        trusting.set_alpn_protocols(["h2"])
+        async with connected(url, trusting) as http2:
+            assert http2.agreed == "h2"
+            came = await http2.answer(http2.request("/bytes/100000", ("authorization", f"Bearer {token}")))
+            assert (came.status, len(came.body)) == (200, 100_000)
+        roots = authority.cert_pem.bytes()
+        async with dialled(url, invoker(emulator, "profiles"), grpc.ssl_channel_credentials(roots)) as calls:
+            assert (await calls.unary({"text": "by TLS"}))["text"] == "by TLS"
+
+
+async def test_without_http2_there_is_http1_alone(keys: Keys, client: aiohttp.ClientSession) -> None:
+    async with Emulator(WORLD, keys=keys, http2=False) as emulator:
+        url = emulator.urls["public"]
+        assert (await client.get(url)).status == 200
+        async with dialled(url) as calls:
+            with pytest.raises(grpc.aio.AioRpcError) as told:
+                await calls.unary({})
+        assert told.value.code() is grpc.StatusCode.UNAVAILABLE

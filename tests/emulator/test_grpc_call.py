@@ -101,3 +101,10 @@ async def test_a_cancelled_call_is_told_of(keys: Keys) -> None:
             while not told:
                 await asyncio.sleep(0.01)
     assert told == [Cancelled("public", "POST", "/idtoken_proxy.Echo/ServerStream", ErrorCode.CANCEL)]
+
+
+async def test_more_calls_than_a_connection_has_streams_wait_for_their_turn(emulator: Emulator) -> None:
+    async with dialled(emulator.urls["public"]) as client:
+        calls = [client.unary({"text": str(number), "delay_ms": 100}) for number in range(250)]
+        answers = await asyncio.gather(*calls)
+    assert [answer["text"] for answer in answers] == [str(number) for number in range(250)]

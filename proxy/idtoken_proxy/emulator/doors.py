@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from ssl import SSLContext
 from typing import Final, cast
 
 from aiohttp import web
@@ -19,9 +20,9 @@ _BACKLOG: Final = 128
 
 
 class Doors:
-    """Where one private service listens. `http2`: makes the protocol of a connection that speaks it."""
+    """Where one private service listens. `http2`: makes the protocol of a connection that speaks it; None: HTTP/1.1 alone."""
 
-    def __init__(self, handle: Handle, http2: Callable[[], Http2Front]) -> None:
+    def __init__(self, handle: Handle, http2: Callable[[], Http2Front] | None) -> None:
         # The low-level server hands over every method and every target as it came.
         self._http1 = web.Server(handle, access_log=None, auto_decompress=False)
         self._make_http2 = http2
@@ -29,10 +30,10 @@ class Doors:
         self._undecided: set[FirstOctets] = set()
         self._server: asyncio.Server | None = None
 
-    async def open(self, host: str, port: int) -> int:
+    async def open(self, host: str, port: int, tls: SSLContext | None = None) -> int:
         """The port that it is bound to. OSError where it is taken."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._first_octets, host, port, backlog=_BACKLOG)
+        self._server = await loop.create_server(self._first_octets, host, port, ssl=tls, backlog=_BACKLOG)
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
@@ -51,13 +52,15 @@ class Doors:
         for front in tuple(self._http2):
             front.drain()
 
-    def _first_octets(self) -> FirstOctets:
+    def _first_octets(self) -> asyncio.Protocol:
+        if self._make_http2 is None:
+            return self._http1()
         first = FirstOctets(self._chosen, self._undecided.discard)
         self._undecided.add(first)
         return first
 
     def _chosen(self, *, http2: bool) -> asyncio.Protocol:
-        if not http2:
+        if not http2 or self._make_http2 is None:
             return self._http1()
         front = self._make_http2()
         self._http2.add(front)

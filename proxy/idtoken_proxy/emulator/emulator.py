@@ -14,6 +14,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from email.utils import format_datetime
+from ssl import SSLContext
 from time import time
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -50,6 +51,7 @@ Trouble: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None
 class Emulator:
     """`clock`: Unix seconds, for every issue and check. `token_lifetime`: seconds. `keys`: to share with another
     emulator. `on_request` is called with each request that a private service gets, `on_cancel` with each that is reset.
+    `tls`: of the private services, whose URLs are https then. `http2`: whether they speak it.
 
     `trouble`, while it is set, sees every request to Google's own endpoints first; what it answers, if not None,
     is the answer: an outage, a slow day, a 429.
@@ -66,6 +68,8 @@ class Emulator:
         keys: Keys | None = None,
         on_request: OnRequest = lambda _seen: None,
         on_cancel: OnCancel = lambda _cancelled: None,
+        tls: SSLContext | None = None,
+        http2: bool = True,
     ) -> None:
         self.world = world
         self.keys = keys or Keys()
@@ -77,6 +81,10 @@ class Emulator:
         self._clock: Clock = lambda: clock() + self._broken.now.ahead
         self._on_request = on_request
         self._on_cancel = on_cancel
+        self._tls = tls
+        self._http2 = http2
+        if tls is not None:
+            tls.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         self._mint = Mint(self.keys, self._clock, token_lifetime, self._broken.claims)
         self._metadata = MetadataServer(self.world, self._mint)
         self._workloads = Workloads(self.world, self.keys, clock)
@@ -105,8 +113,9 @@ class Emulator:
                 )
                 self._receivers[service.name] = receiver
                 port = await self._open(starting, service, receiver)
-                receiver.bound_to(self._host, port)
-                self.urls[service.name] = f"http://{self._authority(port)}{service.path}"
+                scheme = "http" if self._tls is None else "https"
+                receiver.bound_to(self._host, port, scheme)
+                self.urls[service.name] = f"{scheme}://{self._authority(port)}{service.path}"
             self._running = starting.pop_all()
         return self
 
@@ -238,8 +247,9 @@ class Emulator:
 
     async def _open(self, starting: AsyncExitStack, service: Service, receiver: Receiver) -> int:
         handle = _guarded(receiver.handle)
-        doors = Doors(handle, lambda: Http2Front(handle, receiver.cancelled, self._broken))
-        bound = await doors.open(self._host, service.port)
+        http2 = (lambda: Http2Front(handle, receiver.cancelled, self._broken)) if self._http2 else None
+        doors = Doors(handle, http2)
+        bound = await doors.open(self._host, service.port, self._tls)
         starting.push_async_callback(doors.close)
         self._doors[service.name] = doors
         return bound

@@ -69,6 +69,7 @@ class Receiver:
         self._world = world
         self._keys = keys
         self._service, self._front_end = service, self._front_end_of(service)
+        self._scheme = "http"
         self._authorities: frozenset[str] | None = None  # None: it answers to any
 
     def let_in(self, member: str) -> None:
@@ -86,8 +87,9 @@ class Receiver:
             return IapFrontEnd(service, service.iap, self._world, self._keys, self._clock)
         return CloudRun(service, self._world, self._keys, self._clock)
 
-    def bound_to(self, host: str, port: int) -> None:
+    def bound_to(self, host: str, port: int, scheme: str = "http") -> None:
         """What it is bound to makes its own URLs; on every address at once, any name will do."""
+        self._scheme = scheme
         if host not in WILDCARDS:
             names = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host}
             self._authorities = frozenset(f"{name}:{port}" for name in names)
@@ -132,7 +134,7 @@ class Receiver:
             raise refusal(web.HTTPNotFound(), "No function answers to this path.")
         if service.is_public:
             return container.Delivered(service.name, request, headers, prefix=service.path)
-        origins = tuple(f"http://{name}" for name in self._authorities or {request.host})
+        origins = tuple(f"{self._scheme}://{name}" for name in self._authorities or {request.host})
         admitted = self._front_end.admit(request, headers, origins)
         if self._broken.now.receiver == "invalid_token":
             raise self._front_end.invalid_token(request)
