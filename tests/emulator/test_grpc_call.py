@@ -75,8 +75,8 @@ async def test_grpc_timeout_is_the_deadline(emulator: Emulator, said: str, statu
 
 
 async def test_a_deadline_within_a_stream_is_in_its_trailers(emulator: Emulator) -> None:
-    body = framed(encode(REQUEST, {"delay_ms": 100, "count": 100}))
-    came = await called(emulator, body, ("grpc-timeout", "350m"), path="/idtoken_proxy.Echo/ServerStream")
+    body = framed(encode(REQUEST, {"delay_ms": 10, "count": 10_000}))
+    came = await called(emulator, body, ("grpc-timeout", "500m"), path="/idtoken_proxy.Echo/ServerStream")
     assert came.body
     assert came.trailers["grpc-status"] == "4"
 

@@ -220,8 +220,8 @@ async def test_a_handler_s_mistake_is_told_to_the_loop(keys: Keys) -> None:
 
 async def test_goaway_in_two_steps_lets_open_streams_end(emulator: Emulator) -> None:
     async with connected(emulator.urls["public"]) as client:
-        stream = client.request("/delay/0.2")
-        await asyncio.sleep(0.05)
+        stream = client.request("/events?count=3&interval=0.1")
+        await client.until(lambda: client.streams[stream].body)
         emulator.go_away("public")
         await client.until(lambda: len(client.goaways) == 2)
         assert client.goaways == [(0, (1 << 31) - 1), (0, stream)]
@@ -257,7 +257,6 @@ async def test_connections_age_with_time(emulator: Emulator, monkeypatch: pytest
     monkeypatch.setattr(http2_front, "AGED_AFTER", 0.1)
     emulator.break_with("connection-age")
     async with connected(emulator.urls["public"]) as client:
-        await client.answer(client.request())
         stream = client.request("/events?count=4&interval=0.1")
         assert (await client.answer(stream)).body.endswith(b"public 4\n\n")
         await client.until(lambda: client.closed)

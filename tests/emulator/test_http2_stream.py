@@ -40,11 +40,12 @@ def test_a_container_sees_all_fields_those_too_that_a_proxy_drops() -> None:
 
 async def test_an_app_of_ones_own_is_behind_it_in_http1(keys: Keys) -> None:
     """What came by HTTP/2 goes on by HTTP/1.1, with the limits of that, and what it breaks off is broken off."""
-    gone = asyncio.Event()
+    asked, gone = asyncio.Event(), asyncio.Event()
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         if b"/hang" in head:
+            asked.set()
             await reader.read()
             gone.set()
         elif b"/broken" in head:
@@ -71,7 +72,7 @@ async def test_an_app_of_ones_own_is_behind_it_in_http1(keys: Keys) -> None:
             assert (broken.body, broken.reset) == (b"half", ErrorCode.INTERNAL_ERROR)
             assert not client.closed
             hanging = client.request("/hang")
-            await asyncio.sleep(0.05)
+            await asyncio.wait_for(asked.wait(), 5)
             client.h2.reset_stream(hanging, ErrorCode.CANCEL)
             client.flush()
             await asyncio.wait_for(gone.wait(), 5)
