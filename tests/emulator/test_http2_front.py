@@ -135,23 +135,6 @@ async def test_who_takes_nothing_holds_its_own_stream_alone(emulator: Emulator) 
         assert not client.streams[stuck].is_over
 
 
-async def test_100_continue_comes_first(emulator: Emulator) -> None:
-    async with connected(emulator.urls["public"]) as client:
-        stream = client.request("/echo", ("expect", "100-continue"), method="POST", body=None)
-        await client.until(lambda: client.streams[stream].interim == [100])
-        client.h2.send_data(stream, b"now", end_stream=True)
-        client.flush()
-        assert (await client.answer(stream)).body == b"now"
-
-
-async def test_head_and_204_have_no_body(emulator: Emulator) -> None:
-    async with connected(emulator.urls["public"]) as client:
-        came = await client.answer(client.request("/bytes/10", method="HEAD"))
-        assert (came.status, came.body, came.headers["content-length"]) == (200, b"", "10")
-        came = await client.answer(client.request("/status/204"))
-        assert (came.status, came.head_ended_it) == (204, True)
-
-
 async def test_an_answer_before_the_request_s_end_stops_it(emulator: Emulator) -> None:
     async with connected(emulator.urls["profiles"]) as client:
         stream = client.request("/", method="POST", body=None)

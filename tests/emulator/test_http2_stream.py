@@ -7,35 +7,10 @@ from dataclasses import replace
 
 from idtoken_proxy.emulator import Emulator, Service
 from idtoken_proxy.emulator.edge import LARGEST
-from idtoken_proxy.emulator.http2_stream import all_fields, raw_headers
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
-from idtoken_proxy.engine.http2.heads import request_head
 from tests.emulator.conftest import WORLD
 from tests.emulator.http2_client import connected
-
-
-def test_a_container_sees_all_fields_those_too_that_a_proxy_drops() -> None:
-    pairs = [
-        (b":method", b"POST"),
-        (b":scheme", b"http"),
-        (b":authority", b"a:1"),
-        (b":path", b"/"),
-        (b"x-serverless-authorization", b"Bearer t"),
-        (b"metadata-flavor", b"Google"),
-        (b"cookie", b"a=1"),
-        (b"te", b"trailers"),
-        (b"content-length", b"3"),
-        (b"cookie", b"b=2"),
-    ]
-    assert raw_headers(request_head([all_fields.field(*pair) for pair in pairs])) == (
-        (b"host", b"a:1"),
-        (b"x-serverless-authorization", b"Bearer t"),
-        (b"metadata-flavor", b"Google"),
-        (b"cookie", b"a=1; b=2"),
-        (b"te", b"trailers"),
-        (b"content-length", b"3"),
-    )
 
 
 async def test_an_app_of_ones_own_is_behind_it_in_http1(keys: Keys) -> None:

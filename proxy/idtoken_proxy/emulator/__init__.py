@@ -17,7 +17,9 @@
     receivers.py         checks: each private service
     doors.py             where it listens: HTTP/1.1 and HTTP/2 on one port
     http2_front.py       a connection that speaks HTTP/2
-    http2_stream.py      a stream of it as a request like any other
+    http2_stream.py      a stream of it, in the place of a connection of its own
+    http2_request.py     its head, as a request's
+    http2_writer.py      what is answered on it
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
     container.py         the application behind it: tells what it received

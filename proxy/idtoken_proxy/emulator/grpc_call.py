@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 
 from idtoken_proxy.emulator.container import Delivered
 from idtoken_proxy.emulator.grpc_messages import Message, Values, decode, encode
-from idtoken_proxy.emulator.http2_stream import Http2Writer
+from idtoken_proxy.emulator.http2_writer import Http2Writer
 
 CONTENT_TYPE: Final = "application/grpc"
 LARGEST: Final = 64 * 1024 * 1024  # octets of a message; a client's own limit is 4 MiB by default

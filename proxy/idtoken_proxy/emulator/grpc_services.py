@@ -12,7 +12,7 @@ from aiohttp import web
 from idtoken_proxy.emulator.container import Delivered
 from idtoken_proxy.emulator.grpc_call import CONTENT_TYPE, Call, Code, Status
 from idtoken_proxy.emulator.grpc_messages import Field, Kind, Message
-from idtoken_proxy.emulator.http2_stream import HTTP2
+from idtoken_proxy.emulator.http2_request import HTTP2
 
 Run: TypeAlias = Callable[[Call], Awaitable[None]]
 

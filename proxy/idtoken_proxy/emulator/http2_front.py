@@ -13,7 +13,9 @@ from typing import Final, TypeAlias, cast
 from aiohttp import web
 
 from idtoken_proxy.emulator.breaks import AGED_AFTER, AGED_BY, Broken
-from idtoken_proxy.emulator.http2_stream import StreamSide, all_fields
+from idtoken_proxy.emulator.http2_request import all_fields, message_of
+from idtoken_proxy.emulator.http2_stream import StreamSide
+from idtoken_proxy.emulator.http2_writer import Http2Writer
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import RequestHead
@@ -199,9 +201,16 @@ class Http2Front(asyncio.Protocol):
 
     # -- a request ------------------------------------------------------------
 
+    def _request(self, side: StreamSide) -> web.BaseRequest:
+        assert side.task is not None
+        protocol = cast("web.RequestHandler", side.protocol)
+        return web.BaseRequest(
+            message_of(side.head), side.body, protocol, Http2Writer(side), side.task, self.loop
+        )
+
     async def _answer(self, side: StreamSide) -> None:
         """As aiohttp does it for HTTP/1.1."""
-        request = side.request()
+        request = self._request(side)
         try:
             try:
                 response = await self._handle(request)

@@ -12,7 +12,8 @@ from aiohttp.abc import AbstractStreamWriter
 from idtoken_proxy.emulator import container, edge
 from idtoken_proxy.emulator.breaks import Broken
 from idtoken_proxy.emulator.front_ends import CloudRun, FrontEnd, length_required, refusal
-from idtoken_proxy.emulator.http2_stream import HTTP2, Http2Writer
+from idtoken_proxy.emulator.http2_request import HTTP2
+from idtoken_proxy.emulator.http2_writer import Http2Writer
 from idtoken_proxy.emulator.iap import IapFrontEnd
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.tokens import Clock
