@@ -14,12 +14,13 @@ from google.auth import exceptions
 from google.oauth2 import credentials, service_account
 
 from idtoken_proxy.emulator import BREAKS
-from idtoken_proxy.emulator.breaks import KINDS, Break, issuer_of, late
+from idtoken_proxy.emulator.breaks import AGED_BY, KINDS, Break, issuer_of, late
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.sts import ACCESS_TOKEN, TOKEN_EXCHANGE
 from idtoken_proxy.identity.token import IdToken
 from tests.emulator.conftest import CLIENT, INDEXER, LOGIN, WORLD, FakeClock
+from tests.emulator.grpc_client import dialled, invoker
 
 FLAVOR = {"Metadata-Flavor": "Google"}
 ACCOUNT = "/computeMetadata/v1/instance/service-accounts/default"
@@ -368,3 +369,11 @@ async def test_receivers_have_no_room_or_time(
 )
 def test_each_path_has_its_issuer(path: str, issuer: str | None) -> None:
     assert issuer_of(path) == issuer
+
+
+async def test_aging_connections_cost_no_call_of_grpc(emulator: Emulator) -> None:
+    """A client that obeys GOAWAY opens the next connection meanwhile."""
+    emulator.break_with("connection-age")
+    async with dialled(emulator.urls["profiles"], invoker(emulator, "profiles")) as client:
+        for number in range(3 * AGED_BY):
+            assert (await client.unary({"text": str(number)}))["text"] == str(number)

@@ -16,6 +16,7 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import DEMO, Account, Service, World
 from idtoken_proxy.emulator.world_entries import NAME_SHAPE
 from tests.emulator.conftest import CLIENT, WORLD
+from tests.emulator.grpc_client import dialled
 
 RUN = "import sys; from idtoken_proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
 
@@ -45,6 +46,34 @@ async def test_it_says_what_to_export_and_ends_cleanly(
     assert exports["GCE_METADATA_HOST"] == exports["GCE_METADATA_IP"]
     url = re.findall(r"curl -so login.json (\S+)", said)
     assert url == [f"http://{exports['GCE_METADATA_HOST']}/emulator/keys/login.json"]
+
+
+async def test_it_says_who_cancels() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *("-W", "error", "-u", "-c", RUN), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    said = ""
+    async with asyncio.timeout(20):
+        while "# Public keys" not in said:
+            said += (await process.stdout.readline()).decode()
+        exports = dict(re.findall(r"export (\w+)=(\S+)", said))
+        url = exports["USER_PROFILES_URL"]
+        async with aiohttp.ClientSession() as client:
+            asked = f"http://{exports['GCE_METADATA_HOST']}/computeMetadata/v1/instance/service-accounts/default/identity"
+            token = await (
+                await client.get(asked, params={"audience": url}, headers={"Metadata-Flavor": "Google"})
+            ).text()
+        async with dialled(url, (("authorization", f"Bearer {token}"),)) as grpc:
+            call = grpc.health("Watch", "")
+            await call.read()
+            call.cancel()
+            path = "user-profiles: POST /grpc.health.v1.Health/Watch"
+            lines = [(await process.stdout.readline()).decode() for _ in range(2)]
+        assert lines == [f"{path}: let through\n", f"{path}: cancelled with CANCEL\n"]
+        process.send_signal(signal.SIGINT)
+        await process.communicate()
+    assert process.returncode == 0
 
 
 def test_services_follow_the_issuers_where_they_say_no_port() -> None:

@@ -15,9 +15,21 @@
     refusals.py          how the issuers say no
     public_keys.py       certificates, JWKS, discovery
     receivers.py         checks: each private service
+    doors.py             where it listens: HTTP/1.1 and HTTP/2 on one port
+    http2_front.py       a connection that speaks HTTP/2
+    http2_stream.py      a stream of it, in the place of a connection of its own
+    http2_request.py     its head, as a request's
+    http2_writer.py      what is answered on it
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
     container.py         the application behind it: tells what it received
+    grpc_app.py          and its services of gRPC
+    grpc_services.py     which are found by their path; health
+    grpc_echo.py         echo, in all four kinds of calls
+    reflection.py        which services there are, for tools that ask
+    grpc_descriptors.py  what they are told: a service as its .proto has it
+    grpc_call.py         a call: its messages, metadata, deadline and status
+    grpc_messages.py     protocol buffers
     backend.py           or a developer's own
     invokers.py          who may invoke it, changed while it runs
     breaks.py            failures on demand

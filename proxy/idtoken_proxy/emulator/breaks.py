@@ -32,6 +32,8 @@ Claims: TypeAlias = dict[str, Any]
 SLOW = 3.0  # seconds
 SHORT_LIFE = 40  # seconds; a token with under 30 s left is never sent
 CLOCKS_APART = 2 * 3600  # seconds
+AGED_BY = 10  # requests
+AGED_AFTER = 5.0  # seconds
 PORTAL = (
     "<!DOCTYPE html><html><title>Sign in to the guest network</title><form action=/login></form></html>\n"
 )
@@ -61,7 +63,8 @@ def _unchanged(claims: Claims) -> Claims:
 class Break:
     """`answer`: an issuer's, in place of its own unless it is None. `claims`: of a new ID token -> those that it has
     instead. `ahead`: seconds that Google's clock, issuers' and receivers', is ahead of this machine's.
-    `receiver`: why it refuses those whom it should let through.
+    `receiver`: why it refuses those whom it should let through. `connections_age`: whether it sends those home that speak
+    HTTP/2, after AGED_BY requests or AGED_AFTER seconds.
     """
 
     says: str
@@ -69,6 +72,7 @@ class Break:
     claims: Callable[[Claims], Claims] = _unchanged
     ahead: float = 0.0
     receiver: Literal["invalid_token", "no_invoker", "no_instance", "request_timeout"] | None = None
+    connections_age: bool = False
 
 
 class Broken:
@@ -296,6 +300,10 @@ KINDS: dict[str, Break] = {
     "invalid-token": Break("receivers answer 401 invalid_token to good tokens", receiver="invalid_token"),
     "no-instance": Break("receivers answer 429: they have no instance free", receiver="no_instance"),
     "request-timeout": Break("receivers answer 504: their app takes too long", receiver="request_timeout"),
+    "connection-age": Break(
+        f"receivers end HTTP/2 connections by GOAWAY after {AGED_BY} requests or {AGED_AFTER:.0f} seconds",
+        connections_age=True,
+    ),
     "invoker-lost": Break("callers have lost the invoker role on every receiver", receiver="no_invoker"),
 }
 BREAKS: dict[str, str] = {kind: broken.says for kind, broken in KINDS.items()}

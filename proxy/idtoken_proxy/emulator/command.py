@@ -13,11 +13,12 @@ from idtoken_proxy.emulator.breaks import BREAKS
 from idtoken_proxy.emulator.emulator import KEY_FILES, Emulator
 from idtoken_proxy.emulator.federation import Provider, pool_path
 from idtoken_proxy.emulator.loopback import loopback
-from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.emulator.receivers import Cancelled, Seen
 from idtoken_proxy.emulator.workloads import CONFIG
 from idtoken_proxy.emulator.world import DEMO, Service, World
 from idtoken_proxy.emulator.world_entries import APP, NAME
 from idtoken_proxy.emulator.world_file import load_world
+from idtoken_proxy.engine.http2.error_codes import name_of
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.shape import Mistaken
 from idtoken_proxy.terminal import say
@@ -93,7 +94,7 @@ def numbered(world: World, port: int) -> World:
 
 async def _serve(world: World, host: str, port: int, break_kind: str | None) -> None:
     stop = stop_requested()
-    async with Emulator(world, host=host, port=port, on_request=_tell) as emulator:
+    async with Emulator(world, host=host, port=port, on_request=_tell, on_cancel=_tell_of) as emulator:
         if break_kind:
             emulator.break_with(break_kind)
             say(f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}.")
@@ -142,6 +143,12 @@ def what_to_export(emulator: Emulator) -> Iterator[str]:
 def _tell(seen: Seen) -> None:
     fate = f"refused with {seen.refused}" if seen.refused else "let through"
     say(f"{seen.service}: {seen.method} {seen.target}: {fate}")
+
+
+def _tell_of(cancelled: Cancelled) -> None:
+    say(
+        f"{cancelled.service}: {cancelled.method} {cancelled.target}: cancelled with {name_of(cancelled.code)}"
+    )
 
 
 def _front_end(service: Service) -> str:

@@ -23,15 +23,19 @@ ROBOT = """<!DOCTYPE html>
 """
 
 
-def kept_back(request: web.BaseRequest, *, is_function: bool) -> web.HTTPException | None:
-    """The answer to what never gets as far as the service; None where it does."""
+def kept_back(
+    request: web.BaseRequest, *, is_function: bool, is_limited: bool = True
+) -> web.HTTPException | None:
+    """The answer to what never gets as far as the service; None where it does. `is_limited`: HTTP/1 is spoken somewhere on
+    the way to the container; with HTTP/2 all the way a body may be of any size.
+    """
     path = request.path
     reserved = path in ("/healthz", "/eventlog") or path.startswith("/_ah/")
     if reserved and not is_function:
         sentence = f"The requested URL <code>{html.escape(path)}</code> was not found on this server."
         return _robot(web.HTTPNotFound(), "Not Found", sentence)
     length = request.content_length
-    if length is not None and length > LARGEST:
+    if is_limited and length is not None and length > LARGEST:
         refused = web.HTTPRequestEntityTooLarge(max_size=LARGEST, actual_size=length)
         refused.force_close()  # nobody reads the rest
         return _robot(refused, "Request Entity Too Large", "Your client issued a request that was too large.")

@@ -14,6 +14,7 @@ import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from email.utils import format_datetime
+from ssl import SSLContext
 from time import time
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -21,10 +22,12 @@ from typing import Any, Self, TypeAlias
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from idtoken_proxy.emulator import container, invokers, public_keys, token_endpoint
+from idtoken_proxy.emulator import grpc_app, invokers, public_keys, token_endpoint
 from idtoken_proxy.emulator.backend import Backend
 from idtoken_proxy.emulator.breaks import KINDS, WHOLE, Broken
+from idtoken_proxy.emulator.doors import SHUTDOWN, Doors
 from idtoken_proxy.emulator.federation import Provider
+from idtoken_proxy.emulator.http2_front import Http2Front
 from idtoken_proxy.emulator.iam_credentials import IamCredentials
 from idtoken_proxy.emulator.invokers import Invokers
 from idtoken_proxy.emulator.key_files import key_file
@@ -32,23 +35,23 @@ from idtoken_proxy.emulator.keys import GOOGLE, Keys
 from idtoken_proxy.emulator.metadata import MetadataServer
 from idtoken_proxy.emulator.public_keys import PublicKeys
 from idtoken_proxy.emulator.rebinding import refuse_rebound
-from idtoken_proxy.emulator.receivers import WILDCARDS, OnRequest, Receiver
+from idtoken_proxy.emulator.receivers import WILDCARDS, OnCancel, OnRequest, Receiver
 from idtoken_proxy.emulator.sts import TokenExchange
 from idtoken_proxy.emulator.token_endpoint import TokenEndpoint
 from idtoken_proxy.emulator.tokens import LIFETIME, Clock, Mint
 from idtoken_proxy.emulator.workloads import Kind, Workloads
-from idtoken_proxy.emulator.world import DEMO, Account, World
+from idtoken_proxy.emulator.world import DEMO, Account, Service, World
 
 KEY_FILES = "/emulator/keys/{account}.json"
-# An open stream has no end of its own: it is not waited for, but for this many seconds.
-_RUNNER: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.2, "handler_cancellation": True}
+_RUNNER: dict[str, Any] = {"access_log": None, "shutdown_timeout": SHUTDOWN, "handler_cancellation": True}
 
 Trouble: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 
 class Emulator:
     """`clock`: Unix seconds, for every issue and check. `token_lifetime`: seconds. `keys`: to share with another
-    emulator. `on_request` is called with each request that a private service gets.
+    emulator. `on_request` is called with each request that a private service gets, `on_cancel` with each that is reset.
+    `tls`: of the private services, whose URLs are https then. `http2`: whether they speak it.
 
     `trouble`, while it is set, sees every request to Google's own endpoints first; what it answers, if not None,
     is the answer: an outage, a slow day, a 429.
@@ -64,6 +67,9 @@ class Emulator:
         token_lifetime: float = LIFETIME,
         keys: Keys | None = None,
         on_request: OnRequest = lambda _seen: None,
+        on_cancel: OnCancel = lambda _cancelled: None,
+        tls: SSLContext | None = None,
+        http2: bool = True,
     ) -> None:
         self.world = world
         self.keys = keys or Keys()
@@ -74,11 +80,17 @@ class Emulator:
         self._broken = Broken()
         self._clock: Clock = lambda: clock() + self._broken.now.ahead
         self._on_request = on_request
+        self._on_cancel = on_cancel
+        self._tls = tls
+        self._http2 = http2
+        if tls is not None:
+            tls.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
         self._mint = Mint(self.keys, self._clock, token_lifetime, self._broken.claims)
         self._metadata = MetadataServer(self.world, self._mint)
         self._workloads = Workloads(self.world, self.keys, clock)
         self.counts = self._mint.counts
         self._receivers: dict[str, Receiver] = {}
+        self._doors: dict[str, Doors] = {}
         self._running = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -86,18 +98,24 @@ class Emulator:
             await asyncio.to_thread(self.keys.of, GOOGLE)
             self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
             for service in self.world.services:
-                app = container.answer
+                app = grpc_app.answer
                 if service.backend:
                     app = (await starting.enter_async_context(Backend(service.backend))).answer
                 receiver = Receiver(
-                    service, self.world, self.keys, self._clock, self._on_request, self._broken, app
+                    service,
+                    self.world,
+                    self.keys,
+                    self._clock,
+                    self._on_request,
+                    self._broken,
+                    app,
+                    self._on_cancel,
                 )
                 self._receivers[service.name] = receiver
-                # The low-level server hands over every method and every target as it came.
-                server = web.Server(_guarded(receiver.handle), auto_decompress=False)
-                port = await self._listen(starting, web.ServerRunner(server, **_RUNNER), service.port)
-                receiver.bound_to(self._host, port)
-                self.urls[service.name] = f"http://{self._authority(port)}{service.path}"
+                port = await self._open(starting, service, receiver)
+                scheme = "http" if self._tls is None else "https"
+                receiver.bound_to(self._host, port, scheme)
+                self.urls[service.name] = f"{scheme}://{self._authority(port)}{service.path}"
             self._running = starting.pop_all()
         return self
 
@@ -178,6 +196,12 @@ class Emulator:
         self._broken.now = WHOLE
         self._metadata.forget()
 
+    def go_away(self, service: str) -> None:
+        """The receiver's connections that speak HTTP/2 are told GOAWAY, in two steps: first with an id that takes all that
+        is under way, then with the real one. What is open comes to its end. KeyError where there is no such service.
+        """
+        self._doors[service].go_away()
+
     def _account(self, name_or_email: str) -> Account:
         known = self.world.account(name_or_email)
         if known is None:
@@ -220,6 +244,15 @@ class Emulator:
         now = dt.datetime.fromtimestamp(self._clock(), dt.UTC)
         answer.headers["Date"] = format_datetime(now, usegmt=True)
         return answer
+
+    async def _open(self, starting: AsyncExitStack, service: Service, receiver: Receiver) -> int:
+        handle = _guarded(receiver.handle)
+        http2 = (lambda: Http2Front(handle, receiver.cancelled, self._broken)) if self._http2 else None
+        doors = Doors(handle, http2)
+        bound = await doors.open(self._host, service.port, self._tls)
+        starting.push_async_callback(doors.close)
+        self._doors[service.name] = doors
+        return bound
 
     async def _listen(self, starting: AsyncExitStack, runner: web.BaseRunner, port: int) -> int:
         """The port that it is bound to. OSError where it is taken."""

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aiohttp import web
+from aiohttp import HttpVersion, web
 from google.auth import exceptions
 from google.oauth2 import id_token
 
@@ -174,7 +174,9 @@ def length_required(request: web.BaseRequest) -> web.HTTPException | None:
     """The refusal of a request that tells neither a length nor a coding where its method expects content: of an empty
     one too, and before anybody asks whose it is. None: it tells.
     """
-    if request.method not in NEEDS_LENGTH:
+    if request.method not in NEEDS_LENGTH or request.version >= HttpVersion(
+        2, 0
+    ):  # a stream tells its end itself
         return None
     if "Content-Length" in request.headers or "Transfer-Encoding" in request.headers:
         return None

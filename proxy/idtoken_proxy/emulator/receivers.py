@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 
 from idtoken_proxy.emulator import container, edge
 from idtoken_proxy.emulator.breaks import Broken
 from idtoken_proxy.emulator.front_ends import CloudRun, FrontEnd, length_required, refusal
+from idtoken_proxy.emulator.http2_request import HTTP2
+from idtoken_proxy.emulator.http2_writer import Http2Writer
 from idtoken_proxy.emulator.iap import IapFrontEnd
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.tokens import Clock
@@ -32,7 +35,18 @@ class Seen:
     refused: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A request over HTTP/2 that its sender has reset before its end; `code` is of RFC 9113 section 7."""
+
+    service: str
+    method: str
+    target: str
+    code: int
+
+
 OnRequest: TypeAlias = Callable[[Seen], None]
+OnCancel: TypeAlias = Callable[[Cancelled], None]
 App: TypeAlias = Callable[[container.Delivered], Awaitable[web.StreamResponse]]
 
 
@@ -46,14 +60,17 @@ class Receiver:
         on_request: OnRequest,
         broken: Broken,
         app: App = container.answer,
+        on_cancel: OnCancel = lambda _cancelled: None,
     ) -> None:
         self._clock = clock
+        self._on_cancel = on_cancel
         self._on_request = on_request
         self._broken = broken
         self._app = app
         self._world = world
         self._keys = keys
         self._service, self._front_end = service, self._front_end_of(service)
+        self._scheme = "http"
         self._authorities: frozenset[str] | None = None  # None: it answers to any
 
     def let_in(self, member: str) -> None:
@@ -71,8 +88,9 @@ class Receiver:
             return IapFrontEnd(service, service.iap, self._world, self._keys, self._clock)
         return CloudRun(service, self._world, self._keys, self._clock)
 
-    def bound_to(self, host: str, port: int) -> None:
+    def bound_to(self, host: str, port: int, scheme: str = "http") -> None:
         """What it is bound to makes its own URLs; on every address at once, any name will do."""
+        self._scheme = scheme
         if host not in WILDCARDS:
             names = {"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host}
             self._authorities = frozenset(f"{name}:{port}" for name in names)
@@ -88,9 +106,11 @@ class Receiver:
             raise
         self._saw(request, headers, None)
         if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # the head is not begun yet
+            await _go_on(request.writer)
         return await self._app(delivered)
+
+    def cancelled(self, method: str, target: str, code: int) -> None:
+        self._on_cancel(Cancelled(self._service.name, method, target, code))
 
     def _saw(self, request: web.BaseRequest, headers: container.Headers, refused: int | None) -> None:
         self._on_request(Seen(self._service.name, request.method, request.raw_path, headers, refused))
@@ -98,7 +118,10 @@ class Receiver:
     def _admit(self, request: web.BaseRequest, headers: container.Headers) -> container.Delivered:
         """What Google's front end does before a container runs; web.HTTPException is its refusal."""
         service = self._service
-        kept_back = edge.kept_back(request, is_function=service.is_function)
+        whole_way = (
+            request.version >= HTTP2 and not service.backend
+        )  # an app of one's own is spoken to in HTTP/1.1
+        kept_back = edge.kept_back(request, is_function=service.is_function, is_limited=not whole_way)
         if kept_back is not None:
             raise kept_back
         if request.method in ("CONNECT", "TRACE"):
@@ -112,7 +135,7 @@ class Receiver:
             raise refusal(web.HTTPNotFound(), "No function answers to this path.")
         if service.is_public:
             return container.Delivered(service.name, request, headers, prefix=service.path)
-        origins = tuple(f"http://{name}" for name in self._authorities or {request.host})
+        origins = tuple(f"{self._scheme}://{name}" for name in self._authorities or {request.host})
         admitted = self._front_end.admit(request, headers, origins)
         if self._broken.now.receiver == "invalid_token":
             raise self._front_end.invalid_token(request)
@@ -130,3 +153,11 @@ class Receiver:
             expires_in=admitted.claims["exp"] - self._clock(),
             prefix=service.path,
         )
+
+
+async def _go_on(writer: AbstractStreamWriter) -> None:
+    if isinstance(writer, Http2Writer):
+        writer.go_on()
+        return
+    await writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    writer.output_size = 0  # the head is not begun yet
