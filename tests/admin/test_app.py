@@ -35,6 +35,7 @@ from idtoken_proxy.settings.model import (
     Timeouts,
     UnixAddress,
 )
+from tests.cases import for_each
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +159,7 @@ async def test_from_elsewhere_it_may_be_read_and_not_ended(
         await admin.stop()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "here"),
     [
         ("127.0.0.1", True),

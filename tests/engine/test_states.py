@@ -6,6 +6,7 @@ import pytest
 
 from idtoken_proxy.engine import states
 from idtoken_proxy.engine.states import FINAL, TRANSITIONS, UNANSWERED
+from tests.cases import for_each
 
 
 def reachable() -> set[str]:
@@ -55,7 +56,7 @@ def test_only_what_was_wholly_sent_and_not_answered_is_said_again_or_becomes_a_t
         assert [state for state, ways in TRANSITIONS.items() if event in ways] == [states.SENT]
 
 
-@pytest.mark.parametrize("state", sorted(FINAL))
+@for_each("state", sorted(FINAL))
 def test_an_event_that_a_state_does_not_know_is_an_error(state: str) -> None:
     with pytest.raises(KeyError):
         TRANSITIONS[state][states.ANSWER]

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.policy.routes import RouteTable, forward_routes
 from idtoken_proxy.settings.model import Route, Upstream
+from tests.cases import for_each
 from tests.steps import steps_of
 
 TABLE = RouteTable(
@@ -27,7 +27,7 @@ TABLE = RouteTable(
 )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "path", "route"),
     [
         ("localhost", b"/", "root"),
@@ -73,7 +73,7 @@ def test_whose_a_request_is(host: str, path: bytes, route: str) -> None:
     assert TABLE.match(host, path) == route
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "path", "route"),
     [
         ("localhost", b"/", None),
@@ -154,7 +154,7 @@ def to(upstream: Upstream, name: str, path: str = "/", *, strip: bool = False) -
 RUN = Upstream("https", "users.a.run.app", 443)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "authorities"),
     [
         (RUN, {"users.a.run.app", "users.a.run.app:443"}),
@@ -188,7 +188,7 @@ def reached(routes: list[Route], path: bytes) -> str | None:
     return table.match("users.a.run.app", path)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "name"),
     [(b"/", "all"), (b"/a", "a"), (b"/a/x", "a"), (b"/a/b/c", "ab"), (b"/ab", "all"), (b"/c/x", "all")],
 )
@@ -250,7 +250,7 @@ NESTED = RouteTable(
 )
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         # Escapes, once, twice and three times; wide and overlong ones; of any octet that a route's path may hold.
@@ -304,12 +304,12 @@ def test_another_spelling_of_a_route_s_path_is_found_out(path: str) -> None:
     assert NESTED.claimed_by_another("localhost", path.encode(), "all")
 
 
-@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..;/x", "/admin/%c0%ae%c0%ae/x"])
+@for_each("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..;/x", "/admin/%c0%ae%c0%ae/x"])
 def test_and_so_is_the_way_out_of_one(path: str) -> None:
     assert NESTED.claimed_by_another("localhost", path.encode(), "admin")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         *(
@@ -346,7 +346,7 @@ def test_a_path_that_is_its_route_s_however_it_is_read(path: str) -> None:
     assert not NESTED.claimed_by_another("localhost", path.encode(), "all")
 
 
-@pytest.mark.parametrize("path", ["/admin", "/admin/x.y", "/admin/X/y;z=1", "/admin//x", "/admin/a%2Fb"])
+@for_each("path", ["/admin", "/admin/x.y", "/admin/X/y;z=1", "/admin//x", "/admin/a%2Fb"])
 def test_what_comes_after_a_route_s_own_path_is_its_own_affair(path: str) -> None:
     assert not NESTED.claimed_by_another("localhost", path.encode(), "admin")
 
@@ -370,7 +370,7 @@ def test_a_configured_name_of_an_odd_spelling_is_judged_by_its_plain_one_too() -
     assert not odd.claimed_by_another("localhost", b"/jobs;purge", "purge")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         "/" + ";p" * 9_000 + "/admin",
@@ -431,7 +431,7 @@ def test_no_receiver_s_habits_lead_to_another_route_unnoticed(
         assert NESTED.claimed_by_another("localhost", path, str(route))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "seed",
     ["%61", "/..", ";a/", "/%2e%2e", "%252e", "/a%2f..", "//", "A", "/A", "/%C3%A4", "\\..", "/admin/.."],
 )

@@ -11,6 +11,7 @@ import pytest
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.admin import running_admin
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
+from tests.cases import for_each
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_nobody_to_ask(tmp_path: Path, content: bytes | None, said: str) -> None
     assert f"{file}{said}" in caught.value.detail
 
 
-@pytest.mark.parametrize(("said", "environ"), [("off", {}), (None, {"IDTOKEN_PROXY_ADMIN": "nonsense"})])
+@for_each(("said", "environ"), [("off", {}), (None, {"IDTOKEN_PROXY_ADMIN": "nonsense"})])
 def test_a_mistake_names_where_it_is(said: str | None, environ: dict[str, str]) -> None:
     place = "--admin" if said else "IDTOKEN_PROXY_ADMIN"
     with pytest.raises(ConfigError, match=f"^{place}: "):

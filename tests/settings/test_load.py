@@ -30,6 +30,7 @@ from idtoken_proxy.settings.model import (
     Upstream,
 )
 from idtoken_proxy.settings.schema import json_schema
+from tests.cases import for_each
 from tests.settings.told import ROUTE, settings, told
 from tests.steps import steps_of
 
@@ -121,7 +122,7 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
     ]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "said"),
     [
         ("", "proxy.yaml: routes: is missing"),
@@ -376,7 +377,7 @@ def test_audience_and_listen_are_taken() -> None:
     assert by_file.listen == (UnixAddress("/home/me/a.sock"),)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "audience", "listen", "said"),
     [
         ("x.com", None, None, ["--upstream: must be a URL that begins with https://; write https://x.com"]),

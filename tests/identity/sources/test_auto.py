@@ -15,6 +15,7 @@ from idtoken_proxy.identity.sources import metadata
 from idtoken_proxy.identity.sources.auto import AutoSource
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.settings.model import GoogleEndpoints
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received
 from tests.identity.sources import test_metadata, test_service_account
 from tests.identity.sources.emulated import CALLER, DEV, GITHUB, TARGET, Google, write
@@ -105,7 +106,7 @@ LOGIN = "gcloud auth application-default login"
 AS_AN_ACCOUNT = f"{LOGIN} --impersonate-service-account=EMAIL"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("audience", "command"),
     [
         ("https://profiles-123456789012.europe-west1.run.app", LOGIN),
