@@ -35,6 +35,7 @@ from idtoken_proxy.settings.model import (
     Timeouts,
     UnixAddress,
 )
+from idtoken_proxy.turns import at_once
 from tests.cases import for_each
 
 
@@ -52,7 +53,8 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.settings = Settings(routes=(), guard=GuardSettings(allowed_hosts=("Proxy.example",)))
-        self.front = Front(Gateway(self.settings, {}, no_pool), Sweeper(60.0), access_log=None, tally=Tally())
+        gateway = at_once(Gateway.made(self.settings, {}, no_pool, None, Tally()))
+        self.front = Front(gateway, Sweeper(60.0), access_log=None, tally=Tally())
 
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1
