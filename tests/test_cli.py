@@ -335,7 +335,9 @@ def test_serve_without_a_file_and_without_credentials_says_what_lacks_until_it_i
             client.request("GET", "/")
             answer = client.getresponse()
             assert answer.status == 503
-            assert json.load(answer)["remedy"].startswith("gcloud auth application-default login; or ")
+            remedy = json.load(answer)["remedy"]
+            assert remedy.startswith("unset GCE_METADATA_HOST, or name a metadata server in it; or ")
+            assert "; or gcloud auth application-default login; or " in remedy
         proxy.send_signal(signal.SIGTERM)
         assert "Traceback" not in proxy.stderr.read()
         assert proxy.wait(20) == 0
