@@ -27,6 +27,8 @@ from tests.cases import for_each
         ("0.0.0.0:80", TcpAddress("0.0.0.0", 80)),
         ("unix:/run/proxy.sock", UnixAddress("/run/proxy.sock")),
         ("unix:~/a b.sock", UnixAddress("~/a b.sock")),
+        ("unix:./a.sock", UnixAddress("./a.sock")),
+        ("unix:a.sock", UnixAddress("a.sock")),
     ],
 )
 def test_listen_addresses(written: str, address: object) -> None:
@@ -49,20 +51,21 @@ def test_listen_addresses(written: str, address: object) -> None:
         ("[::g]:80", '"[::g]" is no IPv6 address'),
         ("[fe80::1%eth0]:80", '"[fe80::1%eth0]" names a network interface, which has no place here'),
         (
-            "unix:run.sock",
-            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:run.sock"',
+            "unix:@run.sock",
+            "must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not what it holds "
+            "(not shown: it looks like a user name and a password)",
         ),
         (
             "unix:/a\tb",
-            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:/a?b"',
+            'must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:/a?b"',
         ),
         (
             "unix:/run/",
-            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:/run/"',
+            'must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:/run/"',
         ),
         (
             "unix:~me/a.sock",
-            'must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:~me/a.sock"',
+            'must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:~me/a.sock"',
         ),
         ("", '"" is no host name; write one such as example.com or localhost'),
         (True, "must be HOST:PORT, such as localhost:8080, or unix:PATH, not true"),

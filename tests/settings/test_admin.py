@@ -36,6 +36,14 @@ def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, addr
     assert running_admin(None, str(file), {"PORT": "77"}) == address
 
 
+def test_a_relative_socket_is_beside_the_file_or_where_one_is(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    file.write_text("admin: unix:./a.sock")
+    assert running_admin(None, str(file), {}) == UnixAddress(f"{tmp_path}/./a.sock")
+    assert running_admin("unix:./a.sock", str(file), {}) == UnixAddress("./a.sock")
+    assert running_admin(None, str(file), {"IDTOKEN_PROXY_ADMIN": "unix:b.sock"}) == UnixAddress("b.sock")
+
+
 def test_what_is_said_nearest_counts(tmp_path: Path) -> None:
     missing = str(tmp_path / "missing.yaml")
     environ = {"IDTOKEN_PROXY_ADMIN": "localhost:2"}

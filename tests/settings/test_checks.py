@@ -146,8 +146,8 @@ def test_users_are_told_apart_on_unix_sockets_alone() -> None:
 
 
 def test_a_listener_in_doubt_may_be_the_socket_that_is_asked_for() -> None:
-    assert told(ROUTE + "guard: {allowed_uids: [0]}\nlisten: unix:a") == [
-        'proxy.yaml:3: listen: must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a"'
+    assert told(ROUTE + "guard: {allowed_uids: [0]}\nlisten: unix:a/") == [
+        'proxy.yaml:3: listen: must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a/"'
     ]
 
 
