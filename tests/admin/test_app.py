@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import aiohttp
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.app import Admin, _comes_from_here, _is_loopback
@@ -36,12 +36,13 @@ from idtoken_proxy.settings.model import (
     UnixAddress,
 )
 from idtoken_proxy.turns import at_once
+from tests.blocking import none_by
 from tests.cases import for_each
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    with blockbuster_ctx("idtoken_proxy.admin") as buster:
+    with none_by("idtoken_proxy.admin") as buster:
         yield buster
 
 

@@ -52,8 +52,10 @@ def test_listen_addresses(written: str, address: object) -> None:
         ("[fe80::1%eth0]:80", '"[fe80::1%eth0]" names a network interface, which has no place here'),
         (
             "unix:@run.sock",
-            "must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not what it holds "
-            "(not shown: it looks like a user name and a password)",
+            (
+                "must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not what it holds "
+                "(not shown: it looks like a user name and a password)"
+            ),
         ),
         (
             "unix:/a\tb",
