@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
-
 import idtoken_proxy
+from tests.cases import for_each
 
 PACKAGE = Path(idtoken_proxy.__file__).parent
 TESTS = Path(__file__).parent
@@ -127,7 +126,7 @@ def test_the_engine_s_files_are_short() -> None:
 PURE = sorted([*(PACKAGE / "policy").rglob("*.py"), *(PACKAGE / "engine" / "http2").rglob("*.py")])
 
 
-@pytest.mark.parametrize("path", PURE, ids=name_of)
+@for_each("path", PURE, ids=name_of)
 def test_what_is_pure_neither_awaits_nor_asks_the_world(path: Path) -> None:
     for line, imported in imports_of(path):
         pure = imported == "urllib.parse"  # of all urllib
@@ -198,7 +197,7 @@ def loaded_by(statement: str) -> set[str]:
 SLOW = ("aiohttp", "google.auth", "requests", "urllib3", "hypothesis", "pytest")
 
 
-@pytest.mark.parametrize("module", ["idtoken_proxy.server", "idtoken_proxy.cli"])
+@for_each("module", ["idtoken_proxy.server", "idtoken_proxy.cli"])
 def test_what_serve_needs_is_quick_to_import(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert not loaded.intersection(SLOW)

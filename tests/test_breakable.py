@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import click
-import pytest
 from click.testing import CliRunner
 
 from idtoken_proxy.breakable import Breakable, break_option
 from idtoken_proxy.emulator import BREAKS
+from tests.cases import for_each
 
 
 @click.command(cls=Breakable)
@@ -16,7 +16,7 @@ def broken(break_kind: str | None) -> None:
     click.echo(str(break_kind))
 
 
-@pytest.mark.parametrize("kind", BREAKS)
+@for_each("kind", BREAKS)
 def test_each_kind_is_taken_and_told_of(kind: str) -> None:
     assert CliRunner().invoke(broken, ["--break", kind]).output == f"{kind}\n"
     assert kind in CliRunner().invoke(broken, ["--help"]).output
@@ -32,9 +32,7 @@ def test_any_other_is_told_all() -> None:
     assert "'Hang' is none of hang, slow," in told.output
 
 
-@pytest.mark.parametrize(
-    ("begun", "kinds"), [("login-", ["login-expired", "login-again"]), ("x", []), ("", list(BREAKS))]
-)
+@for_each(("begun", "kinds"), [("login-", ["login-expired", "login-again"]), ("x", []), ("", list(BREAKS))])
 def test_a_shell_completes_them(begun: str, kinds: list[str]) -> None:
     (option,) = broken.params
     offered = option.shell_complete(click.Context(broken), begun)

@@ -24,6 +24,7 @@ from idtoken_proxy.emulator import BREAKS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.load import load_settings
+from tests.cases import for_each
 
 GOOD = """\
 routes:
@@ -235,7 +236,7 @@ def test_what_can_be_broken_is_told_with_the_option(capsys: pytest.CaptureFixtur
         assert f" {kind} {says}" in told
 
 
-@pytest.mark.parametrize("argv", [["--help"], ["serve", "--help"], ["check", "--help"], ["doctor", "--help"]])
+@for_each("argv", [["--help"], ["serve", "--help"], ["check", "--help"], ["doctor", "--help"]])
 def test_commands_load_only_what_they_need(argv: list[str]) -> None:
     probe = (
         "import sys; from idtoken_proxy.cli import main\n"
@@ -334,7 +335,9 @@ def test_serve_without_a_file_and_without_credentials_says_what_lacks_until_it_i
             client.request("GET", "/")
             answer = client.getresponse()
             assert answer.status == 503
-            assert json.load(answer)["remedy"].startswith("gcloud auth application-default login; or ")
+            remedy = json.load(answer)["remedy"]
+            assert remedy.startswith("unset GCE_METADATA_HOST, or name a metadata server in it; or ")
+            assert "; or gcloud auth application-default login; or " in remedy
         proxy.send_signal(signal.SIGTERM)
         assert "Traceback" not in proxy.stderr.read()
         assert proxy.wait(20) == 0
@@ -505,7 +508,7 @@ def test_a_configuration_comes_from_standard_input_too(tmp_path: Path) -> None:
     assert told.stderr.startswith("standard input:2: tls.ca_file: nope.pem cannot be read")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("words", "offered"),
     [
         ("idtoken-proxy em", ["plain,emulate"]),

@@ -15,6 +15,7 @@ import pytest
 from idtoken_proxy import demo
 from idtoken_proxy.emulator import BREAKS, Emulator
 from idtoken_proxy.emulator.keys import Keys
+from tests.cases import for_each
 
 RUN = "import sys; from idtoken_proxy.demo import run; sys.exit(run())"
 
@@ -169,7 +170,7 @@ async def test_a_taken_port_is_said(keys: Keys) -> None:
         assert not any("taken" in line for line in demo.lines_to_paste(emulator, 8080, 9090))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("environ", "level", "form"),
     [
         ({}, "warning", "auto"),

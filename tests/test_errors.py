@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 import re
 
-import pytest
-
 from idtoken_proxy import errors
 from idtoken_proxy.errors import (
     ConfigError,
@@ -17,6 +15,7 @@ from idtoken_proxy.errors import (
     ProxyError,
     TokenError,
 )
+from tests.cases import for_each
 
 
 def classes() -> list[type[ProxyError]]:
@@ -39,7 +38,7 @@ def make(kind: type[ProxyError]) -> ProxyError:
     return kind("what happened")
 
 
-@pytest.mark.parametrize("kind", classes())
+@for_each("kind", classes())
 def test_each_can_be_answered_with(kind: type[ProxyError]) -> None:
     error = make(kind)
     assert error.status in (400, 403, 404, 405, 431, 500, 502, 503, 504, 505, 508)
@@ -49,9 +48,7 @@ def test_each_can_be_answered_with(kind: type[ProxyError]) -> None:
     assert re.fullmatch(r"[a-z_]+", error.proxy_status)  # an error type of RFC 9209 section 2.3
 
 
-@pytest.mark.parametrize(
-    ("name", "status"), re.findall(r"^ {4,}(\w+) +(\d{3})\b", errors.__doc__ or "", re.MULTILINE)
-)
+@for_each(("name", "status"), re.findall(r"^ {4,}(\w+) +(\d{3})\b", errors.__doc__ or "", re.MULTILINE))
 def test_the_outline_on_top_is_true(name: str, status: str) -> None:
     kind = getattr(errors, name)
     assert make(kind).status == int(status)

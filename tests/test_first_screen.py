@@ -11,11 +11,10 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
-
 from idtoken_proxy.first_screen import first_screen
 from idtoken_proxy.identity.slot import SlotStatus
 from idtoken_proxy.settings.model import NoIdentity, Route, TcpAddress, UnixAddress, Upstream
+from tests.cases import for_each
 
 LOCAL = TcpAddress("127.0.0.1", 8080)
 NOW = 1_800_000_000.0
@@ -52,7 +51,7 @@ def test_of_many_routes_the_first_are_named() -> None:
     assert (len(lines), lines[-1]) == (21, "  and 3 more")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listen", "shown"),
     [("localhost:0", rb"  http://localhost:\d+/p"), ("unix:{here}/it.sock", rb"  unix:/\S+/it.sock /p")],
 )

@@ -13,7 +13,7 @@ import pytest
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.generation import Generation, compose, composing, given_up, means, object_to
+from idtoken_proxy.generation import Generation, Means, composing, given_up, means, object_to
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.settings.model import (
     EgressProxy,
@@ -46,9 +46,15 @@ def route(name: str, identity: Identity, host: str = "receiver.example", **chang
     return Route(name, Upstream("https", host, 443), audience, identity, **changes)  # type: ignore[arg-type]
 
 
+def composed_of(
+    settings: Settings, means: Means, *, cache: TokenCache, sweeper: Sweeper, tally: Tally | None = None
+) -> Generation:
+    return at_once(composing(settings, means, cache=cache, sweeper=sweeper, tally=tally or Tally()))
+
+
 def composed(cache: TokenCache, *routes: Route, **changes: object) -> Generation:
     settings = Settings(routes=routes, **changes)  # type: ignore[arg-type]
-    return compose(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0))
+    return composed_of(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0))
 
 
 async def test_routes_of_one_identity_share_its_source_and_those_of_one_audience_their_slot(
@@ -139,7 +145,7 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
         UserIdentity(),
     )
     settings = Settings(routes=(iap, route("run", UserIdentity(), "a-b-uc.a.run.app", path="/run")))
-    made = compose(settings, means(settings, {"HOME": str(tmp_path)}), cache=cache, sweeper=Sweeper(1.0))
+    made = composed_of(settings, means(settings, {"HOME": str(tmp_path)}), cache=cache, sweeper=Sweeper(1.0))
     with pytest.raises(ConfigError) as caught:
         await asyncio.to_thread(object_to, made.settings, made.sources)
     (told,) = refusal(caught)
@@ -159,7 +165,7 @@ async def test_a_generation_costs_what_its_routes_do(cache: TokenCache) -> None:
         )
         settings = Settings(routes=routes)
         ready = means(settings, {})
-        return steps_of(lambda: compose(settings, ready, cache=cache, sweeper=Sweeper(1.0)))
+        return steps_of(lambda: composed_of(settings, ready, cache=cache, sweeper=Sweeper(1.0)))
 
     steps(1)  # what is made once
     assert steps(200) < 2.2 * steps(100)
@@ -199,7 +205,7 @@ async def test_what_is_only_being_made_counts_nothing_yet(cache: TokenCache) -> 
     known = tally.route("a")
     stripped = route("b", MetadataIdentity(), "other.example", path="/b", strip_prefix=True)
     settings = Settings(routes=(route("a", MetadataIdentity()), stripped))
-    made = compose(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), tally=tally)
+    made = composed_of(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), tally=tally)
     assert list(tally.routes) == ["a"]
     assert tally.upstreams == {}
     assert made.gateway.lanes[0].counts is known

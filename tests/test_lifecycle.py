@@ -29,6 +29,7 @@ from idtoken_proxy.lifecycle import (
 from idtoken_proxy.reload import USUAL_PACE, keep_reloading
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import NoIdentity, Settings
+from tests.cases import for_each
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import eventually
 from tests.scripted import Scripted
@@ -50,7 +51,7 @@ def test_nothing_leads_back() -> None:
             assert order.index(following) >= order.index(state)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("events", "told", "started"),
     [
         ([STARTED, DRAIN, END], [SERVING, DRAINING, STOPPED], True),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.logs import ACCESS, MASKED, configure, get_logger, mask
 from idtoken_proxy.settings.model import LogSettings
+from tests.cases import for_each
 
 JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJhdWQiOiJhIiwiZXhwIjoxfQ.c2lnbmF0dXJlX3dpdGgtZGFzaA"
 SECRETS = {
@@ -144,7 +145,7 @@ def test_values_that_json_does_not_know_are_described() -> None:
     assert line["nested"] == {"b": [1, 2]}
 
 
-@pytest.mark.parametrize("value", ["a\nlevel=error forged", "\x1b[2J", "a\rb", "\u2028", "\x9b31m"])
+@for_each("value", ["a\nlevel=error forged", "\x1b[2J", "a\rb", "\u2028", "\x9b31m"])
 def test_in_text_no_value_writes_a_line_or_an_escape_of_its_own(value: str) -> None:
     out = logs("text")
     get_logger("x").info(value, path=value)
@@ -155,7 +156,7 @@ def test_in_text_no_value_writes_a_line_or_an_escape_of_its_own(value: str) -> N
 # -- levels -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("level", "said"),
     [
         ("debug", ["debug", "info", "warning", "error"]),
@@ -172,7 +173,7 @@ def test_the_level_is_the_least_that_is_said(level: Any, said: list[str]) -> Non
     assert [line["message"] for line in told(out)] == said
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("level", "said"),
     [
         ("debug", ["debug", "info", "warning", "error"]),
@@ -202,8 +203,8 @@ def test_a_log_beside_the_configuration_does_not_feed_itself() -> None:
 # -- nothing secret -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS.keys())
-@pytest.mark.parametrize("form", ["json", "text"])
+@for_each("secret", SECRETS.values(), ids=SECRETS.keys())
+@for_each("form", ["json", "text"])
 def test_a_secret_is_masked_wherever_it_stands(form: Any, secret: str) -> None:
     out = logs(form)
     log = get_logger("x")
@@ -301,7 +302,7 @@ def test_what_is_no_secret_alone_but_is_beside_another_value() -> None:
     assert "abcdef" not in access_line(form="text", **fields)
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
+@for_each("form", ["json", "text"])
 def test_a_key_in_its_lines_is_a_key(form: Any) -> None:
     out = logs(form)
     get_logger("x").info("got", lines=SECRETS["a private key"].splitlines(), last="still here")
@@ -309,8 +310,8 @@ def test_a_key_in_its_lines_is_a_key(form: Any) -> None:
     assert "still here" in out.getvalue()
 
 
-@pytest.mark.parametrize("form", ["json", "text"])
-@pytest.mark.parametrize("space", ["\n", "\r", "\t", "\x0b", "\x85", "\u2028"])
+@for_each("form", ["json", "text"])
+@for_each("space", ["\n", "\r", "\t", "\x0b", "\x85", "\u2028"])
 def test_no_control_character_hides_a_secret(form: Any, space: str) -> None:
     out = logs(form)
     for secret in (f"bearer{space}s3cr3ts3cr3t", f"{space}ya29.s3cr3ts3cr3t", f"{space}1//s3cr3ts3cr3t"):
@@ -328,7 +329,7 @@ def test_a_circle_is_a_line_too() -> None:
     assert JWT not in out.getvalue()
 
 
-@pytest.mark.parametrize("method", ["debug", "info", "warning", "error", "critical"])
+@for_each("method", ["debug", "info", "warning", "error", "critical"])
 def test_severities_are_cloud_loggings(method: str) -> None:
     out = logs()
     getattr(get_logger("x"), method)("said")
@@ -344,7 +345,7 @@ def test_the_word_bearer_stays_to_tell_what_was_there() -> None:
     assert mask("authorization: bearer  abc, x") == f"authorization: bearer  {MASKED}, x"
 
 
-@pytest.mark.parametrize(("level", "severities"), [("info", []), ("debug", ["DEBUG"])])
+@for_each(("level", "severities"), [("info", []), ("debug", ["DEBUG"])])
 def test_a_request_that_aiohttp_cannot_read_is_not_quoted(level: Any, severities: list[str]) -> None:
     out = logs(level=level)
     for error in (BadHttpMessage("b'X-Secret-Key: hunter2'"), LineTooLong("hunter2")):
@@ -522,7 +523,7 @@ def test_a_repeated_warning_is_said_at_once_and_then_at_intervals() -> None:
     assert "suppressed" not in told(out)[0]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("logger", "other"),
     [
         ("idtoken_proxy.engine", {"route": "b"}),
@@ -556,7 +557,7 @@ def test_a_full_access_log_is_full() -> None:
     assert "each" not in told(out)[0]
 
 
-@pytest.mark.parametrize("method", ["debug", "info"])
+@for_each("method", ["debug", "info"])
 def test_only_warnings_are_held_back(method: str) -> None:
     out = limited(Clock())
     for _ in range(3):
@@ -564,7 +565,7 @@ def test_only_warnings_are_held_back(method: str) -> None:
     assert len(told(out)) == 3
 
 
-@pytest.mark.parametrize("logger", ["idtoken_proxy.reload", "idtoken_proxy.server"])
+@for_each("logger", ["idtoken_proxy.reload", "idtoken_proxy.server"])
 def test_who_asks_twice_is_answered_twice(logger: str) -> None:
     out = limited(Clock())
     for _ in range(2):

@@ -7,12 +7,11 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pytest
-
 from idtoken_proxy.notify import notify, reloading, waiting
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize("abstract", [True, False])
+@for_each("abstract", [True, False])
 def test_a_datagram_of_assignments(*, abstract: bool) -> None:
     with TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         path = f"@idtoken-proxy-{directory}" if abstract else f"{directory}/notify"
@@ -27,7 +26,7 @@ def test_a_datagram_of_assignments(*, abstract: bool) -> None:
         assert before <= int(stamp.removeprefix("MONOTONIC_USEC=")) <= time.monotonic_ns() // 1000
 
 
-@pytest.mark.parametrize("path", [None, "", "relative", "vsock:2:1234"])
+@for_each("path", [None, "", "relative", "vsock:2:1234"])
 def test_without_a_socket_there_is_nobody_to_tell(path: str | None) -> None:
     notify({} if path is None else {"NOTIFY_SOCKET": path}, "READY=1")
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
 from idtoken_proxy.settings.model import Address, TcpAddress
+from tests.cases import for_each
 
 HERE = TcpAddress("localhost", 1)
 Means = Callable[..., Any]
@@ -80,7 +81,7 @@ def test_none_is_a_mistake_unless_there_need_not_be_one(file: Path, monkeypatch:
     assert name_of(meant(of_file(required=False))) == ["shop"]
 
 
-@pytest.mark.parametrize("required", [True, False])
+@for_each("required", [True, False])
 def test_a_named_file_that_is_not_there_is_a_mistake(required: bool) -> None:  # noqa: FBT001
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
         meant(of_file(required=required), "-c", "gone.yaml")
@@ -121,7 +122,7 @@ def test_a_reload_reads_the_same_file_in_the_same_way(file: Path) -> None:
     assert ([route.name for route in again.routes], again.admin) == (["renamed"], None)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listen_help", "argv", "said"),
     [
         (None, ["--audience", "a"], "--audience goes with --upstream; with a file, say it there"),
@@ -181,7 +182,7 @@ def test_routes_without_a_file_take_their_names_from_where_they_are_and_lose_the
     assert (settings.admin, settings.log.level) == (None, "warning")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("argv", "said"),
     [
         (["--route", "http://localhost:3"], "--route: must be /PATH=URL or HOST=URL"),

@@ -24,6 +24,7 @@ from idtoken_proxy.settings.identities import BY_TYPE
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import NoIdentity, Settings
 from idtoken_proxy.settings.pending import PENDING
+from tests.cases import for_each
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,7 +45,7 @@ def whole(body: str) -> str:
     return body if "routes:" in body else body + ROUTE
 
 
-@pytest.mark.parametrize("body", CONFIGURATIONS)
+@for_each("body", CONFIGURATIONS)
 def test_every_configuration_loads(body: str) -> None:
     assert settings_from_text(whole(body), "proxy.yaml", {"HOME": "/home/me"}).routes
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.cases import for_each
+
 PATIENCE = 20
 PROXY = (sys.executable, "-m", "idtoken_proxy")
 
@@ -99,8 +101,8 @@ def _namespace() -> tuple[str, ...]:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(("command", "failure"), [("serve", 0), ("demo", 0), ("run", 128)])
+@for_each("number", [signal.SIGTERM, signal.SIGINT])
+@for_each(("command", "failure"), [("serve", 0), ("demo", 0), ("run", 128)])
 def test_a_stop_that_comes_while_it_imports(command: str, failure: int, number: signal.Signals) -> None:
     """As PID 1 too, who is deaf to what it has no handler for."""
     with subprocess.Popen(
@@ -122,9 +124,7 @@ def test_a_stop_that_comes_while_it_imports(command: str, failure: int, number: 
             process.kill()
 
 
-@pytest.mark.parametrize(
-    ("command", "collects"), [("serve", False), ("run", False), ("demo", True), ("token", True)]
-)
+@for_each(("command", "collects"), [("serve", False), ("run", False), ("demo", True), ("token", True)])
 def test_the_collector_waits_where_serving_will_turn_it_on(command: str, collects: bool) -> None:  # noqa: FBT001
     prepared = (
         f"import gc; from idtoken_proxy import startup; startup.prepare([{command!r}]); print(gc.isenabled())"

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 import idtoken_proxy
 from idtoken_proxy.terminal import colors, printable, say
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "shown"),
     [
         ("plain, grün, 日本", "plain, grün, 日本"),
@@ -50,7 +51,7 @@ class Tty(io.StringIO):
         return True
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("stream", "environ", "colored"),
     [
         (Tty(), {}, True),

@@ -23,7 +23,7 @@ from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.model import Identity, NamedFile, NoIdentity, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust, trust_for_http2
-from idtoken_proxy.turns import Pieces, at_once
+from idtoken_proxy.turns import Pieces
 
 _AT_A_TIME: Final = 64  # routes, before others may have their turn
 _SHORTEST_SECRET: Final = 16  # octets
@@ -114,22 +114,10 @@ def means(
     return Means(sources, of_receivers, trust_for_http2(of_receivers), _caller_token(settings))
 
 
-def compose(
-    settings: Settings,
-    means: Means,
-    *,
-    cache: TokenCache,
-    sweeper: Sweeper,
-    tally: Tally | None = None,
-) -> Generation:
-    """Asks nobody and reads nothing."""
-    return at_once(composing(settings, means, cache=cache, sweeper=sweeper, tally=tally or Tally()))
-
-
 def composing(
     settings: Settings, means: Means, *, cache: TokenCache, sweeper: Sweeper, tally: Tally
 ) -> Pieces[Generation]:
-    """The same in pieces, during which what is in force goes on as it is."""
+    """In pieces, during which what is in force goes on as it is. Asks nobody and reads nothing."""
     sources = means.sources
     slots: dict[str, TokenSlot] = {}
     by_name: dict[str, Source] = {}

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import aiohttp
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.app import Admin, _comes_from_here, _is_loopback
@@ -35,11 +35,14 @@ from idtoken_proxy.settings.model import (
     Timeouts,
     UnixAddress,
 )
+from idtoken_proxy.turns import at_once
+from tests.blocking import none_by
+from tests.cases import for_each
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    with blockbuster_ctx("idtoken_proxy.admin") as buster:
+    with none_by("idtoken_proxy.admin") as buster:
         yield buster
 
 
@@ -51,7 +54,8 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.settings = Settings(routes=(), guard=GuardSettings(allowed_hosts=("Proxy.example",)))
-        self.front = Front(Gateway(self.settings, {}, no_pool), Sweeper(60.0), access_log=None, tally=Tally())
+        gateway = at_once(Gateway.made(self.settings, {}, no_pool, None, Tally()))
+        self.front = Front(gateway, Sweeper(60.0), access_log=None, tally=Tally())
 
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1
@@ -158,7 +162,7 @@ async def test_from_elsewhere_it_may_be_read_and_not_ended(
         await admin.stop()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "here"),
     [
         ("127.0.0.1", True),

@@ -17,6 +17,7 @@ import pytest
 
 from idtoken_proxy.admin.client import _connected, ask, missing, probe, wait
 from idtoken_proxy.settings.model import TcpAddress, UnixAddress
+from tests.cases import for_each
 
 Say = Callable[[int, str], None]
 
@@ -144,7 +145,7 @@ DRIPS = {
 }
 
 
-@pytest.mark.parametrize("what", DRIPS)
+@for_each("what", DRIPS)
 def test_a_drip_does_not_outlast_the_deadline(what: str) -> None:
     def dripping() -> Iterator[bytes]:
         for piece in itertools.islice(DRIPS[what], 2_000):

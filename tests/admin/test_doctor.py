@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import trustme
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
 
 from idtoken_proxy.admin import doctor
 from idtoken_proxy.admin.doctor import AT_ONCE, examine
@@ -44,13 +44,14 @@ from idtoken_proxy.settings.model import (
     Upstream,
     UserIdentity,
 )
+from tests.blocking import none_by
 from tests.engine.proxied import AUDIENCE, make_token
 from tests.engine.wire import Receiver, Wire, answering, ok
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    with blockbuster_ctx("idtoken_proxy.admin") as buster:
+    with none_by("idtoken_proxy.admin") as buster:
         yield buster
 
 

@@ -6,11 +6,10 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
-
 from idtoken_proxy.admin.history import EVERY, KEPT, MOST_ROUTES, History
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, Tally
+from tests.cases import for_each
 
 NOW = 1_800_000_000.0
 
@@ -125,7 +124,7 @@ async def test_it_looks_once_in_a_while() -> None:
     assert len(stage.points()) == 3
 
 
-@pytest.mark.parametrize("requests", [2**40, 2**63])
+@for_each("requests", [2**40, 2**63])
 def test_counts_may_be_large(requests: int) -> None:
     stage = Stage()
     stage.serve("a", requests)

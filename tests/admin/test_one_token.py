@@ -18,6 +18,7 @@ from idtoken_proxy.settings.model import (
     Settings,
     Upstream,
 )
+from tests.cases import for_each
 from tests.engine.proxied import AUDIENCE, make_token
 
 UPSTREAM = Upstream("http", "127.0.0.1", 1)
@@ -36,7 +37,7 @@ TWO = settings(a=("https://a", AUTO), b=("https://b", METADATA), public=(None, P
 SAME = settings(a=("https://a", METADATA), b=("https://b", METADATA), public=(None, PUBLIC))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("all_routes", "audience", "route", "expected"),
     [
         (settings(), "https://x", None, (AUTO, "https://x")),
@@ -53,7 +54,7 @@ def test_whose_token(
     assert identity_for(all_routes, audience, route) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("audience", "route", "said"),
     [
         (None, None, "name an audience with --audience"),
@@ -78,7 +79,7 @@ async def test_one_token_and_its_claims(tmp_path: Path) -> None:
     assert (claims["aud"], claims["email"]) == (AUDIENCE, "caller@example.com")
 
 
-@pytest.mark.parametrize("filling", ["", "x", "xx", "xxx"])
+@for_each("filling", ["", "x", "xx", "xxx"])
 def test_claims_of_any_length(filling: str) -> None:
     token = IdToken.parse(make_token("aud" + filling), origin="the test")
     assert claims_of(token)["aud"] == "aud" + filling

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +10,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.admin.probe import Step
 from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict, as_json, as_text
 from idtoken_proxy.terminal import printable
+from tests.cases import for_each
 
 URL = "https://profiles-12.europe-west1.run.app"
 NO_INVOKER = Finding(Verdict.FAIL, "no_invoker", "login may not invoke profiles", "gcloud run ...")
@@ -52,7 +52,7 @@ SEARCH = RouteReport(
 APP = RouteReport("app", URL, URL, "file", "token file /t", None, URL, 60, PROFILES.steps, 404, by_app=True)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("findings", "expected"),
     [
         ((), Verdict.OK),
@@ -97,7 +97,7 @@ def test_the_table_groups_routes_by_identity_and_tells_what_to_mend() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("identity", "told"),
     [
         ("key file /k of in@shop", "key file /k of in@shop"),
@@ -111,7 +111,7 @@ def test_an_email_is_told_once(identity: str, told: str) -> None:
     assert list(as_text(report, colors=False))[1] == told
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("routes", "expected"),
     [
         ((PROFILES,), "OK: 1 route"),

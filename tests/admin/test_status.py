@@ -12,7 +12,6 @@ from itertools import islice
 from typing import Any
 
 import aiohttp
-import pytest
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin import status
@@ -21,6 +20,7 @@ from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.settings.model import NoIdentity, Route, TcpAddress, Upstream
 from tests.admin.test_metrics import admin_of, ended
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.proxied import Proxied
 from tests.engine.wire import Wire, answering, eventually, get, ok
@@ -251,7 +251,7 @@ async def test_over_http(receive: Receive, start: Start) -> None:
             assert answer.status == 403
 
 
-@pytest.mark.parametrize("name", ["status.html"])
+@for_each("name", ["status.html"])
 def test_the_page_is_part_of_the_package(name: str) -> None:
     from importlib import resources  # noqa: PLC0415
 

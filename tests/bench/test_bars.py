@@ -4,6 +4,7 @@ import pytest
 
 from bench.bars import BARS, MANY_ROUTES, OURS, Bar, judge
 from bench.stats import Sample, Samples
+from tests.cases import for_each
 
 RATE = Bar("rate", "http", "rps", "at least", 1.3, "envoy")
 DELAY = Bar("delay", "http", "p50", "at most", 0.75, "envoy")
@@ -20,13 +21,13 @@ def measured(**ours_and_envoy: tuple[float, float]) -> dict[str, Samples]:
     }
 
 
-@pytest.mark.parametrize(("ours", "margin"), [(1300, 0), (1950, 0.5), (650, -0.5)])
+@for_each(("ours", "margin"), [(1300, 0), (1950, 0.5), (650, -0.5)])
 def test_a_bar_from_below(ours: float, margin: float) -> None:
     (verdict,) = judge(measured(rps=(ours, 1000)), (RATE,))
     assert verdict.margin == pytest.approx(margin)
 
 
-@pytest.mark.parametrize(("ours", "margin"), [(75, 0), (37.5, 0.5), (112.5, -0.5)])
+@for_each(("ours", "margin"), [(75, 0), (37.5, 0.5), (112.5, -0.5)])
 def test_a_bar_from_above(ours: float, margin: float) -> None:
     (verdict,) = judge(measured(p50=(ours, 100)), (DELAY,))
     assert verdict.margin == pytest.approx(margin)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.bulk import BulkError, Head, parse_head, request_head
+from tests.cases import for_each
 
 
 def test_a_head_is_parsed() -> None:
@@ -12,13 +13,13 @@ def test_a_head_is_parsed() -> None:
     assert head.length == 1024
 
 
-@pytest.mark.parametrize("octets", [b"", b"HTTP/2 200", b"HTTP/1.1 OK", b"\x16\x03\x01"])
+@for_each("octets", [b"", b"HTTP/2 200", b"HTTP/1.1 OK", b"\x16\x03\x01"])
 def test_what_is_no_response_is_an_error(octets: bytes) -> None:
     with pytest.raises(BulkError):
         parse_head(octets)
 
 
-@pytest.mark.parametrize("fields", [{}, {"content-length": "many"}])
+@for_each("fields", [{}, {"content-length": "many"}])
 def test_a_body_of_unknown_length_is_an_error(fields: dict[str, str]) -> None:
     with pytest.raises(BulkError):
         _ = Head(200, fields).length

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
 from bench.machine import build_options, cpu_model
+from tests.cases import for_each
 
 
 def test_the_model_is_the_first_processor_s() -> None:
@@ -12,7 +11,7 @@ def test_the_model_is_the_first_processor_s() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("arguments", "flags", "said"),
     [
         ("'--enable-optimizations' '--with-lto'", "", "with PGO, with LTO"),

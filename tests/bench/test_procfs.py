@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from bench.procfs import Stat, cpu_seconds, descendants, parse_rss, parse_stat, rss_bytes
+from tests.cases import for_each
 
 STAT = "{pid} ({name}) S {parent} 42 42 0 -1 4194560 3187 9001 4 7 {own} {system} {waited} {waited_system} 20 0 3 0 99"
 
@@ -15,7 +14,7 @@ def stat(name: str) -> Stat:
     )
 
 
-@pytest.mark.parametrize("name", ["envoy", "idtoken-proxy: w", "a (b) c", ") S 1 (", ""])
+@for_each("name", ["envoy", "idtoken-proxy: w", "a (b) c", ") S 1 (", ""])
 def test_the_name_may_hold_anything(name: str) -> None:
     assert stat(name) == Stat(pid=43, parent=42, ticks=127)
 

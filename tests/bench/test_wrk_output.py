@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from bench.wrk_output import Load, WrkError, faults, parse
+from tests.cases import for_each
 
 LINE = (
     'bench-load {"duration": 2000000, "requests": 50000, "received": 70000000, "p50": 1215.0, "p99": 2428.0, '
@@ -26,7 +27,7 @@ def test_the_line_of_the_script_is_read() -> None:
     assert GOOD.per_second == 25_000
 
 
-@pytest.mark.parametrize(
+@for_each(
     "output",
     [
         "",
@@ -46,15 +47,13 @@ def test_a_clean_run_has_no_faults() -> None:
     assert faults(GOOD, body=1024) == ()
 
 
-@pytest.mark.parametrize(
-    "field", ["connect_errors", "read_errors", "write_errors", "timeouts", "bad_statuses"]
-)
+@for_each("field", ["connect_errors", "read_errors", "write_errors", "timeouts", "bad_statuses"])
 def test_every_kind_of_error_is_named(field: str) -> None:
     (fault,) = faults(dataclasses.replace(GOOD, **{field: 3}), body=1024)
     assert fault.startswith("3 ")
 
 
-@pytest.mark.parametrize(("mean", "clean"), [(1024, False), (1025, True), (3071, True), (3072, False)])
+@for_each(("mean", "clean"), [(1024, False), (1025, True), (3071, True), (3072, False)])
 def test_the_mean_size_tells_a_body_that_is_not_the_one_due(mean: int, clean: bool) -> None:  # noqa: FBT001
     load = dataclasses.replace(GOOD, requests=1000, received=1000 * mean)
     assert (faults(load, body=1024) == ()) is clean

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from idtoken_proxy.settings.load import load_settings, settings_from_text
 from idtoken_proxy.settings.model import (
     ImpersonatedIdentity,
@@ -15,11 +13,12 @@ from idtoken_proxy.settings.model import (
     UnixAddress,
     UserIdentity,
 )
+from tests.cases import for_each
 
 CONFIG = Path(__file__).parents[2] / "config"
 
 
-@pytest.mark.parametrize("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.name)
+@for_each("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.name)
 def test_loads_without_any_variable_set(file: Path) -> None:
     assert load_settings(str(file), {}).routes
 

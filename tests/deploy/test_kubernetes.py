@@ -21,6 +21,7 @@ from idtoken_proxy.cli import commands
 from idtoken_proxy.settings.environment import SEARCHED
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import Settings
+from tests.cases import for_each
 from tests.deploy.processes import PATIENCE, emulated, outside, serving
 
 HERE = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -61,8 +62,8 @@ def settings() -> Settings:
     return settings_from_text(text, "proxy.yaml", {})
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@for_each("version", VERSIONS)
+@for_each("file", FILES, ids=lambda file: file.name)
 def test_fits_the_schema(file: Path, version: str) -> None:
     for document in documents(file):
         validate(document, version, strict=True)
@@ -130,7 +131,7 @@ def test_a_sidecar_is_native_where_it_can_be(file: str, pod: dict[str, Any]) -> 
             assert (program, arguments) == ("idtoken-proxy", ["probe", kind])
 
 
-@pytest.mark.parametrize("kind", ["startup", "readiness", "liveness"])
+@for_each("kind", ["startup", "readiness", "liveness"])
 def test_the_probes_are_there(kind: str) -> None:
     command = commands.commands["probe"]
     command.make_parser(click.Context(command)).parse_args([kind])

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from idtoken_proxy.settings.load import settings_from_text
+from tests.cases import for_each
 from tests.deploy.test_kubernetes import PODS, containers, settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -40,6 +40,6 @@ def test_on_cloud_run() -> None:
     assert allowed >= PROXY + said.limits.connections * CONNECTION
 
 
-@pytest.mark.parametrize("figure", [f"{PROXY} MiB", f"{CONNECTION} MiB for each connection"])
+@for_each("figure", [f"{PROXY} MiB", f"{CONNECTION} MiB for each connection"])
 def test_the_readme_says_how_to_reckon(figure: str) -> None:
     assert figure in (DEPLOY.parent / "README.md").read_text()

@@ -10,11 +10,11 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-import pytest
 import yaml
 
 from idtoken_proxy.admin.metrics import ProxyCollector
 from idtoken_proxy.engine.tally import LIMITS
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.wire import answering, ok
 
@@ -101,7 +101,7 @@ async def test_every_metric_and_every_label_exists(receive: Receive, start: Star
     }
 
 
-@pytest.mark.parametrize("expression", list(expressions()))
+@for_each("expression", list(expressions()))
 def test_brackets_are_closed(expression: str) -> None:
     left = re.sub(r"[^()\[\]{}]", "", _bare(expression).replace("${", "{"))
     while left != (left := re.sub(r"\(\)|\[\]|\{\}", "", left)):

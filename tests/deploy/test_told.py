@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from idtoken_proxy.settings.load import load_settings
+from tests.cases import for_each
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -15,7 +14,7 @@ DEPLOY = ROOT / "deploy"
 PLACES = ("cloud-run", "compose", "kubernetes", "systemd")
 
 
-@pytest.mark.parametrize("place", PLACES)
+@for_each("place", PLACES)
 def test_every_way_of_deploying_is_told(place: str) -> None:
     assert f"deploy/{place}/" in README
 
@@ -27,7 +26,7 @@ def test_every_path_that_is_told_is_there() -> None:
             assert (ROOT / path).exists(), f"{file}: {path}"
 
 
-@pytest.mark.parametrize("file", sorted(DEPLOY.glob("*/proxy.yaml")), ids=lambda file: file.parent.name)
+@for_each("file", sorted(DEPLOY.glob("*/proxy.yaml")), ids=lambda file: file.parent.name)
 def test_every_configuration_loads_without_any_variable_set(file: Path) -> None:
     assert load_settings(str(file), {}).routes
 

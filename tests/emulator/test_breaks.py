@@ -19,6 +19,7 @@ from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.sts import ACCESS_TOKEN, TOKEN_EXCHANGE
 from idtoken_proxy.identity.token import IdToken
+from tests.cases import for_each
 from tests.emulator.conftest import CLIENT, INDEXER, LOGIN, WORLD, FakeClock
 from tests.emulator.grpc_client import dialled, invoker
 
@@ -355,7 +356,7 @@ async def test_receivers_have_no_room_or_time(
     assert (await client.get(url)).status == 403  # whoever may not call is told so first
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "issuer"),
     [
         ("/", "metadata"),

@@ -10,6 +10,7 @@ import pytest
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.loopback import loopback
+from tests.cases import for_each
 from tests.emulator.conftest import WORLD
 from tests.emulator.test_receivers import bearer, token_for
 
@@ -78,7 +79,7 @@ def _in_namespace(commands: str, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("host", ONLY)
+@for_each("host", ONLY)
 def test_the_demo_on_a_machine_with_one_family(host: str) -> None:
     if not shutil.which("ip") or not shutil.which("unshare") or _in_namespace(ONLY[host]).returncode:
         pytest.skip("only root may make a network namespace, with ip and both families")

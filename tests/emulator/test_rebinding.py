@@ -5,6 +5,7 @@ import pytest
 
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.rebinding import may_lead_here
+from tests.cases import for_each
 
 OWN = [
     "localhost",
@@ -35,12 +36,12 @@ REBOUND = [
 ]
 
 
-@pytest.mark.parametrize("host", OWN + GOOGLES)
+@for_each("host", OWN + GOOGLES)
 def test_names_of_this_machine_and_google_s(host: str) -> None:
     assert may_lead_here(host)
 
 
-@pytest.mark.parametrize("host", REBOUND)
+@for_each("host", REBOUND)
 def test_a_name_that_anyone_may_have_lead_here(host: str) -> None:
     assert not may_lead_here(host)
 

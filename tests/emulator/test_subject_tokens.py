@@ -12,6 +12,7 @@ from idtoken_proxy.emulator.federation import Aws, Federated, Oidc, Provider
 from idtoken_proxy.emulator.keys import Keys, SigningKey
 from idtoken_proxy.emulator.refusals import OAuthRefusal
 from idtoken_proxy.emulator.subject_tokens import TARGET, Exchange, holder_of_aws_keys, holder_of_jwt
+from tests.cases import for_each
 
 NOW = 1_800_000_000
 OIDC = Oidc("https://issuer.example.com")
@@ -135,7 +136,7 @@ def signed_at(made: dict[str, Any]) -> float:
     return at.timestamp()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "made",
     [
         {},
@@ -153,7 +154,7 @@ DENIED = "Received invalid AWS response of type"
 NO_SIGNATURE = "not signed with Signature Version 4"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("made", "error", "said"),
     [
         (
@@ -191,7 +192,7 @@ def test_what_is_wrong_with_a_signed_request_is_said(made: dict[str, Any], error
     assert said in raised.value.answer["error_description"]
 
 
-@pytest.mark.parametrize(("apart", "fits"), [(900, True), (901, False), (-900, True), (-901, False)])
+@for_each(("apart", "fits"), [(900, True), (901, False), (-900, True), (-901, False)])
 def test_a_signature_is_worth_a_quarter_of_an_hour(apart: int, *, fits: bool) -> None:
     made = request()
     moment = Exchange(Provider("p", "x", AWS), "1", signed_at(made) + apart)
@@ -209,7 +210,7 @@ def test_a_date_that_is_none_is_no_signature() -> None:
         holder_of_aws_keys(serialized(made), AWS, exchange(AWS))
 
 
-@pytest.mark.parametrize("token", ["", "{", "[]", "3", '{"url": "x"}', '{"headers": [1], "url": "x"}'])
+@for_each("token", ["", "{", "[]", "3", '{"url": "x"}', '{"headers": [1], "url": "x"}'])
 def test_what_is_no_serialized_request_is_an_invalid_request(token: str) -> None:
     with pytest.raises(OAuthRefusal, match="Invalid format of AWS credentials") as raised:
         holder_of_aws_keys(token, AWS, exchange(AWS))

@@ -16,6 +16,7 @@ from idtoken_proxy.emulator.world_file import parse_world
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.schema import schema_text
 from idtoken_proxy.settings.shape import Entry, Items, Section
+from tests.cases import for_each
 from tests.emulator.test_world_file import documented
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def test_it_is_a_schema_and_the_documented_files_fit_it() -> None:
     assert accepts(yaml.safe_load((ROOT / "deploy" / "compose" / "world.yaml").read_text()))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "{accounts: []}",
@@ -58,7 +59,7 @@ def test_what_the_reading_refuses_by_its_shape_the_schema_refuses(text: str) -> 
     assert not accepts(yaml.safe_load(text))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "{accounts: [], services: []}",

@@ -13,6 +13,7 @@ from idtoken_proxy.emulator.world import ANYONE, Account, Iap, Service, World
 from idtoken_proxy.emulator.world_entries import DIGITS, NAME_SHAPE
 from idtoken_proxy.emulator.world_file import load_world, parse_world
 from idtoken_proxy.errors import ConfigError
+from tests.cases import for_each
 
 POOL_PATH = pool_path("123456789012", "outside")
 SUBJECT = f"principal:{SERVICE}/{POOL_PATH}/subject/x"
@@ -87,7 +88,7 @@ def test_a_short_file_takes_the_defaults() -> None:
     assert world == World("demo-project", (), (Service("a", frozenset({ANYONE})),))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "problems"),
     [
         ("", ["w.yaml: must be a mapping of keys to values, not nothing"]),

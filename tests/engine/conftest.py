@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
 
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Timeouts
+from tests.blocking import none_by
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.engine.wire import Receiver, Script
 
@@ -18,7 +19,7 @@ from tests.engine.wire import Receiver, Script
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """A blocking call of the engine's on the event loop fails the test; on uvloop too, whose own are in C."""
-    with blockbuster_ctx("idtoken_proxy.engine") as buster:
+    with none_by("idtoken_proxy.engine") as buster:
         yield buster
 
 

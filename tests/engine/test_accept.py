@@ -8,9 +8,10 @@ from idtoken_proxy.engine.accept import admit_connect, is_no_routes
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.errors import MethodNotAllowed
 from idtoken_proxy.policy.guard import Guard
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "is_one"),
     [
         (b"CONNECT", True),
@@ -25,7 +26,7 @@ def test_no_route_can_take_these(method: bytes, *, is_one: bool) -> None:
     assert is_no_routes(method) is is_one
 
 
-@pytest.mark.parametrize("start", [b"TRACE /", b"trace /"])
+@for_each("start", [b"TRACE /", b"trace /"])
 def test_what_is_refused_closes_the_connection(start: bytes) -> None:
     with pytest.raises(MethodNotAllowed) as refused:
         admit_connect(parse_request(start + b" HTTP/1.1\r\nHost: localhost"), Guard(), 8080)

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.access import _remote
 from idtoken_proxy.settings.model import LogSettings
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.wire import Wire, answering, eventually, get, ok
 
@@ -135,7 +136,7 @@ async def test_an_error_has_a_kind_and_may_be_one_of_many(
     assert "each" not in line
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("address", "told"),
     [
         (None, None),

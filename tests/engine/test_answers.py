@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from idtoken_proxy import errors
 from idtoken_proxy.engine.answers import _quoted, preflight, problem
 from idtoken_proxy.engine.http1 import parse_response
 from idtoken_proxy.errors import Fault, ProxyError
 from idtoken_proxy.policy.request import Response
 from idtoken_proxy.settings.model import NoIdentity, Route, Upstream
+from tests.cases import for_each
 
 ROUTE = Route("profiles", Upstream("https", "p.run.app", 443), "https://p.run.app")
 PUBLIC = Route("public", Upstream("https", "p.run.app", 443), None, NoIdentity())
@@ -58,7 +57,7 @@ def test_a_missing_token_is_told_with_the_identity_that_was_asked() -> None:
     assert "identity" not in members(errors.TokenError("d", cause="c", fault=Fault.GOOGLE), ROUTE)
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@for_each("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_every_error_is_a_problem_that_says_who_speaks(error: ProxyError) -> None:
     response, fields, body = answer(error)
     assert response.status == error.status
@@ -91,7 +90,7 @@ def test_what_only_the_log_may_hold_is_not_in_the_answer() -> None:
     assert b"s3cr3t" not in problem(error, ROUTE, head_only=False, closes=False)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "seconds"),
     [
         (errors.TokenError("d", cause="c", fault=Fault.GOOGLE), "5"),
@@ -127,14 +126,14 @@ def test_head_gets_the_head_alone_and_the_length_that_get_would_have() -> None:
     assert without["content-length"] == with_body["content-length"] == str(len(body))
 
 
-@pytest.mark.parametrize("closes", [False, True])
+@for_each("closes", [False, True])
 def test_the_connection_is_said_to_close_where_it_does(*, closes: bool) -> None:
     response, fields, _ = answer(errors.NoRoute("d"), closes=closes)
     assert response.keep_alive is not closes
     assert fields.get("connection") == ("close" if closes else None)
 
 
-@pytest.mark.parametrize("closes", [False, True])
+@for_each("closes", [False, True])
 def test_a_preflight_is_answered_with_a_head_alone(*, closes: bool) -> None:
     head = preflight(b"Vary: Origin\r\n", closes=closes)
     lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
@@ -167,7 +166,7 @@ def test_nothing_that_an_app_said_can_break_out_of_the_head() -> None:
     assert body.isascii()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "quoted"),
     [
         ("", '""'),

@@ -20,6 +20,7 @@ from idtoken_proxy.engine.body import (
     UntilCloseReader,
     chunk,
 )
+from tests.cases import for_each
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def read_every_way(make: Callable[[], BodyReader], wire: bytes) -> Reading:
 # -- by length ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("length", "wire", "expected"),
     [
         (5, b"hello", Reading(b"hello", done=True)),
@@ -141,7 +142,7 @@ CHUNKED = {
 }
 
 
-@pytest.mark.parametrize(("wire", "expected"), CHUNKED.values(), ids=CHUNKED)
+@for_each(("wire", "expected"), CHUNKED.values(), ids=CHUNKED)
 def test_chunks(wire: bytes, expected: Reading) -> None:
     assert read_every_way(ChunkedReader, wire) == expected
 
@@ -212,16 +213,14 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("wire", MALFORMED.values(), ids=MALFORMED)
+@for_each("wire", MALFORMED.values(), ids=MALFORMED)
 def test_malformed_chunks_are_refused_however_they_come(wire: bytes) -> None:
     for pieces in ways(wire):
         with pytest.raises(ValueError, match=r"chunk|trailer"):
             read(ChunkedReader(), pieces)
 
 
-@pytest.mark.parametrize(
-    "wire", [b"5\n", b"5\nhello", b"0\r\n\n", b"0\r\nA: b\nC", b"5\r\nhelloX", b"1\r\naX"]
-)
+@for_each("wire", [b"5\n", b"5\nhello", b"0\r\n\n", b"0\r\nA: b\nC", b"5\r\nhelloX", b"1\r\naX"])
 def test_what_cannot_become_right_is_refused_at_once_and_not_a_deadline_later(wire: bytes) -> None:
     for pieces in ways(wire):
         with pytest.raises(ValueError, match="chunk"):
@@ -235,7 +234,7 @@ def test_the_payload_of_a_good_chunk_before_a_bad_one_is_not_given_out_as_a_whol
     assert not reader.done
 
 
-@pytest.mark.parametrize("over", [False, True])
+@for_each("over", [False, True])
 def test_a_chunk_line_has_a_limit_wherever_it_is_split(*, over: bool) -> None:
     line = b"1;" + b"a" * (MAX_CHUNK_LINE - 2 + over)
     wire = line + b"\r\nx\r\n0\r\n\r\n"
@@ -256,8 +255,8 @@ def test_a_line_that_never_ends_is_not_buffered() -> None:
         assert reader.kept <= MAX_TRAILER_OCTETS
 
 
-@pytest.mark.parametrize("over", [False, True])
-@pytest.mark.parametrize("size", [MAX_TRAILER_OCTETS, 1024, 8])
+@for_each("over", [False, True])
+@for_each("size", [MAX_TRAILER_OCTETS, 1024, 8])
 def test_a_trailer_section_has_a_limit(size: int, *, over: bool) -> None:
     line = b"a:" + b"b" * (size - 4) + b"\r\n"
     count = MAX_TRAILER_OCTETS // size

@@ -13,6 +13,7 @@ import trustme
 
 from idtoken_proxy.engine.connect import MAX_ANSWER, Answer, request_head
 from idtoken_proxy.settings.model import EgressProxy, Timeouts, Upstream
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.egress import ESTABLISHED, relaying, saying
 from tests.engine.proxied import Proxied, route_to, settings_for
@@ -30,7 +31,7 @@ CREDENTIALS = f"me:{PASSWORD}".encode()
 ENCODED = base64.b64encode(CREDENTIALS).decode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("egress", "upstream", "head"),
     [
         (
@@ -132,7 +133,7 @@ def octets(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-@pytest.mark.parametrize("name", FINAL)
+@for_each("name", FINAL)
 def test_its_answer_is_read_however_it_is_cut(name: str) -> None:
     raw, status = FINAL[name]
     assert outcome(raw) == outcome(*octets(raw)) == status
@@ -140,7 +141,7 @@ def test_its_answer_is_read_however_it_is_cut(name: str) -> None:
         assert outcome(raw[:at], raw[at:]) == status, at
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@for_each("name", BROKEN)
 def test_what_is_no_answer_is_none_however_it_is_cut(name: str) -> None:
     raw, told = BROKEN[name]
     assert outcome(raw) == told

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import pytest
 from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.explain import explain_once
@@ -14,6 +13,7 @@ from idtoken_proxy.errors import ProxyError, Refused
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from tests.cases import for_each
 
 NOW = 1_800_000_000.0
 HOST = "profiles-12.europe-west1.run.app"
@@ -123,7 +123,7 @@ def robot(status: int, words: str) -> bytes:
 ALONE = (HTML, b"Referrer-Policy: no-referrer\r\n")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("exchange", "cause", "says"),
     [
         (refused(404, None, *ALONE, said=robot(404, "Not Found"), path=b"/healthz"), "reserved_path", "/healthz"),
@@ -175,7 +175,7 @@ def test_a_public_route_sends_no_token() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     "exchange",
     [
         refused(200),

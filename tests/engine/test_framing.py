@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.engine.framing import answer_framing
 from idtoken_proxy.policy.request import Request, Response
+from tests.cases import for_each
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
 LENGTH = b"Content-Length: 5\r\n"
@@ -49,7 +48,7 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("case", TABLE)
+@for_each("case", TABLE)
 def test_an_answer_is_framed_afresh(case: str) -> None:
     asked, answered, framing = TABLE[case]
     assert answer_framing(asked, answered) == framing

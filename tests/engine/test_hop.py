@@ -5,12 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 
-import pytest
-
 from idtoken_proxy.engine.hop import Hop, beyond, receiver, way_out
 from idtoken_proxy.engine.tls import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed
 from idtoken_proxy.settings.model import EgressProxy, Upstream
+from tests.cases import for_each
 
 UPSTREAM = Upstream("https", "a.run.app", 443)
 EGRESS = EgressProxy("proxy.corp", 3128)
@@ -19,7 +18,7 @@ THROUGH = "a.run.app (through the egress proxy proxy.corp:3128)"
 LOOK = "egress_proxy names the right one, and that it answers: curl -sv -x http://proxy.corp:3128 https://a.run.app/"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("hop", "told"),
     [
         (DIRECT, "a.run.app did not accept a connection within 0.5 s"),
@@ -35,7 +34,7 @@ def test_who_is_late(hop: Hop, told: str) -> None:
     assert (LOOK in (error.remedy or "")) == (hop is OUT)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "proxy_status", "direct", "out"),
     [
         (
@@ -105,7 +104,7 @@ def test_behind_the_egress_proxy_both_are_named() -> None:
     assert failed.fault is Fault.RECEIVER
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("reason", "told", "remedy"),
     [
         ("WRONG_VERSION_NUMBER", "it answers in something else than TLS (WRONG_VERSION_NUMBER)", "the port"),
@@ -126,14 +125,14 @@ def test_a_reason_of_openssls_is_told_in_words(reason: str | None, told: str, re
     assert failed.title == "TLS with the receiver failed"
 
 
-@pytest.mark.parametrize("error", [HandshakeBroken(), ssl.SSLZeroReturnError(1, "x")])
+@for_each("error", [HandshakeBroken(), ssl.SSLZeroReturnError(1, "x")])
 def test_a_handshake_that_ends_without_a_reason(error: OSError) -> None:
     failed = DIRECT.failed(error)
     assert failed.detail == "a.run.app broke off the TLS handshake"
     assert failed.proxy_status == "connection_terminated"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("code", "remedy"),
     [(9, "clock"), (10, "clock"), (62, "subjectAltNames"), (64, "subjectAltNames"), (20, "intermediate")],
 )

@@ -16,6 +16,7 @@ from idtoken_proxy.engine.http1 import (
 from idtoken_proxy.engine.line_table import REQUEST_LINES, RESPONSE_LINES
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, MalformedResponse, ProxyError
 from idtoken_proxy.policy.request import Request, Response
+from tests.cases import for_each
 
 SECRET = "s3cr3t"  # never in a message
 _LINE = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Token: s3cr3t"
@@ -298,7 +299,7 @@ HOSTILE = (
 )
 
 
-@pytest.mark.parametrize("kind", sorted({name.partition(": ")[0] for name in HOSTILE}))
+@for_each("kind", sorted({name.partition(": ")[0] for name in HOSTILE}))
 def test_a_request_that_could_be_read_in_two_ways_is_400_and_ends_the_connection(kind: str) -> None:
     blocks = {name: block for name, block in HOSTILE.items() if name.partition(": ")[0] == kind}
     for name, block in (
@@ -320,7 +321,7 @@ def refused(name: str, block: bytes) -> MalformedRequest:
     pytest.fail(f"{name} passes")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("line", "told"),
     [
         (b"GET /a#b HTTP/1.1", '# " < >'),
@@ -523,7 +524,7 @@ WELL_FORMED: dict[str, tuple[bytes, dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize(("block", "facts"), WELL_FORMED.values(), ids=WELL_FORMED)
+@for_each(("block", "facts"), WELL_FORMED.values(), ids=WELL_FORMED)
 def test_a_well_formed_request_passes(block: bytes, facts: dict[str, object]) -> None:
     for _ in range(2):
         request = parse_request(block)
@@ -558,7 +559,7 @@ PASSING_LINES = {
 }
 
 
-@pytest.mark.parametrize(("line", "wire"), PASSING_LINES.values(), ids=PASSING_LINES)
+@for_each(("line", "wire"), PASSING_LINES.values(), ids=PASSING_LINES)
 def test_a_field_passes_as_it_is_spelled_with_one_space_before_its_value(line: bytes, wire: bytes) -> None:
     for _ in range(2):
         assert parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n" + line).passing == [wire]
@@ -570,7 +571,7 @@ def test_fields_keep_their_order_and_number() -> None:
     assert request.passing == [b"b: 1\r\n", b"A: 2\r\n", b"b: 1\r\n", b"a: 3\r\n"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line",
     [
         b"Keep-Alive: timeout=5",
@@ -626,7 +627,7 @@ NOMINATIONS = {
 }
 
 
-@pytest.mark.parametrize("lines", NOMINATIONS.values(), ids=NOMINATIONS)
+@for_each("lines", NOMINATIONS.values(), ids=NOMINATIONS)
 def test_a_nominated_field_goes_however_it_is_named(lines: list[bytes]) -> None:
     hop = [b"X-Hop: 1", b"x-hop: 2", b"X-Stays: 3", b"X-HOP: 4"]
     after = [] if lines else [b"Connection: x-hop"]
@@ -636,7 +637,7 @@ def test_a_nominated_field_goes_however_it_is_named(lines: list[bytes]) -> None:
     assert response.passing == [b"X-Stays: 3\r\n"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "line", "attribute", "value"),
     [
         (b"authorization", b"Authorization: Basic Og==", "authorization", ()),
@@ -708,7 +709,7 @@ HOSTILE_RESPONSES = (
 )
 
 
-@pytest.mark.parametrize("again", [False, True])
+@for_each("again", [False, True])
 def test_a_response_that_could_be_read_in_two_ways_is_502(*, again: bool) -> None:
     for name, block in HOSTILE_RESPONSES.items():
         for _ in range(1 + again):
@@ -787,7 +788,7 @@ GOOD_RESPONSES: dict[str, tuple[bytes, dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize(("block", "facts"), GOOD_RESPONSES.values(), ids=GOOD_RESPONSES)
+@for_each(("block", "facts"), GOOD_RESPONSES.values(), ids=GOOD_RESPONSES)
 def test_a_well_formed_response_passes(block: bytes, facts: dict[str, object]) -> None:
     for _ in range(2):
         response = parse_response(block)
@@ -805,7 +806,7 @@ def test_trailers_pass_in_order() -> None:
     assert parse_trailers([]) == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name",
     [
         b"Authorization",
@@ -836,7 +837,7 @@ def test_a_trailer_carries_no_framing_routing_or_credential(name: bytes) -> None
 MALFORMED_TRAILERS = {name: line for name, line in HOSTILE_FIELD_LINES.items() if b"\r\n" not in line}
 
 
-@pytest.mark.parametrize("line", MALFORMED_TRAILERS.values(), ids=MALFORMED_TRAILERS)
+@for_each("line", MALFORMED_TRAILERS.values(), ids=MALFORMED_TRAILERS)
 def test_a_malformed_trailer_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError, match="malformed"):
         parse_trailers([b"a: 1", line])

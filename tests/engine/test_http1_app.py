@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.engine.http1 import parse_request, parse_response
 from idtoken_proxy.engine.http1_app import Http1App
 from idtoken_proxy.errors import NoRoute
+from tests.cases import for_each
 
 
 class Written:
@@ -61,7 +60,7 @@ def test_to_http10_it_goes_until_the_connection_closes() -> None:
     assert not app.keep
 
 
-@pytest.mark.parametrize("why", ["draining", "request_complete"])
+@for_each("why", ["draining", "request_complete"])
 def test_the_last_answer_says_that_it_is(why: str) -> None:
     app = App()
     setattr(app, why, why == "draining")

@@ -5,6 +5,7 @@ import pytest
 from idtoken_proxy.engine.http1 import parse_request, parse_response
 from idtoken_proxy.engine.interim import MAX_INTERIM, check_interim
 from idtoken_proxy.errors import MalformedResponse
+from tests.cases import for_each
 
 GET = "GET / HTTP/1.1\r\nHost: localhost"
 WEBSOCKET = f"{GET}\r\nConnection: Upgrade\r\nUpgrade: websocket"
@@ -15,9 +16,7 @@ def check(answer: str, request: str = GET, number: int = 1) -> None:
     check_interim(parse_response(answer.encode()), parse_request(request.encode()), number)
 
 
-@pytest.mark.parametrize(
-    "answer", ["HTTP/1.1 100 Continue", "HTTP/1.1 103 X\r\nLink: </a>", "HTTP/1.1 199 X"]
-)
+@for_each("answer", ["HTTP/1.1 100 Continue", "HTTP/1.1 103 X\r\nLink: </a>", "HTTP/1.1 199 X"])
 def test_any_without_a_body(answer: str) -> None:
     check(answer)
     check(answer, WEBSOCKET)
@@ -30,7 +29,7 @@ def test_so_many_and_no_more() -> None:
     assert caught.value.limit == "interim_answers"
 
 
-@pytest.mark.parametrize("field", ["Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked"])
+@for_each("field", ["Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_none_with_a_body(field: str) -> None:
     with pytest.raises(MalformedResponse, match="interim answer with a body"):
         check(f"HTTP/1.1 103 X\r\n{field}")
@@ -40,7 +39,7 @@ def test_a_switch_that_was_asked_for() -> None:
     check(SWITCHED, WEBSOCKET)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "request_head"),
     [
         (SWITCHED, GET),

@@ -10,10 +10,11 @@ from idtoken_proxy.engine import line_table
 from idtoken_proxy.engine.http1 import parse_request, parse_response, parse_trailers
 from idtoken_proxy.engine.line_table import never_remember
 from idtoken_proxy.errors import MalformedRequest
+from tests.cases import for_each
 from tests.engine.test_http1 import HOSTILE_FIELD_LINES, forget, with_field
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name",
     [
         b"Authorization",

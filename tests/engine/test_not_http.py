@@ -14,6 +14,7 @@ from idtoken_proxy.engine.not_http import HeadScan, unreadable
 from idtoken_proxy.engine.tally import NOT_HTTP
 from idtoken_proxy.errors import NotHttp
 from idtoken_proxy.settings.model import LogSettings, Timeouts
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
 from tests.engine.wire import answering, eventually, get, ok, post
@@ -93,7 +94,7 @@ def refused_at(wire: bytes, scan: HeadScan, pieces: Iterator[int]) -> int | None
     return next((at for at in pieces if not scan.fits(wire[:at])), None)
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@for_each("name", FOREIGN)
 def test_it_is_told_by_its_name(name: str) -> None:
     slug, wire, remedy = FOREIGN[name]
     scan = HeadScan()
@@ -112,7 +113,7 @@ def test_it_is_told_by_its_name(name: str) -> None:
     assert end >= 0 or not scan.fits(head)  # with an empty line, it is read as a head
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@for_each("name", FOREIGN)
 def test_it_is_told_the_same_wherever_it_is_split(name: str) -> None:
     slug, wire, _ = FOREIGN[name]
     head = wire.lstrip(b"\r\n") if name == "PROXY protocol 2" else wire[:80]
@@ -129,7 +130,7 @@ def test_it_is_told_the_same_wherever_it_is_split(name: str) -> None:
         assert told == slug or (slug in VAGUE_AT_FIRST and told == "binary"), split
 
 
-@pytest.mark.parametrize("head", HEADS)
+@for_each("head", HEADS)
 def test_what_is_http_is_never_refused(head: bytes) -> None:
     block = head.removesuffix(b"\r\n\r\n").lstrip(b"\r\n")
     assert refused_at(block, HeadScan(), iter(range(len(block) + 1))) is None

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
 from idtoken_proxy.engine.states import EARLY, RELAYING, SENDING, SENT, WAITING
 from idtoken_proxy.errors import Fault, TokenError, UpstreamTimeout
 from idtoken_proxy.settings.model import Timeouts
+from tests.cases import for_each
 
 TIMEOUTS = Timeouts(connect=2.5, response=7.0, idle=1.5)
 
@@ -37,7 +36,7 @@ def test_a_token_that_does_not_come_is_503_and_google_s() -> None:
     assert error.remedy
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("state", "held", "said", "limit", "fault"),
     [
         (SENT, False, "the receiver did not answer within 7 s", "response_timeout", Fault.RECEIVER),

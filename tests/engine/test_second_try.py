@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.engine.http1 import parse_request, parse_response
 from idtoken_proxy.engine.second_try import (
     after_no_answer,
@@ -10,6 +8,7 @@ from idtoken_proxy.engine.second_try import (
     with_another_token,
 )
 from idtoken_proxy.policy.request import Request, Response
+from tests.cases import for_each
 
 GOOGLES = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
 
@@ -30,7 +29,7 @@ WITH_BODY = (
 )
 
 
-@pytest.mark.parametrize("fields", WITH_BODY)
+@for_each("fields", WITH_BODY)
 def test_what_is_not_kept_cannot_be_said_again(fields: tuple[str, ...]) -> None:
     asked = request("GET", *fields)
     assert not can_be_said_again(asked)
@@ -48,7 +47,7 @@ def test_an_empty_body_is_none() -> None:
     assert can_be_said_again(request("POST", "Content-Length: 0"))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "again"),
     [
         *(("GET", True), ("HEAD", True), ("OPTIONS", True)),
@@ -67,7 +66,7 @@ def test_without_an_answer_only_what_changes_nothing(method: str, again: bool) -
     assert after_no_answer(request(method)) is again
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@for_each("method", ["GET", "POST", "DELETE"])
 def test_after_google_s_401_any_method(method: str) -> None:
     assert with_another_token(request(method), kept=False)
 
@@ -77,7 +76,7 @@ def test_google_s_refusal_is_told_by_its_challenge() -> None:
     assert is_googles_refusal(answer(401, "Basic realm=x", GOOGLES))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "refusal",
     [
         answer(401),

@@ -37,6 +37,7 @@ from idtoken_proxy.settings.model import (
     Upstream,
 )
 from idtoken_proxy.settings.shape import Entry, Items, Kind, Section
+from idtoken_proxy.turns import at_once
 from tests.engine.proxied import AUDIENCE, make_token
 from tests.engine.test_tunnel import SWITCHING, UPGRADE
 from tests.engine.wire import Receiver, Wire, connect, eventually, get, ok
@@ -437,11 +438,14 @@ async def test_the_way_there_is_part_of_it(after: Settings, *, holds: bool) -> N
         return None  # type: ignore[return-value]  # nobody is asked
 
     sweeper = Sweeper(60.0)
-    before = Gateway(SAFE, {}, no_pool)
+    before = at_once(Gateway.made(SAFE, {}, no_pool, None, Tally()))
     downstream = Downstream(Front(before, sweeper, access_log=None, tally=Tally()), Door())
     downstream.peer = Peer.of("127.0.0.1", b"")
     block = get("/ws", *UPGRADE).removesuffix(b"\r\n\r\n")
     exchange = Exchange(downstream, before, len(block))
     exchange.open(parse_request(block))
-    assert Standing(downstream, block, exchange).holds(Gateway(after, {}, no_pool)) is holds
+    assert (
+        Standing(downstream, block, exchange).holds(at_once(Gateway.made(after, {}, no_pool, None, Tally())))
+        is holds
+    )
     sweeper.close()

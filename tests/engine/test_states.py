@@ -6,6 +6,7 @@ import pytest
 
 from idtoken_proxy.engine import states
 from idtoken_proxy.engine.states import FINAL, TRANSITIONS, UNANSWERED
+from tests.cases import for_each
 
 
 def reachable() -> set[str]:
@@ -61,7 +62,7 @@ def test_only_what_was_not_answered_is_said_again() -> None:
     ]
 
 
-@pytest.mark.parametrize("state", sorted(FINAL))
+@for_each("state", sorted(FINAL))
 def test_an_event_that_a_state_does_not_know_is_an_error(state: str) -> None:
     with pytest.raises(KeyError):
         TRANSITIONS[state][states.ANSWER]

@@ -7,6 +7,7 @@ import pytest
 
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
 from idtoken_proxy.settings.model import Timeouts
+from tests.cases import for_each
 
 INTERVAL = 10.0  # seconds: the loop's own timer never comes in these tests; they sweep by hand
 
@@ -238,7 +239,7 @@ async def test_on_the_loop_s_own_clock() -> None:
     sweeper.close()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("timeouts", "interval"),
     [
         ([Timeouts()], 0.5),

@@ -42,6 +42,7 @@ from idtoken_proxy.errors import (
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import CommandIdentity, GuardSettings, Limits, Timeouts
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.test_pool import blackhole
@@ -416,9 +417,7 @@ def exchange(**facts: Any) -> Exchange:
     return cast("Exchange", SimpleNamespace(**{**usual, **facts}))
 
 
-@pytest.mark.parametrize(
-    ("status", "place"), [(0, 0), (101, 1), (204, 2), (302, 3), (499, 4), (503, 5), (999, 9)]
-)
+@for_each(("status", "place"), [(0, 0), (101, 1), (204, 2), (302, 3), (499, 4), (503, 5), (999, 9)])
 def test_classes(status: int, place: int) -> None:
     tally = Tally()
     tally.ended(exchange(status=status))
@@ -442,7 +441,7 @@ def test_broken_without_an_error_is_abandoned() -> None:
     assert tally.unrouted.abandoned == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "kind", "cause"),
     [
         (ConnectFailed("x", proxy_status="dns_error"), "connect_failed", "dns_error"),

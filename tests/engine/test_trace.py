@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.engine.trace import Trace, trace_of
+from tests.cases import for_each
 
 ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("line", "trace"),
     [
         (f"traceparent: 00-{ID}-{SPAN}-01", Trace(ID, SPAN, True)),

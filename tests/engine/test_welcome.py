@@ -10,6 +10,7 @@ import pytest
 from idtoken_proxy.engine.listeners import Door, peer_uid
 from idtoken_proxy.engine.welcome import UNKNOWN, unwelcome
 from idtoken_proxy.errors import Draining, Overloaded, ProxyError, Refused
+from tests.cases import for_each
 
 ME = os.getuid()
 
@@ -75,7 +76,7 @@ def test_a_tcp_connection_has_no_user(tcp: Transport) -> None:
     assert judged(tcp, allowed_uids=frozenset({ME + 1})) is None
 
 
-@pytest.mark.parametrize("uid", [ME, 0, UNKNOWN])
+@for_each("uid", [ME, 0, UNKNOWN])
 def test_where_nobody_is_listed_the_own_user_and_root(uid: int) -> None:
     """UNKNOWN: where the system does not tell, the socket's mode is all there is."""
     front: Any = Front()

@@ -24,6 +24,7 @@ from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.model import FileIdentity, Route, Settings, Upstream
+from idtoken_proxy.turns import at_once
 from tests.hostile.judge import Tokens, check, read
 from tests.hostile.strict import Head, Incomplete, Reader
 
@@ -185,7 +186,7 @@ class Offline:
             for route, token in zip(_ROUTES, (TOKENS.open, TOKENS.bounded), strict=True)
         }
         self._front = Front(
-            Gateway(Settings(routes=_ROUTES), slots, lambda _: pool),
+            at_once(Gateway.made(Settings(routes=_ROUTES), slots, lambda _: pool, None, Tally())),
             self.sweeper,
             access_log=None,
             tally=Tally(),

@@ -24,6 +24,7 @@ from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.target import PathMap
 from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from tests.cases import for_each
 from tests.steps import steps_of
 
 GUARD = Guard(
@@ -140,7 +141,7 @@ COSTS: dict[str, Callable[[int], Callable[[], object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", COSTS)
+@for_each("name", COSTS)
 def test_twice_the_input_takes_twice_the_steps_at_most(name: str) -> None:
     def cost(times: int) -> int:
         call = COSTS[name](times)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cases import for_each
 from tests.hostile.judge import Tokens, check, read
 from tests.hostile.strict import Incomplete, Malformed, Reader
 
@@ -16,7 +17,7 @@ def judge(stream: bytes) -> None:
         check(head, TOKENS, b"r")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "stream",
     [
         RIGHT + b"\r\n",
@@ -32,7 +33,7 @@ def test_what_is_right_passes(stream: bytes) -> None:
     judge(stream)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "stream",
     [
         RIGHT.replace(b"Bearer open", b"Bearer bounded") + b"\r\n",
@@ -56,7 +57,7 @@ def test_what_is_wrong_does_not(stream: bytes) -> None:
         judge(stream)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "stream",
     [
         RIGHT.replace(b"GET", b"G T") + b"\r\n",
@@ -85,9 +86,7 @@ def test_what_is_malformed_is_not_read(stream: bytes) -> None:
         judge(stream)
 
 
-@pytest.mark.parametrize(
-    "head", [RIGHT + b"Content-Length: 5\r\n\r\n", RIGHT + b"Transfer-Encoding: chunked\r\n\r\n"]
-)
+@for_each("head", [RIGHT + b"Content-Length: 5\r\n\r\n", RIGHT + b"Transfer-Encoding: chunked\r\n\r\n"])
 def test_what_has_begun_is_told_from_what_is_whole(head: bytes) -> None:
     record = read(head + b"0")
     assert (record.requests, record.torn) == ([], b"")
@@ -95,7 +94,7 @@ def test_what_has_begun_is_told_from_what_is_whole(head: bytes) -> None:
     assert read(head[:30]).torn == head[:30]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "whole", "malformed"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True, False),

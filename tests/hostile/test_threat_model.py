@@ -7,8 +7,7 @@ import functools
 import re
 from pathlib import Path
 
-import pytest
-
+from tests.cases import for_each
 from tests.hostile.differential import DOCUMENT
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +31,7 @@ def test_each_test_that_it_names_exists() -> None:
     assert [f"{path}::{name}" for path, name in NAMED if name not in functions_of(path)] == []
 
 
-@pytest.mark.parametrize(("section", "count"), [("Threats", 22), ("Faults", 15)])
+@for_each(("section", "count"), [("Threats", 22), ("Faults", 15)])
 def test_every_row_has_its_proof(section: str, count: int) -> None:
     assert len(rows(section)) >= count
     for row in rows(section):

@@ -4,15 +4,16 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from blockbuster import BlockBuster, blockbuster_ctx
+from blockbuster import BlockBuster
 
+from tests.blocking import none_by
 from tests.identity.fakes import Answer, HttpEndpoint, Received, Stage
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """A blocking call on the event loop fails the test."""
-    with blockbuster_ctx("idtoken_proxy.identity") as buster:
+    with none_by("idtoken_proxy.identity") as buster:
         yield buster
 
 

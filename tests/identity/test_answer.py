@@ -4,9 +4,8 @@ import gzip
 import zlib
 from email.utils import formatdate
 
-import pytest
-
 from idtoken_proxy.identity.answer import BODY, MARKS, SKEW, Answer, Speaker
+from tests.cases import for_each
 
 NOW = 1_800_000_000.0
 INVALID = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
@@ -38,7 +37,7 @@ def test_a_head_is_read_once() -> None:
     assert Answer.of(200, []) == Answer(200)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("encoding", "body", "text"),
     [
         (b"gzip", gzip.compress(PAGE.encode(), mtime=0), PAGE),
@@ -65,7 +64,7 @@ def test_a_body_does_not_show() -> None:
     assert "secret" not in repr(Answer(401, body="secret"))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "expected"),
     [
         (Answer(200), Speaker.APP),
@@ -114,22 +113,22 @@ def test_who_answered(answer: Answer, expected: Speaker) -> None:
     assert answer.speaker is expected
 
 
-@pytest.mark.parametrize("off", [SKEW + 1, -SKEW - 1, 7200.0])
+@for_each("off", [SKEW + 1, -SKEW - 1, 7200.0])
 def test_a_clock_that_is_off(off: float) -> None:
     assert Answer(200, date=formatdate(NOW - off, usegmt=True)).clock_skew(NOW) == off
 
 
-@pytest.mark.parametrize("off", [0, SKEW, -SKEW])
+@for_each("off", [0, SKEW, -SKEW])
 def test_a_clock_that_is_right(off: float) -> None:
     assert Answer(200, date=formatdate(NOW - off, usegmt=True)).clock_skew(NOW) is None
 
 
-@pytest.mark.parametrize("date", ["", "tomorrow", "Mon, 99 Foo 2026 10:00:00 GMT", "0"])
+@for_each("date", ["", "tomorrow", "Mon, 99 Foo 2026 10:00:00 GMT", "0"])
 def test_a_date_that_is_none_tells_nothing(date: str) -> None:
     assert Answer(200, date=date).clock_skew(NOW) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     "words",
     [
         "<title>Error 404 (Not Found)!!1</title>",

@@ -7,12 +7,11 @@ from dataclasses import replace
 from email.utils import formatdate
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.identity.answer import Answer
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.model import Route, SignedJwtIdentity, TokenHeader, Upstream
+from tests.cases import for_each
 
 NOW = 1_800_000_000.0
 RUN = "profiles-12.europe-west1.run.app"
@@ -77,7 +76,7 @@ def test_what_is_guessed_says_if() -> None:
 # -- 401 -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("one", "sent", "cause", "remedy"),
     [
         (
@@ -149,7 +148,7 @@ def test_unauthorized_and_no_token_of_ours() -> None:
     assert "the app's own Authorization" in found.detail
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("off", "said"),
     [
         (-7200, "2 h behind"),
@@ -175,7 +174,7 @@ def test_a_wrong_clock_that_nobody_has_refused_yet() -> None:
 # -- 403 -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("one", "cause", "remedy"),
     [
         (route(), "no_invoker", f"gcloud run services add-iam-policy-binding profiles --region=europe-west1 {MEMBER} --role=roles/run.invoker"),
@@ -208,7 +207,7 @@ def test_forbidden_and_no_token() -> None:
     assert "profiles --region=europe-west1 --member=allUsers" in found.remedy
 
 
-@pytest.mark.parametrize("email", [None, "", "x; rm -rf /", "a@b\n"])
+@for_each("email", [None, "", "x; rm -rf /", "a@b\n"])
 def test_who_it_is_may_be_unknown_or_unfit_for_a_command(email: str | None) -> None:
     found = told(route(), google(403), token("a", email))
     assert found.detail == "the caller may not invoke profiles"
@@ -224,7 +223,7 @@ def test_an_audience_of_a_strangers_token_is_fit_for_a_terminal() -> None:
 # -- the rest of the front end ---------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "status", "cause", "remedy"),
     [
         (RUN, 404, "no_such_service", "gcloud run services describe profiles --region=europe-west1"),
@@ -253,7 +252,7 @@ def test_neither_401_nor_403(host: str, status: int, cause: str, remedy: str) ->
     assert remedy in found.remedy
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/eventlog", "/_ah/warmup", "/_ah", "/quiz", "/healthz/"])
+@for_each("path", ["/healthz", "/eventlog", "/_ah/warmup", "/_ah", "/quiz", "/healthz/"])
 def test_a_path_that_google_keeps(path: str) -> None:
     found = diagnose(route(), token(RUN), google(404), NOW, path)
     assert found is not None
@@ -262,7 +261,7 @@ def test_a_path_that_google_keeps(path: str) -> None:
     assert "/health" in found.remedy
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "path"),
     [(RUN, "/"), (RUN, "/eventlogs"), (RUN, "/a/_ah/b"), (RUN, "/zoo"), (FUNCTION, "/healthz")],
 )
@@ -306,7 +305,7 @@ def api(
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "cause", "remedy"),
     [
         (api(403, "USER_PROJECT_DENIED", consumer="projects/shop"), "quota_project", "set-quota-project"),
@@ -353,8 +352,8 @@ def test_a_perimeter_before_a_service() -> None:
     assert UID in perhaps.remedy
 
 
-@pytest.mark.parametrize("server", ["Google Frontend", "ESF", ""])
-@pytest.mark.parametrize(
+@for_each("server", ["Google Frontend", "ESF", ""])
+@for_each(
     ("reason", "cause"),
     [
         ("SERVICE_DISABLED", "iam_api_disabled"),
@@ -372,7 +371,7 @@ def test_a_reason_before_a_receiver(server: str, reason: str, cause: str) -> Non
     assert "run.invoker" not in found.remedy
 
 
-@pytest.mark.parametrize(
+@for_each(
     "answer",
     [
         api(403, "IAM_PERMISSION_DENIED", "Permission 'a.b.c' denied"),
@@ -386,7 +385,7 @@ def test_an_app_s_own_trouble_with_an_api_is_its_own(answer: Answer) -> None:
     assert diagnose(route(), token(RUN), answer, NOW) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("words", "cause", "says"),
     [
         (
@@ -430,7 +429,7 @@ MISMATCH = (
 SIGNED = SignedJwtIdentity(CALLER)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("one", "answer", "cause", "remedy"),
     [
         (route(), iap(401, MISMATCH), "iap_client_id", f"In route shop: audience: {CLIENT};"),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.identity.answer import Answer
 from idtoken_proxy.identity.evidence import Evidence
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.model import Route, Upstream
+from tests.cases import for_each
 
 NOW = 1_800_000_000.0
 NUMBER = "profiles-12.europe-west1.run.app"
@@ -23,7 +22,7 @@ def words(host: str, email: str | None = CALLER, **more: Any) -> dict[str, str]:
     return dict(Evidence(route, token, Answer(403), NOW).words)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "email", "project"),
     [
         (NUMBER, CALLER, " --project=12"),

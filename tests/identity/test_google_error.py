@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.identity.google_error import UNKNOWN, GoogleError
+from tests.cases import for_each
 from tests.identity.fakes import jwt
 
 UID = "VQQnKfXtZ16NHnOmdJAy0E92tVT_8fZZRGvnndBWXZLKFx_KItn1EA"  # as long and as odd as Google's are
@@ -33,7 +33,7 @@ def test_an_api_s_answer() -> None:
     assert error.said == "(PERMISSION_DENIED, WHY: One. Two.)"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "code", "reason"),
     [
         (api(errors=[{"domain": "global", "reason": "rateLimitExceeded", "message": "x"}]), "PERMISSION_DENIED", "rateLimitExceeded"),
@@ -52,7 +52,7 @@ def test_its_other_forms(answer: Any, code: str, reason: str | None) -> None:
     assert (error.code, error.reason) == (code, reason)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "answer", [b"", b"{", b"[]", b"[7]", b"7", b"null", b"{}", b'{"message": 7}', b"<html>No</html>", b"\xff", {"error": 7}]
 )  # fmt: skip
 def test_no_answer_of_googles(answer: Any) -> None:
@@ -60,7 +60,7 @@ def test_no_answer_of_googles(answer: Any) -> None:
     assert read(answer).said == "(unknown)"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "answer",
     [
         api(PERIMETER),
@@ -75,13 +75,13 @@ def test_the_identifier_of_a_perimeter_s_refusal(answer: Any) -> None:
     assert read(answer).identifier == UID
 
 
-@pytest.mark.parametrize("uid", ["short", "x" * 81, "a b" * 9, jwt({}), 7])
+@for_each("uid", ["short", "x" * 81, "a b" * 9, jwt({}), 7])
 def test_what_is_no_identifier(uid: Any) -> None:
     error = read(api(details=[{"reason": "SECURITY_POLICY_VIOLATED", "metadata": {"uid": uid}}]))
     assert error.identifier is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     "answer",
     [
         api("Constraint constraints/iam.disableCrossProjectServiceAccountUsage violated."),
@@ -93,7 +93,7 @@ def test_the_constraint_of_an_organization_s_policy(answer: Any) -> None:
     assert read(answer).constraint == "iam.disableCrossProjectServiceAccountUsage"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "project"),
     [
         (GoogleError(403, metadata={"consumer": "projects/shop-prod"}), "shop-prod"),
@@ -124,7 +124,7 @@ HIDING_PLACES = (
 )
 
 
-@pytest.mark.parametrize("place", HIDING_PLACES, ids=range(len(HIDING_PLACES)))
+@for_each("place", HIDING_PLACES, ids=range(len(HIDING_PLACES)))
 def test_a_token_is_never_kept(place: Any) -> None:
     kept = repr(read(place(TOKEN)))
     assert not any(part in kept for part in TOKEN.split("."))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.identity.causes import CAUSES
 from idtoken_proxy.identity.google_error import UNKNOWN, GoogleError
 from idtoken_proxy.identity.reasons import Why, lacks_a_right, project_of, why
+from tests.cases import for_each
 
 UID = "VQQnKfXtZ16NHnOmdJAy0E92tVT_8fZZRGvnndBWXZLKFx_KItn1EA"
 DENIED = "PERMISSION_DENIED"
@@ -24,7 +23,7 @@ def told(reason: str | None = None, message: str = "", code: str = DENIED, **mor
     return found
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("reason", "cause", "remedy"),
     [
         ("SECURITY_POLICY_VIOLATED", "vpc_service_controls", "--project=own"),
@@ -59,7 +58,7 @@ def test_a_reason_is_read(reason: str, cause: str, remedy: str) -> None:
         assert "add-iam-policy-binding" not in found.remedy
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("message", "cause"),
     [
         ("Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: x", "vpc_service_controls"),
@@ -82,9 +81,7 @@ def test_without_a_reason_the_sentence_is_read(message: str, cause: str) -> None
     assert told(None, message).cause == cause
 
 
-@pytest.mark.parametrize(
-    "code", ["SecurityPolicyViolated", "org_internal", "admin_policy_enforced", "RESOURCE_EXHAUSTED"]
-)
+@for_each("code", ["SecurityPolicyViolated", "org_internal", "admin_policy_enforced", "RESOURCE_EXHAUSTED"])
 def test_a_code_may_be_the_reason(code: str) -> None:
     assert told(None, code=code).cause in (
         "vpc_service_controls",
@@ -132,7 +129,7 @@ def test_another_api() -> None:
     assert found.remedy == "gcloud services enable sts.googleapis.com --project=42"
 
 
-@pytest.mark.parametrize("code", [UNKNOWN, "invalid_request"])
+@for_each("code", [UNKNOWN, "invalid_request"])
 def test_too_many_requests(code: str) -> None:
     assert told(None, code=code, status=429).cause == "quota_exceeded"
 
@@ -160,13 +157,13 @@ NO_RIGHT = [
 ]
 
 
-@pytest.mark.parametrize("error", RIGHT, ids=range(len(RIGHT)))
+@for_each("error", RIGHT, ids=range(len(RIGHT)))
 def test_where_a_right_is_missing(error: GoogleError) -> None:
     assert why(error) is None
     assert lacks_a_right(error)
 
 
-@pytest.mark.parametrize("error", NO_RIGHT, ids=range(len(NO_RIGHT)))
+@for_each("error", NO_RIGHT, ids=range(len(NO_RIGHT)))
 def test_where_no_right_is_known_to_be_missing(error: GoogleError) -> None:
     assert why(error) is None
     assert not lacks_a_right(error)

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.identity.redaction import LONGEST, redacted
+from tests.cases import for_each
 from tests.identity.fakes import jwt
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "shown"),
     [
         ("", ""),
@@ -40,7 +40,7 @@ DISABLED = (
 )
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         f"Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: {UID}",
@@ -56,7 +56,7 @@ def test_what_mends_is_shown(text: str) -> None:
     assert redacted(text) == text
 
 
-@pytest.mark.parametrize(
+@for_each(
     "secret",
     [
         jwt({"aud": "https://a"}),
@@ -68,12 +68,12 @@ def test_what_mends_is_shown(text: str) -> None:
         "https-" + "x" * 60,
     ],
 )
-@pytest.mark.parametrize("around", ["{}", "token={}", "https://a.example/{}", "it: {}."])
+@for_each("around", ["{}", "token={}", "https://a.example/{}", "it: {}."])
 def test_what_may_be_a_token_is_not(secret: str, around: str) -> None:
     assert secret not in redacted(around.format(secret))
 
 
-@pytest.mark.parametrize("secret", [jwt({"aud": "https://a"}), "ya29." + "aB3dE" * 12, "a" * 81, "ab/+" * 14])
+@for_each("secret", [jwt({"aud": "https://a"}), "ya29." + "aB3dE" * 12, "a" * 81, "ab/+" * 14])
 def test_nothing_else_hides_behind_an_identifier(secret: str) -> None:
     assert secret not in redacted(f"vpcServiceControlsUniqueIdentifier: {secret}.")
 

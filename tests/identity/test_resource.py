@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.identity.resource import Resource
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "path", "expected"),
     [
         (
@@ -41,7 +40,7 @@ def test_a_host_tells(host: str, path: str, expected: Resource) -> None:
     assert Resource.of(host, path) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("audience", "expected"),
     [
         ("https://Profiles-12.europe-west1.run.app", Resource("run", "profiles", "europe-west1", "12")),

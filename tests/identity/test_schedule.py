@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.identity import schedule
 from idtoken_proxy.identity.schedule import MARGIN, MIN_INTERVAL, Lease, backoff
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, START, unsigned
 
 BOOT = 500.0
@@ -46,7 +47,7 @@ def test_the_margin_is_subtracted_and_exact() -> None:
     assert not got.valid(START, BOOT + 3570)
 
 
-@pytest.mark.parametrize(("life", "good"), [(30.1, True), (30, False), (0, False), (-5, False)])
+@for_each(("life", "good"), [(30.1, True), (30, False), (0, False), (-5, False)])
 def test_thirty_seconds_are_the_least(life: float, *, good: bool) -> None:
     assert lease(life).valid(START, BOOT) is good
 
@@ -79,7 +80,7 @@ def test_an_iat_that_makes_no_sense_is_ignored() -> None:
     assert lease(3600, total=0).boot_end == BOOT + 3570
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("life", "ahead", "interval"),
     [
         (3600, 600, 3000),

@@ -15,6 +15,7 @@ from idtoken_proxy.identity import schedule
 from idtoken_proxy.identity.events import log_event
 from idtoken_proxy.identity.slot import REFUSAL_INTERVAL, TokenSlot
 from idtoken_proxy.settings.model import AutoIdentity
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, FakeSource, Stage, turns, unsigned
 
 OTHER = "https://orders-x7f3kq-uc.a.run.app"
@@ -621,7 +622,7 @@ async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Ran
     assert stage.cache.busy == 0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@for_each("seed", range(3))
 def test_two_days_of_trouble(seed: int) -> None:
     """The same, through 48 hours on end of failures, suspends and clock jumps."""
     rng = random.Random(seed)

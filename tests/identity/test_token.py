@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.terminal import printable
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, b64, jwt
 
 GOOD: dict[str, Any] = {
@@ -46,7 +47,7 @@ def test_the_value_is_redacted() -> None:
         assert AUDIENCE in text
 
 
-@pytest.mark.parametrize(
+@for_each(
     "claims",
     [
         {},
@@ -75,7 +76,7 @@ def test_claims_that_are_none(claims: Any) -> None:
     assert "the test" in caught.value.detail
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         "",
@@ -111,7 +112,7 @@ def test_a_token_for_another_audience() -> None:
     assert value not in f"{caught.value.detail}{caught.value.log_detail}"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("aud", "wanted", "audience", "others"),
     [
         ([AUDIENCE], None, AUDIENCE, ()),
@@ -149,7 +150,7 @@ def test_only_ever_a_token_error(value: str) -> None:
         assert token.value.isascii()
 
 
-@pytest.mark.parametrize("said", ["\x1b]0;owned\x07", "a\nb", "\u202ereversed", "\ud800", "\x9b2J"])
+@for_each("said", ["\x1b]0;owned\x07", "a\nb", "\u202ereversed", "\ud800", "\x9b2J"])
 def test_claims_come_out_fit_for_a_terminal(said: str) -> None:
     claims = {**GOOD, "email": f"a{said}@b.example", "sub": said, "aud": [f"x{said}", said]}
     token = IdToken.parse(jwt(claims), origin="the test")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.request import Request
+from tests.cases import for_each
 
 ORIGIN = "https://app.example.com"
 NAMED = [
@@ -41,14 +41,14 @@ def preflight(*lines: str, any_method: bool = False) -> list[tuple[str, str]]:
 # -- preflights ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", ["Access-Control-Request-Method: PUT", "access-CONTROL-request-method:"])
+@for_each("line", ["Access-Control-Request-Method: PUT", "access-CONTROL-request-method:"])
 def test_a_preflight_names_the_method_that_is_to_follow(line: str) -> None:
     assert cors.is_preflight(request("Accept: */*", line))
     for method in ("GET", "options", "POST"):
         assert not cors.is_preflight(request(line, method=method))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "lines",
     [
         (),
@@ -69,7 +69,7 @@ def test_the_least_preflight_to_the_octet() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("asked", "any_method", "expected"),
     [
         ("GET", False, "GET, POST"),
@@ -91,7 +91,7 @@ def test_the_methods_are_the_routes(asked: str, any_method: bool, expected: str)
     assert got == [*NAMED, ("Access-Control-Allow-Methods", expected), ("Access-Control-Max-Age", "600")]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("asked", "expected"),
     [
         (("content-type",), "content-type"),
@@ -111,7 +111,7 @@ def test_the_headers_are_those_that_are_asked_for_and_could_be_some(
     assert dict(got).get("Access-Control-Allow-Headers") == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("lines", "told"),
     [
         ((), False),
@@ -149,7 +149,7 @@ def test_whatever_is_asked_for_nothing_is_allowed_to_anybody(values: list[str]) 
 # -- answers ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("passing", "exposed"),
     [
         ([], None),

@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import DROP, PASS, TOKEN_HEADERS, Field, folded, request_kind, response_kind
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "kind"),
     [
         (b"accept", PASS),
@@ -47,7 +47,7 @@ def test_what_a_request_field_is_to_the_proxy(name: bytes, kind: int) -> None:
     assert request_kind(name) == kind
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "kind"),
     [
         (b"server", PASS),

@@ -13,6 +13,7 @@ from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.addresses import proxy_range
 from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from tests.cases import for_each
 
 FRONT = "10.0.0.7"
 NAMED = Guard(["proxy.test"])
@@ -29,7 +30,7 @@ def asked(*fields: str, by: str | None = FRONT, host: str = "proxy.test", target
     return request
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listed", "peer", "trusted"),
     [
         ("10.0.0.7", "10.0.0.7", True),
@@ -62,7 +63,7 @@ def test_a_unix_sockets_peer_is_trusted_by_that_word_alone() -> None:
     assert not fronts("unix", "127.0.0.1").trusts(None, unix=False)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("said", "over_tls"),
     [("https", True), ("HTTPS", True), ("wss", True), ("http", False), ("ws", False)],
 )
@@ -70,7 +71,7 @@ def test_one_word_decides(said: str, over_tls: bool) -> None:  # noqa: FBT001
     assert asked(f"X-Forwarded-Proto: {said}").over_tls is over_tls
 
 
-@pytest.mark.parametrize(
+@for_each(
     "fields",
     [
         ("X-Forwarded-Proto: https, http",),
@@ -93,7 +94,7 @@ def test_whatever_else_a_trusted_one_says_is_refused_and_nobody_elses_is_read(
         assert not asked(*fields, by=stranger).over_tls
 
 
-@pytest.mark.parametrize(
+@for_each(
     "fields",
     [
         (),
@@ -153,7 +154,7 @@ def rewriter(path: str = "/") -> Rewriter:
     return Rewriter(Route("r", upstream, None, NoIdentity(), path=path, strip_prefix=path != "/"), Rewrite())
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "path", "said", "back"),
     [
         ("proxy.test", "/", "https://app.example/a", "https://proxy.test/a"),
@@ -181,7 +182,7 @@ def test_secure_cookies_stay_so() -> None:
     assert rewriter().cookie(value, caller) == b"s=1; Secure; SameSite=None; Partitioned"
 
 
-@pytest.mark.parametrize("more", [(), ("X-Forwarded-For: 1.2.3.4",), ("Via: 1.1 front",)])
+@for_each("more", [(), ("X-Forwarded-For: 1.2.3.4",), ("Via: 1.1 front",)])
 def test_the_receiver_is_told(more: tuple[str, ...]) -> None:
     for by, proto in ((FRONT, b"https"), ("10.0.0.8", b"http")):
         request = asked("X-Forwarded-Proto: https", "Sec-Fetch-Site: same-origin", *more, by=by)
@@ -192,7 +193,7 @@ def test_the_receiver_is_told(more: tuple[str, ...]) -> None:
         assert told == [b"X-Forwarded-Proto: " + proto]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "word"),
     [
         ("nginx", "no address"),

@@ -15,6 +15,7 @@ from idtoken_proxy.policy import guard as module
 from idtoken_proxy.policy.fields import Field
 from idtoken_proxy.policy.guard import UNIX, Caller, Guard
 from idtoken_proxy.policy.request import Request
+from tests.cases import for_each
 
 LISTED = "https://app.example.com"
 
@@ -61,7 +62,7 @@ def referred(made: Request, *referers: str) -> Request:
     return made
 
 
-@pytest.mark.parametrize("name", UNTOLD)
+@for_each("name", UNTOLD)
 def test_under_a_name_that_browsers_do_not_trust_a_request_must_show_whose_it_is(name: str) -> None:
     guard = Guard(allowed_hosts=[name])
     with pytest.raises(Refused, match="cannot be told from a page") as caught:
@@ -77,12 +78,12 @@ def test_under_a_name_that_browsers_do_not_trust_a_request_must_show_whose_it_is
             guard.admit(request(name, method=method), 8080)
 
 
-@pytest.mark.parametrize("name", TOLD)
+@for_each("name", TOLD)
 def test_under_one_that_they_trust_a_request_without_a_word_is_a_program_s(name: str) -> None:
     assert Guard(allowed_hosts=[name.partition(":")[0]]).admit(request(name), 8080).name
 
 
-@pytest.mark.parametrize(
+@for_each(
     "referer",
     [
         *(
@@ -96,7 +97,7 @@ def test_under_one_that_they_trust_a_request_without_a_word_is_a_program_s(name:
         *("http://proxy.test:81/", "http://user@proxy.test/", "http://proxy.test@evil.test/", "/proxy.test"),
     ],
 )
-@pytest.mark.parametrize("unverified", [False, True])
+@for_each("unverified", [False, True])
 def test_a_page_of_another_site_that_says_so_is_refused_there(referer: str, *, unverified: bool) -> None:
     guard = Guard(allowed_hosts=["proxy.test"], unverified_pages=unverified)
     for referers in ((referer,), ("http://proxy.test/", referer)):
@@ -132,7 +133,7 @@ def test_what_is_sent_to_a_proxy_is_no_page_s_unless_it_says_so() -> None:
 # -- Host ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "name", "origin"),
     [
         ("localhost", "localhost", "http://localhost"),
@@ -166,7 +167,7 @@ def test_a_name_that_is_ours_is_admitted(host: str, name: str, origin: str) -> N
         assert caller == Caller(name, origin.encode(), f"X-Forwarded-Host: {host}\r\n".encode())
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     [
         "evil.com",
@@ -236,7 +237,7 @@ def test_any_other_name_is_403(host: str) -> None:
     assert guard.remembered == 0
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     [
         "",
@@ -326,7 +327,7 @@ def test_http_1_0_without_a_host_is_admitted_and_has_no_name() -> None:
     assert usual().admit(request(None)) == Caller("", b"", b"")
 
 
-@pytest.mark.parametrize("origin", ["", "http://", "null", "http://localhost", "http://evil.com"])
+@for_each("origin", ["", "http://", "null", "http://localhost", "http://evil.com"])
 def test_without_a_host_no_origin_is_its_own(origin: str) -> None:
     for site in (None, "same-origin"):
         with pytest.raises(Refused):
@@ -344,8 +345,8 @@ def test_without_a_host_a_page_of_another_site_is_refused_still() -> None:
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]  # OPTIONS: preflights too
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
+@for_each("method", METHODS)
+@for_each(
     ("host", "origin"),
     [
         ("localhost:8080", "http://localhost:8080"),
@@ -367,7 +368,7 @@ def test_the_proxys_own_origin_and_the_listed_ones_are_admitted(host: str, origi
         assert usual().admit(request(host, origin=origin, site=site, method=method)).name in host.lower()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "origin",
     [
         "http://evil.com",
@@ -414,7 +415,7 @@ def test_any_other_origin_is_403_whatever_else_the_request_says(origin: str) -> 
         assert caught.value.status == 403
 
 
-@pytest.mark.parametrize("method", METHODS)
+@for_each("method", METHODS)
 def test_null_is_the_proxys_own_where_the_browser_says_same_origin(method: str) -> None:
     """A form in a page with `Referrer-Policy: no-referrer`."""
     asked = request(origin="null", method=method, site="same-origin", mode="navigate", dest="document")
@@ -423,10 +424,8 @@ def test_null_is_the_proxys_own_where_the_browser_says_same_origin(method: str) 
     assert (asked.listed, asked.preflight) == (False, False)
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize(
-    "site", [None, "none", "same-site", "cross-site", "", "Same-Origin", "same-origin, none"]
-)
+@for_each("method", METHODS)
+@for_each("site", [None, "none", "same-site", "cross-site", "", "Same-Origin", "same-origin, none"])
 def test_any_other_null_is_403(site: str | None, method: str) -> None:
     """Of a sandboxed frame, a file, a redirect from elsewhere; or of a browser too old to say whose page it is."""
     asked = request(origin="null", method=method, site=site, mode="navigate", dest="document")
@@ -434,7 +433,7 @@ def test_any_other_null_is_403(site: str | None, method: str) -> None:
         usual().admit(asked)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "listing"),
     [
         ("https://app.example", True),
@@ -472,8 +471,8 @@ def test_an_empty_list_lists_nothing() -> None:
 # -- Sec-Fetch-Site -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("site", [None, "same-origin", "none"])
-@pytest.mark.parametrize("method", METHODS)
+@for_each("site", [None, "same-origin", "none"])
+@for_each("method", METHODS)
 def test_the_proxys_own_pages_and_the_address_bar_are_admitted(site: str | None, method: str) -> None:
     usual().admit(request(site=site, method=method))
     usual().admit(request(site=site, method=method, mode="cors", dest="empty"))
@@ -491,12 +490,12 @@ OTHER_SITES = [
 ]
 
 
-@pytest.mark.parametrize("site", OTHER_SITES)
+@for_each("site", OTHER_SITES)
 def test_a_link_from_elsewhere_into_a_page_keeps_working(site: str) -> None:
     usual().admit(request(site=site, mode="navigate", dest="document"))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "mode", "dest"),
     [
         ("GET", None, None),
@@ -553,7 +552,7 @@ def test_mode_and_destination_alone_tell_nothing() -> None:
 PREFLIGHT = b"Access-Control-Request-Method: PUT\r\n"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "method", "listed", "preflight"),
     [
         (None, "OPTIONS", False, False),
@@ -631,14 +630,14 @@ def with_lines(*lines: bytes) -> Request:
     return request
 
 
-@pytest.mark.parametrize("name", [b"X-Caller", b"x-caller", b"X-CALLER"])
+@for_each("name", [b"X-Caller", b"x-caller", b"X-CALLER"])
 def test_the_secret_lets_in_and_goes_no_further(name: bytes) -> None:
     request = with_lines(name + b": " + SECRET + b"\r\n")
     Guard(secret=("X-Caller", SECRET)).admit(request)
     assert request.passing == [b"Accept: */*\r\n"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "lines",
     [
         (),
@@ -704,7 +703,7 @@ ANY_HOST = [
 ]
 
 
-@pytest.mark.parametrize("host", ANY_HOST)
+@for_each("host", ANY_HOST)
 def test_a_unix_socket_takes_any_host(host: str) -> None:
     guard = Guard(["mine.example"], [LISTED])
     for _ in range(2):
@@ -718,7 +717,7 @@ def test_a_unix_socket_takes_any_host(host: str) -> None:
         guard.admit(request(host), 8080)
 
 
-@pytest.mark.parametrize("host", ["mine.example", "MINE.example:8080", "x.localhost", "routed.example"])
+@for_each("host", ["mine.example", "MINE.example:8080", "x.localhost", "routed.example"])
 def test_a_name_of_ours_is_one_on_a_unix_socket_too(host: str) -> None:
     """And need not show there that no page asks."""
     guard = Guard(["mine.example"], routed=["routed.example"])
@@ -727,7 +726,7 @@ def test_a_name_of_ours_is_one_on_a_unix_socket_too(host: str) -> None:
     assert caller.origin == b"http://" + host.lower().encode()
 
 
-@pytest.mark.parametrize("host", ["docker", "evil.example", "", "mine.example", "localhost"])
+@for_each("host", ["docker", "evil.example", "", "mine.example", "localhost"])
 def test_pages_are_refused_on_a_unix_socket_too(host: str) -> None:
     """A port may be forwarded to it, and a name rebound to that port."""
     guard = Guard(["mine.example"], [LISTED])
@@ -767,7 +766,7 @@ def absolute(host: str, **changes: str) -> Request:
     return made
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "upstream", "origin"),
     [
         ("users.a.run.app", "users.a.run.app", b"http://users.a.run.app"),
@@ -786,7 +785,7 @@ def test_a_target_may_name_a_receiver(host: str, upstream: str, origin: bytes) -
         assert caller.forwarded_host == b"X-Forwarded-Host: " + host.encode() + b"\r\n"
 
 
-@pytest.mark.parametrize("host", ["users.a.run.app", "users.a.run.app:443", "internal.example:8443"])
+@for_each("host", ["users.a.run.app", "users.a.run.app:443", "internal.example:8443"])
 def test_a_host_header_alone_may_not(host: str) -> None:
     guard = forwarding()
     guard.admit(absolute(host))
@@ -801,7 +800,7 @@ def test_what_a_host_header_made_known_does_not_answer_for_a_target() -> None:
         assert guard.admit(absolute("127.0.0.1:9001")).upstream == "127.0.0.1:9001"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     [
         "localhost",
@@ -820,7 +819,7 @@ def test_a_name_of_the_proxy_s_own_comes_before_a_receiver_s(host: str) -> None:
     assert caller == forwarding("mine.example").admit(request(host))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "port"),
     [
         ("localhost:8080", 8080),
@@ -838,9 +837,7 @@ def test_with_the_port_that_was_connected_to_a_target_is_the_proxy_itself(host: 
     assert caller == forwarding("mine.example").admit(request(host))
 
 
-@pytest.mark.parametrize(
-    "host", ["localhost:3000", "127.0.0.1:3000", "[::1]:3000", "x.localhost:3000", "mine.example:3000"]
-)
+@for_each("host", ["localhost:3000", "127.0.0.1:3000", "[::1]:3000", "x.localhost:3000", "mine.example:3000"])
 def test_with_another_port_it_is_another_server_of_this_machine(host: str) -> None:
     """An app with HTTP_PROXY and no NO_PROXY: not what it asks for, and not what a receiver was to see."""
     guard = forwarding("mine.example")
@@ -851,15 +848,13 @@ def test_with_another_port_it_is_another_server_of_this_machine(host: str) -> No
     assert guard.admit(request(host)).upstream is None  # in a Host header the port does not matter
 
 
-@pytest.mark.parametrize(
-    "host", ["named.localhost", "Named.Localhost:80", "named.localhost:9", "named.example"]
-)
+@for_each("host", ["named.localhost", "Named.Localhost:80", "named.localhost:9", "named.example"])
 def test_a_host_that_a_route_matches_is_its_own_with_any_port(host: str) -> None:
     guard = Guard(upstreams=UPSTREAMS, routed=["named.localhost", "named.example"], unverified_pages=True)
     assert guard.admit(absolute(host), 8080) == guard.admit(request(host))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     [
         "evil.example",
@@ -888,15 +883,13 @@ def test_few_or_many_known_hosts() -> None:
     assert "19.example and 5 more; " in str(caught.value.remedy)
 
 
-@pytest.mark.parametrize("host", ["a b", "user@users.a.run.app", "users.a.run.app:x", ""])
+@for_each("host", ["a b", "user@users.a.run.app", "users.a.run.app:x", ""])
 def test_a_target_s_host_is_as_strict(host: str) -> None:
     with pytest.raises(MalformedRequest):
         forwarding().admit(absolute(host))
 
 
-@pytest.mark.parametrize(
-    "origin", ["https://evil.example", "null", "http://localhost:8080", "https://users.a.run.app"]
-)
+@for_each("origin", ["https://evil.example", "null", "http://localhost:8080", "https://users.a.run.app"])
 def test_pages_of_other_origins_are_refused_as_ever(origin: str) -> None:
     with pytest.raises(Refused, match="page of origin"):
         forwarding().admit(absolute("users.a.run.app", origin=origin))
@@ -919,7 +912,7 @@ def test_targets_are_not_remembered_without_end() -> None:
         assert guard.remembered <= module._MEMO_LIMIT
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "dev_server"),
     [
         ("http://localhost:5173", True),
@@ -946,7 +939,7 @@ def test_a_page_of_this_machine_may_be_a_dev_servers_that_changes_host(
 # -- schemes, and CONNECT -----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("scheme", "host", "upstream", "origin"),
     [
         (b"https", "users.a.run.app", "users.a.run.app:443", b"https://users.a.run.app"),
@@ -967,7 +960,7 @@ def test_a_target_of_another_scheme_may_name_a_receiver(
         assert (caller.upstream, caller.origin) == (upstream, origin)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("scheme", "host"),
     [
         (b"https", "internal.example"),
@@ -992,7 +985,7 @@ def connecting(target: str, host: str | None = None, **changes: str) -> Request:
     return made
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("target", "host", "authority"),
     [
         ("users.a.run.app:80", None, "users.a.run.app"),
@@ -1005,7 +998,7 @@ def test_a_connect_to_a_receiver(target: str, host: str | None, authority: str) 
     assert forwarding().admit_tunnel(connecting(target, host), 8080) == authority
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("target", "remedy"),
     [
         ("users.a.run.app:443", "write http://users.a.run.app/"),

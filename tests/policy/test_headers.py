@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from idtoken_proxy.policy.headers import (
 )
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, SignedJwtIdentity, TokenHeader, Upstream
+from tests.cases import for_each
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhIn0.c2ln"
 BEARER = f"Bearer {TOKEN}"
@@ -140,7 +140,7 @@ AUTH, SERVERLESS, PROXY_AUTH = "Authorization", "X-Serverless-Authorization", "P
 APP = "Basic dXNlcjpwYXNz"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("to", "alone", "beside"),
     [
         (
@@ -230,8 +230,8 @@ ROUTES = {
 }
 
 
-@pytest.mark.parametrize("to", ROUTES.values(), ids=ROUTES)
-@pytest.mark.parametrize(
+@for_each("to", ROUTES.values(), ids=ROUTES)
+@for_each(
     "brought",
     [
         ["X-Serverless-Authorization: Bearer theirs"],
@@ -255,14 +255,14 @@ def test_what_a_client_brings_of_a_token_header_never_passes(to: Route, brought:
     assert sent(*brought, beside, to=to) == sent(beside, *brought, to=to) == sent(beside, to=to)
 
 
-@pytest.mark.parametrize("to", ROUTES.values(), ids=ROUTES)
+@for_each("to", ROUTES.values(), ids=ROUTES)
 def test_of_two_authorizations_none_passes(to: Route) -> None:
     got = credentials(sent("Authorization: Bearer a", "authorization: Bearer b", to=to))
     assert got == [line for line in credentials(sent("Authorization: x", to=to)) if line[1] == BEARER]
 
 
-@pytest.mark.parametrize("to", ROUTES.values(), ids=ROUTES)
-@pytest.mark.parametrize(
+@for_each("to", ROUTES.values(), ids=ROUTES)
+@for_each(
     "nominating",
     [
         ["Connection: authorization, x-serverless-authorization, proxy-authorization, host, content-length"],
@@ -300,7 +300,7 @@ def test_no_token_is_what_a_public_route_attaches() -> None:
 # -- framing, written afresh --------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "framing"),
     [
         ([], [("Content-Length", "0")]),
@@ -317,8 +317,8 @@ def test_framing(fields: list[str], framing: list[tuple[str, str]]) -> None:
     ] == framing
 
 
-@pytest.mark.parametrize("version", ["1.1", "1.0"])
-@pytest.mark.parametrize(
+@for_each("version", ["1.1", "1.0"])
+@for_each(
     ("method", "lengths"),
     [
         *((method, ["0"]) for method in ("POST", "PUT", "PATCH")),
@@ -335,7 +335,7 @@ def test_a_request_without_content_says_so_where_its_method_expects_some(
     assert [value for name, value in got if name.lower() == "content-length"] == lengths
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "hop"),
     [
         ([], []),
@@ -375,7 +375,7 @@ def test_the_host_is_the_receiver_s_and_the_first() -> None:
     assert len(values(got, "host")) == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("version", "field", "passes"),
     [
         ("1.1", "Expect: 100-continue", ["100-continue"]),
@@ -392,7 +392,7 @@ def test_expect(version: str, field: str, passes: list[str]) -> None:
 # -- what a receiver is told of the way ---------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "peer", "expected"),
     [
         ([], "127.0.0.1", ["127.0.0.1"]),
@@ -416,7 +416,7 @@ def test_the_app_s_address_comes_behind_those_before_it(
     assert values(sent(*fields, peer=Peer.of(peer)), "x-forwarded-for") == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "expected"),
     [
         ([], ["1.1 idtoken-proxy"]),
@@ -430,7 +430,7 @@ def test_via_is_appended_to(fields: list[str], expected: list[str]) -> None:
     assert values(sent(*fields), "via") == expected
 
 
-@pytest.mark.parametrize("fields", [[], ["X-Forwarded-For: 1.2.3.4"], ["Via: 1.1 a"]])
+@for_each("fields", [[], ["X-Forwarded-For: 1.2.3.4"], ["Via: 1.1 a"]])
 def test_scheme_and_host_are_said_by_the_proxy_alone(fields: list[str]) -> None:
     got = sent(*fields, "X-Forwarded-Proto: https", "X-Forwarded-Host: evil", host="LocalHost:8080")
     assert values(got, "x-forwarded-proto") == ["http"]
@@ -441,7 +441,7 @@ def test_what_asks_a_metadata_server_for_secrets_does_not_pass() -> None:
     assert sent("Metadata-Flavor: Google", "X-Google-Metadata-Request: True") == sent()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "fields",
     [
         [("Origin", "http://localhost:8080")],
@@ -623,7 +623,7 @@ def test_the_proxys_own_origin_becomes_the_receivers_and_nothing_contradicts_it(
     assert values(got, "sec-fetch-site") == ["same-origin"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "rewriter"),
     [(LISTED, PAGES), ("null", PAGES), (OWN, Rewriter(route(), Rewrite(origin=False)))],
 )
@@ -633,7 +633,7 @@ def test_any_other_origin_passes_as_it_came(origin: str, rewriter: Rewriter) -> 
     assert values(got, "x-forwarded-host") == ["localhost:8080"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "expected"),
     [
         ((f"Referer: {OWN}/a?b",), [f"{RUN.origin}/a?b"]),

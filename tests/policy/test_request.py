@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.policy.request import Request
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content_length", "chunked", "has_body"),
     [(None, False, False), (0, False, False), (1, False, True), (None, True, True)],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.target import PathMap
 from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from tests.cases import for_each
 
 HOST = "app-x7f3kq-uc.a.run.app"
 RUN = Upstream("https", HOST, 443)
@@ -73,7 +73,7 @@ PATHS = [
 ]
 
 
-@pytest.mark.parametrize("own", OWN)
+@for_each("own", OWN)
 def test_the_receivers_own_address_becomes_the_proxys(own: str) -> None:
     for path in PATHS:
         value, wire = f"{own}{path}".encode("latin-1"), path.encode("latin-1")
@@ -85,8 +85,8 @@ def test_the_receivers_own_address_becomes_the_proxys(own: str) -> None:
         assert PLAIN.location(value, caller("[::1]:1")) == b"http://[::1]:1" + wire
 
 
-@pytest.mark.parametrize("own", OWN)
-@pytest.mark.parametrize(("rest", "path"), [("", "/"), ("?a=b", "/?a=b"), ("#c", "/#c")])
+@for_each("own", OWN)
+@for_each(("rest", "path"), [("", "/"), ("?a=b", "/?a=b"), ("#c", "/#c")])
 def test_an_address_without_a_path_gets_the_one_that_it_means(own: str, rest: str, path: str) -> None:
     assert PLAIN.location(f"{own}{rest}".encode(), APP) == f"http://localhost:8080{path}".encode()
     assert STRIPPED.location(f"{own}{rest}".encode(), APP) == f"http://localhost:8080/p{path}".encode()
@@ -146,14 +146,14 @@ FOREIGN = [
 RELATIVE = ["", "login", "./login", "../login", "?a=b", "#c", "a/b:c", "p/x", "mailto:a@b", "data:,x"]
 
 
-@pytest.mark.parametrize("who", [PLAIN, STRIPPED, KEPT, BASE, BOTH])
+@for_each("who", [PLAIN, STRIPPED, KEPT, BASE, BOTH])
 def test_what_is_not_the_receivers_passes_to_the_last_octet(who: Rewriter) -> None:
     for octets in (value.encode("latin-1") for value in FOREIGN + RELATIVE):
         for app in (APP, caller(None)):
             assert who.location(octets, app) == octets
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "own", "foreign"),
     [
         (LOCAL, ["http://127.0.0.1:9000", "https://127.0.0.1:9000", "//127.0.0.1:9000"], ["http://127.0.0.1"]),
@@ -172,7 +172,7 @@ def test_the_port_tells_one_receiver_from_another(
         assert who.location(f"{value}/x".encode(), APP) == f"{value}/x".encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("who", "value", "expected"),
     [
         (PLAIN, "/login", "/login"),
@@ -217,7 +217,7 @@ def test_rooted_paths_are_mapped_as_targets_are_and_back(who: Rewriter, value: s
     assert who.location(value.encode(), APP) == expected.encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("who", "value", "expected"),
     [
         # By apps that believe X-Forwarded-Host, and X-Forwarded-Proto as Cloud Run sets it.
@@ -251,7 +251,7 @@ def test_https_without_a_port_is_another_server_than_http_without_one() -> None:
     assert STRIPPED.location(b"http://proxy.example.com/x", front) == b"http://proxy.example.com/p/x"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("who", "value", "expected"),
     [
         (PLAIN, f"https://{HOST}/x", "/x"),
@@ -308,7 +308,7 @@ def _within(out: bytes) -> tuple[bytes, ...]:
 # -- Set-Cookie ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("value", "expected"),
     [
         ("a=b", "a=b"),
@@ -364,7 +364,7 @@ def test_an_address_has_no_subdomains() -> None:
     assert mapped.cookie(b"a=b; Domain=0.0.1]", APP) == b"a=b; Domain=0.0.1]"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("who", "path", "expected"),
     [
         (PLAIN, "/", "/"),
@@ -406,20 +406,20 @@ def test_a_cookies_path_is_mapped(who: Rewriter, path: str, expected: str) -> No
         assert who.cookie(cookie.replace("{}", path).encode(), APP) == cookie.replace("{}", expected).encode()
 
 
-@pytest.mark.parametrize("name", ["__Host-a", "__host-a", "__HOST-Http-a"])
-@pytest.mark.parametrize("who", [STRIPPED, BASE, BOTH])
+@for_each("name", ["__Host-a", "__host-a", "__HOST-Http-a"])
+@for_each("who", [STRIPPED, BASE, BOTH])
 def test_a_cookie_of_the_whole_host_stays_one(who: Rewriter, name: str) -> None:
     value = f"{name}=b; Secure; Path=/".encode()
     assert who.cookie(value, APP) == value
 
 
-@pytest.mark.parametrize("who", [STRIPPED, BOTH])
+@for_each("who", [STRIPPED, BOTH])
 def test_a_cookie_without_a_path_takes_that_of_its_page(who: Rewriter) -> None:
     assert who.cookie(b"a=b; Path; Secure", APP) == b"a=b; Path; Secure"
 
 
-@pytest.mark.parametrize("who", [STRIPPED, BOTH])
-@pytest.mark.parametrize("target", [b"/p", b"/p?a=/p/"])
+@for_each("who", [STRIPPED, BOTH])
+@for_each("target", [b"/p", b"/p?a=/p/"])
 def test_but_that_of_a_bare_prefix_would_be_everybodys(who: Rewriter, target: bytes) -> None:
     """RFC 6265 section 5.1.4: of /p it is /, where the other routes' receivers are; to its own one the page was /."""
     assert who.cookie(b"a=b; Secure", APP, target) == b"a=b; Secure; Path=/p"
@@ -450,7 +450,7 @@ def line(name: str, value: str) -> Field:
     return Field(name.lower().encode(), value.encode(), f"{name}: {value}\r\n".encode(), kind)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("field", "expected"),
     [
         (line("Location", f"https://{HOST}/x"), "Location: http://localhost:8080/p/x\r\n"),
@@ -469,7 +469,7 @@ def test_what_is_as_it_was_is_not_written_afresh() -> None:
         assert STRIPPED.back(field, APP) is field.wire
 
 
-@pytest.mark.parametrize("off", ["location", "cookies", "origin"])
+@for_each("off", ["location", "cookies", "origin"])
 def test_each_may_be_switched_off(off: str) -> None:
     who = rewriter(path="/p", strip=True, rewrite=Rewrite(**{off: False}))
     location, cookie = line("Location", "/x"), line("Set-Cookie", "a=b; Path=/")
@@ -483,7 +483,7 @@ def test_each_may_be_switched_off(off: str) -> None:
 # -- Origin and Referer -------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "expected"),
     [(RUN, f"https://{HOST}"), (BASED, f"https://{HOST}"), (LOCAL, "http://127.0.0.1:9000")],
 )
@@ -491,7 +491,7 @@ def test_the_origin_is_the_receivers(upstream: Upstream, expected: str) -> None:
     assert rewriter(upstream).origin_line == f"Origin: {expected}\r\n".encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("who", "rest", "expected"),
     [
         (PLAIN, "", "/"),
@@ -523,7 +523,7 @@ def test_a_page_of_the_proxys_becomes_the_receivers(who: Rewriter, rest: str, ex
         assert who.referer(b"referer: " + value + b"\r\n", value, APP) == f"Referer: https://{HOST}{expected}\r\n".encode()  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         "",

@@ -2,19 +2,35 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from idtoken_proxy.policy.routes import RouteTable, forward_routes
+from idtoken_proxy.policy.routes import RouteTable, forward
 from idtoken_proxy.settings.model import Route, Upstream
+from idtoken_proxy.turns import at_once
+from tests.cases import for_each
 from tests.steps import steps_of
 
-TABLE = RouteTable(
+T = TypeVar("T")
+
+
+def table_of(routes: Iterable[tuple[str | None, str, T]]) -> RouteTable[T]:
+    return at_once(RouteTable.filled(routes))
+
+
+def forwarded_of(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
+    forwarded: dict[tuple[str, str], Route] = {}
+    for _ in forward(routes, forwarded):
+        pass
+    return forwarded
+
+
+TABLE = table_of(
     [
         (None, "/", "root"),
         (None, "/profiles", "profiles"),
@@ -27,7 +43,7 @@ TABLE = RouteTable(
 )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "path", "route"),
     [
         ("localhost", b"/", "root"),
@@ -73,7 +89,7 @@ def test_whose_a_request_is(host: str, path: bytes, route: str) -> None:
     assert TABLE.match(host, path) == route
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "path", "route"),
     [
         ("localhost", b"/", None),
@@ -87,15 +103,15 @@ def test_whose_a_request_is(host: str, path: bytes, route: str) -> None:
     ],
 )
 def test_without_a_route_for_all_some_requests_have_none(host: str, path: bytes, route: str | None) -> None:
-    assert RouteTable([(None, "/a", "a"), ("h", "/b", "b")]).match(host, path) == route
+    assert table_of([(None, "/a", "a"), ("h", "/b", "b")]).match(host, path) == route
 
 
 def test_no_routes_match_nothing() -> None:
-    assert RouteTable[str]([]).match("localhost", b"/") is None
+    assert table_of([]).match("localhost", b"/") is None
 
 
 def test_a_route_s_path_is_compared_by_its_octets() -> None:
-    assert RouteTable([(None, "/caf\u00e9", "r")]).match("h", "/caf\u00e9/x".encode()) == "r"
+    assert table_of([(None, "/caf\u00e9", "r")]).match("h", "/caf\u00e9/x".encode()) == "r"
 
 
 SEGMENT = st.sampled_from(["a", "b", "ab", "A", "a.", "%61", "a;b"])
@@ -126,14 +142,14 @@ def naive(routes: dict[tuple[str | None, str], int], host: str, path: str) -> in
 def test_the_table_agrees_with_the_plain_reading_of_its_rules(
     routes: dict[tuple[str | None, str], int], host: str, path: str
 ) -> None:
-    table = RouteTable((of, prefix, route) for (of, prefix), route in routes.items())
+    table = table_of((of, prefix, route) for (of, prefix), route in routes.items())
     assert table.match(host, path.encode()) == naive(routes, host, path)
 
 
 @given(st.binary(max_size=40))
 def test_no_path_but_its_own_gets_to_a_route(path: bytes) -> None:
     """Whatever octets: of two routes, each has the paths under its whole-segment prefix and no other."""
-    table = RouteTable([(None, "/billing", "billing"), (None, "/bill", "bill")])
+    table = table_of([(None, "/billing", "billing"), (None, "/bill", "bill")])
     for each in (path, b"/" + path, b"/bill" + path, b"/billing" + path, b"/bill/" + path):
         mine = [
             name
@@ -154,7 +170,7 @@ def to(upstream: Upstream, name: str, path: str = "/", *, strip: bool = False) -
 RUN = Upstream("https", "users.a.run.app", 443)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "authorities"),
     [
         (RUN, {"users.a.run.app", "users.a.run.app:443"}),
@@ -167,14 +183,14 @@ RUN = Upstream("https", "users.a.run.app", 443)
     ],
 )
 def test_a_receiver_s_authority_is_that_of_an_http_url(upstream: Upstream, authorities: set[str]) -> None:
-    forwarded = forward_routes([to(upstream, "users")])
+    forwarded = forwarded_of([to(upstream, "users")])
     assert set(forwarded) == {(authority, "/") for authority in authorities}
 
 
 def test_the_path_is_the_receiver_s() -> None:
     functions = Upstream("https", "europe-west1-p.cloudfunctions.net", 443, "/resize")
     route = to(functions, "resize", "/images", strip=True)
-    forwarded = forward_routes([route])
+    forwarded = forwarded_of([route])
     assert forwarded["europe-west1-p.cloudfunctions.net", "/resize"] == replace(
         route, path="/resize", strip_prefix=False, upstream=replace(functions, base_path="")
     )
@@ -182,13 +198,13 @@ def test_the_path_is_the_receiver_s() -> None:
 
 
 def reached(routes: list[Route], path: bytes) -> str | None:
-    forwarded = forward_routes(routes)
-    table = RouteTable((authority, prefix, route.name) for (authority, prefix), route in forwarded.items())
+    forwarded = forwarded_of(routes)
+    table = table_of((authority, prefix, route.name) for (authority, prefix), route in forwarded.items())
     assert table.match("elsewhere.example", path) is None
     return table.match("users.a.run.app", path)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "name"),
     [(b"/", "all"), (b"/a", "a"), (b"/a/x", "a"), (b"/a/b/c", "ab"), (b"/ab", "all"), (b"/c/x", "all")],
 )
@@ -238,7 +254,7 @@ def test_outside_of_every_base_path_there_is_nothing() -> None:
 
 # -- paths that receivers may read as another route's -----------------------------
 
-NESTED = RouteTable(
+NESTED = table_of(
     [
         (None, "/", "all"),
         (None, "/admin", "admin"),
@@ -250,7 +266,7 @@ NESTED = RouteTable(
 )
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         # Escapes, once, twice and three times; wide and overlong ones; of any octet that a route's path may hold.
@@ -304,12 +320,12 @@ def test_another_spelling_of_a_route_s_path_is_found_out(path: str) -> None:
     assert NESTED.claimed_by_another("localhost", path.encode(), "all")
 
 
-@pytest.mark.parametrize("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..;/x", "/admin/%c0%ae%c0%ae/x"])
+@for_each("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..;/x", "/admin/%c0%ae%c0%ae/x"])
 def test_and_so_is_the_way_out_of_one(path: str) -> None:
     assert NESTED.claimed_by_another("localhost", path.encode(), "admin")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         *(
@@ -346,7 +362,7 @@ def test_a_path_that_is_its_route_s_however_it_is_read(path: str) -> None:
     assert not NESTED.claimed_by_another("localhost", path.encode(), "all")
 
 
-@pytest.mark.parametrize("path", ["/admin", "/admin/x.y", "/admin/X/y;z=1", "/admin//x", "/admin/a%2Fb"])
+@for_each("path", ["/admin", "/admin/x.y", "/admin/X/y;z=1", "/admin//x", "/admin/a%2Fb"])
 def test_what_comes_after_a_route_s_own_path_is_its_own_affair(path: str) -> None:
     assert not NESTED.claimed_by_another("localhost", path.encode(), "admin")
 
@@ -363,14 +379,14 @@ def test_where_a_host_has_no_route_for_it_a_path_is_anyone_s() -> None:
 
 
 def test_a_configured_name_of_an_odd_spelling_is_judged_by_its_plain_one_too() -> None:
-    odd = RouteTable([(None, "/", "all"), (None, "/Admin", "admin"), (None, "/jobs;purge", "purge")])
+    odd = table_of([(None, "/", "all"), (None, "/Admin", "admin"), (None, "/jobs;purge", "purge")])
     assert odd.claimed_by_another("localhost", b"/admin", "all")
     assert odd.claimed_by_another("localhost", b"/jobs", "all")
     assert not odd.claimed_by_another("localhost", b"/Admin/x", "admin")
     assert not odd.claimed_by_another("localhost", b"/jobs;purge", "purge")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         "/" + ";p" * 9_000 + "/admin",
@@ -431,7 +447,7 @@ def test_no_receiver_s_habits_lead_to_another_route_unnoticed(
         assert NESTED.claimed_by_another("localhost", path, str(route))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "seed",
     ["%61", "/..", ";a/", "/%2e%2e", "%252e", "/a%2f..", "//", "A", "/A", "/%C3%A4", "\\..", "/admin/.."],
 )
@@ -447,7 +463,7 @@ def test_what_it_costs_does_not_grow_with_the_routes() -> None:
     path = b"/x/%61dmin/../r1/..;/r2"
 
     def cost(routes: int) -> int:
-        table = RouteTable([(None, "/", "all"), *((None, f"/r{n}", f"r{n}") for n in range(routes))])
+        table = table_of([(None, "/", "all"), *((None, f"/r{n}", f"r{n}") for n in range(routes))])
         return steps_of(lambda: table.claimed_by_another("localhost", path, "all"))
 
     assert cost(2_000) <= cost(100)

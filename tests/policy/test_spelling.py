@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from idtoken_proxy.policy.spelling import (
     is_plain,
     spellings,
 )
+from tests.cases import for_each
 
 SPELLINGS = [
     "%61",
@@ -28,14 +28,14 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@for_each("spelling", SPELLINGS)
 def test_a_letter_has_many_spellings(spelling: str) -> None:
     assert folded(spelling.encode()) == b"a"
     assert len(spelling) <= LONGEST_SPELLING
     assert not is_plain(spelling.encode())
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "read"),
     [
         ("admin;x=1", "admin"),
@@ -65,7 +65,7 @@ def test_a_name_is_folded_as_the_most_careless_receiver_reads_it(name: str, read
     assert folded(name.encode()) == read.encode("utf-8", "surrogateescape")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("segment", "reading"),
     [
         ("a", (b"a",)),
@@ -86,15 +86,13 @@ def test_a_segment_may_be_more_than_one(segment: str, reading: tuple[bytes, ...]
     assert reading in spellings(segment.encode())
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/a/b", "/a.b/c..d/g.h", "/a,b=c:d@e", "*", "/a/", "/v1/jobs:purge", "/a_b~c"]
-)
+@for_each("path", ["/", "/a/b", "/a.b/c..d/g.h", "/a,b=c:d@e", "*", "/a/", "/v1/jobs:purge", "/a_b~c"])
 def test_the_usual_path_is_plain(path: str) -> None:
     assert is_plain(path.encode())
     assert not hides_segments(path.encode())
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         *(

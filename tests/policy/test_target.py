@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.errors import MalformedRequest
 from idtoken_proxy.policy.target import PathMap
+from tests.cases import for_each
 
 
 def mapped(target: str | bytes, prefix: str = "/", base: str = "", *, strip: bool = False) -> bytes:
@@ -19,7 +20,7 @@ def mapped(target: str | bytes, prefix: str = "/", base: str = "", *, strip: boo
 # -- where a target goes ------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("prefix", "base", "strip", "target", "outbound"),
     [
         ("/", "", False, "/", "/"),
@@ -57,7 +58,7 @@ def test_a_prefix_comes_off_and_a_base_path_goes_on(
     assert mapped(target, prefix, base, strip=strip) == outbound.encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "rest",
     [
         "/%0d%0aHost:%20evil",
@@ -167,8 +168,8 @@ ESCAPES = [
 ]
 
 
-@pytest.mark.parametrize("query", ["", "?", "?q=1"])
-@pytest.mark.parametrize(
+@for_each("query", ["", "?", "?q=1"])
+@for_each(
     ("prefix", "base", "strip"),
     [
         ("/a", "", False),
@@ -195,13 +196,13 @@ def refused(path: str, prefix: str, base: str, *, strip: bool) -> MalformedReque
     pytest.fail(f"{path} leads to {led_to!r}")
 
 
-@pytest.mark.parametrize("escape", ESCAPES)
+@for_each("escape", ESCAPES)
 def test_where_nothing_is_bounded_nothing_is_refused(escape: str) -> None:
     for strip in (False, True):
         assert mapped(escape, strip=strip) == escape.encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         "/...",
@@ -299,7 +300,7 @@ def test_nothing_that_passes_leads_out_however_carelessly_it_is_read(rest: str) 
         assert outbound.endswith(rest.encode())
 
 
-@pytest.mark.parametrize("path", ["/a/x%2Fy", "/a/%2e%2e/b", "/a/x%5cy", "*"])
+@for_each("path", ["/a/x%2Fy", "/a/%2e%2e/b", "/a/x%5cy", "*"])
 def test_the_remedy_of_a_boundary_is_one_that_takes_it_away(path: str) -> None:
     with pytest.raises(MalformedRequest) as refused:
         mapped(path, "/a", strip=True)

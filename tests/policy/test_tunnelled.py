@@ -7,6 +7,7 @@ import pytest
 from idtoken_proxy.errors import MalformedRequest
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.tunnelled import Tunnelled
+from tests.cases import for_each
 
 
 def request(host: str | None, method: bytes = b"GET", *, absolute: bool = False) -> Request:
@@ -17,7 +18,7 @@ def request(host: str | None, method: bytes = b"GET", *, absolute: bool = False)
     return made
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("authority", "host"),
     [
         ("a.run.app", "a.run.app"),
@@ -37,7 +38,7 @@ def test_the_authority_s_own_name(authority: str, host: str) -> None:
     assert made.host == host.encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("authority", "host"),
     [
         ("a.run.app", None),
@@ -62,7 +63,7 @@ def test_any_other_is_refused_and_the_connection_ends(authority: str, host: str 
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("method", [b"CONNECT", b"connect"])
+@for_each("method", [b"CONNECT", b"connect"])
 def test_no_connect_within_a_connect(method: bytes) -> None:
     with pytest.raises(MalformedRequest, match="a CONNECT within a CONNECT"):
         Tunnelled("a.run.app").admit(request("a.run.app", method))

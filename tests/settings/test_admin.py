@@ -11,6 +11,7 @@ import pytest
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.admin import running_admin
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
+from tests.cases import for_each
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,14 @@ def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, addr
     file = tmp_path / "proxy.yaml"
     file.write_text(text)
     assert running_admin(None, str(file), {"PORT": "77"}) == address
+
+
+def test_a_relative_socket_is_beside_the_file_or_where_one_is(tmp_path: Path) -> None:
+    file = tmp_path / "proxy.yaml"
+    file.write_text("admin: unix:./a.sock")
+    assert running_admin(None, str(file), {}) == UnixAddress(f"{tmp_path}/./a.sock")
+    assert running_admin("unix:./a.sock", str(file), {}) == UnixAddress("./a.sock")
+    assert running_admin(None, str(file), {"IDTOKEN_PROXY_ADMIN": "unix:b.sock"}) == UnixAddress("b.sock")
 
 
 def test_what_is_said_nearest_counts(tmp_path: Path) -> None:
@@ -63,7 +72,7 @@ def test_nobody_to_ask(tmp_path: Path, content: bytes | None, said: str) -> None
     assert f"{file}{said}" in caught.value.detail
 
 
-@pytest.mark.parametrize(("said", "environ"), [("off", {}), (None, {"IDTOKEN_PROXY_ADMIN": "nonsense"})])
+@for_each(("said", "environ"), [("off", {}), (None, {"IDTOKEN_PROXY_ADMIN": "nonsense"})])
 def test_a_mistake_names_where_it_is(said: str | None, environ: dict[str, str]) -> None:
     place = "--admin" if said else "IDTOKEN_PROXY_ADMIN"
     with pytest.raises(ConfigError, match=f"^{place}: "):

@@ -5,9 +5,10 @@ import pytest
 from idtoken_proxy.settings.audience import derived_audience, untagged
 from idtoken_proxy.settings.model import Upstream
 from idtoken_proxy.settings.urls import upstream
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("url", "audience"),
     [
         ("https://a-x7f3kq-uc.a.run.app", "https://a-x7f3kq-uc.a.run.app"),
@@ -30,7 +31,7 @@ def test_where_the_receiver_tells(url: str, audience: str) -> None:
     assert derived_audience(upstream(url)) == audience
 
 
-@pytest.mark.parametrize(
+@for_each(
     "url", ["https://api.example.com", "https://run.app.evil.com", "https://evilrun.app", "https://10.0.0.1"]
 )
 def test_where_nothing_tells_it(url: str) -> None:
@@ -42,7 +43,7 @@ def test_where_nothing_tells_it(url: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     ["a---b---c-123.us-central1.run.app", "---a-uc.a.run.app", "a---.run.app", "a------b-uc.a.run.app"],
 )
@@ -52,16 +53,14 @@ def test_a_tag_that_cannot_be_told_from_the_service(host: str) -> None:
     assert "tag and service cannot be told apart" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["https://a-123.us-central1.mtls.run.app", "https://a-x7f3kq-uc.a.mtls.run.app/v1"]
-)
+@for_each("url", ["https://a-123.us-central1.mtls.run.app", "https://a-x7f3kq-uc.a.mtls.run.app/v1"])
 def test_a_mutual_tls_endpoint_asks_for_its_audience(url: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is asserted
         derived_audience(upstream(url))
     assert str(caught.value).startswith(f"cannot be derived from {upstream(url).host}, which is another name")
 
 
-@pytest.mark.parametrize("host", ["a---b.example.com", "a---b.localhost", "x---y-uc.a.run.app.evil.example"])
+@for_each("host", ["a---b.example.com", "a---b.localhost", "x---y-uc.a.run.app.evil.example"])
 def test_only_cloud_run_has_tags(host: str) -> None:
     assert untagged(host) == host
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import trustme
 
 from idtoken_proxy.settings.model import TcpAddress, UnixAddress
+from tests.cases import for_each
 from tests.settings.told import ROUTE, settings, told
 
 REACHABLE = (
@@ -16,12 +16,12 @@ REACHABLE = (
 # -- listeners ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])
+@for_each("host", ["localhost", "app.localhost", "127.0.0.1", "127.9.9.9", "[::1]"])
 def test_loopback_may_be_listened_on(host: str) -> None:
     assert told(f"{ROUTE}listen: '{host}:1'\nadmin: '{host}:2'") == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "host"),
     [
         ("0.0.0.0", "0.0.0.0"),
@@ -45,7 +45,7 @@ def test_what_others_can_reach_is_refused_with_the_reason(written: str, host: st
     ]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listen", "admin"),
     [
         ("localhost:1", "localhost:1"),
@@ -62,7 +62,7 @@ def test_one_address_cannot_be_listened_on_twice(listen: str, admin: str) -> Non
     assert said == f"proxy.yaml:3: admin: {admin} is already taken by listen; choose another port"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listen", "admin"),
     [
         ("localhost:1", "localhost:2"),
@@ -146,8 +146,8 @@ def test_users_are_told_apart_on_unix_sockets_alone() -> None:
 
 
 def test_a_listener_in_doubt_may_be_the_socket_that_is_asked_for() -> None:
-    assert told(ROUTE + "guard: {allowed_uids: [0]}\nlisten: unix:a") == [
-        'proxy.yaml:3: listen: must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a"'
+    assert told(ROUTE + "guard: {allowed_uids: [0]}\nlisten: unix:a/") == [
+        'proxy.yaml:3: listen: must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a/"'
     ]
 
 
@@ -192,7 +192,7 @@ def test_names_are_unique() -> None:
     ]
 
 
-@pytest.mark.parametrize(("one", "other"), [("a-b", "a_b"), ("profiles", "Profiles"), ("A-b-C", "a_B-c")])
+@for_each(("one", "other"), [("a-b", "a_b"), ("profiles", "Profiles"), ("A-b-C", "a_B-c")])
 def test_names_make_different_variables_for_a_wrapped_app(one: str, other: str) -> None:
     variable = f"{one.upper().replace('-', '_')}_URL"
     assert told(routes(f"name: {one}", f"name: {other}")) == [
@@ -215,7 +215,7 @@ def test_the_proxys_own_variable_is_taken() -> None:
 # -- matches ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("one", "other", "where"),
     [
         ("{}", "{path: /}", "any host, path /"),
@@ -375,7 +375,7 @@ def test_a_key_is_no_certificate(tmp_path: Path) -> None:
     assert "holds no certificate" in said
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listen", "upstream", "key"),
     [
         ("localhost:8080", "http://localhost:8080", "listen"),
@@ -394,7 +394,7 @@ def test_a_route_to_the_proxy_itself_is_refused(listen: str, upstream: str, key:
     assert said.startswith(f"proxy.yaml:2: routes[0].upstream: is the proxy itself ({key}: ")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listen", "upstream"),
     [
         ("127.0.0.1:8080", "http://127.0.0.2:8080"),

@@ -12,9 +12,10 @@ from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.command_line import ANYWHERE, KEYS, CommandLine
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.load import settings_from_options
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("route", "name", "match"),
     [
         ("/a=https://a.run.app", "a", {"path": "/a"}),
@@ -32,7 +33,7 @@ def test_a_route_is_where_it_is_and_where_it_leads(route: str, name: str, match:
     }
 
 
-@pytest.mark.parametrize("secret", ["https://me:hunter2@a.run.app", "hunter2", "https://x/?hunter2=1"])
+@for_each("secret", ["https://me:hunter2@a.run.app", "hunter2", "https://x/?hunter2=1"])
 def test_a_route_that_is_none_is_not_shown(secret: str) -> None:
     with pytest.raises(ConfigError) as refused:
         CommandLine(routes=(secret,)).tree()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import CommandIdentity
+from tests.cases import for_each
 from tests.settings.told import ROUTE, told
 
 ROUTE_KEYS = (
@@ -13,7 +12,7 @@ ROUTE_KEYS = (
 )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "said"),
     [
         ("listen: []", "listen: must not be empty"),
@@ -90,7 +89,7 @@ def test_top_level_keys(written: str, said: str) -> None:
     assert told(ROUTE + written) == [f"proxy.yaml:2: {said}"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "said"),
     [
         ("zzz: 1", f".zzz: unknown key; known here: {ROUTE_KEYS}"),
@@ -128,7 +127,7 @@ def test_keys_of_a_route(written: str, said: str) -> None:
     assert told(text) == [f"proxy.yaml:4: routes[0]{said}"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("route", "said"),
     [
         ("{name: a}", ["routes[0].upstream: is missing"]),
@@ -149,7 +148,7 @@ def test_a_key_without_a_value_is_a_key_left_out() -> None:
     assert told(ROUTE + "google:\n  # metadata_host: localhost:8090\nlisten:\negress_proxy: null\n") == []
 
 
-@pytest.mark.parametrize("audience", ["https://a.run.app/x,", "https://a.run.app/x;", "urn:app:one,"])
+@for_each("audience", ["https://a.run.app/x,", "https://a.run.app/x;", "urn:app:one,"])
 def test_an_audience_may_end_in_whatever_a_url_may(audience: str) -> None:
     settings = settings_from_text(
         f"routes: [{{name: a, upstream: 'https://a.run.app', audience: '{audience}'}}]", "p.yaml", {}

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.settings.doubts import audience_doubt, doubts
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import Route, Settings, SignedJwtIdentity, Upstream
+from tests.cases import for_each
 
 HASH = "profiles-x7f3kq2abc-uc.a.run.app"
 NUMBER = "profiles-123456789012.us-central1.run.app"
@@ -17,7 +16,7 @@ def route(audience: str | None, host: str = HASH, **more: Any) -> Route:
     return Route("shop", Upstream("https", host, 443), audience, **more)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("audience", "says", "right"),
     [
         (f"https://canary---{HASH}", "a traffic tag's URL", f"https://{HASH}"),
@@ -46,7 +45,7 @@ def test_what_google_will_not_take(audience: str, says: str, right: str) -> None
     assert doubt.count("; ") == 1  # what is wrong, and what mends it
 
 
-@pytest.mark.parametrize(
+@for_each(
     "audience",
     [
         None,
@@ -101,7 +100,7 @@ def test_the_settings_know_where_it_stands() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("guard", "host", "named"),
     [
         (
@@ -125,7 +124,7 @@ def test_a_name_under_which_programs_are_refused_is_told_of(
     assert all("unverified_pages: allow" in str(warning) for warning in warnings)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("line", "key", "says"),
     [
         ("audience: $AUD", "routes[0].audience", "write ${AUD}"),

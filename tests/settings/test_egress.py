@@ -6,12 +6,13 @@ import pytest
 
 from idtoken_proxy.settings.egress import egress_proxy
 from idtoken_proxy.settings.model import EgressProxy
+from tests.cases import for_each
 from tests.settings.told import ROUTE, settings, told
 
 FORM = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "proxy"),
     [
         ("http://proxy.corp:3128", EgressProxy("proxy.corp", 3128)),
@@ -30,7 +31,7 @@ def test_ways_out(written: str, proxy: EgressProxy) -> None:
     assert egress_proxy(written) == proxy
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("proxy", "written"),
     [
         (EgressProxy("proxy.corp", 3128), "proxy.corp:3128"),
@@ -48,7 +49,7 @@ IN_PASSWORD = "; within a user name or a password / is written %2F, \\ %5C, ? %3
 CONTROL = "must not hold control characters"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "message"),
     [
         ("", f"must be {FORM}"),

@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from idtoken_proxy.settings.environment import overrides, substitute
+from tests.cases import for_each
 
 ENVIRON = {"HOST": "a.run.app", "EMPTY": "", "TRICKY": "${HOST} \\1 $$"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "read"),
     [
         ("plain $HOST {HOST} $", "plain $HOST {HOST} $"),
@@ -31,7 +32,7 @@ def test_variables_in_strings(written: str, read: str) -> None:
 MALFORMED = "${ begins no variable; write ${NAME} or ${NAME:-default}, and $${ for a literal ${"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "message"),
     [
         ("${A}", "environment variable A is not set; set it, or write ${A:-default}"),

@@ -7,6 +7,7 @@ import pytest
 
 from idtoken_proxy.settings.exposure import exposed, exposure
 from idtoken_proxy.settings.load import load_settings
+from tests.cases import for_each
 
 READ, CHANGED, REPLACED = "may be read by", "may be changed by", "may be replaced by"
 
@@ -51,7 +52,7 @@ def test_a_directory_in_which_others_may_replace_it(tmp_path: Path, mode: int, *
     assert (said is not None and REPLACED in said) == told
 
 
-@pytest.mark.parametrize("path", ["/nowhere/at/all", "a\0b", "/proc/version"])
+@for_each("path", ["/nowhere/at/all", "a\0b", "/proc/version"])
 def test_what_cannot_be_looked_at_or_changed_by_nobody_is_not_told(path: str) -> None:
     assert exposure("ca_file", path) is None
 

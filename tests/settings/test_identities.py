@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.identity.sources import AccessTokenSource, build
 from idtoken_proxy.settings.identities import BY_TYPE, SOURCES, WORDS
 from idtoken_proxy.settings.model import GoogleEndpoints
+from tests.cases import for_each
 from tests.settings.told import settings, told
 
 ROUTE = "routes: [{name: a, upstream: 'https://a.a.run.app'}]\nidentity: "
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "said"),
     [
         (
@@ -80,10 +79,8 @@ def test_identities_within_identities_are_checked_too() -> None:
 ASKS = "auto, metadata, service_account, user, gcloud, impersonated, external_account"
 
 
-@pytest.mark.parametrize(
-    "form", ["type: impersonated, service_account: a@b.c", "type: signed_jwt, service_account: a@b.c"]
-)
-@pytest.mark.parametrize(
+@for_each("form", ["type: impersonated, service_account: a@b.c", "type: signed_jwt, service_account: a@b.c"])
+@for_each(
     ("source", "said"),
     [
         ("none", f": none cannot ask for another account's tokens; use {ASKS}"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from idtoken_proxy.settings.model import (
     Upstream,
 )
 from idtoken_proxy.settings.schema import json_schema
+from tests.cases import for_each
 from tests.settings.told import ROUTE, settings, told
 from tests.steps import steps_of
 
@@ -121,7 +123,7 @@ def test_a_configuration_with_everything_wrong_is_told_of_all_in_line_order() ->
     ]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "said"),
     [
         ("", "proxy.yaml: routes: is missing"),
@@ -273,6 +275,24 @@ routes:
     ]
 
 
+def test_a_relative_socket_is_beside_the_file_and_in_variables_and_options_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = textwrap.dedent("""\
+        listen: [unix:./a.sock, unix:b.sock]
+        admin: unix:admin.sock
+        routes: [{name: a, upstream: "https://a-b-uc.a.run.app"}]
+    """)
+    settings = settings_from_text(text, "/etc/proxy/proxy.yaml", {})
+    assert [str(one) for one in settings.listen] == ["unix:/etc/proxy/./a.sock", "unix:/etc/proxy/b.sock"]
+    assert str(settings.admin) == "unix:/etc/proxy/admin.sock"
+    environ = {"IDTOKEN_PROXY_LISTEN": "unix:c.sock, unix:/d.sock, localhost:1"}
+    settings = settings_from_text(text, "/etc/proxy/proxy.yaml", environ, None, {"--admin": "unix:./e.sock"})
+    assert [str(one) for one in settings.listen] == [f"unix:{tmp_path}/c.sock", "unix:/d.sock", "localhost:1"]
+    assert str(settings.admin) == f"unix:{tmp_path}/e.sock"
+
+
 def test_without_home_a_tilde_is_the_users_own_directory() -> None:
     text = "routes: [{name: a, upstream: 'https://a.a.run.app', identity: {type: file, path: ~/a.jwt}}]"
     (route,) = settings(text).routes
@@ -376,7 +396,7 @@ def test_audience_and_listen_are_taken() -> None:
     assert by_file.listen == (UnixAddress("/home/me/a.sock"),)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "audience", "listen", "said"),
     [
         ("x.com", None, None, ["--upstream: must be a URL that begins with https://; write https://x.com"]),
@@ -404,8 +424,8 @@ def test_audience_and_listen_are_taken() -> None:
         (
             RUN_APP,
             None,
-            "unix:a",
-            ['--listen: must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a"'],
+            "unix:a/",
+            ['--listen: must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:a/"'],
         ),
     ],
 )  # fmt: skip

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.settings.mistakes import Location, Origin, dotted, in_tree, nearest, unknown_key
+from tests.cases import for_each
 
 TREE = {"routes": [{"name": "a", "identity": {"type": "file"}}], "listen": "localhost:1"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("location", "written"),
     [((), ""), (("listen",), "listen"), (("routes", 0, "match", "path"), "routes[0].match.path")],
 )
@@ -15,7 +14,7 @@ def test_locations_are_written_as_paths(location: Location, written: str) -> Non
     assert dotted(location) == written
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("location", "missing", "found"),
     [
         (("routes", 0, "name"), False, ("routes", 0, "name")),
@@ -28,9 +27,7 @@ def test_a_location_is_one_of_the_document(location: Location, missing: bool, fo
     assert in_tree(TREE, location, missing=missing) == found
 
 
-@pytest.mark.parametrize(
-    ("name", "near"), [("upstrem", "upstream"), ("UPSTREAM", "upstream"), ("zzz", None), ("", None)]
-)
+@for_each(("name", "near"), [("upstrem", "upstream"), ("UPSTREAM", "upstream"), ("zzz", None), ("", None)])
 def test_the_nearest_word(name: str, near: str | None) -> None:
     assert nearest(name, ["name", "upstream"]) == near
 

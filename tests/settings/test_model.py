@@ -3,14 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import pytest
-
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.model import Settings, TcpAddress, UnixAddress, Upstream
+from tests.cases import for_each
 from tests.settings.told import ROUTE, settings
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("address", "written"),
     [
         (TcpAddress("localhost", 8080), "localhost:8080"),
@@ -22,7 +21,7 @@ def test_addresses_are_written_as_they_are_read(address: model.Address, written:
     assert str(address) == written
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "authority", "written"),
     [
         (Upstream("https", "a.run.app", 443), "a.run.app", "https://a.run.app"),

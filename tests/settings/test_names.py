@@ -6,14 +6,15 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.policy.fields import PASS, REQUEST_KINDS, request_kind
 from idtoken_proxy.settings import names
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize("name", ["a", "user-profiles", "A_b-1", "9", "x" * 63])
+@for_each("name", ["a", "user-profiles", "A_b-1", "9", "x" * 63])
 def test_route_names(name: str) -> None:
     assert names.route_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "-a", "_a", "a b", "a.b", "a\n", "é", "x" * 64])
+@for_each("name", ["", "-a", "_a", "a b", "a.b", "a\n", "é", "x" * 64])
 def test_what_is_no_route_name(name: str) -> None:
     with pytest.raises(
         ValueError, match=r'must be letters, digits, "-" and "_", a letter or digit first, 63 at most'
@@ -25,12 +26,12 @@ def test_the_variable_of_a_route() -> None:
     assert names.url_variable("user-Profiles_v2") == "USER_PROFILES_V2_URL"
 
 
-@pytest.mark.parametrize("method", ["GET", "PATCH", "PROPFIND", "M-SEARCH"])
+@for_each("method", ["GET", "PATCH", "PROPFIND", "M-SEARCH"])
 def test_methods(method: str) -> None:
     assert names.method(method) == method
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "message"),
     [
         ("get", '"get" is no method name in upper case; write "GET"'),
@@ -48,12 +49,12 @@ def test_what_is_no_method(method: object, message: str) -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("audience", ["https://a.run.app", "1-x.apps.googleusercontent.com", "x" * 2048])
+@for_each("audience", ["https://a.run.app", "1-x.apps.googleusercontent.com", "x" * 2048])
 def test_audiences(audience: str) -> None:
     assert names.audience(audience) == audience
 
 
-@pytest.mark.parametrize("audience", ["", "a b", "a\r\nb", "\x7f", "é", "a\t", "x" * 2049])
+@for_each("audience", ["", "a b", "a\r\nb", "\x7f", "é", "a\t", "x" * 2049])
 def test_what_is_no_audience(audience: str) -> None:
     with pytest.raises(ValueError, match="must be printable ASCII without blanks, and not empty, not "):
         names.audience(audience)
@@ -64,7 +65,7 @@ def test_an_iap_client_id_is_known_by_its_end() -> None:
     assert not names.is_iap_client("https://a.run.app")
 
 
-@pytest.mark.parametrize("account", ["a@p.iam.gserviceaccount.com", "108234"])
+@for_each("account", ["a@p.iam.gserviceaccount.com", "108234"])
 def test_accounts(account: str) -> None:
     assert names.account(account) == account
     assert names.metadata_account(account) == account
@@ -76,7 +77,7 @@ def test_default_is_an_account_of_the_metadata_server_alone() -> None:
         names.account("default")
 
 
-@pytest.mark.parametrize("account", ["a", "a@", "a/b@c", "a@b\n", "a@b?x"])
+@for_each("account", ["a", "a@", "a/b@c", "a@b\n", "a@b?x"])
 def test_what_is_no_account(account: str) -> None:
     with pytest.raises(
         ValueError, match=r"must be an email such as NAME@PROJECT.iam.gserviceaccount.com, not "
@@ -97,12 +98,12 @@ def test_an_email_is_no_numeric_id() -> None:
 # -- headers ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["X-Idtoken-Proxy-Caller", "caller_token", "X", "x" * 64])
+@for_each("name", ["X-Idtoken-Proxy-Caller", "caller_token", "X", "x" * 64])
 def test_headers(name: str) -> None:
     assert names.header(name) == name
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "shown"),
     [
         ("", '""'),
@@ -124,7 +125,7 @@ def test_a_header_is_no_longer_than_64() -> None:
         names.header("x" * 65)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name", ["Host", "CONNECTION", "Authorization", "X_Serverless_Authorization", "proxy.authorization"]
 )
 def test_a_header_that_the_proxy_looks_at_is_refused(name: str) -> None:

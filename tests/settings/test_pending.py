@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.settings.pending import PENDING, pending
+from tests.cases import for_each
 from tests.settings.told import ROUTE, told
 
 # The line of a configuration -> the key that it is told of.
@@ -11,7 +10,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("line", "key"), CASES)
+@for_each(("line", "key"), CASES)
 def test_what_is_still_to_come_is_refused_with_its_line(line: str, key: str) -> None:
     assert told(ROUTE + line) == [f"proxy.yaml:2: {key}: not in this version yet (0.1); remove the key"]
 
@@ -20,7 +19,7 @@ def test_every_row_is_tested() -> None:
     assert {key for _, key in CASES} == set(PENDING)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "line",
     [
         "google: {}",

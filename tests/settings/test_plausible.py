@@ -17,6 +17,7 @@ from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.environment import OVERRIDES
 from idtoken_proxy.settings.load import load_settings, settings_from_text
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, Tagged
+from tests.cases import for_each
 from tests.steps import steps_of
 
 KEY = json.dumps(
@@ -50,7 +51,7 @@ ONLY_PERHAPS = {
 }
 
 
-@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+@for_each("secret", SECRETS.values(), ids=SECRETS)
 def test_a_credential_is_no_value_of_a_configuration_and_is_not_shown(secret: str) -> None:
     told = (plausible.objection(secret), plausible.path_objection(secret), plausible.shown_path(secret))
     for said in (*told, plausible.shown(secret), plausible.shown_key(secret)):
@@ -59,14 +60,14 @@ def test_a_credential_is_no_value_of_a_configuration_and_is_not_shown(secret: st
         assert secret not in said
 
 
-@pytest.mark.parametrize("secret", ONLY_PERHAPS.values(), ids=ONLY_PERHAPS)
+@for_each("secret", ONLY_PERHAPS.values(), ids=ONLY_PERHAPS)
 def test_what_may_be_a_secret_is_not_shown(secret: str) -> None:
     for said in (plausible.shown(secret), plausible.shown_path(secret), plausible.shown_key(secret)):
         assert "SENTINEL" not in said
         assert secret not in said
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         "/srv/key.json", "~/key.json", "key.json", "../keys/sa-1.json", "/home/A.Person/My Keys/sa-key-1.json",
@@ -84,7 +85,7 @@ def test_what_is_plausible_is_shown_as_it_is(value: str) -> None:
     assert plausible.objection(value) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "said"),
     [
         ('"/k.json"', "has quotes that are part of it"),
@@ -248,7 +249,7 @@ def said_of(text: str, variables: dict[str, str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("secret", [*SECRETS.values(), *ONLY_PERHAPS.values()], ids=[*SECRETS, *ONLY_PERHAPS])
+@for_each("secret", [*SECRETS.values(), *ONLY_PERHAPS.values()], ids=[*SECRETS, *ONLY_PERHAPS])
 def test_no_key_of_a_configuration_gives_a_secret_away(secret: str) -> None:
     """Every string that the declaration has: a key that is added is tried too."""
     assert len(EVERYWHERE) > 60
@@ -259,8 +260,8 @@ def test_no_key_of_a_configuration_gives_a_secret_away(secret: str) -> None:
         assert "SENTINEL" not in said, text
 
 
-@pytest.mark.parametrize("variable", [*OVERRIDES, "X"])
-@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+@for_each("variable", [*OVERRIDES, "X"])
+@for_each("secret", SECRETS.values(), ids=SECRETS)
 def test_no_variable_gives_a_secret_away(variable: str, secret: str) -> None:
     text = "routes: [{name: a, upstream: 'https://a.run.app', audience: '${X:-https://a.run.app}'}]"
     said = said_of(text, {variable: secret})
@@ -268,7 +269,7 @@ def test_no_variable_gives_a_secret_away(variable: str, secret: str) -> None:
     assert "SENTINEL" not in said
 
 
-@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+@for_each("secret", SECRETS.values(), ids=SECRETS)
 def test_the_configurations_variable_may_hold_the_configuration(secret: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_settings(secret, {"IDTOKEN_PROXY_CONFIG": secret})

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-
 from idtoken_proxy.settings import document, identities, model
 from idtoken_proxy.settings.resolve import _identity
+from tests.cases import for_each
 from tests.settings.told import route, settings
 
 RUN_APP = "upstream: 'https://a.a.run.app'"
@@ -109,7 +108,7 @@ def test_a_public_route_has_no_audience_even_where_one_could_be_derived() -> Non
     assert (public.identity, public.audience) == (model.NoIdentity(), None)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "audience"),
     [
         ("https://a.a.run.app/base", "https://a.a.run.app"),
@@ -124,7 +123,7 @@ def test_an_audience_is_derived(upstream: str, audience: str) -> None:
 EGRESS = model.EgressProxy("proxy", 3128)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("upstream", "egress"),
     [
         ("https://a.a.run.app", EGRESS),
@@ -148,7 +147,7 @@ def test_what_is_on_loopback_is_reached_directly(upstream: str, egress: model.Eg
 EMAIL = "a@b.iam.gserviceaccount.com"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("entry", "identity"),
     [
         (identities.Auto(), model.AutoIdentity()),

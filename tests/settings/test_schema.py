@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from idtoken_proxy.settings.document import Document
@@ -16,6 +15,7 @@ from idtoken_proxy.settings.schema import DIALECT, REFERENCE, json_schema, schem
 from idtoken_proxy.settings.shape import Entry, Items, Section, Table, choice_of
 from idtoken_proxy.settings.shape import key as declared
 from idtoken_proxy.settings.yaml_lines import read_yaml
+from tests.cases import for_each
 from tests.settings.told import told
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -127,19 +127,19 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("text", GOOD)
+@for_each("text", GOOD)
 def test_what_loads_is_accepted(text: str) -> None:
     assert told(text) == []
     assert accepts(SCHEMA, plain(text))
 
 
-@pytest.mark.parametrize("text", BAD)
+@for_each("text", BAD)
 def test_what_does_not_load_is_not(text: str) -> None:
     assert told(text) != []
     assert not accepts(SCHEMA, plain(text))
 
 
-@pytest.mark.parametrize("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.name)
+@for_each("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.name)
 def test_the_examples_are_accepted(file: Path) -> None:
     assert accepts(SCHEMA, yaml.safe_load(file.read_text()) | {"admin": None})
     assert accepts(SCHEMA, plain(file.read_text()))

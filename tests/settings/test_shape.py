@@ -17,6 +17,7 @@ from idtoken_proxy.settings.shape import (
     choice_of,
     key,
 )
+from tests.cases import for_each
 
 
 def even(value: object) -> int:
@@ -87,7 +88,7 @@ def test_it_cannot_be_changed() -> None:
     assert house.number == 4
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kind", "value", "mistakes"),
     [
         (EVEN, 1, [(("here",), "must be even")]),

@@ -4,9 +4,10 @@ import pytest
 
 from idtoken_proxy.settings import urls
 from idtoken_proxy.settings.model import Upstream
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "upstream"),
     [
         ("https://a-uc.a.run.app", Upstream("https", "a-uc.a.run.app", 443)),
@@ -28,7 +29,7 @@ CLEAR = "would send tokens in the clear; write https://{}, as http is for loopba
 METADATA = "{} is, or may be, a metadata server, which must not be reached through a proxy"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "message"),
     [
         ("a.run.app", "must be a URL that begins with https://; write https://a.run.app"),
@@ -79,7 +80,7 @@ def test_a_password_in_an_upstream_is_refused_and_not_repeated() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "path"),
     [
         ("/", "/"),
@@ -95,7 +96,7 @@ def test_paths(written: str, path: str) -> None:
     assert urls.path(written) == path
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "message"),
     [
         ("", 'must begin with "/", not ""'),
@@ -126,7 +127,7 @@ def test_an_endpoint_is_an_upstream_written_out() -> None:
     assert urls.endpoint("http://localhost:8090/token") == "http://localhost:8090/token"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "normal"),
     [
         ("https://App.example.com", "https://app.example.com"),
@@ -140,9 +141,7 @@ def test_origins(written: str, normal: str) -> None:
     assert urls.origin(written) == normal
 
 
-@pytest.mark.parametrize(
-    "written", ["*", "null", "app.example.com", "https://a.example/", "https://a@b", "https://"]
-)
+@for_each("written", ["*", "null", "app.example.com", "https://a.example/", "https://a@b", "https://"])
 def test_what_is_no_origin(written: str) -> None:
     with pytest.raises(
         ValueError, match=r"must be an origin such as https://app.example.com, without a path, not "

@@ -5,11 +5,10 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.mistakes import Location
 from idtoken_proxy.settings.validate import validated
+from tests.cases import for_each
 from tests.settings.told import told
 
 RUN = "upstream: 'https://a.a.run.app'"
@@ -20,7 +19,7 @@ def keys(text: str, environ: dict[str, str] | None = None) -> list[str]:
     return [line.split(": ")[1] for line in told(text, environ)]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "said_of"),
     [
         # a misspelt key is not missing, too

@@ -17,6 +17,7 @@ from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.settings.environment import CONFIG, OVERRIDES
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.variables import BY_LIBRARIES, READ
+from tests.cases import for_each
 from tests.settings.test_plausible import SECRETS
 
 PACKAGE = Path(idtoken_proxy.__file__).parent
@@ -73,7 +74,7 @@ def test_every_variable_that_is_read_is_declared_and_the_other_way_round() -> No
     assert found >= ANY_NAME
 
 
-@pytest.mark.parametrize(
+@for_each(
     "source",
     ["os.environ['A']", "self._environ.get('A', 1)", "os.getenv('A')", "'A' in environ", "environ.pop('A')"],
 )

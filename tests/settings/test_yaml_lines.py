@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from idtoken_proxy.settings.yaml_lines import Reading, YamlError, plain_value, read_yaml
+from tests.cases import for_each
 
 
 def read(text: str) -> Reading:
@@ -32,7 +33,7 @@ def test_values_and_lines() -> None:
     assert reading.mistakes == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("written", "value"),
     [
         ("off", "off"),
@@ -104,7 +105,7 @@ def test_anchors_aliases_and_merges() -> None:
     assert reading.mistakes == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "mistake"),
     [
         ("a: 1\n<<: 5\n", (2, (), "merges with << what is not a mapping")),
@@ -122,7 +123,7 @@ def test_what_yaml_allows_and_a_configuration_does_not(
     assert read(text).mistakes == [mistake]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "line", "message"),
     [
         ("a: 1\nb: [\n", 2, "not valid YAML: a value is missing, or a bracket or brace is not closed"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 from idtoken_proxy.settings.yaml_words import UNTOLD, words_for
+from tests.cases import for_each
 
 SENTINEL = "s3ntinelS3ntinel"
 BROKEN = {
@@ -41,7 +42,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("text", BROKEN)
+@for_each("text", BROKEN)
 def test_it_says_what_to_do(text: str) -> None:
     line, words = BROKEN[text]
     with pytest.raises(YamlError) as caught:
@@ -50,7 +51,7 @@ def test_it_says_what_to_do(text: str) -> None:
     assert abs(caught.value.line - line) <= 1
 
 
-@pytest.mark.parametrize("text", BROKEN)
+@for_each("text", BROKEN)
 def test_pythons_own_scanner_is_understood_too(text: str) -> None:
     """PyYAML without libyaml, as some platforms have it."""
     with pytest.raises(yaml.MarkedYAMLError) as caught:

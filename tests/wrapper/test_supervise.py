@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import for_each
+
 ROOT = Path(__file__).parents[2]
 
 SUPERVISE = """
@@ -40,7 +42,7 @@ ready()
 while True: time.sleep(60)"""
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("app", "proxy", "code"),
     [
         pytest.param("os._exit(3)", FOREVER, 3, id="the app ends"),

@@ -17,6 +17,7 @@ from idtoken_proxy.settings.model import (
     Upstream,
 )
 from idtoken_proxy.wrapper.variables import check, direct, variables
+from tests.cases import for_each
 
 SOCKET = UnixAddress("/run/proxy.sock")
 
@@ -31,7 +32,7 @@ def settings(*listen: Address) -> Settings:
     return Settings(routes, listen=listen)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("listen", "bound", "own", "hosted"),
     [
         (
@@ -109,7 +110,7 @@ def test_http_proxy_needs_the_form_to_be_on() -> None:
 LOOPBACK = "localhost,.localhost,127.0.0.1,::1"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("own", "before", "upper", "lower"),
     [
         ("http://localhost:1", {}, LOOPBACK, LOOPBACK),

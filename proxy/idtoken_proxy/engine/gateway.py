@@ -13,6 +13,7 @@ from typing import Protocol, Self
 import structlog
 
 from idtoken_proxy.engine.http2.fields import never_remember
+from idtoken_proxy.engine.kept_body import KeptBodies
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.tally import RouteCounts, Tally
@@ -26,7 +27,7 @@ from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.routes import RouteTable, forward
 from idtoken_proxy.policy.target import PathMap
 from idtoken_proxy.settings.model import Rewrite, Route, Settings, TokenHeader, UpstreamProtocol
-from idtoken_proxy.turns import Pieces, at_once
+from idtoken_proxy.turns import Pieces
 
 DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_SHOWN = 20
@@ -132,13 +133,25 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
-        slots: Mapping[str, TokenSlot],
-        pool_of: Callable[[Route], Pool],
-        caller_token: bytes | None = None,
-        tally: Tally | None = None,
+        caller_token: bytes | None,
+        bodies: KeptBodies,
+        lanes: tuple[Lane, ...],
+        guard: Guard,
+        table: RouteTable[Lane],
+        forward_table: RouteTable[Lane],
     ) -> None:
-        """`slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's content."""
-        at_once(self._made(settings, slots, pool_of, caller_token, tally or Tally()))
+        """`forward_table`: for requests whose target names a receiver, by its authority, and by their path as it is there."""
+        self.settings = settings
+        self._caller_token = caller_token
+        self.bodies = bodies
+        self.lanes = lanes
+        self.guard = guard
+        trusted = settings.guard.trusted_proxies
+        self.fronts = Fronts(trusted) if trusted else None
+        self.cross_origin = bool(settings.guard.allowed_origins)
+        self.directions = _directions(settings)
+        self.table = table
+        self.forward_table = forward_table
 
     @classmethod
     def made(
@@ -149,24 +162,10 @@ class Gateway:
         caller_token: bytes | None,
         tally: Tally,
     ) -> Pieces[Self]:
-        """The same in pieces. Of `tally` it takes the counts that are there; what it adds is not in it before it is taken."""
-        gateway = cls.__new__(cls)
-        yield from gateway._made(settings, slots, pool_of, caller_token, tally)  # noqa: SLF001 -- its own
-        return gateway
-
-    def _made(
-        self,
-        settings: Settings,
-        slots: Mapping[str, TokenSlot],
-        pool_of: Callable[[Route], Pool],
-        caller_token: bytes | None,
-        tally: Tally,
-    ) -> Pieces[None]:
-        self.settings = settings
-        self._caller_token = caller_token
+        """In pieces. `slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's
+        content. Of `tally` it takes the counts that are there; what it adds is not in it before it is taken.
+        """
         counts: dict[str, RouteCounts] = {}  # a route's are one, whichever way a request comes to it
-        self.bodies = tally.bodies
-
         receivers: Counter[str] = Counter()
         # A receiver has more than one name (localhost beside 127.0.0.1, a service's two run.app URLs), so that routes to
         # what looks like two may lead to one, under other rules.
@@ -190,15 +189,14 @@ class Gateway:
                 yield
             counts[route.name] = tally.routes.get(route.name) or RouteCounts()
             lanes.append(lane_of(route))
-        self.lanes = tuple(lanes)
-        hosts = {lane.route.host for lane in self.lanes if lane.route.host is not None}
+        hosts = {lane.route.host for lane in lanes if lane.route.host is not None}
         guard = settings.guard
         secret = None if caller_token is None else (guard.caller_token_header, caller_token)
         if secret is not None:
             never_remember(guard.caller_token_header)
         forwarded: dict[tuple[str, str], Route] = {}
         yield from forward(settings.routes, forwarded)
-        self.guard = Guard(
+        doorkeeper = Guard(
             guard.allowed_hosts,
             guard.allowed_origins,
             secret,
@@ -207,16 +205,11 @@ class Gateway:
             unverified_pages=guard.unverified_pages == "allow",
             forwards=settings.forward_proxy,
         )
-        self.fronts = Fronts(guard.trusted_proxies) if guard.trusted_proxies else None
-        self.cross_origin = bool(guard.allowed_origins)
-        self.directions = _directions(settings)
-        self.table = yield from RouteTable.filled(
-            (lane.route.host, lane.route.path, lane) for lane in self.lanes
-        )
-        # Requests whose target names a receiver: by its authority, and by their path as it is there.
-        self.forward_table = yield from RouteTable.filled(
+        table = yield from RouteTable.filled((lane.route.host, lane.route.path, lane) for lane in lanes)
+        forward_table = yield from RouteTable.filled(
             (authority, path, lane_of(route)) for (authority, path), route in forwarded.items()
         )
+        return cls(settings, caller_token, tally.bodies, tuple(lanes), doorkeeper, table, forward_table)
 
     def grants_as(self, other: Gateway) -> bool:
         """Whether it cannot refuse what the other let in: the same settings, and the same secret."""

@@ -70,45 +70,54 @@ class _Node(Generic[T]):
 class RouteTable(Generic[T]):
     """What a route is to the caller is the caller's affair: `routes` gives (host or None, path, route)."""
 
-    def __init__(self, routes: Iterable[tuple[str | None, str, T]]) -> None:
-        for _ in self._fill(routes):
-            pass
+    def __init__(
+        self,
+        any_host: _Node[T],
+        by_host: dict[str, _Node[T]],
+        *,
+        depth: int,
+        longest: int,
+        longest_name: int,
+        odd: bool,
+    ) -> None:
+        """`depth`, `longest`, `longest_name`: the most segments of a configured path, its octets, those of a segment.
+        `odd`: some configured name has another folded form, so that plain paths may mean it too.
+        """
+        self._any_host = any_host
+        self._by_host = by_host
+        self._depth = depth
+        self._longest_name = longest_name
+        self._odd = odd
+        self._most_segments = depth + _MORE_SEGMENTS
+        self._most_octets = longest * LONGEST_SPELLING + _MORE_OCTETS
 
     @classmethod
     def filled(cls, routes: Iterable[tuple[str | None, str, T]]) -> Generator[None, None, Self]:
-        """The same in pieces."""
-        table = cls.__new__(cls)
-        yield from table._fill(routes)  # noqa: SLF001 -- its own
-        return table
-
-    def _fill(self, routes: Iterable[tuple[str | None, str, T]]) -> Iterator[None]:
-        self._any_host: _Node[T] = _Node()
-        self._by_host: dict[str, _Node[T]] = {}
-        self._depth = 0
-        longest = 0
-        self._longest_name = 0
-        self._odd = False  # some configured name has another folded form, so that plain paths may mean it too
+        """In pieces."""
+        any_host: _Node[T] = _Node()
+        by_host: dict[str, _Node[T]] = {}
+        depth = longest = longest_name = 0
+        any_odd = False
         for number, (host, path, route) in enumerate(routes):
             if number % _AT_A_TIME == 0:
                 yield
-            node = self._any_host if host is None else self._by_host.setdefault(host.lower(), _Node())
+            node = any_host if host is None else by_host.setdefault(host.lower(), _Node())
             segments = _segments(path.encode())
             for segment in segments:
                 child = node.children.get(segment)
                 if child is None:
                     child, odd = node.add(segment)
-                    self._odd = self._odd or odd
-                    self._longest_name = max(self._longest_name, len(segment))
+                    any_odd = any_odd or odd
+                    longest_name = max(longest_name, len(segment))
                 node = child
             node.route = route
-            self._depth = max(self._depth, len(segments))
+            depth = max(depth, len(segments))
             longest = max(longest, len(path))
-        settled = (step for root in (self._any_host, *self._by_host.values()) for step in root.settle())
+        settled = (step for root in (any_host, *by_host.values()) for step in root.settle())
         for number, _ in enumerate(settled):
             if number % _AT_A_TIME == 0:
                 yield
-        self._most_segments = self._depth + _MORE_SEGMENTS
-        self._most_octets = longest * LONGEST_SPELLING + _MORE_OCTETS
+        return cls(any_host, by_host, depth=depth, longest=longest, longest_name=longest_name, odd=any_odd)
 
     def match(self, host: str, path: bytes) -> T | None:
         """`host` lower case without port; `path` raw, without the query. A route that names the host comes
@@ -214,20 +223,12 @@ def _add(places: _Places[T], node: _Node[T], least: int, most: int) -> None:
     places[node] = (least, most) if known is None else (min(least, known[0]), max(most, known[1]))
 
 
-def forward_routes(routes: Iterable[Route]) -> dict[tuple[str, str], Route]:
-    """What a forward proxy's requests reach, which name a receiver in their target: by its authority and a path prefix
+def forward(routes: Iterable[Route], forwarded: dict[tuple[str, str], Route]) -> Iterator[None]:
+    """Into `forwarded`, in pieces: what a forward proxy's requests reach, which name a receiver in their target: by its authority and a path prefix
     there, which is where the route itself leads and no more: who may go to `/public` alone may not by this way to `/admin`
     either. Each route is changed so that the path goes on as it stands. Where several share a receiver, the longest
     prefix wins, then the first.
     """
-    forwarded: dict[tuple[str, str], Route] = {}
-    for _ in forward(routes, forwarded):
-        pass
-    return forwarded
-
-
-def forward(routes: Iterable[Route], forwarded: dict[tuple[str, str], Route]) -> Iterator[None]:
-    """The same into `forwarded`, in pieces."""
     for number, route in enumerate(routes):
         if number % _AT_A_TIME == 0:
             yield

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import posixpath
 import re
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
@@ -131,7 +133,8 @@ def port(value: str, *, lowest: int) -> int:
 
 def listen_address(value: object) -> Address:
     """Port 0 lets the kernel choose. A port without a host would mean every interface, so it is refused. A unix
-    socket's path may begin with `~`, which is still to be made a path of the file system.
+    socket's path may be relative or begin with `~`: it is still to be made a path of the file system. `@` and `~name`
+    would be other things elsewhere, namely a socket without a file, and another user's home.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - what readers collect
@@ -140,9 +143,16 @@ def listen_address(value: object) -> Address:
     string = text(value)
     if string.startswith("unix:"):
         path = string.removeprefix("unix:")
-        if not path.startswith(("/", "~/")) or path.endswith("/") or not path.isprintable():
+        odd = path.startswith(("@", "~")) and not path.startswith("~/")
+        if (
+            not path
+            or odd
+            or path.endswith(("/", "/.", "/.."))
+            or path in {".", ".."}
+            or not path.isprintable()
+        ):
             raise ValueError(
-                f"must be an absolute path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not {shown(string)}"
+                f"must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not {shown(string)}"
             )
         return UnixAddress(path)
     if re.fullmatch(r":?[0-9]{1,5}", string):
@@ -151,6 +161,22 @@ def listen_address(value: object) -> Address:
     if not number:
         raise ValueError(f"says no port; write {TcpAddress(host, 8080)}")
     return TcpAddress(host, port(number, lowest=0))
+
+
+def from_here(value: object) -> object:
+    """What an option or a variable says of listeners: a relative path is so to the current directory, whatever file the
+    other settings are from.
+    """
+    if isinstance(value, list):
+        return [from_here(one) for one in value]
+    if not isinstance(value, str) or not value.startswith("unix:"):
+        return value
+    path = value.removeprefix("unix:")
+    if path.startswith(("/", "~", "@")) or not path:
+        return value
+    with contextlib.suppress(OSError):  # a directory that has gone; to listen there says so
+        path = str(Path.cwd() / path)
+    return f"unix:{path}"
 
 
 def admin_address(value: object) -> Address | None:

@@ -50,10 +50,11 @@ def _of_file(path: str, environ: Mapping[str, str]) -> Address:
     except ValueError:
         raise _refused(path, "", "is not UTF-8 text") from None
     found = reading.tree.get("admin") if isinstance(reading.tree, dict) else None
-    return _asked(path, "admin", str(_DEFAULT) if found is None else found)
+    return _asked(path, "admin", str(_DEFAULT) if found is None else found, os.path.dirname(path))  # noqa: PTH120 - "" for none
 
 
-def _asked(place: str, key: str, said: object) -> Address:
+def _asked(place: str, key: str, said: object, directory: str = "") -> Address:
+    """`directory`: what a relative path of a socket is relative to."""
     try:
         refused = objection(said) if isinstance(said, str) else None
         if refused is not None:
@@ -64,7 +65,8 @@ def _asked(place: str, key: str, said: object) -> Address:
     if address is None:
         raise _refused(place, key, "the admin listener is off, so there is nobody to ask; name an address")
     if isinstance(address, UnixAddress):
-        return replace(address, path=os.path.expanduser(address.path))  # noqa: PTH111 -- may not raise
+        path = os.path.expanduser(address.path)  # noqa: PTH111 -- may not raise
+        return replace(address, path=os.path.join(directory, path))  # noqa: PTH118 -- as load.py does
     if address.port == 0:
         raise _refused(
             place, key, "port 0 is one that the kernel chose; name the one that the log tells with --admin"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.addresses import from_here
 from idtoken_proxy.settings.command_line import KEYS, CommandLine
 from idtoken_proxy.settings.doubts import doubts
 from idtoken_proxy.settings.environment import (
@@ -32,6 +33,7 @@ from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
 STDIN: Final = "-"  # as for most commands; a file of that name is ./-
 _STDIN: Final = "standard input"
+_LISTENERS: Final = (("listen",), ("admin",))
 
 
 def default_config_path(environ: Mapping[str, str], instead: str, searched: Iterable[str] = SEARCHED) -> str:
@@ -143,7 +145,7 @@ def _settings(
     elsewhere = dict(origin.elsewhere)
     said = [(name, KEYS[name], value) for name, value in options.items()]
     for name, location, value in (*overrides(environ), *said):
-        _put(tree, location, value)
+        _put(tree, location, from_here(value) if location in _LISTENERS and directory else value)
         elsewhere[location] = name
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - may not raise
     file_path = partial(_file_path, directory=directory, home=home)

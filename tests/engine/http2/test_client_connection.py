@@ -10,6 +10,7 @@ from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import DATA, END_HEADERS, HEADERS, PREFACE, PUSH_PROMISE, frame
 from idtoken_proxy.engine.http2.hpack_encoder import never_indexed
 from idtoken_proxy.engine.http2.settings import Limits
+from tests.cases import for_each
 from tests.engine.http2.peer import GET, OK, POST, Clock, Recorder, Subject, client, data, headers, opened
 
 REFUSED = ErrorCode.REFUSED_STREAM
@@ -85,9 +86,7 @@ def test_an_answer_before_the_requests_end() -> None:
     assert subject.said()[-1] == ("rst", 3, ErrorCode.CANCEL)
 
 
-@pytest.mark.parametrize(
-    ("status", "has_body"), [(b"200", False), (b"404", False), (b"204", True), (b"304", True)], ids=str
-)
+@for_each(("status", "has_body"), [(b"200", False), (b"404", False), (b"204", True), (b"304", True)], ids=str)
 def test_an_answer_without_a_body_may_tell_its_length(status: bytes, *, has_body: bool) -> None:
     subject = client()
     head = [(b":status", status), (b"content-length", b"5")]
@@ -116,7 +115,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED)
+@for_each("case", MALFORMED)
 def test_a_malformed_message_costs_its_stream(case: str) -> None:
     for octets in ([MALFORMED[case]], [MALFORMED[case][at : at + 1] for at in range(len(MALFORMED[case]))]):
         subject = client()
@@ -150,7 +149,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("case", FAULTS)
+@for_each("case", FAULTS)
 def test_a_malformed_frame_costs_the_receivers_connection(case: str) -> None:
     octets, code = FAULTS[case]
     for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
@@ -194,7 +193,7 @@ def test_a_refused_stream_was_not_processed() -> None:
     assert subject.receive(frames.build_rst_stream(1, REFUSED)) == [("reset", 1, REFUSED, "peer", True)]
 
 
-@pytest.mark.parametrize("code", [0, 1, 2, 8, 11, 99])
+@for_each("code", [0, 1, 2, 8, 11, 99])
 def test_any_other_code_says_nothing_of_that(code: int) -> None:
     subject = client()
     opened(subject)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.engine.http2 import frames
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import DATA, END_HEADERS, END_STREAM, HEADERS, PADDED, frame
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
+from tests.cases import for_each
 from tests.engine.http2.peer import GET, OK, POST, Subject, data, headers, server
 
 SMALL = Limits(stream_window=65536, connection_window=131072)
@@ -136,7 +135,7 @@ def test_streams_share_the_connections_window() -> None:
     assert {stream_id for _, stream_id, _ in events} == {3, 5}
 
 
-@pytest.mark.parametrize("change", [100, 16384, 1 << 20])
+@for_each("change", [100, 16384, 1 << 20])
 def test_a_larger_initial_window_lets_out_what_is_held(change: int) -> None:
     subject, (stream,) = answering({4: 0})
     assert subject.connection.send_data(stream, b"x" * 20_000) == 0

@@ -22,6 +22,7 @@ from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
+from tests.cases import for_each
 from tests.engine.http2 import test_client_connection, test_server_connection
 from tests.engine.http2.others import OTHERS, Message, Nghttp2, Other
 from tests.engine.http2.peer import GET, OK, POST, Clock, Recorder
@@ -310,8 +311,8 @@ LENIENT = {
 OTHER_CODE = {("h2", case) for case in ("no block", "no block on a stream that was", "no block for trailers")}
 
 
-@pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("case", test_server_connection.FAULTS)
+@for_each("name", OTHERS)
+@for_each("case", test_server_connection.FAULTS)
 def test_a_server_of_another_make_has_the_same_code(case: str, name: str) -> None:
     """Whichever of a stream's error and the connection's it makes of it, which section 5.4 leaves free."""
     octets, _, code = test_server_connection.FAULTS[case]
@@ -322,8 +323,8 @@ def test_a_server_of_another_make_has_the_same_code(case: str, name: str) -> Non
         assert found[:1] == [ErrorCode.PROTOCOL_ERROR if (name, case) in OTHER_CODE else code]
 
 
-@pytest.mark.parametrize("name", OTHERS)
-@pytest.mark.parametrize("case", test_client_connection.MALFORMED)
+@for_each("name", OTHERS)
+@for_each("case", test_client_connection.MALFORMED)
 def test_a_client_of_another_make_finds_the_same_messages_malformed(case: str, name: str) -> None:
     octets = test_client_connection.MALFORMED[case]
     found = verdict(name, frames.build_settings({}) + octets, client=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.engine.http2 import frames
 from idtoken_proxy.engine.http2.dispatcher import MAX_UNWRITTEN_ANSWERS
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import ACK, HEADERS, PING, PREFACE, PRIORITY, SETTINGS, frame
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
+from tests.cases import for_each
 from tests.engine.http2.peer import Clock, Recorder, Subject, client, data, headers, server
 
 PING_FRAME = frames.build_ping(b"12345678")
@@ -41,11 +40,11 @@ def test_what_is_unknown_is_ignored() -> None:
     assert subject.fault() is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     "first",
     [PING_FRAME, headers(1, []), data(1), frame(SETTINGS, ACK, 0), frame(0x8, 0, 0, b"\0\0\0\1"), b"\0" * 9],
 )
-@pytest.mark.parametrize("role", ["server", "client"])
+@for_each("role", ["server", "client"])
 def test_the_first_frame_is_settings(first: bytes, role: str) -> None:
     """Section 3.4: "MUST be the first frame it sends in the HTTP/2 connection"."""
     subject = client() if role == "client" else server()
@@ -55,7 +54,7 @@ def test_the_first_frame_is_settings(first: bytes, role: str) -> None:
     assert fresh.failure.code == ErrorCode.PROTOCOL_ERROR
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("values", "code"),
     [
         ({2: 2}, ErrorCode.PROTOCOL_ERROR),
@@ -119,7 +118,7 @@ def drive(subject: Subject, octets: bytes, times: int) -> None:
         subject.connection.written()
 
 
-@pytest.mark.parametrize("case", FLOODS)
+@for_each("case", FLOODS)
 def test_a_flood_of_nothing_is_borne_for_so_long(case: str) -> None:
     subject = server()
     subject.receive(
@@ -132,7 +131,7 @@ def test_a_flood_of_nothing_is_borne_for_so_long(case: str) -> None:
     assert subject.connection.failure.limit == "control_frames"
 
 
-@pytest.mark.parametrize("case", FLOODS)
+@for_each("case", FLOODS)
 def test_the_same_in_a_days_time_is_nothing(case: str) -> None:
     subject = server()
     subject.receive(

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault, name_of
+from tests.cases import for_each
 
 
 def test_codes_are_those_of_the_registry() -> None:
@@ -10,7 +9,7 @@ def test_codes_are_those_of_the_registry() -> None:
     assert (ErrorCode.CANCEL, ErrorCode.ENHANCE_YOUR_CALM, ErrorCode.HTTP_1_1_REQUIRED) == (8, 11, 13)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("code", "name"), [(0, "NO_ERROR"), (13, "HTTP_1_1_REQUIRED"), (14, "UNKNOWN"), (2**32 - 1, "UNKNOWN")]
 )
 def test_a_code_has_a_name_whatever_it_is(code: int, name: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.engine import line_table
 from idtoken_proxy.engine.http2 import fields as rules
 from idtoken_proxy.engine.http2.fields import (
@@ -14,6 +12,7 @@ from idtoken_proxy.engine.http2.fields import (
     response_fields,
 )
 from idtoken_proxy.policy import fields
+from tests.cases import for_each
 
 GOOD_REQUEST_FIELDS = {
     "a plain field": (b"x-a", b"b", rules.PLAIN, fields.PASS),
@@ -36,7 +35,7 @@ GOOD_REQUEST_FIELDS = {
 }
 
 
-@pytest.mark.parametrize("case", GOOD_REQUEST_FIELDS)
+@for_each("case", GOOD_REQUEST_FIELDS)
 def test_a_field_is_settled_once(case: str) -> None:
     name, value, rule, kind = GOOD_REQUEST_FIELDS[case]
     field = request_fields.field(name, value)
@@ -87,8 +86,8 @@ BAD_FIELDS = {
 }
 
 
-@pytest.mark.parametrize("table", [request_fields, response_fields], ids=["request", "response"])
-@pytest.mark.parametrize("case", BAD_FIELDS)
+@for_each("table", [request_fields, response_fields], ids=["request", "response"])
+@for_each("case", BAD_FIELDS)
 def test_a_field_that_breaks_a_rule_is_malformed(case: str, table: FieldTable) -> None:
     name, value = BAD_FIELDS[case]
     for _ in range(2):
@@ -100,7 +99,7 @@ def test_a_field_that_breaks_a_rule_is_malformed(case: str, table: FieldTable) -
     assert table.get((name, value)) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("table", "name", "value"),
     [
         (request_fields, b"te", b"gzip"),

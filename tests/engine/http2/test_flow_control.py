@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.engine.http2.flow_control import ReceiveWindow, is_beyond
+from tests.cases import for_each
 
 
 def test_a_send_window_has_an_end_and_may_be_negative() -> None:
@@ -29,7 +29,7 @@ def test_credit_is_given_by_halves() -> None:
     assert window.give(49) == 0
 
 
-@pytest.mark.parametrize(("size", "increment"), [(65535, 0), (1 << 20, (1 << 20) - 65535)])
+@for_each(("size", "increment"), [(65535, 0), (1 << 20, (1 << 20) - 65535)])
 def test_a_larger_window_than_the_peer_knows_of_is_given_at_the_start(size: int, increment: int) -> None:
     window = ReceiveWindow(size, 65535)
     assert window.left == 65535

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +28,7 @@ from idtoken_proxy.engine.http2.frames import (
     WINDOW_UPDATE,
     frame,
 )
+from tests.cases import for_each
 
 UNKNOWN = 0x42
 WELL_FORMED = b"".join(
@@ -220,7 +220,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("case", FAULTS)
+@for_each("case", FAULTS)
 def test_faults_have_their_code_at_every_split(case: str) -> None:
     octets, kind, code = FAULTS[case]
     expected = (kind, code, 1 if kind is S else 0)
@@ -230,7 +230,7 @@ def test_faults_have_their_code_at_every_split(case: str) -> None:
         assert outcome(octets[:at], octets[at:]) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     "octets",
     [octets for octets, kind, _ in FAULTS.values() if kind is C and octets[3] not in (DATA, HEADERS)],
 )
@@ -262,7 +262,7 @@ def test_the_reserved_bit_of_a_stream_id_is_ignored() -> None:
     assert read(frame(DATA, 0, 1 << 31 | 5, b"x")) == [(DATA, 0, 5, b"x", 1)]
 
 
-@pytest.mark.parametrize("kind", [DATA, HEADERS, SETTINGS, PING, GOAWAY, UNKNOWN])
+@for_each("kind", [DATA, HEADERS, SETTINGS, PING, GOAWAY, UNKNOWN])
 def test_flags_that_a_type_does_not_know_are_ignored(kind: int) -> None:
     """Section 4.1: "Unused flags MUST be ignored"."""
     flags = 0xFF & ~(PADDED | PRIORITY_FLAG | ACK)
@@ -273,7 +273,7 @@ def test_flags_that_a_type_does_not_know_are_ignored(kind: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("octets", "payload"),
     [
         (frame(DATA, PADDED, 1, b"\0"), b""),

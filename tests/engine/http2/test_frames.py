@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.engine.http2 import frames
 from idtoken_proxy.engine.http2.frame_reader import Frame, FrameReader
+from tests.cases import for_each
 
 
 def read(octets: bytes) -> list[Frame]:
@@ -16,7 +15,7 @@ def read(octets: bytes) -> list[Frame]:
     return found
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("built", "octets"),
     [
         (frames.data_head(1, 5, end_stream=False), "000005 00 00 00000001"),
@@ -38,8 +37,8 @@ def test_octets_are_those_of_the_rfc(built: bytes, octets: str) -> None:
     assert built == bytes.fromhex(octets)
 
 
-@pytest.mark.parametrize("length", [16383, 16384, 16385, 32767, 32768, 32769, 100_000])
-@pytest.mark.parametrize("end_stream", [False, True])
+@for_each("length", [16383, 16384, 16385, 32767, 32768, 32769, 100_000])
+@for_each("end_stream", [False, True])
 def test_a_block_is_cut_at_the_peers_frame_size(length: int, *, end_stream: bool) -> None:
     block = bytes(range(256)) * (length // 256) + b"x" * (length % 256)
     found = read(frames.build_headers(9, block, 16384, end_stream=end_stream))

@@ -17,6 +17,7 @@ from idtoken_proxy.engine.http2.heads import (
 )
 from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.policy import fields
+from tests.cases import for_each
 from tests.engine.http2.peer import GET, OK
 
 SECRET = b"s3cr3t"  # never in a reason
@@ -76,7 +77,7 @@ def test_crumbs_are_joined() -> None:
     assert head.passing[-1].wire == b"cookie: a=b; c=d; \r\n"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "path"),
     [
         (b"OPTIONS", b"*"),
@@ -146,7 +147,7 @@ MALFORMED_REQUESTS: dict[str, Sequence[Pair]] = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED_REQUESTS)
+@for_each("case", MALFORMED_REQUESTS)
 def test_a_malformed_request(case: str) -> None:
     with pytest.raises(MalformedMessage) as raised:
         request(*MALFORMED_REQUESTS[case])
@@ -174,7 +175,7 @@ def test_a_response() -> None:
     ]
 
 
-@pytest.mark.parametrize("status", [b"100", b"103", b"200", b"204", b"304", b"404", b"599", b"999"])
+@for_each("status", [b"100", b"103", b"200", b"204", b"304", b"404", b"599", b"999"])
 def test_any_status_of_three_digits(status: bytes) -> None:
     assert response((b":status", status)).status == int(status)
 
@@ -201,7 +202,7 @@ MALFORMED_RESPONSES: dict[str, Sequence[Pair]] = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED_RESPONSES)
+@for_each("case", MALFORMED_RESPONSES)
 def test_a_malformed_response(case: str) -> None:
     with pytest.raises(MalformedMessage) as raised:
         response(*MALFORMED_RESPONSES[case])
@@ -223,14 +224,12 @@ def test_trailers_less_what_none_may_carry() -> None:
     assert [field.pair for field in made] == [(b"grpc-status", b"0"), (b"grpc-message", b"ok")]
 
 
-@pytest.mark.parametrize(
-    "name", [b"authorization", b"x-serverless-authorization", b"x_serverless_authorization"]
-)
+@for_each("name", [b"authorization", b"x-serverless-authorization", b"x_serverless_authorization"])
 def test_trailers_of_a_request_carry_no_token_in_any_spelling(name: bytes) -> None:
     assert trailer_fields([request_fields.field(name, b"s3cr3t")]) == ()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "pair",
     [
         (b":path", b"/"),

@@ -13,6 +13,7 @@ from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import request_fields, response_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
 from idtoken_proxy.engine.http2.hpack_integer import encode_integer
+from tests.cases import for_each
 
 Pair = tuple[bytes, bytes]
 DATE = b"Mon, 21 Oct 2013 20:13:21 GMT"
@@ -119,7 +120,7 @@ def pairs(made: Decoder, block: bytes) -> list[Pair]:
     return [(field.pair[0], field.pair[1]) for field in made.decode(block)]
 
 
-@pytest.mark.parametrize("section", SEQUENCES)
+@for_each("section", SEQUENCES)
 def test_the_rfcs_sequences(section: str) -> None:
     expected, blocks, sizes, limit = SEQUENCES[section]
     made = decoder() if limit == 4096 else Decoder(response_fields, 65536)
@@ -131,7 +132,7 @@ def test_the_rfcs_sequences(section: str) -> None:
         assert made.table_octets == size
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("block", "pair", "size", "secret"),
     [
         (
@@ -184,7 +185,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED)
+@for_each("case", MALFORMED)
 def test_what_is_no_block_ends_the_connection(case: str) -> None:
     with pytest.raises(ConnectionFault) as raised:
         decoder().decode(MALFORMED[case])
@@ -236,7 +237,7 @@ def test_empty_fields_count_too() -> None:
 # -- the table's size ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("updates", [b"\x20", b"\x20\x3f\xe1\x1f", b"\x30\x20"])
+@for_each("updates", [b"\x20", b"\x20\x3f\xe1\x1f", b"\x30\x20"])
 def test_a_size_empties_the_table_and_two_of_them_are_one_change(updates: bytes) -> None:
     made = decoder()
     made.decode(BODY)
@@ -257,7 +258,7 @@ def test_the_size_may_be_all_that_we_allow() -> None:
         made.decode(b"\x3f\xe2\x3f")
 
 
-@pytest.mark.parametrize("block", [b"", b"\x82", BODY, b"\x3f\xe1\x1f\x82"])
+@for_each("block", [b"", b"\x82", BODY, b"\x3f\xe1\x1f\x82"])
 def test_a_reduction_has_to_be_told_with_the_next_block(block: bytes) -> None:
     """RFC 7541 section 4.2; the last of these tells of a size that is still too large."""
     made = decoder()
@@ -281,7 +282,7 @@ def test_a_reduction_that_is_told_is_one() -> None:
 # -- what a memo may keep -----------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "secret"),
     [
         ([(b"x-a", b"b")], False),

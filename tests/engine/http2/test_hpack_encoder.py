@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hpack import Decoder as OtherDecoder
 from hpack import NeverIndexedHeaderTuple
 from hypothesis import given
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from idtoken_proxy.engine.http2.fields import request_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
 from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED, Encoder, Pair, never_indexed
+from tests.cases import for_each
 
 HEAD: list[Pair] = [
     (b":method", b"POST"),
@@ -61,7 +61,7 @@ def test_octets_are_constant_while_the_generation_is() -> None:
     assert encoder.encode(HEAD) == encoder.encode(HEAD)
 
 
-@pytest.mark.parametrize("name", sorted(NEVER_INSERTED))
+@for_each("name", sorted(NEVER_INSERTED))
 def test_what_differs_from_message_to_message_stays_out(name: bytes) -> None:
     encoder = Encoder()
     other = other_decoder()
@@ -71,7 +71,7 @@ def test_what_differs_from_message_to_message_stays_out(name: bytes) -> None:
     assert not other.header_table.dynamic_entries
 
 
-@pytest.mark.parametrize(
+@for_each(
     "name",
     [
         b"authorization",

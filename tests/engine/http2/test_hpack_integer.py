@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.hpack_integer import decode_integer, encode_integer
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("value", "prefix", "octets"),
     [
         (10, 31, "0a"),
@@ -35,16 +36,14 @@ def test_there_and_back(value: int, prefix: int) -> None:
         assert decode_integer(encoded + b"\xff", 1, prefix) == (value, len(encoded))
 
 
-@pytest.mark.parametrize(
-    "octets", [b"\xff\xff\xff\xff\x01", b"\x80\x80\x80\x80\x00", b"\xff" * 100, b"\x80" * 100]
-)
+@for_each("octets", [b"\xff\xff\xff\xff\x01", b"\x80\x80\x80\x80\x00", b"\xff" * 100, b"\x80" * 100])
 def test_a_run_away_is_refused(octets: bytes) -> None:
     with pytest.raises(ConnectionFault) as raised:
         decode_integer(octets, 0, 31)
     assert raised.value.code == ErrorCode.COMPRESSION_ERROR
 
 
-@pytest.mark.parametrize("octets", [b"", b"\x80", b"\xff\xff\xff"])
+@for_each("octets", [b"", b"\x80", b"\xff\xff\xff"])
 def test_an_end_within_is_told_from_one(octets: bytes) -> None:
     with pytest.raises(IndexError):
         decode_integer(octets, 0, 31)

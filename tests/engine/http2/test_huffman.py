@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.engine.http2 import huffman
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
+from tests.cases import for_each
 
 
 def bits(text: str) -> bytes:
@@ -39,7 +40,7 @@ EXAMPLES = {
 }
 
 
-@pytest.mark.parametrize("text", EXAMPLES)
+@for_each("text", EXAMPLES)
 def test_the_rfcs_examples(text: bytes) -> None:
     octets = bytes.fromhex(EXAMPLES[text])
     assert huffman.encode(text) == octets
@@ -105,7 +106,7 @@ MALFORMED = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED)
+@for_each("case", MALFORMED)
 def test_what_is_no_string_is_refused(case: str) -> None:
     for _ in range(2):  # what was met once is remembered
         with pytest.raises(ConnectionFault) as raised:
@@ -113,7 +114,7 @@ def test_what_is_no_string_is_refused(case: str) -> None:
         assert raised.value.code == ErrorCode.COMPRESSION_ERROR
 
 
-@pytest.mark.parametrize("ones", range(8))
+@for_each("ones", range(8))
 def test_up_to_seven_ones_are_padding(ones: int) -> None:
     text = next(
         bytes([a, b])

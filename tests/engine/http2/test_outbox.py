@@ -9,6 +9,7 @@ from idtoken_proxy.engine.http2.frame_reader import FrameReader
 from idtoken_proxy.engine.http2.frames import DATA, END_STREAM, HEADERS
 from idtoken_proxy.engine.http2.outbox import Outbox
 from idtoken_proxy.engine.http2.streams import CLOSED, LOCAL, OPEN, REMOTE, Stream
+from tests.cases import for_each
 
 
 def stream(window: int, stream_id: int = 1, state: str = OPEN) -> Stream:
@@ -45,9 +46,7 @@ def test_data_that_fits_goes_out_and_is_not_copied() -> None:
     assert (one.send_window, box.window) == (65535 - 16384, 65535 - 16384)
 
 
-@pytest.mark.parametrize(
-    ("own", "shared", "sent"), [(10, 100, 10), (100, 10, 10), (0, 100, 0), (100, 0, 0), (-5, 9, 0)]
-)
+@for_each(("own", "shared", "sent"), [(10, 100, 10), (100, 10, 10), (0, 100, 0), (100, 0, 0), (-5, 9, 0)])
 def test_what_a_window_has_no_room_for_is_held(own: int, shared: int, sent: int) -> None:
     box = outbox(shared)
     one = stream(own)
@@ -79,7 +78,7 @@ def test_later_data_stays_behind_what_is_held() -> None:
     )
 
 
-@pytest.mark.parametrize("window", [0, -100])
+@for_each("window", [0, -100])
 def test_an_end_without_data_needs_no_window(window: int) -> None:
     box = outbox(window)
     one, two = stream(window), stream(window, 3, REMOTE)

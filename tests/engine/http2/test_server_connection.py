@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hpack import Encoder as OtherEncoder
 
 from idtoken_proxy.engine.http2 import frames
@@ -21,6 +20,7 @@ from idtoken_proxy.engine.http2.frames import (
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
+from tests.cases import for_each
 from tests.engine.http2.peer import (
     GET,
     OK,
@@ -89,9 +89,7 @@ def test_a_whole_connection_is_the_same_at_every_split() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "octets", [b"GET / HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nXX", PREFACE[:-1] + b"\r", b"\0"]
-)
+@for_each("octets", [b"GET / HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n\r\nXX", PREFACE[:-1] + b"\r", b"\0"])
 def test_another_preface_ends_the_connection(octets: bytes) -> None:
     for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
         recorder = Recorder()
@@ -207,7 +205,7 @@ def test_the_same_octets_behind_a_change_of_the_table_are_read_anew() -> None:
             assert [each.name for each in subject.recorder.heads[stream_id].passing] == [name]
 
 
-@pytest.mark.parametrize("secret", [(b"authorization", b"a"), (b"cookie", b"a=b"), (b"x-api-key", b"a")])
+@for_each("secret", [(b"authorization", b"a"), (b"cookie", b"a=b"), (b"x-api-key", b"a")])
 def test_a_head_with_a_credential_is_not_kept(secret: tuple[bytes, bytes]) -> None:
     subject = server()
     for stream_id in (1, 3, 5):
@@ -298,7 +296,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("case", FAULTS)
+@for_each("case", FAULTS)
 def test_faults_have_their_code(case: str) -> None:
     octets, scope, code = FAULTS[case]
     for pieces in ([octets], [octets[at : at + 1] for at in range(len(octets))]):
@@ -317,7 +315,7 @@ def test_faults_have_their_code(case: str) -> None:
             assert subject.receive(headers(7, GET, end=True)) == [("request", 7, b"GET", b"/", True)]
 
 
-@pytest.mark.parametrize("pairs", [GET[1:], [*GET, (b"connection", b"close")], [*GET, (b"x", b"\n")], []])
+@for_each("pairs", [GET[1:], [*GET, (b"connection", b"close")], [*GET, (b"x", b"\n")], []])
 def test_a_malformed_request_is_reset_and_told_of(pairs: list[tuple[bytes, bytes]]) -> None:
     subject = server()
     ((name, stream_id, reason),) = subject.receive(headers(1, pairs, end=True))
@@ -422,7 +420,7 @@ def test_rapid_reset_ends_the_connection() -> None:
     assert subject.said() == [("goaway", 201, ErrorCode.ENHANCE_YOUR_CALM)]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "misdeed",
     [frames.build_window_update(1, 0), data(1, b"x"), frame(2, 0, 1, b"x"), headers(1, GET, end=True)],
     ids=["a window of 0", "DATA behind the end", "a bad PRIORITY", "a second head"],
@@ -530,7 +528,7 @@ def test_a_block_of_nine_continuations_ends_the_connection() -> None:
     assert subject.fault() == ErrorCode.ENHANCE_YOUR_CALM
 
 
-@pytest.mark.parametrize("pieces", [1, 2])
+@for_each("pieces", [1, 2])
 def test_a_block_beyond_the_limit_ends_the_connection(pieces: int) -> None:
     subject = server(Limits(header_octets=1024))
     octets = b"\x20" * 1025

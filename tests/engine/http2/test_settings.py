@@ -4,9 +4,10 @@ import pytest
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.settings import PeerSettings
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "value", "attribute"),
     [
         (1, 0, "header_table_size"),
@@ -27,7 +28,7 @@ def test_a_value_within_its_bounds_is_taken(name: int, value: int, attribute: st
     assert getattr(settings, attribute) == value
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "value", "of_server", "code"),
     [
         (2, 1, True, ErrorCode.PROTOCOL_ERROR),
@@ -49,7 +50,7 @@ def test_a_value_beyond_its_bounds_has_its_code(
     assert raised.value.code == code
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "value", "of_server"),
     [
         (0, 5, True),

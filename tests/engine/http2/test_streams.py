@@ -29,6 +29,7 @@ from idtoken_proxy.engine.http2.streams import (
     Refusal,
     transition,
 )
+from tests.cases import for_each
 
 CONNECTION_PROTOCOL = (ConnectionFault, ErrorCode.PROTOCOL_ERROR)
 CONNECTION_CLOSED = (ConnectionFault, ErrorCode.STREAM_CLOSED)
@@ -77,7 +78,7 @@ SENT = {
 }
 
 
-@pytest.mark.parametrize(("state", "event"), RECEIVED)
+@for_each(("state", "event"), RECEIVED)
 def test_what_a_peers_frame_leads_to(state: str, event: str) -> None:
     expected = RECEIVED[state, event]
     if isinstance(expected, str):
@@ -108,7 +109,7 @@ def test_an_end_has_no_way_out() -> None:
     assert set(TRANSITIONS) - ENDED - {IDLE} == SENDING | RECEIVING
 
 
-@pytest.mark.parametrize("state", [LOCAL, CLOSED, RESET])
+@for_each("state", [LOCAL, CLOSED, RESET])
 def test_what_we_may_not_send_is_a_bug(state: str) -> None:
     for event in (SEND_HEADERS, SEND_DATA, SEND_END):
         with pytest.raises(KeyError):

@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.sources import metadata
+from idtoken_proxy.identity.sources import build, metadata
 from idtoken_proxy.identity.sources.auto import AutoSource
 from idtoken_proxy.identity.sources.source import Particular
-from idtoken_proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.settings.model import AutoIdentity, GoogleEndpoints, Identity, MetadataIdentity
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received
 from tests.identity.sources import test_metadata, test_service_account
 from tests.identity.sources.emulated import CALLER, DEV, GITHUB, TARGET, Google, write
@@ -105,7 +106,7 @@ LOGIN = "gcloud auth application-default login"
 AS_AN_ACCOUNT = f"{LOGIN} --impersonate-service-account=EMAIL"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("audience", "command"),
     [
         ("https://profiles-123456789012.europe-west1.run.app", LOGIN),
@@ -123,6 +124,21 @@ def test_nothing_at_all_is_mended_by_a_login_that_the_receiver_takes(audience: s
         "or set GOOGLE_APPLICATION_CREDENTIALS to a credential file",
         "or, without Google: idtoken-proxy emulate",
     ]
+
+
+@for_each("identity", [AutoIdentity(), MetadataIdentity()], ids=["auto", "metadata"])
+def test_a_variable_that_names_the_server_is_the_first_thing_to_mend(identity: Identity) -> None:
+    """On a laptop, it is left over from an emulator that has ended."""
+    environ = {"HOME": "/nonexistent", "GCE_METADATA_HOST": "127.0.0.1:1"}
+    with pytest.raises(TokenError) as caught:
+        build(identity, GoogleEndpoints(), environ).fetch(AUDIENCE)
+    remedy = caught.value.remedy or ""
+    assert remedy.lower().startswith("unset gce_metadata_host, or name a metadata server in it")
+    assert LOGIN in remedy
+    # One that the configuration names is none of the variable's.
+    with pytest.raises(TokenError) as caught:
+        build(identity, GoogleEndpoints(metadata_host="127.0.0.1:1"), environ).fetch(AUDIENCE)
+    assert "GCE_METADATA_HOST" not in (caught.value.remedy or "")
 
 
 def test_a_sign_in_page_in_its_place_is_no_metadata_server_either(http_endpoint: Serve) -> None:

@@ -10,6 +10,7 @@ from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources.aws_container import asks_container, container_credentials, read_token
 from idtoken_proxy.identity.sources.aws_credentials import AwsCredentials
 from idtoken_proxy.identity.sources.transport import Transport
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import fails
 
@@ -88,7 +89,7 @@ def test_none(http_endpoint: Serve, answer: Answer, why: str, kind: str, remedy:
     assert remedy in (error.remedy or "")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "url",
     [
         "http://example.com/x",
@@ -103,17 +104,13 @@ def test_no_token_goes_in_cleartext_to_a_stranger(url: str) -> None:
     assert "would be read on the way" in error.detail
 
 
-@pytest.mark.parametrize(
-    "url", ["nonsense", "ftp://localhost/", "http://", "http://[::1", "http://SENTINEL@localhost/"]
-)
+@for_each("url", ["nonsense", "ftp://localhost/", "http://", "http://[::1", "http://SENTINEL@localhost/"])
 def test_a_url_that_is_none(url: str) -> None:
     error = fails(lambda: credentials({FULL: url}), cause="aws_credentials")
     assert error.detail.endswith(f"{FULL} is set and is no URL")
 
 
-@pytest.mark.parametrize(
-    "url", ["http://[::1]:1/", "https://localhost:1/", "http://localhost:1/", "http://127.9.9.9:1/"]
-)
+@for_each("url", ["http://[::1]:1/", "https://localhost:1/", "http://localhost:1/", "http://127.9.9.9:1/"])
 def test_what_may_be_asked(url: str) -> None:
     assert "cannot be reached" in fails(lambda: credentials({FULL: url}), cause="aws_credentials").detail
 

@@ -3,12 +3,11 @@ from __future__ import annotations
 import json
 from typing import NoReturn
 
-import pytest
-
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.sources.aws_credentials import HOP_LIMIT, AwsCredentials, asked, no_credentials
 from idtoken_proxy.identity.sources.transport import EndpointRefused, Response
+from tests.cases import for_each
 from tests.identity.sources.emulated import fails
 
 
@@ -22,7 +21,7 @@ def test_as_aws_gives_them() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     "data",
     [
         b"",
@@ -45,7 +44,7 @@ def raising(error: Exception) -> NoReturn:
     raise error
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "detail"),
     [
         (
@@ -72,7 +71,7 @@ def test_what_was_seen_is_told(error: Exception, detail: str) -> None:
     )
 
 
-@pytest.mark.parametrize("cause", ["aws_credentials", HOP_LIMIT])
+@for_each("cause", ["aws_credentials", HOP_LIMIT])
 def test_who_knew_better_is_believed(cause: str) -> None:
     def ask() -> Response:
         raising(no_credentials("better", "r", cause=cause))

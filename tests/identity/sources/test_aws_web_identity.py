@@ -14,6 +14,7 @@ from idtoken_proxy.identity.sources.aws_web_identity import (
     web_identity_credentials,
 )
 from idtoken_proxy.identity.sources.transport import Transport
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import fails
 
@@ -115,7 +116,7 @@ def test_a_token_that_is_not_there(environ: dict[str, str]) -> None:
     assert "AWS_WEB_IDENTITY_TOKEN_FILE is set, and the file /nowhere/t cannot be read" in error.detail
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("said", "region", "url"),
     [
         ({}, "eu-west-1", "https://sts.eu-west-1.amazonaws.com/"),
@@ -133,9 +134,7 @@ def test_whom_it_asks(said: dict[str, str], region: str, url: str) -> None:
     assert sts_endpoint(said, region) == url
 
 
-@pytest.mark.parametrize(
-    "url", ["SENTINEL", "http://sts.example", "https://SENTINEL@sts.example", "https://[::1"]
-)
+@for_each("url", ["SENTINEL", "http://sts.example", "https://SENTINEL@sts.example", "https://[::1"])
 def test_no_token_goes_elsewhere(url: str) -> None:
     error = fails(lambda: sts_endpoint({"AWS_ENDPOINT_URL_STS": url}, "eu-west-1"), cause="aws_credentials")
     assert error.detail.endswith("AWS_ENDPOINT_URL_STS is set and is no https:// URL")

@@ -9,6 +9,7 @@ import pytest
 
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources.command import CommandSource
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, jwt
 from tests.identity.sources.emulated import CALLER, Google, fails
 
@@ -109,7 +110,7 @@ def test_one_that_hangs(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("argv", "detail", "remedy"),
     [
         (

@@ -6,6 +6,7 @@ import pytest
 
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, CredentialPart, kind_of, read_as
+from tests.cases import for_each
 from tests.identity.sources.emulated import fails, write
 
 
@@ -118,7 +119,7 @@ def test_what_it_must_hold(tmp_path: Path, content: dict[str, object], detail: s
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kind", "known"),
     [("a_b", "a_b"), (None, None), (7, None), ("", None), ("SENTINEL x", None), ("a" * 99, "a" * 64)],
 )

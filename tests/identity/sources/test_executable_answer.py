@@ -11,6 +11,7 @@ from idtoken_proxy.identity.sources.executable_answer import (
     Unusable,
     subject_token,
 )
+from tests.cases import for_each
 
 NOW = 1_800_000_000.0
 ID_TOKEN = "urn:ietf:params:oauth:token-type:id_token"
@@ -29,7 +30,7 @@ def read(*, kept: bool = False, **changed: Any) -> SubjectToken:
     return subject_token(json.dumps(said), NOW, kept=kept)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("changed", "expires_at"),
     [
         ({}, NOW + 60),
@@ -55,7 +56,7 @@ def refused(text: str, *, kept: bool = False) -> str:
     return caught.value.what
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "what"),
     [
         ("", "is empty"),
@@ -72,7 +73,7 @@ def test_what_is_no_answer(text: str, what: str) -> None:
     assert refused(text) == what
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("changed", "what"),
     [
         ({"version": ...}, "has no version"),
@@ -104,7 +105,7 @@ def test_what_is_missing_or_wrong(changed: dict[str, Any], what: str) -> None:
     assert refused(json.dumps(said)) == what
 
 
-@pytest.mark.parametrize("kind", ["SENTINEL", 7, ["SENTINEL"], {"a": "SENTINEL"}])
+@for_each("kind", ["SENTINEL", 7, ["SENTINEL"], {"a": "SENTINEL"}])
 def test_a_type_that_is_not_known(kind: object) -> None:
     what = refused(json.dumps(GOOD | {"token_type": kind}))
     assert what.startswith("has a token_type that is none of ")
@@ -116,7 +117,7 @@ def test_what_is_kept_must_say_when_it_expires() -> None:
     assert refused(json.dumps(said), kept=True) == "has no expiration_time, which output_file asks for"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "said"),
     [
         ({"code": "401", "message": "Caller not authorized."}, "401: Caller not authorized."),

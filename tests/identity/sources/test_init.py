@@ -24,9 +24,10 @@ from idtoken_proxy.settings.model import (
     SignedJwtIdentity,
     UserIdentity,
 )
+from tests.cases import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("identity", "name", "refresh_ahead", "described"),
     [
         (AutoIdentity(), "auto", 600.0, "auto: nothing found yet"),
@@ -77,7 +78,7 @@ def test_each_identity_has_its_source(
     assert (source.name, source.refresh_ahead, source.describe()) == (name, refresh_ahead, described)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "source",
     [
         AutoIdentity(),
@@ -97,9 +98,7 @@ def test_who_can_impersonate(source: Identity) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "source", [NoIdentity(), FileIdentity("/t"), CommandIdentity(("x",)), SignedJwtIdentity("a@b")]
-)
+@for_each("source", [NoIdentity(), FileIdentity("/t"), CommandIdentity(("x",)), SignedJwtIdentity("a@b")])
 def test_who_cannot(source: Identity) -> None:
     for identity in (ImpersonatedIdentity("t@p", source=source), SignedJwtIdentity("t@p", source=source)):
         with pytest.raises(TokenError) as caught:

@@ -13,6 +13,7 @@ from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.sources.application_default import gcloud_file, named_file
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.malformed import spoilt_key
+from tests.cases import for_each
 from tests.settings.test_plausible import ONLY_PERHAPS, SECRETS
 
 PEM = "-----BEGIN PRIVATE KEY-----\nMIIEvSENTINEL\n-----END PRIVATE KEY-----\n"
@@ -71,7 +72,7 @@ def test_base64_is_decoded_by_the_command_that_is_told(tmp_path: Path) -> None:
     assert CredentialFile(str(tmp_path / "mended.json")).read() == INFO
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("key", "says"),
     [
         (PEM.replace("\n", "\\n"), "escaped twice"),
@@ -90,8 +91,8 @@ def test_a_key_that_was_spoilt_on_its_way_is_told_as_that(key: str, says: str) -
     assert spoilt_key({"private_key": PEM}, "/k.json") is None
 
 
-@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-@pytest.mark.parametrize("variable", ["GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"])
+@for_each("secret", SECRETS.values(), ids=SECRETS)
+@for_each("variable", ["GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"])
 def test_a_variable_that_holds_the_credential_is_named_and_never_shown(variable: str, secret: str) -> None:
     file = named_file({variable: secret}) or gcloud_file({variable: secret})
     error = told(file)
@@ -100,7 +101,7 @@ def test_a_variable_that_holds_the_credential_is_named_and_never_shown(variable:
     assert f"Set {variable} to the path" in (error.remedy or "")
 
 
-@pytest.mark.parametrize("secret", ONLY_PERHAPS.values(), ids=ONLY_PERHAPS)
+@for_each("secret", ONLY_PERHAPS.values(), ids=ONLY_PERHAPS)
 def test_a_variable_that_may_hold_a_secret_is_not_shown(secret: str) -> None:
     file = named_file({"GOOGLE_APPLICATION_CREDENTIALS": secret})
     assert file is not None

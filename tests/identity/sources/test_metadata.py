@@ -12,6 +12,7 @@ import pytest
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import metadata
 from idtoken_proxy.identity.sources.metadata import DEFAULT_HOST, MetadataSource, metadata_host
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt
 from tests.identity.sources import emulated
 from tests.identity.sources.emulated import CALLER, TARGET, Google
@@ -103,14 +104,14 @@ def test_nobody_who_takes_the_connection(monkeypatch: pytest.MonkeyPatch) -> Non
     assert error.cause == "metadata_unreachable"
 
 
-@pytest.mark.parametrize("host", ["mds:port", "mds:80:80/x"])
+@for_each("host", ["mds:port", "mds:80:80/x"])
 def test_a_host_that_is_none(host: str) -> None:
     error = fails(host)
     assert (error.cause, error.fault) == ("metadata_host", Fault.OPERATOR)
     assert host in error.detail
 
 
-@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "no-such-host.invalid"])
+@for_each("host", ["a" * 64 + ".invalid", "no-such-host.invalid"])
 def test_a_name_that_does_not_resolve(host: str) -> None:
     assert fails(host).cause == "metadata_unreachable"
 
@@ -226,7 +227,7 @@ def test_an_answer_that_is_no_http() -> None:
     assert "no HTTP" in error.detail
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("configured", "environ", "host"),
     [
         (None, {}, DEFAULT_HOST),

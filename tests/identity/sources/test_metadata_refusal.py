@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources.metadata_refusal import refusal
+from tests.cases import for_each
 
 NOT_ANNOTATED = (
     "Your Kubernetes service account (shop/frontend) is not annotated with a target Google service account, which is a "
@@ -21,8 +20,8 @@ GONE = "Unable to generate access token; IAM returned 404 Not Found: Gaia id not
 NOT_READY = "Unable to find PodInfo for pod with IP 10.0.0.7\n"
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 500])
-@pytest.mark.parametrize(
+@for_each("status", [400, 403, 404, 500])
+@for_each(
     ("said", "cause", "remedy"),
     [
         (
@@ -47,7 +46,7 @@ def test_gke_s_sentences_are_read_whatever_their_status(
     assert remedy in error.remedy
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("status", "said", "account", "detail"),
     [
         (404, "", "default", "has no service account attached here"),

@@ -10,6 +10,7 @@ import pytest
 
 from idtoken_proxy.identity.sources import process
 from idtoken_proxy.identity.sources.process import MAX_OUTPUT, TimedOut, TooMuch, run
+from tests.cases import for_each
 
 
 def python(script: str, deadline: float = 9.5, **environ: str) -> process.Ended:
@@ -82,7 +83,7 @@ def test_a_daemon_left_behind_that_holds_the_pipes(tmp_path: Path) -> None:
     os.kill(int(pid.read_text()), 9)
 
 
-@pytest.mark.parametrize("descriptor", [1, 2])
+@for_each("descriptor", [1, 2])
 def test_output_is_bounded(descriptor: int) -> None:
     with pytest.raises(TooMuch):
         python(f"import os\nwhile True: os.write({descriptor}, b'x' * 10000)")

@@ -17,6 +17,7 @@ from idtoken_proxy.identity.causes import remedy_of
 from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.sources import transport
 from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation, is_near
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import fails as fails_so
 
@@ -77,13 +78,13 @@ LINK_LOCAL = [
 ]
 
 
-@pytest.mark.parametrize("host", [*NEAR, *LINK_LOCAL, "metadata.google.internal"])
+@for_each("host", [*NEAR, *LINK_LOCAL, "metadata.google.internal"])
 def test_what_is_on_this_machine_or_its_link_is_no_proxy_s_to_hear(host: str) -> None:
     assert is_near(f"http://{host}/latest/api/token")
     assert is_near(f"https://user@{host}:8443/")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "url",
     ["https://oauth2.googleapis.com/token", "http://10.0.0.1/", "http://127.0.0.1.example/", "http://["],
 )
@@ -239,7 +240,7 @@ def test_no_tls_there(http_endpoint: Serve) -> None:
     assert fails(server.url.replace("http:", "https:")).cause == "endpoint_tls"
 
 
-@pytest.mark.parametrize("url", ["ftp://x/", "nonsense", "http://[::1", "http://" + "a" * 64 + ".invalid/"])
+@for_each("url", ["ftp://x/", "nonsense", "http://[::1", "http://" + "a" * 64 + ".invalid/"])
 def test_a_url_that_is_none(url: str) -> None:
     assert fails(url).cause == "endpoint_misconfigured"
 
@@ -325,7 +326,7 @@ def test_a_client_certificate_that_is_not_there() -> None:
     assert caught.value.cause == "endpoint_misconfigured"
 
 
-@pytest.mark.parametrize("error", [KeyError("SENTINEL"), ValueError("SENTINEL"), RuntimeError("SENTINEL")])
+@for_each("error", [KeyError("SENTINEL"), ValueError("SENTINEL"), RuntimeError("SENTINEL")])
 def test_what_google_auth_raises_is_not_repeated(error: Exception) -> None:
     def talk() -> None:
         with conversation("it"):

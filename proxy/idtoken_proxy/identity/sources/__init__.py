@@ -52,9 +52,17 @@ def build(identity: Identity, google: GoogleEndpoints, environ: Mapping[str, str
 
             return AutoSource(google, environ)
         case MetadataIdentity(service_account):
-            from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_host
+            from idtoken_proxy.identity.sources.metadata import (
+                MetadataSource,
+                metadata_host,
+                metadata_variable,
+            )
 
-            return MetadataSource(service_account, metadata_host(google.metadata_host, environ))
+            return MetadataSource(
+                service_account,
+                metadata_host(google.metadata_host, environ),
+                first=metadata_variable(google.metadata_host, environ),
+            )
         case ServiceAccountIdentity(key_file):
             return _key(key_file, google)
         case UserIdentity():

@@ -15,7 +15,7 @@ import structlog
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.sources.application_default import VARIABLE, gcloud_file, named_file, source_of
 from idtoken_proxy.identity.sources.credential_file import LOGIN
-from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_host
+from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_host, metadata_variable
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken, Credential, Particular
 from idtoken_proxy.identity.sources.user import audience_host, who_refuses
 from idtoken_proxy.identity.token import IdToken
@@ -39,6 +39,7 @@ class AutoSource:
         self._environ = environ
         self._metadata_host = metadata_host(google.metadata_host, environ)
         self._shown_host = self._metadata_host if host_objection(self._metadata_host) is None else "a host"
+        self._variable = metadata_variable(google.metadata_host, environ)
         self._named = named_file(environ)
         self._gcloud = gcloud_file(environ)
         self._chosen: Credential | None = None
@@ -113,7 +114,7 @@ class AutoSource:
 
     def _nothing(self, error: TokenError, audience: str | None) -> TokenError:
         """Told to whoever has just installed this on a laptop: what they lack is a login."""
-        login = LOGIN
+        login = LOGIN if self._variable is None else f"{self._variable}; or {LOGIN}"
         if audience is not None and who_refuses(audience, audience_host(audience)) is not None:
             login += " --impersonate-service-account=EMAIL"
         return TokenError(

@@ -37,17 +37,32 @@ def metadata_host(configured: str | None, environ: Mapping[str, str]) -> str:
     return host.removeprefix("http://").rstrip("/")
 
 
+def metadata_variable(configured: str | None, environ: Mapping[str, str]) -> str | None:
+    """What to do about GCE_METADATA_HOST, where it is what names the host: left over from somewhere else, it misleads."""
+    if configured or not environ.get(HOST_VARIABLE):
+        return None
+    return f"unset {HOST_VARIABLE}, or name a metadata server in it"
+
+
 class MetadataSource:
     name = "metadata"
     refresh_ahead = METADATA_REFRESH_AHEAD
 
     def __init__(
-        self, service_account: str = "default", host: str = DEFAULT_HOST, address: str = _ADDRESS
+        self,
+        service_account: str = "default",
+        host: str = DEFAULT_HOST,
+        address: str = _ADDRESS,
+        *,
+        first: str | None = None,
     ) -> None:
-        """`address`: where the server is when its usual name is unknown."""
+        """`address`: where the server is when its usual name is unknown. `first`: what to do before all else where none
+        is found (metadata_variable).
+        """
         self._account = service_account
         self._host = host
         self._address = address
+        self._elsewhere = ELSEWHERE if first is None else f"{first[0].upper()}{first[1:]}. {ELSEWHERE}"
 
     def describe(self) -> str:
         refused = host_objection(self._host)
@@ -166,7 +181,7 @@ class MetadataSource:
             f"what answers at {self._host} is no metadata server ({how})",
             cause="metadata_foreign",
             fault=Fault.OPERATOR,
-            remedy=ELSEWHERE,
+            remedy=self._elsewhere,
         )
 
     def _unreachable(self, error: Exception) -> TokenError:
@@ -174,7 +189,7 @@ class MetadataSource:
             f"the metadata server at {self._host} cannot be reached",
             cause="metadata_unreachable",
             fault=Fault.OPERATOR,
-            remedy=ELSEWHERE,
+            remedy=self._elsewhere,
             log_detail=f"{type(error).__name__}: {error}",
         )
 
