@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohappyeyeballs
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from idtoken_proxy.engine.dialer import MAX_CONNECTING
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.errors import ConnectFailed
 from idtoken_proxy.settings.model import EgressProxy, Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
@@ -257,3 +259,25 @@ async def test_a_socket_that_no_connection_comes_of_is_closed(
         await proxied.pool.connect()
     assert sock.fileno() == -1
     assert proxied.pool.live == 0
+
+
+async def test_a_name_under_localhost_is_loopback_whatever_dns_says(receive: Receive) -> None:
+    receiver = await receive(answering(ok()))
+    sweeper = Sweeper(1.0)
+    pool = Pool(Upstream("http", "web.localhost", receiver.port), sweeper, tls=None, keepalive=1, connect=5)
+    connection = await pool.connect()
+    assert connection.transport.get_extra_info("peername")[0] in ("127.0.0.1", "::1")
+    connection.abort()
+    await eventually(lambda: not pool.live, "it stays")
+    sweeper.close()
+
+
+async def test_in_clear_text_a_name_that_leads_elsewhere_leads_nowhere() -> None:
+    class Misled(Pool):
+        async def _look_up(self, host: str, port: int) -> list[Any]:
+            assert host == "localhost"
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.9.9.9", port))]
+
+    pool = Misled(Upstream("http", "localhost", 80), Sweeper(1.0), tls=None, keepalive=1, connect=5)
+    with pytest.raises(ConnectFailed, match="no loopback address here"):
+        await pool.connect()

@@ -45,7 +45,7 @@ def test_each_place_that_it_names_exists() -> None:
     assert [place for place in sorted(places) if not (ROOT / place).exists()] == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     "who",
     [
         "A name on the network",

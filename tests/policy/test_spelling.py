@@ -156,7 +156,7 @@ def test_a_path_that_is_read_whole_has_the_dots_that_its_segments_have(pieces: l
         assert hides_segments(path)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path", ["/", "/a/b.c", "/../x", "/%41/...", "/a%2ea", "/%2525/%u0041", "/%c3%a4/%e2%82%ac", "/%zz%"]
 )
 def test_what_decodes_to_no_dot_segment(path: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import aiohappyeyeballs
 
@@ -14,12 +15,17 @@ from idtoken_proxy.engine.connect import open_tunnel
 from idtoken_proxy.engine.hop import beyond, receiver, way_out
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP1, TlsTransport
+from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 
 # Connections that are coming about at one time. Many receivers' accept queues hold 100 or 128: what a burst sends
 # beyond that is dropped and said again after a second or more. Those who wait for their turn often need none any more.
 MAX_CONNECTING: Final = 64
 _NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
+
+
+# As socket.getaddrinfo has it.
+AddressInfo: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
 class Dialled(asyncio.Protocol):
@@ -94,10 +100,21 @@ class Dialer:
         loop = asyncio.get_running_loop()
         # The egress proxy's is the one name to be resolved here: a network that demands it may know no other.
         at = self._egress or self.upstream
-        found = await loop.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)
+        # "Name resolution APIs and libraries SHOULD recognize localhost names as special and SHOULD always return the IP
+        # loopback address" (RFC 6761 section 6.3): not all do, and in clear text the token would go where DNS says.
+        host = "localhost" if at.host.endswith(".localhost") else at.host
+        found = await self._look_up(host, at.port)
+        if self._tls is None:
+            found = [one for one in found if is_loopback(str(one[4][0]))]
+            if not found:
+                said = f"{host} is no loopback address here, and without TLS the token goes to none else"
+                raise OSError(errno.EADDRNOTAVAIL, said)
         return await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=loop
         )
+
+    async def _look_up(self, host: str, port: int) -> list[AddressInfo]:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
     async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
         try:
