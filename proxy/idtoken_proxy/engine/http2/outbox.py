@@ -24,7 +24,17 @@ class Outbox:
     answer without reading the answers must not fill memory (CVE-2019-9512, -9515).
     """
 
-    __slots__ = ("_frame_size", "answers", "encoder", "octets", "parts", "waiting", "window")
+    __slots__ = (
+        "_frame_size",
+        "_last",
+        "_last_stream",
+        "answers",
+        "encoder",
+        "octets",
+        "parts",
+        "waiting",
+        "window",
+    )
 
     def __init__(self) -> None:
         self.parts: list[bytes | memoryview] = []
@@ -33,6 +43,8 @@ class Outbox:
         self.encoder = Encoder()
         self.window = DEFAULT_WINDOW
         self._frame_size = MIN_MAX_FRAME_SIZE
+        self._last = b""  # head of a DATA frame, of
+        self._last_stream: Stream | None = None
         self.waiting: dict[int, Stream] = {}
 
     def limit_frames(self, max_frame_size: int) -> None:
@@ -155,9 +167,11 @@ class Outbox:
 
     def _data(self, stream: Stream, payload: bytes | memoryview, *, end_stream: bool) -> None:
         size = len(payload)
-        self.parts.append(frames.data_head(stream.id, size, end_stream=end_stream))
+        head = frames.data_head(stream.id, size, end_stream=end_stream)
+        self.parts.append(head)
         if size:
             self.parts.append(payload)
+            self._last, self._last_stream = head, stream
             self.window -= size
             stream.send_window -= size
         self.octets += size + frames.HEAD_OCTETS
@@ -167,5 +181,11 @@ class Outbox:
     def _end(self, stream: Stream, trailers: tuple[Pair, ...]) -> None:
         if trailers:
             self.head(stream, self.encoder.encode(trailers), end_stream=True)
+        elif self._last_stream is stream and len(self.parts) > 1 and self.parts[-2] is self._last:
+            # The stream's last DATA is the last of what is to be written: no frame of its own has to say that it ends.
+            payload = self.parts[-1]
+            self.parts[-2] = frames.data_head(stream.id, len(payload), end_stream=True)
+            self._last_stream = None
+            stream.state = BEHIND_OUR_END[stream.state]
         else:
             self._data(stream, b"", end_stream=True)
