@@ -232,6 +232,14 @@ async def test_a_cancellation_goes_through_with_its_code(serve: Serve, code: int
     assert not other.ended
 
 
+async def test_a_reset_in_place_of_an_answer_is_a_status_to_whom_codes_say_nothing(serve: Serve) -> None:
+    _, _, app = await serve(lambda stream: stream.cancel(ErrorCode.INTERNAL_ERROR))
+    assert (await app.call(body=b"x").done()).reset == ErrorCode.INTERNAL_ERROR
+    answer = await app.request(method="POST").done()
+    assert (answer.status, answer.reset) == (502, None)
+    assert b"reset the request's stream: INTERNAL_ERROR" in answer.body
+
+
 async def test_an_app_that_goes_ends_all_its_streams(serve: Serve) -> None:
     receiver, _, app = await serve(lambda stream: stream.head())
     calls = [app.call(body=b"x", end=False) for _ in range(3)]

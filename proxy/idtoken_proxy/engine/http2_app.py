@@ -229,11 +229,11 @@ class AppStream:
 
     def send_problem(self, error: ProxyError, route: Route | None) -> int:
         request = self.request
-        if isinstance(error, ReceiverReset):
-            # Which code it was says more than any status in its place; nothing that the app sees says CANCEL of itself.
-            self._reset(error.code)
-            return 0
         if request is not None and request.grpc:
+            if isinstance(error, ReceiverReset):
+                # Clients of gRPC make a status of each code, and try again after some.
+                self._reset(error.code)
+                return 0
             status, message = grpc_status.of_error(error), grpc_status.message_of(error.detail, error.remedy)
             return self._send_only(grpc_status.trailers_only(status, message))
         return self._send_own(
