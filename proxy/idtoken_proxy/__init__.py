@@ -7,7 +7,8 @@ How a request travels, top to bottom; the order is the security property (engine
     settings/   YAML text -> frozen Settings, or every mistake with its line
     policy/     decides: which route, may this caller, which headers; pure, no clock, no I/O
     identity/   obtains: sources fetch one token, the cache keeps it valid
-    engine/     moves bytes: exchanges and their two doors (streams.py), HTTP/1.1 behind both, pools, deadlines, tunnels
+    engine/     moves bytes: exchanges and their two doors (streams.py), HTTP/1.1 or HTTP/2 behind each, pools, deadlines,
+                tunnels; http2/ is HTTP/2 without I/O
     admin/      faces the operator: health and status
     emulator/   a local Google: token issuers, and receivers that check tokens
     server.py   the composition root; generation.py what one configuration makes;
