@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -533,6 +534,23 @@ async def test_no_credential_of_the_app_s_own_passes(serve: Serve) -> None:
     asked = receiver.streams[-1]
     assert values(asked.pairs, b"authorization") == [b"Bearer mine"]
     assert values(asked.pairs, b"x-serverless-authorization") == [f"Bearer {proxied.token}".encode()]
+
+
+async def test_a_head_that_comes_again_is_judged_again_after_a_reload(serve: Serve) -> None:
+    receiver, proxied, app = await serve(echo)
+    server = proxied.server
+    await eventually(lambda: server.ready, "no token")
+    for _ in range(4):  # from the third on it is remembered
+        assert (await app.call(body=b"x").done()).grpc[0] == 0
+    first, *others = [sorted(asked.pairs) for asked in receiver.streams]
+    assert others == [first] * 3
+    before = server.settings
+    (route,) = before.routes
+    await server.reload(replace(before, routes=(replace(route, methods=frozenset({"GET"})),)))
+    assert (await app.call(body=b"x").done()).grpc[0] == 12
+    await server.reload(before)
+    assert (await app.call(body=b"x").done()).grpc[0] == 0
+    assert len(receiver.streams) == 5
 
 
 async def test_another_host_is_refused(serve: Serve) -> None:

@@ -110,7 +110,8 @@ class Http2Downstream(Http2Transport):
         self.deadline = NEVER
         octets = self.core.block_octets + _FRAME
         request = known = head.made[end_stream] if head.made is not None else None
-        if request is None:
+        if request is None or request.verdict is None or request.verdict[0] is not front.gateway:
+            known = None  # what was made of it under other settings is not looked at
             request = request_of(head, end_stream=end_stream)
         if request.grpc_timeout is None:
             app = AppStream(self, stream, complete=end_stream)
