@@ -81,7 +81,7 @@ class Dialer:
                 made = make()
                 await self._wrap(sock, made, tls or self._tls, alpn)
                 if until is not None:
-                    await until(made)
+                    await self._ready(made, until(made))
                 return made
         except TimeoutError:
             raise hop.late(self._connect_timeout) from None
@@ -98,6 +98,13 @@ class Dialer:
         return await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1, loop=loop
         )
+
+    async def _ready(self, made: Dialled, awaited: Awaitable[None]) -> None:
+        try:
+            await awaited
+        except BaseException:
+            made.unmade()  # nobody else knows of it
+            raise
 
     async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
         try:
