@@ -48,30 +48,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_accepted",
-        "_acted",
-        "_app",
-        "_attempts",
-        "_fresh",
-        "_kept",
-        "_outbound",
-        "_task",
-        "_token",
-        "_tunnelled",
-        "_upstream",
-        "error",
-        "gateway",
-        "lane",
-        "received",
-        "request",
-        "response",
-        "said",
-        "sent",
-        "started",
-        "state",
-        "status",
-        "timeouts",
-    )
+        "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_token",
+        "_tunnelled", "_upstream", "error", "gateway", "lane", "received", "request", "response", "said",
+        "sent", "started", "state", "status", "timeouts",
+    )  # fmt: skip
 
     def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
         """`octets`: of the request's head."""
@@ -349,6 +329,8 @@ class Exchange:
             self.state = TRANSITIONS[self.state][RETRY]
             lane.counts.retries += 1
             self._fresh = True
+            if self._app.held:
+                self._app.hold(held=False)  # nobody else would: what held it is gone
             self.forward()  # from the token on: the one that was sent may have run out meanwhile
             return
         self.fail(error)
