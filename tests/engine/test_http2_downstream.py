@@ -565,3 +565,23 @@ async def test_another_host_is_refused(serve: Serve) -> None:
     await app.until(lambda: stream_id in app.streams and app.streams[stream_id].ended)
     assert app.streams[stream_id].status == 403
     assert not receiver.streams
+
+
+async def test_a_user_who_is_listed_no_more_gets_nothing_more(serve: Serve) -> None:
+    """As in HTTP/1.1: what is under way comes to its end, and nothing else is begun."""
+    receiver, proxied, app = await serve(lambda stream: stream.head())
+    call = app.call(body=b"x", end=False)
+    await call.until(lambda call: call.status == 200)
+    front = proxied.server.front
+    (connection,) = front.connections
+    connection.uid = 1
+    front.adopt(front.gateway)
+    late = app.call(body=b"late")
+    await app.until(lambda: len(app.goaways) == 2)
+    assert [last for last, _ in app.goaways] == [2**31 - 1, 1]
+    call.end()
+    receiver.streams[0].end((b"grpc-status", b"0"))
+    await call.until(lambda call: call.ended)
+    await app.until_lost()
+    assert not late.pairs
+    assert len(receiver.streams) == 1

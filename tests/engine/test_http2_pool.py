@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
+from idtoken_proxy.engine.http2 import frames
 from idtoken_proxy.engine.http2_pool import Http2Pool
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
@@ -18,8 +19,8 @@ from idtoken_proxy.errors import ConnectFailed, NoHttp2, TlsFailed, UpstreamTime
 from idtoken_proxy.settings.model import Upstream
 from idtoken_proxy.trust import trust_for_http2
 from tests.engine.conftest import Receive
-from tests.engine.http2_peers import http2_receiver, nothing
-from tests.engine.wire import answering, eventually, ok
+from tests.engine.http2_peers import PREFACE, http2_receiver, nothing
+from tests.engine.wire import Wire, answering, eventually, ok
 
 
 @asynccontextmanager
@@ -83,6 +84,38 @@ async def test_whoever_gives_up_waiting_does_not_end_it_for_the_others() -> None
         first.cancel()
         await second
         assert len(receiver.peers) == 1
+
+
+async def test_what_comes_about_while_the_pool_is_replaced_is_for_who_asked(receive: Receive) -> None:
+    """A reload fails no request that waits for its connection."""
+    go = asyncio.Event()
+
+    async def slow(wire: Wire) -> None:
+        await wire.until(PREFACE)
+        await go.wait()
+        wire.send(frames.build_settings({}))
+
+    receiver = await receive(slow)
+    async with pooled(receiver.port) as pool:
+        asking = asyncio.ensure_future(pool.connect())
+        await eventually(lambda: bool(pool.live), "it does not come about")
+        pool.close()
+        go.set()
+        (first, again) = await asking, await pool.connect()  # by whoever has the old settings still
+        for stream in (first, again):
+            assert stream._connection.usable
+            stream._connection.close()
+        assert not pool.unspoken
+
+
+async def test_what_comes_about_for_nobody_goes_with_its_pool(receive: Receive) -> None:
+    receiver = await receive(lambda wire: wire.until(PREFACE))
+    async with pooled(receiver.port) as pool:
+        asking = asyncio.ensure_future(pool.connect())
+        await eventually(lambda: bool(pool.live), "it does not come about")
+        asking.cancel()
+        pool.close()
+        await eventually(lambda: not pool.live, "it is still there")
 
 
 async def test_over_tls_it_is_h2_by_alpn() -> None:

@@ -87,7 +87,7 @@ class Dialer:
                 made = make()
                 await self._wrap(sock, made, tls or self._tls, alpn)
                 if until is not None:
-                    await until(made)
+                    await self._ready(made, until(made))
                 return made
         except TimeoutError:
             raise hop.late(self._connect_timeout) from None
@@ -115,6 +115,13 @@ class Dialer:
 
     async def _look_up(self, host: str, port: int) -> list[AddressInfo]:
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+    async def _ready(self, made: Dialled, awaited: Awaitable[None]) -> None:
+        try:
+            await awaited
+        except BaseException:
+            made.unmade()  # nobody else knows of it
+            raise
 
     async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
         try:

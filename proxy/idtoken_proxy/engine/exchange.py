@@ -347,6 +347,8 @@ class Exchange:
             self.state = TRANSITIONS[self.state][RETRY]
             lane.counts.retries += 1
             self._fresh = True
+            if self._app.held:
+                self._app.hold(held=False)  # nobody else would: what held it is gone
             self.forward()  # from the token on: the one that was sent may have run out meanwhile
             return
         self.fail(error)

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from idtoken_proxy.engine import answers, grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from idtoken_proxy.engine.http2.outbox import append
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
 from idtoken_proxy.engine.http2_messages import pairs_of, response_pairs
@@ -102,7 +103,7 @@ class AppStream:
             if payload:
                 if self._pending is None:
                     self._pending = []
-                self._pending.append(payload)
+                append(self._pending, payload)
             return
         if payload:
             exchange.on_request_data(payload, len(payload) + _FRAME)
@@ -232,7 +233,7 @@ class AppStream:
         if request is not None and request.grpc:
             if isinstance(error, ReceiverReset):
                 # Clients of gRPC make a status of each code, and try again after some.
-                self._reset(error.code)
+                self._reset(_code_of(error))
                 return 0
             status, message = grpc_status.of_error(error), grpc_status.message_of(error.detail, error.remedy)
             return self._send_only(grpc_status.trailers_only(status, message))
@@ -298,7 +299,7 @@ class AppStream:
         connection.on_stream_end(self, exchange, whole=False)
         request = self.request
         if isinstance(error, ReceiverReset):
-            self._reset(error.code)
+            self._reset(_code_of(error))
         elif request is not None and request.grpc and error is not None and not self.stream.held_octets:
             # A status tells more than a reset, and no client takes this one for success.
             status = grpc_status.of_error(error)
@@ -360,21 +361,28 @@ class AppStream:
             self._reset(ErrorCode.INTERNAL_ERROR)  # it does not read what is left
 
 
+def _code_of(error: ReceiverReset) -> int:
+    """NO_ERROR says that the answer is whole (RFC 9113 section 8.1), and it is not."""
+    return error.code or ErrorCode.INTERNAL_ERROR
+
+
 class TimedStream(AppStream):
     """Of a call that brings its own deadline (grpc-timeout), beside which there is no smaller one."""
 
     __slots__ = ("_until",)
 
     def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool, until: float) -> None:
-        self._until = until
         super().__init__(connection, stream, complete=complete)
+        self._until = until
 
     @property
-    def deadline(self) -> float:  # what an exchange sets is the other kind's
+    def deadline(self) -> float:
         return self._until
 
     @deadline.setter
-    def deadline(self, value: float) -> None: ...
+    def deadline(self, value: float) -> None:
+        if self.exchange is None:  # what an exchange sets is the other kind's
+            self._until = value
 
     def expire(self) -> None:
         self._until = NEVER

@@ -23,6 +23,7 @@ from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.streams import CANCEL
 from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.welcome import unlisted
 from idtoken_proxy.errors import MalformedRequest, RequestError
 from idtoken_proxy.policy.headers import Peer
 
@@ -100,14 +101,24 @@ class Http2Downstream(Http2Transport):
     def flush(self) -> None:
         super().flush()
         if self.core.drained and not self.transport.is_closing():
-            self.transport.close()
+            self._close()
+
+    @property
+    def wants_input(self) -> bool:
+        """Answers without a body ask no window for leave, and requests that are refused are not held back by it either."""
+        return super().wants_input and not self.clogged
+
+    def _close(self) -> None:
+        self.transport.close()
+        self.deadline = self.sweeper.now + self._front.idle  # for an app that does not read what is left
 
     # -- what the core tells (listener.py) ---------------------------------------
 
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
         front = self._front
         front.tally.streams += 1
-        self.deadline = NEVER
+        if not self._draining:  # whose end no request puts off
+            self.deadline = NEVER
         octets = self.core.block_octets + _FRAME
         request = known = head.made[end_stream] if head.made is not None else None
         if request is None or request.verdict is None or request.verdict[0] is not front.gateway:
@@ -179,7 +190,7 @@ class Http2Downstream(Http2Transport):
             front.tally.hit(fault.limit)
         front.log.warning("HTTP/2 connection ended", reason=fault.reason, code=fault.code.name)
         self.flush()
-        self.transport.close()
+        self._close()
 
     # -- what a stream tells (http2_app.py) ---------------------------------------
 
@@ -201,6 +212,8 @@ class Http2Downstream(Http2Transport):
         return None if found is None else (found.detail, found.remedy)
 
     def _rest(self) -> None:
+        if self.transport.is_closing():
+            return
         if not self.core.streams and not self._draining:
             self.deadline = self.sweeper.now + self._front.keepalive
         elif self.core.drained:
@@ -210,6 +223,8 @@ class Http2Downstream(Http2Transport):
 
     def dismiss(self) -> None:
         self.drain()
+        if unlisted(self._front, self.uid) is not None:  # what is on its way may not be served any more
+            self.core.finish_drain()
 
     def drain(self) -> None:
         """Two GOAWAYs: what was on its way when the first was sent is served still."""
@@ -227,7 +242,9 @@ class Http2Downstream(Http2Transport):
 
     def expire(self) -> None:
         self.deadline = NEVER
-        if self._draining or not self.core.acknowledged:
+        if self.transport.is_closing():
+            self.transport.abort()
+        elif self._draining or not self.core.acknowledged:
             self._draining = True
             self.core.finish_drain()
             self.soon()

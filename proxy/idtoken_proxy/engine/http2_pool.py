@@ -13,13 +13,16 @@ from idtoken_proxy.engine.http2_upstream import Http2Upstream, UpstreamStream
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP2
-from idtoken_proxy.errors import NoHttp2
+from idtoken_proxy.errors import BrokenOff, NoHttp2
 from idtoken_proxy.identity.clock import SystemClock
 from idtoken_proxy.settings.model import Upstream
 
 _boot = SystemClock.boot
 _UNSPOKEN_FOR: Final = 60.0  # seconds of running time; a receiver that is deployed anew may speak it
 _STREAMS: Final = 100  # of a connection that is only coming about
+_TAKES_NOTHING: Final = (
+    "the receiver's connections take no request: it ends them at once, or allows no streams"
+)
 
 
 class Way(Protocol):
@@ -58,6 +61,7 @@ class Http2Pool:
         self._closed = False
         self._dialling: asyncio.Task[Http2Upstream] | None = None
         self._waiting = 0  # for that one
+        self._asking = 0  # for any
         self._unspoken_until = 0.0
 
     @property
@@ -76,7 +80,7 @@ class Http2Pool:
     def take(self) -> UpstreamStream | None:
         """A stream on a connection that has room for it; None where there is none."""
         for connection in self._usable:
-            if connection.core.capacity > 0:
+            if connection.core.capacity > 0 and not connection.clogged:
                 if not connection.busy and _boot() - connection.idle_since > self._keepalive:
                     # The sweeper's time stood still with this process; the receiver's did not.
                     connection.abort()
@@ -87,6 +91,15 @@ class Http2Pool:
 
     async def connect(self, *, fresh: bool = False) -> UpstreamStream:
         """`fresh`: on a connection that does not exist yet. Raises ConnectFailed, TlsFailed, UpstreamTimeout, BrokenOff."""
+        self._asking += 1
+        try:
+            return await self._connect(fresh=fresh)
+        finally:
+            self._asking -= 1
+            self._give_up()
+
+    async def _connect(self, *, fresh: bool) -> UpstreamStream:
+        in_vain = 0
         while True:
             if not fresh:
                 stream = self.take()
@@ -100,9 +113,18 @@ class Http2Pool:
             self._waiting += 1
             # Shielded: it is for others too.
             connection = await asyncio.shield(dialling)
-            if connection.core.capacity > 0 and not connection.lost:
+            if connection.usable:
                 return UpstreamStream(connection)
             fresh = False
+            if not connection.busy:  # others have not taken it all: there was nothing to be had
+                in_vain += 1
+                if in_vain > 1:  # else a receiver that allows no stream would be dialled without end
+                    raise BrokenOff(_TAKES_NOTHING)
+
+    def _give_up(self) -> None:
+        """On what is coming about for nobody, where it is of no use to others either."""
+        if self._closed and not self._asking and self._dialling is not None:
+            self._dialling.cancel()
 
     async def _dial(self) -> Http2Upstream:
         tls = None
@@ -117,7 +139,9 @@ class Http2Pool:
             raise
         connection.idle_since = _boot()
         connection.deadline = self._sweeper.now + self._keepalive  # whoever asked for it may have gone
-        if connection.core.goaway is None and not self._closed:
+        if not connection.usable or (self._closed and not self._asking):
+            connection.close()
+        elif not self._closed:
             self._usable.append(connection)
         return connection
 
@@ -150,8 +174,9 @@ class Http2Pool:
         """Idle connections go; one in use goes when its last exchange ends."""
         self._closed = True
         self._usable.clear()
+        self._give_up()
         for connection in list(self._live):
             if connection.busy:
                 connection.deadline = NEVER
-            else:
+            elif connection.ready.done():  # whoever waits for one that is coming about has yet to use it
                 connection.close()

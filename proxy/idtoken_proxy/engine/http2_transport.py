@@ -15,6 +15,8 @@ WRITE_HIGH_WATER: Final = 64 * 1024
 # Smaller ones are joined: to hand over each by itself costs more than to copy it.
 _STANDS_ALONE: Final = 8 * 1024
 _ASK_AGAIN: Final = 0.02  # seconds
+# Of a peer's that does not read: beyond what its streams may have under way, it gets nothing more out of us.
+_MOST_UNREAD: Final = 1024 * 1024
 
 clock = monotonic
 
@@ -54,6 +56,14 @@ class Http2Transport(asyncio.Protocol):
         self.core.written()
         self.soon()
 
+    @property
+    def clogged(self) -> bool:
+        return self.paused and self.transport.get_write_buffer_size() > _MOST_UNREAD
+
+    @property
+    def wants_input(self) -> bool:
+        return self.core.wants_input
+
     def soon(self) -> None:
         """Something may have to be written."""
         if not self._flushing:
@@ -67,9 +77,9 @@ class Http2Transport(asyncio.Protocol):
     def flush(self) -> None:
         core, transport = self.core, self.transport
         parts = core.take_output()
+        if transport.is_closing():
+            return
         if parts:
-            if transport.is_closing():
-                return
             if len(parts) == 1:
                 transport.write(parts[0])
             elif max(map(len, parts)) < _STANDS_ALONE:
@@ -78,14 +88,19 @@ class Http2Transport(asyncio.Protocol):
                 _write_apart(transport, parts)
         if not transport.get_write_buffer_size():
             core.written()
-        if core.wants_input != self._reading:
+        if core.put_off and not self.clogged:
+            core.go_on()
+            self.soon()
+        elif core.output_octets:  # of frames that waited for `written`
+            self.soon()
+        if self.wants_input != self._reading:
             self._settle_reading()
 
     def _settle_reading(self) -> None:
         """A peer that makes us answer and does not read the answers is not read either (CVE-2019-9512)."""
         if self.core.failure is not None or self.transport.is_closing():
             return
-        self._reading = self.core.wants_input
+        self._reading = self.wants_input
         if self._reading:
             self.transport.resume_reading()
         else:

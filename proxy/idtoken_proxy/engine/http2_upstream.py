@@ -65,6 +65,7 @@ class Http2Upstream(Http2Transport, Dialled):
         self.deadline = NEVER
         self.idle_since = 0.0  # by the clock that runs through suspend
         self.lost = False
+        self.made = False
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._first = b""
         self._token: TokenLines | None = None
@@ -74,10 +75,16 @@ class Http2Upstream(Http2Transport, Dialled):
     def busy(self) -> bool:
         return bool(self.core.streams)
 
+    @property
+    def usable(self) -> bool:
+        """For another stream."""
+        return self.core.capacity > 0 and not self.lost and not self.transport.is_closing()
+
     # -- asyncio ---------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self.made = True
         self.core = ClientConnection(self, _LIMITS, clock)
         self.pool.register(self)
         self.flush()
@@ -92,15 +99,14 @@ class Http2Upstream(Http2Transport, Dialled):
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
         self.pool.unregister(self)
-        said = None
-        if isinstance(exc, ssl.SSLError):
-            said, _ = told(exc)
-        self._fail_ready(said)
+        self._fail_ready(told(exc)[0] if isinstance(exc, ssl.SSLError) else None)
         self.core.lost()
 
     def unmade(self) -> None:
         self.lost = True
         self.pool.unregister(self)
+        if self.made:
+            self.transport.abort()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -122,8 +128,15 @@ class Http2Upstream(Http2Transport, Dialled):
         """With nothing under way on it."""
         self.pool.unregister(self)
         self.core.close()
+        self._end()
+
+    def _end(self) -> None:
+        """A receiver that does not read is not told why: to wait for it would have no end."""
         self.flush()
-        self.transport.close()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
 
     def abort(self) -> None:
         self.pool.unregister(self)
@@ -215,8 +228,7 @@ class Http2Upstream(Http2Transport, Dialled):
         """The streams have been told."""
         self._fail_ready(fault.reason)
         self.pool.unregister(self)
-        self.flush()
-        self.transport.close()
+        self._end()
 
 
 class UpstreamStream:
@@ -270,8 +282,9 @@ class UpstreamStream:
             self.on_full()
 
     def send_end(self) -> None:
-        self._connection.core.send_end(self._stream)
-        self._connection.soon()
+        if self._outbound.request.has_body:  # else the head was the end
+            self._connection.core.send_end(self._stream)
+            self._connection.soon()
 
     def hold(self, *, held: bool) -> None:
         self._held = held

@@ -72,10 +72,22 @@ def test_later_data_stays_behind_what_is_held() -> None:
     assert joined == b"".join(
         (
             frames.frame(DATA, 0, 1, b"abc"),
-            frames.frame(DATA, 0, 1, b"def"),
-            frames.frame(DATA, END_STREAM, 1, b"ghi"),
+            frames.frame(DATA, END_STREAM, 1, b"defghi"),
         )
     )
+
+
+def test_small_pieces_that_wait_are_joined() -> None:
+    box = outbox(0)
+    one = stream(1 << 20)
+    for number in range(50_000):
+        box.data(one, b"%d" % (number % 10) * 2, end_stream=False)
+    box.data(one, b"x" * 16_384, end_stream=False)
+    assert one.held is not None
+    assert len(one.held) < 60
+    assert one.held_octets == 100_000 + 16_384
+    box.window = 1 << 20
+    assert box.drain(one) == 116_384
 
 
 @for_each("window", [0, -100])

@@ -22,6 +22,10 @@ from idtoken_proxy.engine.http2.settings import HEADER_TABLE_SIZE, PeerSettings
 
 # With more of our answers unwritten the peer does not read, and gets no further ones out of us.
 MAX_UNWRITTEN_ANSWERS: Final = 64 * 1024
+# What one read may make us do before others have their turn: frames, and octets of output. A request that the proxy answers
+# by itself is thirty octets to its app, and there may be thousands in one read.
+FRAMES_A_TURN: Final = 4096
+OUTPUT_A_TURN: Final = 128 * 1024
 
 # Flags, stream id, payload without padding, the payload's length with it.
 Handler: TypeAlias = Callable[[int, int, bytes, int], None]
@@ -43,6 +47,7 @@ class Dispatcher(ABC):
         self.peer = PeerSettings()
         self.acknowledged = False
         self.failure: ConnectionFault | None = None
+        self.put_off = False  # some of what came has yet to be looked at
         # The first frame is SETTINGS (section 3.4); the others have no handler before it.
         self._handlers: tuple[Handler, ...] = (self._not_settings,) * 10
 
@@ -73,8 +78,13 @@ class Dispatcher(ABC):
 
     @property
     def wants_input(self) -> bool:
-        """False: the peer does not read our answers; read no more of it until `written`."""
-        return self.failure is None and self._outbox.answers <= MAX_UNWRITTEN_ANSWERS
+        """False: the peer does not read our answers, or has said much at once; read no more of it for now."""
+        return self.failure is None and not self.put_off and self._outbox.answers <= MAX_UNWRITTEN_ANSWERS
+
+    def go_on(self) -> None:
+        """With what was put off, once the output is taken and others have had their turn."""
+        if self.failure is None:
+            self._process()
 
     def _process(self) -> None:
         try:
@@ -91,7 +101,13 @@ class Dispatcher(ABC):
     def _dispatch(self) -> None:
         next_frame = self._reader.next_frame
         outbox = self._outbox
+        left = FRAMES_A_TURN
+        self.put_off = False
         while outbox.answers <= MAX_UNWRITTEN_ANSWERS:
+            left -= 1
+            if left < 0 or outbox.octets > OUTPUT_A_TURN:
+                self.put_off = self._reader.unread > 0
+                return
             frame = next_frame()
             if frame is None:
                 return

@@ -17,6 +17,16 @@ from idtoken_proxy.engine.http2.streams import BEHIND_OUR_END, IDLE, OPEN, SENDI
 
 # A frame is not interrupted: with the largest that a peer may allow (16 MiB), one stream would keep all others waiting.
 _LARGEST_FRAME: Final = 64 * 1024
+# Frames of an octet or two would each take fifty in memory, and as many as a window has octets may wait.
+_SMALL: Final = 2048
+
+
+def append(waiting: deque[bytes | memoryview] | list[bytes], payload: bytes) -> None:
+    """What is small joins what is small before it."""
+    if waiting and len(payload) < _SMALL and len(waiting[-1]) < _SMALL:
+        waiting[-1] = b"".join((waiting[-1], payload))
+    else:
+        waiting.append(payload)
 
 
 class Outbox:
@@ -89,7 +99,7 @@ class Outbox:
         if size:
             if stream.held is None:
                 stream.held = deque()
-            stream.held.append(payload)
+            append(stream.held, payload)
             stream.held_octets += size
             self.waiting[stream.id] = stream
         if end_stream:
