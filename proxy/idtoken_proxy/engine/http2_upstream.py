@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from typing import Final, NoReturn, Protocol
 
 from idtoken_proxy.engine.dialer import Dialled
-from idtoken_proxy.engine.hop import NO_HTTP2, told
+from idtoken_proxy.engine.hop import told
 from idtoken_proxy.engine.http2.client_connection import ClientConnection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import ResponseHead
 from idtoken_proxy.engine.http2.hpack_encoder import never_indexed
-from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, Reset
+from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2_losses import error_of, no_http2
 from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, response_of
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.interim import check_interim
@@ -25,11 +26,7 @@ from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
 from idtoken_proxy.errors import (
-    BrokenOff,
     MalformedResponse,
-    NoHttp2,
-    NotProcessed,
-    ReceiverReset,
     UpstreamError,
 )
 from idtoken_proxy.policy.headers import Outbound, TokenLines
@@ -144,7 +141,7 @@ class Http2Upstream(Http2Transport, Dialled):
 
     def _fail_ready(self, said: str | None) -> None:
         if not self.ready.done():
-            self.ready.set_exception(_no_http2(self._first, said))
+            self.ready.set_exception(no_http2(self._first, said))
             self.ready.exception()  # whoever waited may have gone
 
     # -- streams ---------------------------------------------------------------
@@ -209,7 +206,7 @@ class Http2Upstream(Http2Transport, Dialled):
         answer, stream.context = stream.context, None
         if isinstance(answer, UpstreamStream):
             self.pool.counts.reset(reset.by, reset.code)
-            answer.on_lost(_error_of(reset))
+            answer.on_lost(error_of(reset))
         if reset.by != BY_CONNECTION:
             self.ended()
 
@@ -375,33 +372,3 @@ class UpstreamStream:
 
 def _never_indexed(lines: bytes) -> bytes:
     return b"".join(never_indexed(name, value) for name, value in pairs_of((lines,)))
-
-
-def _error_of(reset: Reset) -> UpstreamError:
-    if reset.by == BY_FAULT:
-        return MalformedResponse(f"the receiver's answer is malformed: {reset.reason}")
-    if reset.by == BY_CONNECTION:
-        if reset.code != ErrorCode.NO_ERROR:  # that we found on it
-            return MalformedResponse(f"the receiver broke the rules of HTTP/2: {reset.reason}")
-        return BrokenOff("the receiver closed the connection before its answer was complete")
-    if reset.unprocessed:
-        return NotProcessed(
-            "the receiver refused the request before it did anything with it", code=reset.code
-        )
-    return ReceiverReset(f"the receiver reset the request's stream: {_name_of(reset.code)}", code=reset.code)
-
-
-def _name_of(code: int) -> str:
-    try:
-        return ErrorCode(code).name
-    except ValueError:
-        return f"code {code}"
-
-
-def _no_http2(first: bytes, said: str | None) -> NoHttp2:
-    if first.startswith(_NOT_HTTP2):
-        said = "it answers in HTTP/1.1"
-    return NoHttp2(
-        f"the receiver does not speak HTTP/2: {said or 'it closed the connection where that was to begin'}",
-        remedy=NO_HTTP2,
-    )

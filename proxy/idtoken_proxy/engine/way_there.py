@@ -17,7 +17,7 @@ _REMEDIES: Final = {
     "http_response_timeout": "See the receiver's log; a cold start may take long: "
     "gcloud run services update SERVICE --min-instances=1",
 }
-_BROKEN: Final = "See the receiver's log, and whether it speaks HTTP/1.1 at {origin}"
+_BROKEN: Final = "See the receiver's log, and whether it speaks HTTP at {origin}"
 
 
 def way_there(cause: str, route: Route) -> str:
