@@ -11,7 +11,7 @@ ROUTE = Route("shop", Upstream("https", "shop.example", 8443), None)
 def test_the_receiver_is_named() -> None:
     assert way_there("connection_refused", ROUTE).endswith("listens on that port: shop.example:8443")
     assert way_there("something else", ROUTE).endswith(
-        "whether it speaks HTTP/1.1 at https://shop.example:8443"
+        "whether it speaks HTTP at https://shop.example:8443"
     )
 
 
