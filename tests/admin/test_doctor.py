@@ -342,7 +342,7 @@ async def test_a_login_that_the_receiver_may_take(tmp_path: Path) -> None:
         (ConnectFailed("x"), "curl -sv http://127.0.0.1:1/"),
         (ConnectFailed("x", remedy="its own"), "its own"),
         (UpstreamTimeout("x"), "--min-instances=1"),
-        (MalformedResponse("x"), "speaks HTTP/1.1 at http://127.0.0.1:1"),
+        (MalformedResponse("x"), "speaks HTTP at http://127.0.0.1:1"),
     ],
 )
 async def test_each_way_of_not_getting_there_has_its_remedy(
