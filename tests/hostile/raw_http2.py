@@ -246,11 +246,13 @@ class Attacked:
 
 @contextlib.asynccontextmanager
 async def attacked(
-    directory: Path, script: Script, *, protocol: bool = False, **changes: Any
+    directory: Path,
+    script: Script,
+    *,
+    protocol: UpstreamProtocol = UpstreamProtocol.AUTO,
+    **changes: Any,
 ) -> AsyncIterator[Attacked]:
-    """A proxy in front of a receiver. `protocol`: that the route says http2. Whatever ends in an exception on the loop
-    fails the test.
-    """
+    """A proxy in front of a receiver. Whatever ends in an exception on the loop fails the test."""
     token = make_token()
     (directory / "token").write_text(token)
     caught: list[dict[str, Any]] = []
@@ -262,7 +264,7 @@ async def attacked(
                 route_to(
                     receiver,
                     directory / "token",
-                    protocol=UpstreamProtocol.HTTP2 if protocol else UpstreamProtocol.AUTO,
+                    protocol=protocol,
                 ),
                 **{"log": LogSettings(access="off"), **changes},
             ),

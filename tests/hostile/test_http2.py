@@ -13,7 +13,7 @@ import pytest
 from idtoken_proxy.engine.http2.frames import frame as whole
 from idtoken_proxy.engine.http2.hpack_encoder import literal
 from idtoken_proxy.engine.http2_downstream import MAX_STREAMS, Http2Downstream
-from idtoken_proxy.settings.model import Timeouts
+from idtoken_proxy.settings.model import Timeouts, UpstreamProtocol
 from tests.engine.http2.peer import GET, POST, block, data, headers
 from tests.engine.wire import Ended, Wire, eventually
 from tests.hostile.raw_http2 import (
@@ -420,7 +420,8 @@ CASES = [
 async def test_a_broken_answer_is_never_a_good_one(
     tmp_path: Path, *, name: str, octets: bytes, closes: bool, kind: str
 ) -> None:
-    async with attacked(tmp_path, hostile(octets, closes=closes), protocol=kind == "HTTP/1.1") as world:
+    protocol = UpstreamProtocol.HTTP2 if kind == "HTTP/1.1" else UpstreamProtocol.AUTO
+    async with attacked(tmp_path, hostile(octets, closes=closes), protocol=protocol) as world:
         if kind == "HTTP/1.1":
             await over_http1(world)
         else:

@@ -66,7 +66,9 @@ class Http1App(asyncio.Protocol):
         """`body`: the whole of it, which ends the answer; None where it follows."""
         request = self.request
         assert request is not None
-        framing, _, self._chunked, bounded = answer_framing(request, response)
+        framing, length, self._chunked, bounded = answer_framing(request, response)
+        if length is None and body is not None:  # a head of HTTP/2 that is its own end, and tells no length
+            framing, self._chunked, bounded = b"Content-Length: %d\r\n" % len(body), False, True
         # What an app sent behind an upgrade that was refused is not HTTP, so nothing more is read from it.
         self.keep = keep = (
             bounded
