@@ -10,9 +10,7 @@ ROUTE = Route("shop", Upstream("https", "shop.example", 8443), None)
 
 def test_the_receiver_is_named() -> None:
     assert way_there("connection_refused", ROUTE).endswith("listens on that port: shop.example:8443")
-    assert way_there("something else", ROUTE).endswith(
-        "whether it speaks HTTP at https://shop.example:8443"
-    )
+    assert way_there("something else", ROUTE).endswith("whether it speaks HTTP at https://shop.example:8443")
 
 
 def test_an_egress_proxy_is_gone_through() -> None:
