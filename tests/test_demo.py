@@ -3,19 +3,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+import shutil
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 import aiohttp
+import grpc
 import pytest
+from grpc import aio
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from idtoken_proxy import demo
 from idtoken_proxy.emulator import BREAKS, Emulator
 from idtoken_proxy.emulator.keys import Keys
 from tests.cases import for_each
+from tests.emulator.grpc_client import Client
+from tests.engine.http2_peers import http2_app
 
 RUN = "import sys; from idtoken_proxy.demo import run; sys.exit(run())"
 
@@ -27,6 +33,34 @@ def port_is_taken() -> Iterator[None]:
         yield
         return
     yield
+
+
+async def pasted(line: str) -> str:
+    shell = await asyncio.create_subprocess_shell(
+        line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    told, errors = await shell.communicate()
+    assert shell.returncode == 0, errors
+    return told.decode()
+
+
+async def health_by(line: str) -> object:
+    """The status that grpcurl would tell, by another client; the method is looked up by server reflection first, as there."""
+    words = shlex.split(line)
+    target, method = words[-2:]
+    assert words == ["grpcurl", "-plaintext", "-authority", words[3], target, "grpc.health.v1.Health/Check"]
+    options = (("grpc.default_authority", words[3]), ("grpc.enable_http_proxy", 0))
+    async with aio.insecure_channel(target, options) as channel:
+        answer = await Client(channel).health(method.partition("/")[2], "")
+    await asyncio.to_thread(_look_up, target, options, method.partition("/")[0])
+    return answer["status"]
+
+
+def _look_up(target: str, options: Sequence[tuple[str, object]], service: str) -> None:
+    with grpc.insecure_channel(target, options) as channel:
+        known = ProtoReflectionDescriptorDatabase(channel)
+        assert service in known.get_services()
+        assert known.FindFileContainingSymbol(service).service[0].name == "Health"
 
 
 @pytest.mark.usefixtures("port_is_taken")
@@ -43,7 +77,7 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
     async with asyncio.timeout(30), aiohttp.ClientSession() as client:
         while "Ctrl-C" not in said:
             said += (await process.stdout.readline()).decode()
-        direct, through, refused, let_in, events, websocket = (
+        direct, through, refused, let_in, events, websocket, by_http2 = (
             next(word for word in shlex.split(line) if word.startswith("http"))
             for line in said.splitlines()
             if line.startswith("curl ")
@@ -77,6 +111,21 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
         async with client.ws_connect(websocket) as socket_:
             await socket_.send_str("hello")
             assert await socket_.receive_str() == "hello"
+
+        assert by_http2 == through
+        [http2_line, grpc_line] = (
+            line
+            for line in said.splitlines()
+            if "--http2-prior-knowledge" in line or line.startswith("grpcurl ")
+        )
+        peer = await http2_app(int(urlsplit(by_http2).port or 0))
+        assert (await peer.request(path=urlsplit(by_http2).path).done()).status == 200
+        peer.close()
+        assert await health_by(grpc_line) == 1  # SERVING
+        # And as they stand, where there is what they name.
+        for line, answer in ((http2_line, "HTTP/2 200"), (grpc_line, '"SERVING"')):
+            if shutil.which(line.partition(" ")[0]):
+                assert answer in await pasted(line)
 
         page = next(line for line in said.splitlines() if "in a browser" in line).rpartition(" ")[2]
         async with client.get(page) as response:
@@ -117,7 +166,7 @@ async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None, d
         while "Ctrl-C" not in said:
             said += (await process.stdout.readline()).decode()
         assert f"# Broken on purpose ({kind}): {BREAKS[kind]}. What an app sees of it:" in said
-        [command] = (line for line in said.splitlines() if line.startswith("curl "))
+        [command] = (line for line in said.splitlines() if line.startswith(("curl ", "grpcurl ")))
         [examination] = (line for line in said.splitlines() if " doctor -c " in line)
         response = await client.get(command.removeprefix("curl -i "))
         assert response.status == status

@@ -1179,7 +1179,7 @@ REFUSED = (
         answering(HASH, b""),
         "connection_terminated",
         ("before its answer was complete",),
-        (f"speaks HTTP/1.1 at https://{HASH}",),
+        (f"speaks HTTP at https://{HASH}",),
     ),
     Trouble(
         "a token whose audience the receiver takes, though the route has another",

@@ -11,8 +11,8 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
@@ -44,6 +44,7 @@ from idtoken_proxy.terminal import say
 
 PORT = 8080
 ADMIN = 9090
+GRPC_HOST = "user-profiles.localhost"
 DRAIN = 1.0  # seconds: an event stream left open in the other terminal does not hold up Ctrl-C
 END = "# Ctrl-C ends all of it."
 
@@ -86,13 +87,19 @@ async def _serve(break_kind: str | None) -> None:
             if break_kind:
                 emulator.break_with(break_kind)
             environ = _environ(caller, Path(directory))
-            server = await _start(emulator, caller, environ)
+
+            def settings(port: int, admin: int) -> Settings:
+                """Where something is broken, one service fails as well by one route as by two."""
+                made = settings_for(emulator, port, admin, caller)
+                return made if break_kind else with_grpc(made)
+
+            server = await _start(settings, environ)
             try:
                 ports = server.addresses[0].port, port_of(server.admin[0])
                 lines = lines_to_paste(emulator, *ports)
                 if break_kind:
                     file = Path(directory) / "proxy.yaml"
-                    file.write_text(config_text(settings_for(emulator, *ports, caller)))
+                    file.write_text(config_text(settings(*ports)))
                     lines = lines_of_a_failure(break_kind, *ports, doctor_command(file, environ))
                 for line in lines:
                     say(line)
@@ -132,13 +139,13 @@ def _environ(caller: Caller, directory: Path) -> Mapping[str, str]:
     return {**os.environ, CREDENTIALS: str(file)}
 
 
-async def _start(emulator: Emulator, caller: Caller, environ: Mapping[str, str]) -> Server:
+async def _start(make: Callable[[int, int], Settings], environ: Mapping[str, str]) -> Server:
     """On the ports that everyone remembers, or, where one is taken, on any."""
     *remembered, (port, admin) = itertools.product((PORT, 0), (ADMIN, 0))
     for ports in remembered:
         with contextlib.suppress(ListenFailed):
-            return await _started(settings_for(emulator, *ports, caller), environ)
-    return await _started(settings_for(emulator, port, admin, caller), environ)
+            return await _started(make(*ports), environ)
+    return await _started(make(port, admin), environ)
 
 
 def port_of(address: Address) -> int:
@@ -166,6 +173,13 @@ def settings_for(emulator: Emulator, port: int, admin: int, caller: Caller) -> S
     )
 
 
+def with_grpc(settings: Settings) -> Settings:
+    """And user-profiles by a name of its own: the paths of gRPC are its methods' names, and have no prefix."""
+    profiles = settings.routes[0]
+    by_name = replace(profiles, name=f"{profiles.name}-grpc", host=GRPC_HOST, path="/", strip_prefix=False)
+    return replace(settings, routes=(*settings.routes, by_name))
+
+
 def lines_to_paste(emulator: Emulator, port: int, admin: int) -> Iterator[str]:
     profiles = emulator.urls["user-profiles"]
     proxy = f"http://localhost:{port}"
@@ -186,6 +200,11 @@ def lines_to_paste(emulator: Emulator, port: int, admin: int) -> Iterator[str]:
         f" -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='"
         f" {proxy}/user-profiles/ws"
     )
+    yield "# HTTP/2 at the same port: 200"
+    yield f"curl -i --http2-prior-knowledge {proxy}/user-profiles/42"
+    # By -authority, for not every system looks up names under .localhost.
+    yield "# And gRPC, where grpcurl is installed: SERVING"
+    yield f"grpcurl -plaintext -authority {GRPC_HOST}:{port} localhost:{port} grpc.health.v1.Health/Check"
     yield from _ending(admin)
 
 

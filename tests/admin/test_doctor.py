@@ -8,7 +8,7 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from pathlib import Path
 from time import time
@@ -21,7 +21,8 @@ from blockbuster import BlockBuster
 from idtoken_proxy.admin import doctor
 from idtoken_proxy.admin.doctor import AT_ONCE, examine
 from idtoken_proxy.admin.probe import Probe
-from idtoken_proxy.admin.report import Verdict
+from idtoken_proxy.admin.report import RouteReport, Verdict
+from idtoken_proxy.engine.hop import NO_HTTP2
 from idtoken_proxy.errors import (
     ConfigError,
     ConnectFailed,
@@ -42,10 +43,14 @@ from idtoken_proxy.settings.model import (
     Settings,
     Timeouts,
     Upstream,
+    UpstreamProtocol,
     UserIdentity,
 )
 from tests.blocking import none_by
+from tests.engine.egress import relaying
+from tests.engine.http2_peers import fixed, http2_receiver
 from tests.engine.proxied import AUDIENCE, make_token
+from tests.engine.test_http2_pool import server_tls
 from tests.engine.wire import Receiver, Wire, answering, ok
 
 
@@ -169,7 +174,7 @@ async def test_an_identity_that_cannot_be(token_file: str) -> None:
     identity = ImpersonatedIdentity("a@b.iam.gserviceaccount.com", source=FileIdentity(token_file))
     async with Receiver(answering(ok())) as receiver:
         report = await examine(Settings((route(receiver.port, identity=identity),)), {})
-        assert receiver.requests == []
+        assert b"GET" not in receiver.received
     [found] = report.routes
     [finding] = found.findings
     assert finding.cause == "source_without_access_token"
@@ -315,7 +320,10 @@ async def test_commands_go_the_same_way(
     async def probe(*_: Any, **__: Any) -> Probe:
         return Probe((), error=error)
 
+    async def speaks_http2(*_: Any) -> None: ...
+
     monkeypatch.setattr(doctor, "probe", probe)
+    monkeypatch.setattr(doctor, "speaks_http2", speaks_http2)
     egress = EgressProxy("proxy", 3128, b"me:hunter2")
     upstream = Upstream("https", "a.run.app", 443)
     one = route(1, upstream=upstream, identity=NoIdentity(), audience=None, egress_proxy=egress)
@@ -351,9 +359,174 @@ async def test_each_way_of_not_getting_there_has_its_remedy(
     async def probe(*_: Any, **__: Any) -> Probe:
         return Probe((), error=error)
 
+    async def speaks_http2(*_: Any) -> None: ...
+
     monkeypatch.setattr(doctor, "probe", probe)
+    monkeypatch.setattr(doctor, "speaks_http2", speaks_http2)
     report = await examine(Settings((route(1, identity=NoIdentity(), audience=None),)), {})
     [finding] = report.routes[0].findings
     assert (finding.verdict, finding.cause, finding.detail) == (Verdict.FAIL, error.proxy_status, "x")
     assert remedy in finding.remedy
     assert "{" not in finding.remedy
+
+
+# -- HTTP/2 ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a receiver is: `ca` and `ca_file` where it has TLS."""
+
+    token_file: str
+    ca: trustme.CA | None = None
+    ca_file: str | None = None
+
+    def context(self, *protocols: str) -> ssl.SSLContext | None:
+        return None if self.ca is None else server_tls(self.ca, *protocols)
+
+    async def examined(self, port: int, protocol: UpstreamProtocol, **changes: Any) -> RouteReport:
+        upstream = Upstream("http" if self.ca is None else "https", "127.0.0.1", port)
+        to = route(1, upstream=upstream, identity=FileIdentity(self.token_file), protocol=protocol, **changes)
+        [found] = (await examine(Settings((to,), ca_file=self.ca_file), {})).routes
+        return found
+
+
+@pytest.fixture
+def behind_tls(token_file: str, tmp_path: Path) -> Place:
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return Place(token_file, ca, str(tmp_path / "ca.pem"))
+
+
+@pytest.fixture(params=["clear text", "tls"])
+def place(request: pytest.FixtureRequest, token_file: str, behind_tls: Place) -> Place:
+    return behind_tls if request.param == "tls" else Place(token_file)
+
+
+async def test_a_route_that_wants_http2_is_asked_by_it(place: Place) -> None:
+    async with http2_receiver(fixed(body=b"hello"), place.context("h2")) as receiver:
+        found = await place.examined(receiver.port, UpstreamProtocol.HTTP2)
+        [stream] = receiver.streams
+    assert (found.verdict, found.http2, found.status, found.by_app) == (Verdict.OK, True, 200, True)
+    assert stream.one("authorization") == f"Bearer {Path(place.token_file).read_text()}"
+    assert (stream.one(":method"), stream.one(":path"), stream.one("connection")) == ("GET", "/", None)
+    assert (stream.one("via"), stream.one("x-forwarded-for")) == (None, None)
+    tls = ["tls"] if place.ca else []
+    assert [step.name for step in found.steps] == ["dns", "tcp", *tls, "http2", "answer"]
+
+
+async def test_a_route_that_wants_http2_where_there_is_none_fails(place: Place) -> None:
+    async with Receiver(answering(ok()), tls=place.context("http/1.1")) as receiver:
+        found = await place.examined(receiver.port, UpstreamProtocol.HTTP2)
+        assert b"authorization" not in receiver.received.lower()
+    [finding] = found.findings
+    assert (finding.verdict, finding.remedy) == (Verdict.FAIL, NO_HTTP2)
+    assert "does not speak HTTP/2" in finding.detail
+    assert found.http2 is False
+    *_, before, last = found.steps
+    assert (before.name, before.error) == ("tls" if place.ca else "tcp", None)
+    assert (last.name, last.error) == ("http2", finding.detail)
+
+
+async def test_a_grpc_server_resets_what_is_no_grpc_and_is_there(place: Place) -> None:
+    async with http2_receiver(lambda stream: stream.cancel(2), place.context("h2")) as receiver:
+        found = await place.examined(receiver.port, UpstreamProtocol.HTTP2)
+    assert (found.verdict, found.http2, found.status) == (Verdict.OK, True, None)
+
+
+async def test_without_http2_a_route_that_may_do_without_is_well(place: Place) -> None:
+    async with Receiver(answering(ok()), tls=place.context("http/1.1")) as receiver:
+        found = await place.examined(receiver.port, UpstreamProtocol.AUTO)
+    assert (found.verdict, found.http2, found.status) == (Verdict.OK, False, 200)
+
+
+async def test_a_receiver_of_both_is_told_as_such(place: Place) -> None:
+    async def script(wire: Wire) -> None:
+        """In TLS by ALPN, which has been seen to before; the connection is another than that of the question."""
+        if len(receiver.connections) == 1:
+            await wire.request()
+            wire.send(ok())
+        else:
+            wire.send(SETTINGS)
+
+    async with Receiver(script, tls=place.context("h2", "http/1.1")) as receiver:
+        found = await place.examined(receiver.port, UpstreamProtocol.AUTO)
+    assert (found.verdict, found.http2, found.status) == (Verdict.OK, True, 200)
+
+
+async def test_a_receiver_of_http1_never_hears_of_http2(place: Place) -> None:
+    async with Receiver(answering(ok()), tls=place.context("h2", "http/1.1")) as receiver:
+        found = await place.examined(receiver.port, UpstreamProtocol.HTTP1)
+        assert len(receiver.connections) == 1
+    assert (found.verdict, found.http2, found.status) == (Verdict.OK, None, 200)
+
+
+SETTINGS = b"\0\0\0\4\0\0\0\0\0"
+
+
+async def http2_alone(wire: Wire) -> None:
+    """As gRPC servers begin, whatever was said to them; what is no HTTP/2 they end."""
+    wire.send(SETTINGS)
+    await wire.until(b"\r\n\r\n")
+    if not wire.received.startswith(b"PRI"):
+        wire.close()
+
+
+async def test_a_receiver_of_http2_alone_is_for_grpc_as_it_is(place: Place) -> None:
+    async with Receiver(http2_alone, tls=place.context("h2")) as receiver:
+        found = await place.examined(receiver.port, UpstreamProtocol.AUTO)
+    [finding] = found.findings
+    assert (finding.verdict, finding.cause) == (Verdict.WARN, "http2_alone")
+    assert "protocol: http2" in finding.remedy
+    assert found.http2 is True
+
+
+async def test_what_is_only_an_information_is_no_failure_where_time_runs_out(token_file: str) -> None:
+    async def script(wire: Wire) -> None:
+        if (await wire.request()).start.startswith("PRI"):
+            await wire.gone()
+        wire.send(ok())
+
+    async with Receiver(script) as receiver:
+        to = route(receiver.port, identity=FileIdentity(token_file))
+        report = await examine(Settings((to,)), {}, limit=0.5)
+        await (await receiver.connection(1)).gone()
+        [patiently] = (await examine(Settings((to,)), {})).routes
+    [found] = report.routes
+    assert (found.verdict, found.status, found.http2) == (Verdict.OK, 200, None)
+    assert (patiently.verdict, patiently.http2) == (Verdict.OK, None)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "steps"),
+    [(UpstreamProtocol.AUTO, ["tls"]), (UpstreamProtocol.HTTP2, ["tls", "http2"])],
+)
+async def test_http2_is_looked_for_through_an_egress_proxy(
+    behind_tls: Place, protocol: UpstreamProtocol, steps: list[str]
+) -> None:
+    async with (
+        Receiver(http2_alone, tls=behind_tls.context("h2")) as receiver,
+        Receiver(relaying(receiver)) as egress,
+    ):
+        found = await behind_tls.examined(
+            receiver.port,
+            protocol,
+            egress_proxy=EgressProxy("127.0.0.1", egress.port),
+            timeouts=Timeouts(connect=1.0, response=0.2),
+        )
+    assert found.http2 is True
+    assert [step.name for step in found.steps] == ["dns", "tcp", "connect", *steps, "answer"]
+
+
+async def test_tls_of_one_receiver_is_not_spoken_with_another_in_clear_text(behind_tls: Place) -> None:
+    async with (
+        http2_receiver(fixed()) as plain,
+        http2_receiver(fixed(), behind_tls.context("h2")) as secret,
+    ):
+        usual = {"protocol": UpstreamProtocol.HTTP2, "identity": NoIdentity(), "audience": None}
+        routes = (
+            route(plain.port, "plain", **usual),
+            route(1, "secret", upstream=Upstream("https", "127.0.0.1", secret.port), **usual),
+        )
+        report = await examine(Settings(routes, ca_file=behind_tls.ca_file), {})
+    assert [(one.verdict, one.http2) for one in report.routes] == [(Verdict.OK, True)] * 2

@@ -27,6 +27,7 @@ PROFILES = RouteReport(
     3540.4,
     (Step("dns", 0.0012), Step("tcp", 0.02), Step("tls", 0.031), Step("answer", 0.1)),
     200,
+    http2=True,
 )
 WEATHER = RouteReport(
     "weather",
@@ -48,8 +49,16 @@ SEARCH = RouteReport(
     PROFILES.steps,
     403,
     findings=(SKEW, NO_INVOKER),
+    http2=True,
 )
-APP = RouteReport("app", URL, URL, "file", "token file /t", None, URL, 60, PROFILES.steps, 404, by_app=True)
+APP = RouteReport(
+    "app", URL, URL, "file", "token file /t", None, URL, 60, PROFILES.steps, 404, by_app=True, http2=False
+)
+
+HTTP1_ALONE = (
+    "HTTP/2 no: speaks HTTP/1.1 alone. gRPC needs HTTP/2 all the way, on Cloud Run: "
+    "gcloud run services update SERVICE --use-http2"
+)
 
 
 @for_each(
@@ -70,14 +79,15 @@ def test_the_worst_finding_is_the_verdict(findings: tuple[Finding, ...], expecte
 def test_the_table_groups_routes_by_identity_and_tells_what_to_mend() -> None:
     lines = list(as_text(Report((PROFILES, WEATHER, SEARCH, APP)), colors=False))
     assert lines == [
-        "  ROUTE     VERDICT  TOKEN        DNS   TCP     TLS    ANSWER                  AUDIENCE",
+        "  ROUTE     VERDICT  TOKEN        DNS   TCP     TLS    HTTP/2  ANSWER                  AUDIENCE",
         "metadata server, account default (login@shop)",
-        f"  profiles  ok       59 min left  1 ms  20 ms   31 ms  200, 100 ms             {URL}",
-        "  search    fail     120 s left   1 ms  20 ms   31 ms  403, 100 ms             custom",
+        f"  profiles  ok       59 min left  1 ms  20 ms   31 ms  yes     200, 100 ms             {URL}",
+        "  search    fail     120 s left   1 ms  20 ms   31 ms  yes     403, 100 ms             custom",
         "none, a public route",
-        "  weather   ok       -            0 ms  failed  -      -                       -",
+        "  weather   ok       -            0 ms  failed  -      -       -                       -",
         "token file /t",
-        f"  app       ok       60 s left    1 ms  20 ms   31 ms  404 of the app, 100 ms  {URL}",
+        f"  app       ok       60 s left    1 ms  20 ms   31 ms  no      404 of the app, 100 ms  {URL}",
+        HTTP1_ALONE,
         "",
         "warn: search: clock_skew",
         "  2 h behind",
@@ -146,18 +156,21 @@ OUT = RouteReport(
     steps=(Step("dns", 0.001), Step("tcp", 0.002), Step("connect", 0.03, "answered 407")),
     findings=(NO_INVOKER,),
     egress_proxy="proxy.corp:3128",
+    http2=False,
 )
 
 
 def test_a_way_through_an_egress_proxy_has_a_step_and_a_column_of_its_own() -> None:
     lines = list(as_text(Report((PROFILES, OUT)), colors=False))
     assert lines[:5] == [
-        "  ROUTE     VERDICT  TOKEN        DNS   TCP    CONNECT  TLS    ANSWER       AUDIENCE",
+        "  ROUTE     VERDICT  TOKEN        DNS   TCP    CONNECT  TLS    HTTP/2  ANSWER       AUDIENCE",
         "metadata server, account default (login@shop)",
-        f"  profiles  ok       59 min left  1 ms  20 ms  -        31 ms  200, 100 ms  {URL}",
+        f"  profiles  ok       59 min left  1 ms  20 ms  -        31 ms  yes     200, 100 ms  {URL}",
         "none, a public route",
-        f"  out       fail     -            1 ms  2 ms   failed   -      -            {URL}",
+        f"  out       fail     -            1 ms  2 ms   failed   -      no      -            {URL}",
     ]
+    # What had to be HTTP/2 has failed, and its finding says so.
+    assert not any(line.startswith("HTTP/2 no") for line in lines)
     assert f"  receiver: {URL}, through the egress proxy proxy.corp:3128" in lines
     (told,) = json.loads(as_json(Report((OUT,))))["routes"]
     assert told["receiver"]["egress_proxy"] == "proxy.corp:3128"
@@ -184,6 +197,7 @@ def test_json_tells_everything() -> None:
                 {"name": "answer", "ms": 100.0, "error": None},
             ],
             "egress_proxy": None,
+            "http2": True,
             "status": 403,
             "by_app": False,
         },
@@ -198,6 +212,7 @@ def test_json_tells_everything() -> None:
         ],
     }
     assert weather["token"] is None
+    assert weather["receiver"]["http2"] is None
     assert weather["receiver"]["steps"][1] == {"name": "tcp", "ms": 0, "error": "refused"}
     assert json.loads(as_json(Report((PROFILES,))))["ok"] is True
 

@@ -20,7 +20,7 @@ from idtoken_proxy.settings.model import Upstream
 from idtoken_proxy.trust import trust_for_http2
 from tests.engine.conftest import Receive
 from tests.engine.http2_peers import PREFACE, http2_receiver, nothing
-from tests.engine.wire import Wire, answering, eventually, ok
+from tests.engine.wire import Receiver, Wire, answering, eventually, ok
 
 
 @asynccontextmanager
@@ -140,6 +140,20 @@ async def test_a_receiver_that_has_no_h2_by_alpn(protocols: tuple[str, ...]) -> 
         assert "--use-http2" in (raised.value.remedy or "")
         assert pool.unspoken
         assert not receiver.streams
+
+
+async def test_a_receiver_that_refuses_h2_by_an_alert() -> None:
+    """As nginx does (RFC 7301 section 3.2): no_application_protocol."""
+
+    async def refuse(wire: Wire) -> None:
+        await wire.exactly(1)
+        wire.send(b"\x15\x03\x03\0\2\2\x78")
+        wire.close()
+
+    async with Receiver(refuse) as receiver, pooled(receiver.port, client_tls(trustme.CA())) as pool:
+        with pytest.raises(NoHttp2, match="does not speak HTTP/2"):
+            await pool.connect()
+        assert pool.unspoken
 
 
 async def test_a_certificate_that_is_not_good() -> None:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Final
 
-from idtoken_proxy.admin.probe import Probe, probe
+from idtoken_proxy.admin.probe import Http2Trust, Probe, probe, speaks_http2
 from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.way_there import way_there
-from idtoken_proxy.errors import Problem, TokenError
+from idtoken_proxy.errors import BrokenOff, MalformedResponse, Problem, TlsFailed, TokenError, UpstreamError
 from idtoken_proxy.identity.answer import SKEW, Speaker
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
 from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT, remedy_of
@@ -28,9 +28,9 @@ from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.doubts import audience_doubt
 from idtoken_proxy.settings.exposure import exposed
-from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings
+from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings, UpstreamProtocol
 from idtoken_proxy.settings.names import is_iap_client
-from idtoken_proxy.trust import trust
+from idtoken_proxy.trust import trust, trust_for_http2
 
 LIMIT: Final = 30.0  # seconds for all routes together
 AT_ONCE: Final = 16  # routes
@@ -53,7 +53,7 @@ async def examine(
     tls = trust(settings)
     cache = TokenCache(on_event=_nobody)
     sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]))
-    practice = _Practice(settings, environ, cache, sweeper, tls)
+    practice = _Practice(settings, environ, cache, sweeper, tls, trust_for_http2(tls))
     gate = asyncio.Semaphore(at_once)
     cases = [_Case(route) for route in settings.routes]
 
@@ -65,7 +65,7 @@ async def examine(
     try:
         _, late = await asyncio.wait(tasks, timeout=limit)
         for case, task in zip(cases, tasks, strict=True):
-            if task in late:
+            if task in late and not case.judged:
                 case.fail(
                     "timeout",
                     f"not examined to its end within {limit:g} s",
@@ -89,12 +89,16 @@ def _nobody(_event: FetchEvent) -> None:
 
 @dataclass(slots=True)
 class _Case:
-    """What is known of a route so far."""
+    """What is known of a route so far. `judged`: what is still to come is no more than an information. `http2`: whether the
+    receiver speaks it.
+    """
 
     route: Route
     slot: TokenSlot | None = None
     token: IdToken | None = None
     probe: Probe | None = None
+    http2: bool | None = None
+    judged: bool = False
     expires_in: float | None = None
     findings: list[Finding] = field(default_factory=list)
 
@@ -125,6 +129,7 @@ class _Case:
             steps=probed.steps if probed else (),
             status=answer.status if answer else None,
             by_app=answer is not None and answer.speaker is Speaker.APP,
+            http2=self.http2,
             findings=tuple(self.findings),
             egress_proxy=None if route.egress_proxy is None else str(route.egress_proxy),
         )
@@ -138,12 +143,14 @@ class _Practice:
         cache: TokenCache,
         sweeper: Sweeper,
         tls: ssl.SSLContext | None,
+        http2_tls: Http2Trust,
     ) -> None:
         self._google = settings.google
         self._environ = environ
         self._cache = cache
         self._sweeper = sweeper
         self._tls = tls
+        self._http2_tls = http2_tls
         self._sources: dict[Identity, Source] = {}
         self._threads = Threads("doctor")
 
@@ -156,7 +163,10 @@ class _Practice:
             case.fail(missing.cause, missing.detail, remedy)
         # Without the token that belongs to it, a request would find out nothing.
         ask = case.token is not None or isinstance(route.identity, NoIdentity)
-        case.probe = probed = await probe(route, case.token, self._sweeper, self._tls, ask=ask)
+        case.probe = probed = await probe(
+            route, case.token, self._sweeper, self._tls, http2_tls=self._http2_tls, ask=ask
+        )
+        case.http2 = probed.http2
         error = probed.error
         if error is not None:
             case.fail(error.proxy_status, error.detail, error.remedy or way_there(error.proxy_status, route))
@@ -164,6 +174,26 @@ class _Practice:
         case.findings.extend(found)
         if not any(finding.verdict is Verdict.FAIL for finding in found):
             _doubt(case)
+        case.judged = True
+        await self._http2(case, error)
+
+    async def _http2(self, case: _Case, error: UpstreamError | None) -> None:
+        """Of a route of `protocol: http2` the probe has found it out; what is `http1` never hears of HTTP/2. `error`: what
+        became of HTTP/1.1.
+        """
+        route = case.route
+        if route.protocol is not UpstreamProtocol.AUTO or not _is_there(error):
+            return
+        case.http2 = await speaks_http2(route, self._sweeper, self._tls, self._http2_tls)
+        if case.http2 and error is not None:
+            case.findings = [one for one in case.findings if one.detail != error.detail]
+            case.warn(
+                Diagnosis(
+                    "http2_alone",
+                    f"{route.upstream} speaks HTTP/2 and no HTTP/1.1: {error.detail}",
+                    f"In route {route.name}, say protocol: http2, and apps of HTTP/1.1 reach it too; gRPC does already",
+                )
+            )
 
     async def _token(self, case: _Case) -> None:
         route = case.route
@@ -199,6 +229,13 @@ class _Practice:
             return await self._threads.run(lambda: source.objection(audience, host), _OBJECTING)
         except TimeoutError:
             return None  # the fetch will say so
+
+
+def _is_there(error: UpstreamError | None) -> bool:
+    """What breaks off HTTP/1.1, or has another protocol in TLS, may speak HTTP/2."""
+    if isinstance(error, TlsFailed):
+        return error.proxy_status == "tls_protocol_error"
+    return error is None or isinstance(error, BrokenOff | MalformedResponse)
 
 
 def _doubt(case: _Case) -> None:

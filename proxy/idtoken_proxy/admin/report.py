@@ -25,6 +25,12 @@ _BY_WEIGHT: Final = (Verdict.FAIL, Verdict.WARN)
 _COLORS: Final = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 _DIRECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "tls")
 _BY_CONNECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "connect", "tls")
+_SPEAKS: Final = {True: "yes", False: "no", None: "-"}
+# Beside the column that says so of each route.
+_HTTP1_ALONE: Final = (
+    "HTTP/2 no: speaks HTTP/1.1 alone. gRPC needs HTTP/2 all the way, on Cloud Run: "
+    "gcloud run services update SERVICE --use-http2"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,8 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class RouteReport:
     """`identity`: what was found, and where. `expires_in`: seconds. `status`: the answer's; `by_app`: the app gave
-    it, not what stands before it. `egress_proxy`: HOST:PORT of the one on the way.
+    it, not what stands before it. `egress_proxy`: HOST:PORT of the one on the way. `http2`: whether the receiver speaks it;
+    None where that was not asked, or was not to be found out.
     """
 
     name: str
@@ -56,6 +63,7 @@ class RouteReport:
     by_app: bool = False
     findings: tuple[Finding, ...] = ()
     egress_proxy: str | None = None
+    http2: bool | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -97,6 +105,7 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
                 for step in route.steps
             ],
             "egress_proxy": route.egress_proxy,
+            "http2": route.http2,
             "status": route.status,
             "by_app": route.by_app,
         },
@@ -115,7 +124,7 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
 def as_text(report: Report, *, colors: bool) -> Iterator[str]:
     """Lines: a table of all routes, under the identities that they use; what is wrong; a count."""
     steps = _BY_CONNECT if any(route.egress_proxy for route in report.routes) else _DIRECT
-    headings = ("  ROUTE", "VERDICT", "TOKEN", *map(str.upper, steps), "ANSWER", "AUDIENCE")
+    headings = ("  ROUTE", "VERDICT", "TOKEN", *map(str.upper, steps), "HTTP/2", "ANSWER", "AUDIENCE")
     rows = [headings, *(_cells(route, steps) for route in report.routes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
 
@@ -133,6 +142,9 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
         yield printable(bearer)
         for route in routes:
             yield line(_cells(route, steps), route.verdict)
+    # Where it had to be HTTP/2, a finding says so.
+    if any(route.http2 is False and route.verdict is not Verdict.FAIL for route in report.routes):
+        yield _HTTP1_ALONE
     for route in report.routes:
         for finding in route.findings:
             yield ""
@@ -153,7 +165,15 @@ def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:
     if route.status is not None:
         answer = f"{route.status}{' of the app' if route.by_app and route.status >= 400 else ''}, {answer}"
     reached = (_step(taken.get(name)) for name in steps)
-    cells = (f"  {route.name}", route.verdict.value, left, *reached, answer, route.audience or "-")
+    cells = (
+        f"  {route.name}",
+        route.verdict.value,
+        left,
+        *reached,
+        _SPEAKS[route.http2],
+        answer,
+        route.audience or "-",
+    )
     return tuple(map(printable, cells))
 
 

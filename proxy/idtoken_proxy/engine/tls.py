@@ -246,6 +246,9 @@ class TlsTransport(asyncio.Protocol):
             self._flush()
             return False
         except ssl.SSLError as error:
+            # By the alert of RFC 7301 section 3.2, for which Python has a name or OpenSSL's text.
+            if self._alpn == HTTP2 and "no application protocol" in str(error).lower().replace("_", " "):
+                error.reason = "NO_HTTP2_BY_ALPN"
             self._fail(error)
             return False
         chosen = self._tls.selected_alpn_protocol()
