@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from bench import load, machine, report
+from bench import http2_load, load, machine, receiver, report
 from bench.bars import BARS, OURS, judge
 from bench.processes import Cores, StartError, alone, find
 from bench.profiler import Profiler
@@ -26,6 +26,7 @@ from bench.targets import Target, all_targets
 
 T = TypeVar("T")
 
+HTTP2_TOOLS = {"h2load": http2_load.INSTALL, "nghttpd": receiver.NGHTTPD}
 DESCRIPTORS = 16384  # 1,000 idle connections, twice, and room
 
 
@@ -43,9 +44,12 @@ def main() -> int:
     rounds = options.rounds or (3 if options.quick else 7)
     seconds = options.seconds or (2 if options.quick else 4)
 
+    scenarios = _possible(scenarios)
     needed = {"wrk": load.INSTALL, "nginx": "apt-get install nginx-light"}
+    if all(scenario.http2 for scenario in scenarios):
+        del needed["wrk"]
     missing = {name: how for name, how in needed.items() if find(name) is None}
-    if missing:
+    if missing or not scenarios:
         for name, how in missing.items():
             _tell(f"{name} is needed: {how}")
         return 1
@@ -84,7 +88,12 @@ def _run(options: argparse.Namespace, chosen: list[Target], scenarios: list[Scen
     results: dict[str, Samples] = {}
     with (
         tempfile.TemporaryDirectory(prefix=f"{OURS}-bench-") as scratch,
-        opened(Path(scratch), cores, seconds=plan.seconds, identity=options.identity) as where,
+        opened(
+            *(Path(scratch), cores),
+            seconds=plan.seconds,
+            identity=options.identity,
+            http2=any(scenario.http2 for scenario in scenarios),
+        ) as where,
     ):
         for scenario in scenarios:
             samples = take(scenario, present, where, rounds=plan.rounds, tell=_tell, after=profiler)
@@ -161,6 +170,16 @@ def _chosen(kind: str, names: str | None, known: Mapping[str, T]) -> list[T]:
         _tell(f"no such {kind}: {', '.join(unknown) or '(none named)'}; there are: {', '.join(known)}")
         raise SystemExit(2)
     return [known[name] for name in dict.fromkeys(wanted)]
+
+
+def _possible(scenarios: list[Scenario]) -> list[Scenario]:
+    """Those whose tools are on this machine; what is missing is named."""
+    missing = {name: how for name, how in HTTP2_TOOLS.items() if find(name) is None}
+    if not missing or not any(scenario.http2 for scenario in scenarios):
+        return scenarios
+    for name, how in missing.items():
+        _tell(f"{name} is missing, and the scenarios of HTTP/2 are left out: {how}")
+    return [scenario for scenario in scenarios if not scenario.http2]
 
 
 def _tell(text: str) -> None:

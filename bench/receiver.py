@@ -2,6 +2,10 @@
 
 It must cost little, so that the proxy under test is the limit: no log, no access to a disk but for the large
 bodies, which sendfile and the page cache make cheap.
+
+Behind the scenarios of HTTP/2 stands nghttpd, in clear text and over TLS, that reads a request to its end and answers
+with a file and a trailer. It looks for no token: that each target attaches one is what nginx has seen over http and
+https.
 """
 
 from __future__ import annotations
@@ -13,13 +17,16 @@ from pathlib import Path
 
 import trustme
 
+from bench import http2_load
 from bench.bulk import BulkError, probe
 from bench.processes import StartError, find, free_port, last_line, running
 
 MIB = 1024 * 1024
 BODY = 1024
 LARGE = 8 * MIB
+REPLY = 128  # of a call
 HUGE = 1024 * MIB
+NGHTTPD = "apt-get install nghttp2-server"
 
 # Ten response fields, as Cloud Run's front end sends them: these, and Server, Date, Content-Type, Content-Length.
 _CONFIG = """\
@@ -98,7 +105,8 @@ class Receiver:
 
 
 @contextlib.contextmanager
-def serving(directory: Path, cores: frozenset[int]) -> Iterator[Receiver]:
+def serving(directory: Path, cores: frozenset[int], *, http2: bool = False) -> Iterator[Receiver]:
+    """`http2`: nghttpd as well, on the ports of h2c and h2."""
     nginx = find("nginx")
     if nginx is None:
         raise StartError("nginx, which is the receiver, is missing: apt-get install nginx-light")
@@ -117,12 +125,53 @@ def serving(directory: Path, cores: frozenset[int]) -> Iterator[Receiver]:
     config.write_text(_CONFIG.format(directory=directory, body=_body(), **ports))
     log = directory / "receiver.log"
     command = [str(nginx), "-p", str(directory), "-c", str(config)]
-    with running(command, cores=cores, log=log, env=_KEEP_MEMORY) as process:
+    with contextlib.ExitStack() as stack:
+        process = stack.enter_context(running(command, cores=cores, log=log, env=_KEEP_MEMORY))
         try:
             probe(ports["http"], "/", within=10, expect=403, alive=lambda: process.poll() is None)
         except BulkError as error:
             raise StartError(f"the receiver: {error}: {last_line(log)}") from error
+        if http2:
+            for scheme in ("h2c", "h2"):
+                ports[scheme] = stack.enter_context(_nghttpd(directory, cores, secure=scheme == "h2"))
         yield Receiver(ports, directory / "ca.pem")
+
+
+@contextlib.contextmanager
+def _nghttpd(directory: Path, cores: frozenset[int], *, secure: bool) -> Iterator[int]:
+    nghttpd = find("nghttpd")
+    if nghttpd is None:
+        raise StartError(f"nghttpd, which is the receiver of HTTP/2, is missing: {NGHTTPD}")
+    call = directory / "http2" / http2_load.CALL.lstrip("/")
+    call.parent.mkdir(parents=True, exist_ok=True)
+    call.write_bytes(b"\0" + (REPLY - 5).to_bytes(4, "big") + b"x" * (REPLY - 5))
+    with (directory / "http2" / "large").open("wb") as file:
+        file.truncate(LARGE)
+    port, scheme = free_port(), "https" if secure else "http"
+    log = directory / f"nghttpd-{scheme}.log"
+    command = [
+        str(nghttpd),
+        "--address=127.0.0.1",
+        f"--htdocs={directory / 'http2'}",
+        *("--max-concurrent-streams=100", "--window-bits=20", "--connection-window-bits=24"),
+        "--trailer=grpc-status: 0",
+        *([] if secure else ["--no-tls"]),
+        str(port),
+        *([str(directory / "receiver.key"), str(directory / "receiver.pem")] if secure else []),
+    ]
+    with running(command, cores=cores, log=log) as process:
+        try:
+            http2_load.probe(
+                port,
+                cores=cores,
+                within=10,
+                length=REPLY,
+                scheme=scheme,
+                alive=lambda: process.poll() is None,
+            )
+        except StartError as error:
+            raise StartError(f"the receiver of HTTP/2: {error}: {last_line(log)}") from error
+        yield port
 
 
 def _body() -> str:

@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import bulk, load, metadata, receiver, targets
+from bench import bulk, h2load_output, http2_load, load, metadata, receiver, targets
 from bench.bars import MANY_ROUTES, OURS
 from bench.bulk import BulkError
+from bench.h2load_output import H2loadError, Http2Load
+from bench.http2_load import Shape
 from bench.processes import Cores, StartError, last_line
 from bench.procfs import cpu_seconds, rss_bytes
-from bench.receiver import BODY, LARGE, Receiver
+from bench.receiver import BODY, LARGE, REPLY, Receiver
 from bench.report import Column
 from bench.stats import Sample
-from bench.targets import Instance, Target
+from bench.targets import HTTP2, Instance, Target
 from bench.wrk_output import WrkError, faults
 
 CONNECTIONS = 32
@@ -55,8 +57,10 @@ class Range:
 
 
 @contextlib.contextmanager
-def opened(directory: Path, cores: Cores, *, seconds: float, identity: str) -> Iterator[Range]:
-    with receiver.serving(directory, cores.load) as behind, metadata.serving() as metadata_port:
+def opened(
+    directory: Path, cores: Cores, *, seconds: float, identity: str, http2: bool = False
+) -> Iterator[Range]:
+    with receiver.serving(directory, cores.load, http2=http2) as behind, metadata.serving() as metadata_port:
         yield Range(directory, cores, behind, metadata_port, seconds, identity)
 
 
@@ -76,12 +80,16 @@ class Scenario:
     variants: Mapping[str, int] = field(default_factory=dict)  # of this proxy alone: routes by row
     most_rounds: int = 1000
 
+    @property
+    def http2(self) -> bool:
+        return self.scheme in HTTP2
+
     def rows(self, chosen: Sequence[Target]) -> dict[str, tuple[Target, int]]:
         """Target and number of routes, by the name of its row."""
         if self.variants:
             ours = [target for target in chosen if target.name == OURS]
             return {row: (target, routes) for target in ours for row, routes in self.variants.items()}
-        return {target.name: (target, 0) for target in chosen}
+        return {target.name: (target, 0) for target in chosen if target.http2 or not self.http2}
 
 
 def guarded(measure: Measure) -> Measure:
@@ -90,7 +98,7 @@ def guarded(measure: Measure) -> Measure:
     def run(where: Range, instance: Instance) -> Sample:
         try:
             sample = measure(where, instance)
-        except (OSError, BulkError, WrkError, StartError) as error:
+        except (OSError, BulkError, H2loadError, WrkError, StartError) as error:
             sample = Sample(errors=(str(error) or type(error).__name__,))
         if instance.process.poll() is not None:
             return Sample(
@@ -152,6 +160,47 @@ def _download(where: Range, connection: bulk.Connection, space: memoryview) -> N
 
 def _upload(where: Range, connection: bulk.Connection, space: memoryview) -> None:
     connection.post("/upload", where.directory / "large", space)
+
+
+def http2_calls(connections: int, streams: int, *, unique: bool = False) -> Measure:
+    def run(where: Range, instance: Instance) -> Sample:
+        uris = http2_load.write_uris(where.directory) if unique else None
+        shape = Shape(connections, streams, post=http2_load.write_message(where.directory), uris=uris)
+        result, cpu, faults = _http2(where, instance, shape, body=REPLY)
+        values = {
+            "rps": result.per_second,
+            "cpu": 1e6 * cpu / max(1, result.requests),
+            "mean": result.mean,
+            "busy": 100 * cpu / (result.duration / 1e6),
+        }
+        return Sample(values, faults)
+
+    return run
+
+
+def http2_bodies(*, up: bool) -> Measure:
+    def run(where: Range, instance: Instance) -> Sample:
+        large = where.directory / "large"
+        shape = Shape(STREAMS, post=large) if up else Shape(STREAMS, path="/large")
+        result, cpu, faults = _http2(where, instance, shape, body=REPLY if up else LARGE)
+        values = {
+            "mb_s": result.per_second * LARGE / 1e6,
+            "cpu": 1e3 * cpu / max(1, result.requests),
+            "busy": 100 * cpu / (result.duration / 1e6),
+        }
+        return Sample(values, faults)
+
+    return run
+
+
+def _http2(
+    where: Range, instance: Instance, shape: Shape, *, body: int
+) -> tuple[Http2Load, float, tuple[str, ...]]:
+    """What h2load found, the target's processor seconds, and why the run does not count."""
+    before = cpu_seconds(instance.pid)
+    result = http2_load.run(instance.port, shape, seconds=where.seconds, cores=where.cores.load)
+    cpu = cpu_seconds(instance.pid) - before
+    return result, cpu, h2load_output.faults(result, protocol="h2c", body=body)
 
 
 def memory(where: Range, instance: Instance) -> Sample:
@@ -223,11 +272,48 @@ def _by_scheme(scheme: str) -> list[Scenario]:
     ]
 
 
+def _http2_scenarios() -> list[Scenario]:
+    """HTTP/2 on both sides: calls as gRPC makes them, and large bodies."""
+    columns = (_CPU, _RATE, Column("mean", "mean us", compare=True), _BUSY)
+    calls = [
+        ("h2c", "h2c", 4, 25, False),
+        ("h2c-50x1", "h2c", 50, 1, False),
+        ("h2c-1x1", "h2c", 1, 1, False),
+        ("h2c-unique", "h2c", 1, 100, True),  # h2load gives each connection the same paths
+        ("h2", "h2", 4, 25, False),
+    ]
+    return [
+        *(
+            Scenario(
+                name,
+                f"unary calls, {'connections' if connections > 1 else 'connection'}: {connections}, "
+                f"streams on each: {streams}{', no two paths alike' if unique else ''}, {scheme} upstream",
+                columns,
+                http2_calls(connections, streams, unique=unique),
+                scheme,
+            )
+            for name, scheme, connections, streams, unique in calls
+        ),
+        *(
+            Scenario(
+                f"{'upload' if up else 'download'}-{scheme}",
+                f"8 MiB {'uploads' if up else 'downloads'}, {STREAMS} connections, {scheme} upstream",
+                _BULK,
+                http2_bodies(up=up),
+                scheme,
+            )
+            for scheme in HTTP2
+            for up in (False, True)
+        ),
+    ]
+
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.name: scenario
     for scenario in (
         *_by_scheme("http"),
         *_by_scheme("https"),
+        *_http2_scenarios(),
         Scenario(
             "routes",
             f"one route and {ROUTES:,}, {CONNECTIONS} connections, the same requests",

@@ -16,13 +16,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import metadata
+from bench import http2_load, metadata
 from bench.bars import OURS
 from bench.bulk import BulkError, Connection, buffer, probe
 from bench.processes import Cores, StartError, find, free_port, last_line, running
-from bench.receiver import BODY, Receiver
+from bench.receiver import BODY, REPLY, Receiver
 
 START_WITHIN = 20.0
+HTTP2 = ("h2c", "h2")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Setup:
 
     directory: Path  # for its files
     port: int  # where it listens
-    scheme: str  # of the receiver
+    scheme: str  # of the receiver: http, https; h2c and h2 are HTTP/2 from end to end
     receiver: Receiver
     metadata_port: int
     routes: int = 0  # 0: one for everything; else as many, told apart by /r0000, /r0001, ...
@@ -43,11 +44,15 @@ class Setup:
 
     @property
     def upstream(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.upstream_port}"
+        return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.upstream_port}"
 
     @property
     def secure(self) -> bool:
-        return self.scheme == "https"
+        return self.scheme in ("https", "h2")
+
+    @property
+    def http2(self) -> bool:
+        return self.scheme in HTTP2
 
     def write(self, name: str, text: str) -> Path:
         path = self.directory / name
@@ -59,6 +64,7 @@ class Target(abc.ABC):
     name: str
     install: str
     version_option = "--version"
+    http2 = True  # whether it speaks it on both sides
 
     @abc.abstractmethod
     def executable(self) -> Path | None:
@@ -117,6 +123,8 @@ class IdTokenProxy(Target):
         lines.append("routes:")
         for number in range(setup.routes or 1):
             lines += [f"  - name: r{number:04}", f"    upstream: {setup.upstream}"]
+            if setup.http2:
+                lines.append("    protocol: http2")
             if setup.routes:
                 lines.append(f"    match: {{path: /r{number:04}}}")
                 lines.append(f"    audience: https://service-{number:04}-x7f3kq-uc.a.run.app")
@@ -185,6 +193,13 @@ class Envoy(Target):
                 }
             },
         }
+        if setup.http2:
+            receiver["typed_extension_protocol_options"] = {
+                "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                    "@type": f"{extensions}.upstreams.http.v3.HttpProtocolOptions",
+                    "explicit_http_config": {"http2_protocol_options": {}},
+                }
+            }
         if setup.secure:
             tls = f"{extensions}.transport_sockets.tls.v3"
             receiver["transport_socket"] = {
@@ -193,6 +208,7 @@ class Envoy(Target):
                     "@type": f"{tls}.UpstreamTlsContext",
                     "sni": setup.receiver.name,
                     "common_tls_context": {
+                        **({"alpn_protocols": ["h2"]} if setup.http2 else {}),
                         "tls_params": {"tls_maximum_protocol_version": "TLSv1_3"},
                         "validation_context": {
                             "trusted_ca": {"filename": str(setup.receiver.ca_file)},
@@ -244,9 +260,24 @@ class Nginx(Target):
             f"  {kind}_temp_path {setup.directory}/temp;"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
+        module = "grpc" if setup.http2 else "proxy"  # only the former speaks HTTP/2 with a receiver
         tls = (
-            f"proxy_ssl_protocols TLSv1.3; proxy_ssl_verify on; proxy_ssl_server_name on; "
-            f"proxy_ssl_name {setup.receiver.name}; proxy_ssl_trusted_certificate {setup.receiver.ca_file};"
+            f"{module}_ssl_protocols TLSv1.3; {module}_ssl_verify on; {module}_ssl_server_name on; "
+            f"{module}_ssl_name {setup.receiver.name}; {module}_ssl_trusted_certificate {setup.receiver.ca_file};"
+        )
+        token = f'Authorization "Bearer {metadata.mint(setup.upstream)}"'
+        location = (
+            f"""\
+      grpc_pass {"grpcs" if setup.secure else "grpc"}://receiver;
+      grpc_set_header {token};"""
+            if setup.http2
+            else f"""\
+      proxy_pass {setup.scheme}://receiver;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header {token};
+      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;"""
         )
         config = f"""\
 daemon off;
@@ -263,18 +294,13 @@ http {{
   client_max_body_size 0;
   upstream receiver {{
     server 127.0.0.1:{setup.upstream_port};
-    keepalive 64;
+    keepalive {128 if setup.http2 else 64};
     keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{setup.port};
+    listen 127.0.0.1:{setup.port}{" http2" if setup.http2 else ""};
     location / {{
-      proxy_pass {setup.scheme}://receiver;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-      proxy_set_header Authorization "Bearer {metadata.mint(setup.upstream)}";
-      proxy_request_buffering off;
-      proxy_max_temp_file_size 0;
+{location}
       {tls if setup.secure else ""}
     }}
   }}
@@ -296,6 +322,7 @@ class Haproxy(Target):
             f"ssl verify required ca-file {setup.receiver.ca_file} sni str({setup.receiver.name}) "
             f"verifyhost {setup.receiver.name} ssl-min-ver TLSv1.3"
         )
+        protocol = "" if not setup.http2 else "alpn h2" if setup.secure else "proto h2"
         config = f"""\
 global
   nbthread 1
@@ -313,7 +340,7 @@ frontend app
   default_backend receiver
 backend receiver
   http-request set-header Authorization "Bearer {metadata.mint(setup.upstream)}"
-  server receiver 127.0.0.1:{setup.upstream_port} {tls if setup.secure else ""}
+  server receiver 127.0.0.1:{setup.upstream_port} {tls if setup.secure else ""} {protocol}
 """
         return [str(executable), "-db", "-f", str(setup.write("haproxy.cfg", config))]
 
@@ -321,6 +348,7 @@ backend receiver
 class CloudRunProxy(Target):
     name = "cloud-run-proxy"
     install = "go install github.com/GoogleCloudPlatform/cloud-run-proxy@latest"
+    http2 = False
 
     def executable(self) -> Path | None:
         return find("cloud-run-proxy")
@@ -371,11 +399,18 @@ def started(target: Target, setup: Setup, cores: Cores) -> Iterator[Instance]:
     environment = target.environment(setup)
     before = time.perf_counter()
     with running(command, cores=cores.proxy, log=log, env=environment) as process:
+
+        def alive() -> bool:
+            return process.poll() is None
+
         try:
-            answered = probe(
-                *(setup.port, path), within=START_WITHIN, length=BODY, alive=lambda: process.poll() is None
-            )
-        except BulkError as error:
+            if setup.http2:
+                answered = http2_load.probe(
+                    setup.port, cores=cores.load, within=START_WITHIN, length=REPLY, alive=alive
+                )
+            else:
+                answered = probe(setup.port, path, within=START_WITHIN, length=BODY, alive=alive)
+        except (BulkError, StartError) as error:
             raise StartError(f"{target.name}: {error}: {last_line(log)}") from error
         yield Instance(target, process.pid, setup.port, answered - before, log, process)
 
