@@ -743,3 +743,13 @@ async def test_a_reload_that_is_cancelled_while_it_is_made_ready_leaves_no_trace
     assert list(server.front.tally.routes) == ["r0"]
     assert len(server.cache.slots) == 0
     assert len(server.settings.routes) == 1
+
+
+async def test_a_stop_that_comes_before_anything_is_open_is_not_lost() -> None:
+    """A signal may come at any time since its handler is there."""
+    server = Server(settings_for(route_to(1, None, **PUBLIC)), {})
+    server.quit(signal="SIGTERM")
+    assert server.lifecycle.ending.is_set()
+    await server.start()
+    assert not server.ready
+    await server.stop()

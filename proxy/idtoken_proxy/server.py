@@ -215,8 +215,10 @@ class Server:
         return all(slot.current() is not None for slot in self._generation.slots.values())
 
     def quit(self, **why: str) -> None:
-        """Readiness ends at once; whoever runs this server stops it now. Twice is once."""
-        if self.lifecycle.state in (STARTING, SERVING):
+        """Readiness ends at once; whoever runs this server stops it now. Twice is once. It may come before the start has
+        anything open.
+        """
+        if self._opened and self.lifecycle.state in (STARTING, SERVING):
             limit = f"{self.settings.timeouts.drain:g} s"
             log.info("draining", open=self._front.busy, at_most=limit, again="ends at once", **why)
         self.lifecycle.on(DRAIN)
