@@ -585,3 +585,18 @@ async def test_a_user_who_is_listed_no_more_gets_nothing_more(serve: Serve) -> N
     await app.until_lost()
     assert not late.pairs
     assert len(receiver.streams) == 1
+
+
+async def test_a_stream_outlives_the_settings_that_it_began_under(serve: Serve) -> None:
+    """And its connection to the receiver no longer than it."""
+    receiver, proxied, app = await serve(lambda stream: stream.head())
+    call = app.call(body=b"x", end=False)
+    await call.until(lambda call: call.status == 200)
+    proxied.pool.close()
+    call.data(b"y", end=True)
+    (asked,) = receiver.streams
+    await asked.until(lambda asked: asked.ended)
+    asked.end((b"grpc-status", b"0"))
+    assert (await call.done()).grpc == (0, "")
+    await receiver.peers[0].until_lost()
+    assert not proxied.pool.live
