@@ -18,6 +18,7 @@ INSTALL = "apt-get install nghttp2-client"
 CALL = "/bench.Users/GetUser"
 MESSAGE = 64  # bytes of a call's message, its five of framing included
 FIELDS = ("content-type: application/grpc", "te: trailers", "user-agent: grpc-python/1.66.0 grpc-c/43.0.0")
+GRACE = 60  # seconds beyond those of a run: many bodies through a slow target
 UNIQUE = 200_000  # more than any run makes in its time
 
 
@@ -32,16 +33,31 @@ class Shape:
     uris: Path | None = None  # in place of the path
 
 
-def command(port: int, shape: Shape, *, scheme: str = "http", seconds: float | None) -> list[str]:
-    """`seconds`: None for one request and no more. h2load knows whole seconds only."""
+@dataclass(frozen=True)
+class Until:
+    """When a run ends: after so many requests, else after whole seconds, when those under way are cut off."""
+
+    requests: int | None = None
+    seconds: float = 1
+
+    @property
+    def option(self) -> str:
+        return f"--duration={self.whole}" if self.requests is None else f"--requests={self.requests}"
+
+    @property
+    def whole(self) -> int:
+        """h2load knows no other."""
+        return max(1, round(self.seconds))
+
+
+def command(port: int, shape: Shape, until: Until, *, scheme: str = "http") -> list[str]:
     base = f"{scheme}://127.0.0.1:{port}"
-    run = ["--requests=1"] if seconds is None else [f"--duration={_whole(seconds)}"]
     target = (
         [base + shape.path] if shape.uris is None else [f"--base-uri={base}", f"--input-file={shape.uris}"]
     )
     return [
         str(find("h2load") or "h2load"),
-        *run,
+        until.option,
         f"--clients={shape.connections}",
         f"--max-concurrent-streams={shape.streams}",
         *(f"--header={field}" for field in FIELDS),
@@ -50,9 +66,9 @@ def command(port: int, shape: Shape, *, scheme: str = "http", seconds: float | N
     ]
 
 
-def run(port: int, shape: Shape, *, seconds: float, cores: frozenset[int]) -> Http2Load:
+def run(port: int, shape: Shape, until: Until, *, cores: frozenset[int]) -> Http2Load:
     """Raises StartError, H2loadError."""
-    return parse(output_of(command(port, shape, seconds=seconds), cores=cores, timeout=_whole(seconds) + 20))
+    return parse(output_of(command(port, shape, until), cores=cores, timeout=until.whole + GRACE))
 
 
 def probe(
@@ -67,7 +83,7 @@ def probe(
     """Calls until the answer is the one that is due; returns the clock's reading at that moment. StartError after
     `within` seconds, or as soon as `alive` says that there is nobody to wait for.
     """
-    once = command(port, Shape(), scheme=scheme, seconds=None)
+    once = command(port, Shape(), Until(requests=1), scheme=scheme)
     end = time.perf_counter() + within
     last = ""
     while time.perf_counter() < end:
@@ -98,7 +114,3 @@ def write_uris(directory: Path, count: int = UNIQUE) -> Path:
         with path.open("w") as file:
             file.writelines(f"http://127.0.0.1{CALL}?id={number:08x}5e9d21f4\n" for number in range(count))
     return path
-
-
-def _whole(seconds: float) -> int:
-    return max(1, round(seconds))

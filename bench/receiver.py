@@ -4,15 +4,16 @@ It must cost little, so that the proxy under test is the limit: no log, no acces
 bodies, which sendfile and the page cache make cheap.
 
 Behind the scenarios of HTTP/2 stands nghttpd, in clear text and over TLS, that reads a request to its end and answers
-with a file and a trailer. It looks for no token: that each target attaches one is what nginx has seen over http and
-https.
+with a file and a trailer. It looks for no token; so each target is first tried against another one that writes down
+what it hears.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trustme
@@ -93,8 +94,23 @@ http {{
 """
 
 
+_TOKEN = re.compile(
+    r" recv \(.*\) authorization: Bearer [-_A-Za-z0-9]+[.][-_A-Za-z0-9]+[.][-_A-Za-z0-9]+$", re.MULTILINE
+)
+
 # An upload's buffer comes from the heap and stays there; else each one is mapped, zeroed and unmapped afresh.
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MIB), "MALLOC_TRIM_THRESHOLD_": str(256 * MIB)}
+
+
+@dataclass(frozen=True)
+class Witness:
+    """An nghttpd that logs every field it hears."""
+
+    port: int
+    log: Path
+
+    def tokens(self) -> int:
+        return len(_TOKEN.findall(self.log.read_text(errors="replace")))
 
 
 @dataclass(frozen=True)
@@ -102,6 +118,11 @@ class Receiver:
     ports: dict[str, int]  # by scheme
     ca_file: Path
     name: str = "localhost"  # in the certificate, beside 127.0.0.1
+    witnesses: Mapping[str, Witness] = field(default_factory=dict)  # by scheme
+
+    def witnessed(self, scheme: str) -> Receiver:
+        """With the witness in its place."""
+        return replace(self, ports={scheme: self.witnesses[scheme].port})
 
 
 @contextlib.contextmanager
@@ -131,14 +152,21 @@ def serving(directory: Path, cores: frozenset[int], *, http2: bool = False) -> I
             probe(ports["http"], "/", within=10, expect=403, alive=lambda: process.poll() is None)
         except BulkError as error:
             raise StartError(f"the receiver: {error}: {last_line(log)}") from error
-        if http2:
-            for scheme in ("h2c", "h2"):
-                ports[scheme] = stack.enter_context(_nghttpd(directory, cores, secure=scheme == "h2"))
-        yield Receiver(ports, directory / "ca.pem")
+        witnesses = {}
+        for scheme in ("h2c", "h2") if http2 else ():
+            secure, log = scheme == "h2", directory / f"witness-{scheme}.log"
+            ports[scheme] = stack.enter_context(
+                _nghttpd(directory, cores, secure=secure, log=directory / f"nghttpd-{scheme}.log")
+            )
+            witness = _nghttpd(directory, cores, secure=secure, log=log, verbose=True)
+            witnesses[scheme] = Witness(stack.enter_context(witness), log)
+        yield Receiver(ports, directory / "ca.pem", witnesses=witnesses)
 
 
 @contextlib.contextmanager
-def _nghttpd(directory: Path, cores: frozenset[int], *, secure: bool) -> Iterator[int]:
+def _nghttpd(
+    directory: Path, cores: frozenset[int], *, secure: bool, log: Path, verbose: bool = False
+) -> Iterator[int]:
     nghttpd = find("nghttpd")
     if nghttpd is None:
         raise StartError(f"nghttpd, which is the receiver of HTTP/2, is missing: {NGHTTPD}")
@@ -148,13 +176,13 @@ def _nghttpd(directory: Path, cores: frozenset[int], *, secure: bool) -> Iterato
     with (directory / "http2" / "large").open("wb") as file:
         file.truncate(LARGE)
     port, scheme = free_port(), "https" if secure else "http"
-    log = directory / f"nghttpd-{scheme}.log"
     command = [
         str(nghttpd),
         "--address=127.0.0.1",
         f"--htdocs={directory / 'http2'}",
         *("--max-concurrent-streams=100", "--window-bits=20", "--connection-window-bits=24"),
         "--trailer=grpc-status: 0",
+        *(["--verbose"] if verbose else []),
         *([] if secure else ["--no-tls"]),
         str(port),
         *([str(directory / "receiver.key"), str(directory / "receiver.pem")] if secure else []),

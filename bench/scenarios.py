@@ -13,7 +13,7 @@ from bench import bulk, h2load_output, http2_load, load, metadata, receiver, tar
 from bench.bars import MANY_ROUTES, OURS
 from bench.bulk import BulkError
 from bench.h2load_output import H2loadError, Http2Load
-from bench.http2_load import Shape
+from bench.http2_load import Shape, Until
 from bench.processes import Cores, StartError, last_line
 from bench.procfs import cpu_seconds, rss_bytes
 from bench.receiver import BODY, LARGE, REPLY, Receiver
@@ -27,6 +27,7 @@ IDLE_CONNECTIONS = 1000
 ROUTES = 1000
 SETTLED = 3.0  # seconds in which all has started that may begin after the first answer (this proxy watches its file)
 STREAMS = 2  # connections that carry large bodies
+BODIES = 32  # by HTTP/2, for each second that a measurement is to take
 
 
 @dataclass
@@ -166,7 +167,7 @@ def http2_calls(connections: int, streams: int, *, unique: bool = False) -> Meas
     def run(where: Range, instance: Instance) -> Sample:
         uris = http2_load.write_uris(where.directory) if unique else None
         shape = Shape(connections, streams, post=http2_load.write_message(where.directory), uris=uris)
-        result, cpu, faults = _http2(where, instance, shape, body=REPLY)
+        result, cpu, faults = _http2(where, instance, shape, Until(seconds=where.seconds), body=REPLY)
         values = {
             "rps": result.per_second,
             "cpu": 1e6 * cpu / max(1, result.requests),
@@ -182,7 +183,9 @@ def http2_bodies(*, up: bool) -> Measure:
     def run(where: Range, instance: Instance) -> Sample:
         large = where.directory / "large"
         shape = Shape(STREAMS, post=large) if up else Shape(STREAMS, path="/large")
-        result, cpu, faults = _http2(where, instance, shape, body=REPLY if up else LARGE)
+        # a body cut off at the end would cost, and not count: much where a few dozen go through
+        until = Until(requests=max(STREAMS, round(BODIES * where.seconds)), seconds=where.seconds)
+        result, cpu, faults = _http2(where, instance, shape, until, body=REPLY if up else LARGE)
         values = {
             "mb_s": result.per_second * LARGE / 1e6,
             "cpu": 1e3 * cpu / max(1, result.requests),
@@ -194,11 +197,11 @@ def http2_bodies(*, up: bool) -> Measure:
 
 
 def _http2(
-    where: Range, instance: Instance, shape: Shape, *, body: int
+    where: Range, instance: Instance, shape: Shape, until: Until, *, body: int
 ) -> tuple[Http2Load, float, tuple[str, ...]]:
     """What h2load found, the target's processor seconds, and why the run does not count."""
     before = cpu_seconds(instance.pid)
-    result = http2_load.run(instance.port, shape, seconds=where.seconds, cores=where.cores.load)
+    result = http2_load.run(instance.port, shape, until, cores=where.cores.load)
     cpu = cpu_seconds(instance.pid) - before
     return result, cpu, h2load_output.faults(result, protocol="h2c", body=body)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import re
@@ -415,6 +416,19 @@ def started(target: Target, setup: Setup, cores: Cores) -> Iterator[Instance]:
         yield Instance(target, process.pid, setup.port, answered - before, log, process)
 
 
+def witness(target: Target, setup: Setup, cores: Cores) -> None:
+    """Raises StartError where a call through the target arrives without a token."""
+    seen = setup.receiver.witnesses[setup.scheme]
+    before = seen.tokens()
+    directory = setup.directory / "witness"
+    directory.mkdir(exist_ok=True)
+    receiver = setup.receiver.witnessed(setup.scheme)
+    tried = dataclasses.replace(setup, directory=directory, port=free_port(), receiver=receiver)
+    with started(target, tried, cores):
+        if seen.tokens() <= before:
+            raise StartError(f"{target.name}: a call arrived without a token")
+
+
 @contextlib.contextmanager
 def placed(
     target: Target,
@@ -430,6 +444,8 @@ def placed(
     """`started`, in a directory of its own and on a free port."""
     directory.mkdir(parents=True)
     setup = Setup(directory, free_port(), scheme, receiver, metadata_port, routes, identity)
+    if setup.http2:
+        witness(target, setup, cores)
     with started(target, setup, cores) as instance:
         if routes:  # each has its token before anything is measured
             space = buffer()

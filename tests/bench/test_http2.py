@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import Popen
 from typing import cast
@@ -8,14 +10,14 @@ from typing import cast
 import pytest
 
 from bench import __main__ as main
-from bench import http2_load, scenarios
+from bench import http2_load, scenarios, targets
 from bench.bars import BARS
 from bench.h2load_output import Http2Load
-from bench.http2_load import CALL, MESSAGE, Shape, command, write_message, write_uris
-from bench.processes import Cores
-from bench.receiver import LARGE, REPLY, Receiver
+from bench.http2_load import CALL, MESSAGE, Shape, Until, command, write_message, write_uris
+from bench.processes import Cores, StartError
+from bench.receiver import LARGE, REPLY, Receiver, Witness
 from bench.scenarios import SCENARIOS, Range
-from bench.targets import Envoy, Haproxy, IdTokenProxy, Instance, Nginx, Setup, all_targets
+from bench.targets import Envoy, Haproxy, IdTokenProxy, Instance, Nginx, Setup, Target, all_targets
 from tests.cases import for_each
 
 CORES = Cores(frozenset({0}), frozenset({0}))
@@ -80,15 +82,15 @@ def test_calls_go_out_as_grpc_makes_them(tmp_path: Path) -> None:
     message = write_message(tmp_path)
     assert message.read_bytes()[:5] == b"\0\0\0\0" + bytes([MESSAGE - 5])
     assert message.stat().st_size == MESSAGE
-    args = command(4000, Shape(4, 25, post=message), seconds=1.6)[1:]
+    args = command(4000, Shape(4, 25, post=message), Until(seconds=1.6))[1:]
     assert args[:3] == ["--duration=2", "--clients=4", "--max-concurrent-streams=25"]
     assert "--header=content-type: application/grpc" in args
     assert args[-2:] == [f"--data={message}", f"http://127.0.0.1:4000{CALL}"]
 
 
-def test_one_request_alone_and_without_a_body() -> None:
-    args = command(4000, Shape(path="/large"), scheme="https", seconds=None)[1:]
-    assert args[0] == "--requests=1"
+def test_bodies_are_counted_and_a_download_has_none_of_its_own() -> None:
+    args = command(4000, Shape(path="/large"), Until(requests=64), scheme="https")[1:]
+    assert args[0] == "--requests=64"
     assert args[-1] == "https://127.0.0.1:4000/large"
     assert not any(arg.startswith("--data") for arg in args)
 
@@ -98,7 +100,7 @@ def test_no_two_unique_paths_are_alike(tmp_path: Path) -> None:
     lines = uris.read_text().splitlines()
     assert len(set(lines)) == 50
     assert all(line.startswith(f"http://127.0.0.1{CALL}?") for line in lines)
-    args = command(4000, Shape(1, 100, uris=uris), seconds=2)
+    args = command(4000, Shape(1, 100, uris=uris), Until())
     assert args[-2:] == ["--base-uri=http://127.0.0.1:4000", f"--input-file={uris}"]
 
 
@@ -129,6 +131,44 @@ def test_a_measurement_is_the_target_s_processor_time_for_each_request(
     sample = SCENARIOS[scenario].measure(where, instance)
     assert sample.errors == ()
     assert sample.values == pytest.approx(values)
+
+
+def test_a_witness_counts_the_calls_that_brought_a_token(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "[id=1] [  0.313] recv (stream_id=1) :path: /bench.Users/GetUser\n"
+        "[id=1] [  0.313] recv (stream_id=1, sensitive) authorization: Bearer aA0-.b_B.c9\n"
+        "[id=2] [  0.400] recv (stream_id=1) authorization: Bearer d.e.f\n"
+        "[id=2] [  0.401] recv (stream_id=3) authorization: Bearer nothing\n"
+        "[id=2] [  0.402] recv (stream_id=5) x-serverless-authorization: Bearer d.e.f\n"
+    )
+    seen = Witness(4006, log)
+    assert seen.tokens() == 2
+    behind = Receiver(PORTS, tmp_path / "ca.pem", witnesses={"h2c": seen})
+    assert behind.witnessed("h2c").ports == {"h2c": 4006}
+
+
+@for_each(("heard", "refused"), [("authorization: Bearer a.b.c", False), ("x-other: 1", True)])
+def test_a_target_whose_call_has_no_token_does_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: str, *, refused: bool
+) -> None:
+    log = tmp_path / "log"
+    log.write_text("[id=1] [  0.1] recv (stream_id=1) authorization: Bearer of.another.target\n")
+    behind = Receiver(PORTS, tmp_path / "ca.pem", witnesses={"h2c": Witness(4006, log)})
+    made = Setup(tmp_path, 4000, "h2c", behind, 4005)
+
+    @contextlib.contextmanager
+    def started(target: Target, tried: Setup, cores: Cores) -> Iterator[None]:
+        del target, cores
+        assert tried.upstream == "http://127.0.0.1:4006"
+        with log.open("a") as file:
+            file.write(f"[id=2] [  0.2] recv (stream_id=1) {heard}\n")
+        yield
+
+    monkeypatch.setattr(targets, "started", started)
+    outcome = pytest.raises(StartError, match="without a token") if refused else contextlib.nullcontext()
+    with outcome:
+        targets.witness(Envoy(), made, CORES)
 
 
 def test_without_their_tools_the_scenarios_of_http2_are_named_and_left_out(
