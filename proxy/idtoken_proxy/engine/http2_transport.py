@@ -12,8 +12,9 @@ from typing import Final, cast
 from idtoken_proxy.engine.http2.connection import Connection
 
 WRITE_HIGH_WATER: Final = 64 * 1024
-# Smaller ones are joined: to hand over each by itself costs more than to copy it.
-_STANDS_ALONE: Final = 8 * 1024
+# To hand over each piece by itself costs more than to copy it; what is copied into more than this, the allocator takes from the
+# kernel page by page.
+_JOINED: Final = 64 * 1024
 _ASK_AGAIN: Final = 0.02  # seconds
 # Of a peer's that does not read: beyond what its streams may have under way, it gets nothing more out of us.
 _MOST_UNREAD: Final = 1024 * 1024
@@ -76,16 +77,14 @@ class Http2Transport(asyncio.Protocol):
 
     def flush(self) -> None:
         core, transport = self.core, self.transport
-        parts = core.take_output()
+        octets, parts = core.output_octets, core.take_output()
         if transport.is_closing():
             return
         if parts:
-            if len(parts) == 1:
-                transport.write(parts[0])
-            elif max(map(len, parts)) < _STANDS_ALONE:
+            if octets <= _JOINED:
                 transport.write(b"".join(parts))
             else:
-                _write_apart(transport, parts)
+                _write_some_at_a_time(transport, parts)
         if not transport.get_write_buffer_size():
             core.written()
         if core.put_off and not self.clogged:
@@ -116,16 +115,14 @@ class Http2Transport(asyncio.Protocol):
                 self._loop.call_later(_ASK_AGAIN, self._ask_again)
 
 
-def _write_apart(transport: asyncio.Transport, parts: list[bytes | memoryview]) -> None:
-    """Bodies by themselves, what is between them joined."""
-    small: list[bytes | memoryview] = []
+def _write_some_at_a_time(transport: asyncio.Transport, parts: list[bytes | memoryview]) -> None:
+    some: list[bytes | memoryview] = []
+    octets = 0
     for part in parts:
-        if len(part) < _STANDS_ALONE:
-            small.append(part)
-            continue
-        if small:
-            transport.write(b"".join(small))
-            small = []
-        transport.write(part)
-    if small:
-        transport.write(b"".join(small))
+        some.append(part)
+        octets += len(part)
+        if octets >= _JOINED:
+            transport.write(b"".join(some))
+            some, octets = [], 0
+    if some:
+        transport.write(b"".join(some))
