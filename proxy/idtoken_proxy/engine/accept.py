@@ -112,10 +112,11 @@ def accepted_on(
 def outbound_of(accepted: Accepted, peer: Peer, token: TokenLines) -> Outbound:
     """What goes upstream for it, with this token."""
     request, lane, caller, target = accepted
+    if not request.http2:
+        return Outbound(request, target, lane.first_lines, caller, peer, token, lane.rewriter)
     known: Outbound | None = request.outbound
     if known is not None and known.token is token and known.first_lines is lane.first_lines:
         return known
     made = Outbound(request, target, lane.first_lines, caller, peer, token, lane.rewriter)
-    if request.http2:
-        request.outbound = made
+    request.outbound = made
     return made

@@ -169,7 +169,7 @@ class Exchange:
     def _dispatch(self, token: TokenLines) -> None:
         request, lane, _, _ = self._accepted
         # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
-        if (request.http2 or self._token is not None) and has_small_body(request):
+        if (request.chunked or request.content_length) and has_small_body(request, self._token):
             self._kept = self._kept or KeptBody(self.gateway.bodies)
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()

@@ -137,20 +137,19 @@ def outbound_head(
     rewriter: Rewriter,
 ) -> bytes:
     """The head that goes upstream over HTTP/1.1."""
-    framing = []
+    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", first_lines, *request.passing]
     if request.chunked:
-        framing.append(b"Transfer-Encoding: chunked\r\n")
+        parts.append(b"Transfer-Encoding: chunked\r\n")
     elif request.content_length is not None:
-        framing.append(b"Content-Length: %d\r\n" % request.content_length)
+        parts.append(b"Content-Length: %d\r\n" % request.content_length)
     elif request.method in _EXPECTS_CONTENT:
-        framing.append(_NO_CONTENT)
+        parts.append(_NO_CONTENT)
     if request.expect_continue:
-        framing.append(_EXPECT)
+        parts.append(_EXPECT)
     if request.websocket:
-        framing.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
+        parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     elif request.te_trailers:
-        framing.append(b"Connection: TE\r\nTE: trailers\r\n")
-    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", first_lines, *request.passing, *framing]
+        parts.append(b"Connection: TE\r\nTE: trailers\r\n")
     _attach(parts, request, caller, peer, token, rewriter)
     parts.append(b"\r\n")
     return b"".join(parts)
