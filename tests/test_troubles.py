@@ -737,7 +737,7 @@ WITHOUT_TOKEN = (
         endpoint_is_away,
         "endpoint_unreachable",
         ("127.0.0.1:1",),
-        ("behind a proxy, set HTTPS_PROXY",),
+        ("See that it runs, and listens there: curl -sv http://127.0.0.1:1/",),
     ),
 )
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final
 
 from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
     HistogramMetricFamily,
     Metric,
     SummaryMetricFamily,
@@ -23,20 +21,16 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from idtoken_proxy import __version__
+from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, gauge
 from idtoken_proxy.admin.status import Observed, connections_of
 from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 
-PREFIX: Final = "idtoken_proxy_"
 _CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")  # told from the start; the others once they occur
 _LES: Final = tuple(str(bound) for bound in BOUNDS)
-_AT_A_TIME: Final = 256  # samples: two or three milliseconds
 _HISTOGRAMS_A_TIME: Final = 16
-
-Sample: TypeAlias = tuple[tuple[str, ...], float]
-Samples: TypeAlias = Iterable[Sample]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,28 +99,28 @@ class ProxyCollector(Collector):
         assert seen is not None
         front = self._server.front
         tally = front.tally
-        yield from _gauge(
+        yield from gauge(
             "build_info",
             "Which build this is.",
             [((__version__, platform.python_version()), 1)],
             "version",
             "python",
         )
-        yield from _gauge(
+        yield from gauge(
             "ready", "Started, a valid token for every route, and not draining.", [((), seen.ready)]
         )
-        yield from _gauge("draining", "Shutting down: no request is begun any more.", [((), front.draining)])
+        yield from gauge("draining", "Shutting down: no request is begun any more.", [((), front.draining)])
         yield from _requests(seen)
         yield from _troubles(seen, tally)
-        yield from _gauge("connections", "Connections from apps, tunnels included.", [((), front.busy)])
-        yield from _gauge("connections_max", "limits.connections.", [((), front.max_connections)])
-        yield from _counter(
+        yield from gauge("connections", "Connections from apps, tunnels included.", [((), front.busy)])
+        yield from gauge("connections_max", "limits.connections.", [((), front.max_connections)])
+        yield from counter(
             "connections_accepted", "Connections from apps, refused ones included.", [((), tally.connections)]
         )
-        yield from _counter(
+        yield from counter(
             "backpressure",
             "Times that one side was held back because the other read slower.",
-            _by(tally.held),
+            by(tally.held),
             "direction",
         )
         yield from _http2(tally)
@@ -137,7 +131,7 @@ class ProxyCollector(Collector):
 
 def _requests(seen: _Seen) -> Iterator[Metric]:
     routes, octets = seen.routes, seen.octets
-    yield from _counter(
+    yield from counter(
         "requests",
         "Exchanges that ended, by the class of the status that the app saw; none: it left before.",
         _statuses(routes),
@@ -145,19 +139,19 @@ def _requests(seen: _Seen) -> Iterator[Metric]:
         "status",
     )
     yield from _histogram(routes)
-    yield from _gauge(
+    yield from gauge(
         "requests_in_flight",
         "Exchanges under way.",
         (((name,), seen.in_flight.get(name, 0)) for name in routes),
         "route",
     )
-    yield from _counter(
+    yield from counter(
         "requests_abandoned",
         "Exchanges that the app left before their end.",
         (((name,), counts.abandoned) for name, counts in routes.items()),
         "route",
     )
-    yield from _counter(
+    yield from counter(
         "received_bytes",
         "Octets of requests, as apps sent them.",
         (
@@ -166,13 +160,13 @@ def _requests(seen: _Seen) -> Iterator[Metric]:
         ),
         "route",
     )
-    yield from _counter(
+    yield from counter(
         "sent_bytes",
         "Octets of answers, as apps were sent them.",
         (((name,), octets[name][1] if name in octets else counts.sent) for name, counts in routes.items()),
         "route",
     )
-    yield from _counter(
+    yield from counter(
         "retries",
         "Second tries: on a fresh connection after the receiver had closed an idle one, or with a fresh token after "
         "Google's own 401.",
@@ -184,7 +178,7 @@ def _requests(seen: _Seen) -> Iterator[Metric]:
         "route",
         "reason",
     )
-    yield from _gauge(
+    yield from gauge(
         "tunnels",
         "WebSockets that are open.",
         (((name,), counts.tunnels) for name, counts in routes.items()),
@@ -205,16 +199,16 @@ def _upstreams(seen: _Seen) -> Iterator[Metric | None]:
     found: dict[str, tuple[int, int]] = {}
     for _ in connections_of(seen.lanes, found):
         yield None
-    yield from _gauge(
+    yield from gauge(
         "upstream_connections", "Connections to receivers.", _states(seen, found), "upstream", "state"
     )
-    yield from _counter(
+    yield from counter(
         "upstream_connections_opened",
         "Connections to receivers that came about.",
         (((origin,), counts.opened) for origin, counts in seen.upstreams.items()),
         "upstream",
     )
-    yield from _counter(
+    yield from counter(
         "upstream_connections_reused",
         "Requests that found an idle connection.",
         (((origin,), counts.reused) for origin, counts in seen.upstreams.items()),
@@ -227,17 +221,17 @@ def _http2(tally: Tally) -> Iterator[Metric]:
     resets: Counter[tuple[str, str, str]] = Counter()
     for side, all_of in sides:
         for counts in all_of:
-            for (by, code), count in counts.resets.items():
-                resets[side, by, _code(code)] += count
-    yield from _counter("streams", "Requests that came by HTTP/2.", [((), tally.streams)])
-    yield from _counter(
+            for (ended_by, code), count in counts.resets.items():
+                resets[side, ended_by, _code(code)] += count
+    yield from counter("streams", "Requests that came by HTTP/2.", [((), tally.streams)])
+    yield from counter(
         "stream_resets",
         "Streams that did not come to their end, by whose side they are, who ended them (peer: RST_STREAM; fault: the proxy, "
         "for what the peer did; goaway; connection: it ended) and the code.",
         resets.items(),
         *("side", "by", "code"),
     )
-    yield from _counter(
+    yield from counter(
         "goaways",
         "Connections whose peer said that it goes away.",
         [((side,), sum(counts.goaways for counts in all_of)) for side, all_of in sides],
@@ -262,7 +256,7 @@ def _states(seen: _Seen, found: Mapping[str, tuple[int, int]]) -> Samples:
 
 def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
     statuses = ((name, slot.status()) for name, slot in seen.slots.items())
-    yield from _gauge(
+    yield from gauge(
         "token_expires_in_seconds",
         "Life that is left to a route's token; 0 where there is none, less than 0 where it has expired.",
         (
@@ -273,7 +267,7 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
         "audience",
     )
     statuses = ((name, slot.status()) for name, slot in seen.slots.items())
-    yield from _gauge(
+    yield from gauge(
         "token_valid",
         "Whether a route has a token that may be sent.",
         (((name, status.audience), status.valid) for name, status in statuses),
@@ -292,7 +286,7 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
             ((source, "failed"), had.failed),
         ]
         duration.add_metric((source,), had.fresh + had.unchanged + had.failed, had.seconds)
-    yield from _counter(
+    yield from counter(
         "token_fetches",
         "Answers of token sources; unchanged: the same token as before.",
         fetches,
@@ -300,7 +294,7 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
         "outcome",
     )
     yield duration
-    yield from _counter(
+    yield from counter(
         "token_refresh_failures",
         "Fetches that failed; a token that is still valid goes on being used.",
         seen.failures.items(),
@@ -311,7 +305,7 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
 
 
 def _troubles(seen: _Seen, tally: Tally) -> Iterator[Metric]:
-    yield from _counter(
+    yield from counter(
         "errors",
         "What the proxy itself answered or broke off.",
         (((trouble.route, trouble.kind, trouble.cause), trouble.count) for trouble in seen.troubles),
@@ -319,37 +313,37 @@ def _troubles(seen: _Seen, tally: Tally) -> Iterator[Metric]:
         "kind",
         "cause",
     )
-    yield from _counter(
+    yield from counter(
         "upstream_refusals",
         "What Google refused in front of the receiver; the log and the status page have the remedy of each cause.",
         (((trouble.route, trouble.cause), trouble.count) for trouble in seen.refusals),
         "route",
         "cause",
     )
-    yield from _counter("guard_refusals", "Callers that the guard refused.", _by(tally.refusals), "reason")
-    yield from _counter(
+    yield from counter("guard_refusals", "Callers that the guard refused.", by(tally.refusals), "reason")
+    yield from counter(
         "not_http",
         "Connections that sent something else than HTTP/1.1, by what it looks like.",
-        _by(tally.not_http),
+        by(tally.not_http),
         "looks_like",
     )
-    yield from _gauge(
+    yield from gauge(
         "kept_body_bytes",
         "Request bodies that are kept until their answers' heads come.",
         [((), tally.bodies.octets)],
     )
-    yield from _counter("limit_hits", "Times that a limit was hit.", _by(tally.limits), "limit")
+    yield from counter("limit_hits", "Times that a limit was hit.", by(tally.limits), "limit")
 
 
 def _reloads(tally: Tally) -> Iterator[Metric]:
     last = tally.last_reload
-    yield from _counter("reloads", "Attempts to take over new settings.", _by(tally.reloads), "outcome")
-    yield from _gauge(
+    yield from counter("reloads", "Attempts to take over new settings.", by(tally.reloads), "outcome")
+    yield from gauge(
         "last_reload_successful",
         "Whether the newest settings are in force.",
         [((), last is None or last.refused is None)],
     )
-    yield from _gauge(
+    yield from gauge(
         "settings_timestamp_seconds", "When the settings in force were taken over.", [((), tally.reloaded_at)]
     )
 
@@ -372,32 +366,3 @@ def _histogram(routes: Mapping[str, RouteCounts]) -> Iterator[Metric]:
             if total:
                 family.add_metric((name,), buckets, counts.seconds)
         yield family
-
-
-def _by(counts: Mapping[str, float]) -> Samples:
-    return [((name,), count) for name, count in counts.items()]
-
-
-def _counter(name: str, text: str, samples: Samples, *labels: str) -> Iterator[Metric]:
-    for some in _at_a_time(samples):
-        family = CounterMetricFamily(PREFIX + name, text, labels=labels)
-        for values, value in some:
-            family.add_metric(values, value)
-        yield family
-
-
-def _gauge(name: str, text: str, samples: Samples, *labels: str) -> Iterator[Metric]:
-    for some in _at_a_time(samples):
-        family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
-        for values, value in some:
-            family.add_metric(values, float(value))
-        yield family
-
-
-def _at_a_time(samples: Samples) -> Iterator[list[Sample]]:
-    """At least once: a family without a sample is told of too."""
-    left = iter(samples)
-    some = list(islice(left, _AT_A_TIME))
-    yield some
-    while some := list(islice(left, _AT_A_TIME)):
-        yield some

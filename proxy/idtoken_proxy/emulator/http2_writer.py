@@ -66,8 +66,8 @@ class Http2Writer(AbstractStreamWriter):
     async def drain(self) -> None:
         await self._side.written()
 
-    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
-        raise NotImplementedError
+    def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:  # noqa: ARG002 -- aiohttp's
+        raise AssertionError("nothing that the emulator answers is compressed")
 
     def enable_chunking(self) -> None:
         """DATA frames are as good."""

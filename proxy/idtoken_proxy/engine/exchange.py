@@ -18,7 +18,7 @@ from idtoken_proxy.engine.accept import (
     outbound_of,
 )
 from idtoken_proxy.engine.gateway import Gateway, Lane
-from idtoken_proxy.engine.kept_body import KeptBody, has_small_body
+from idtoken_proxy.engine.kept_body import KeptBody, may_be_kept
 from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
 from idtoken_proxy.engine.states import (
     ANSWER,
@@ -169,7 +169,7 @@ class Exchange:
     def _dispatch(self, token: TokenLines) -> None:
         request, lane, _, _ = self._accepted
         # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
-        if (request.chunked or request.content_length) and has_small_body(request, self._token):
+        if (request.chunked or request.content_length) and may_be_kept(request, self._token):
             self._kept = self._kept or KeptBody(self.gateway.bodies)
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from idtoken_proxy.engine import answers, grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.outbox import append
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
@@ -26,7 +27,6 @@ from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
 _MOST_CONNECTIONS: Final = 64  # for which a head's octets are remembered
-_FRAME: Final = 9  # octets of a frame's head
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
 
@@ -106,7 +106,7 @@ class AppStream:
                 append(self._pending, payload)
             return
         if payload:
-            exchange.on_request_data(payload, len(payload) + _FRAME)
+            exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
             self._credit(len(payload))
         if end_stream and self.exchange is exchange:
             self._complete(exchange)
@@ -121,7 +121,7 @@ class AppStream:
             return
         pending, self._pending = self._pending, None
         for payload in pending or ():
-            exchange.on_request_data(payload, len(payload) + _FRAME)
+            exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
             self._credit(len(payload))
         self.connection.soon()
         if self._ended and not self.request_complete:
@@ -153,7 +153,7 @@ class AppStream:
         block = core.encode(response_pairs(response))
         core.send_interim(self.stream, block)
         self.connection.soon()
-        return len(block) + _FRAME
+        return len(block) + HEAD_OCTETS
 
     def send_head(self, response: Response, body: bytes | None) -> int:
         request = self.request
@@ -169,8 +169,8 @@ class AppStream:
         core.send_head(self.stream, block, end_stream=body is not None and not body)
         connection.soon()
         if body:
-            return len(block) + _FRAME + self._write(body, end_stream=True)
-        return len(block) + _FRAME
+            return len(block) + HEAD_OCTETS + self._write(body, end_stream=True)
+        return len(block) + HEAD_OCTETS
 
     def _block(self, core: ServerConnection, response: Response) -> bytes:
         encoded = response.encoded
@@ -199,7 +199,7 @@ class AppStream:
         self.connection.soon()
         if self.stream.held_octets or self.connection.paused:
             self.on_full()
-        return len(payload) + _FRAME
+        return len(payload) + HEAD_OCTETS
 
     def send_end(self, trailers: Sequence[bytes]) -> int:
         if self._refusal is not None:
@@ -208,7 +208,7 @@ class AppStream:
             return self._send_refusal(exchange.status, self._refusal)
         self.connection.core.send_end(self.stream, pairs_of(trailers))
         self.connection.soon()
-        return sum(map(len, trailers)) + _FRAME
+        return sum(map(len, trailers)) + HEAD_OCTETS
 
     def _send_refusal(self, status: int, body: bytes) -> int:
         """By Google, or whoever answers gRPC with a page."""
@@ -226,7 +226,7 @@ class AppStream:
         block = core.encode(pairs)
         core.send_head(self.stream, block, end_stream=True)
         self.connection.soon()
-        return len(block) + _FRAME
+        return len(block) + HEAD_OCTETS
 
     def send_problem(self, error: ProxyError, route: Route | None) -> int:
         request = self.request
@@ -258,7 +258,7 @@ class AppStream:
         block = core.encode([(b":status", status[9:12]), *pairs_of((lines,))])
         core.send_head(self.stream, block, end_stream=not body)
         self.connection.soon()
-        return len(block) + _FRAME + (self._write(body, end_stream=True) if body else 0)
+        return len(block) + HEAD_OCTETS + (self._write(body, end_stream=True) if body else 0)
 
     def send_switch(self, response: Response) -> int:
         raise AssertionError("HTTP/2 has no 101 (RFC 9113 section 8.6)")

@@ -12,8 +12,9 @@ from idtoken_proxy.engine.explain import explanation
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
+from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.heads import RequestHead
-from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, Reset
+from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
@@ -31,7 +32,6 @@ from idtoken_proxy.policy.headers import Peer
 MAX_STREAMS: Final = 256
 # Seconds for an app to answer the PING that shows that it has read the first GOAWAY.
 DRAIN_ROUND_TRIP: Final = 1.0
-_FRAME: Final = 9
 _numbers: Final = count()
 
 
@@ -119,7 +119,7 @@ class Http2Downstream(Http2Transport):
         front.tally.streams += 1
         if not self._draining:  # whose end no request puts off
             self.deadline = NEVER
-        octets = self.core.block_octets + _FRAME
+        octets = self.core.block_octets + HEAD_OCTETS
         request = known = head.made[end_stream] if head.made is not None else None
         if request is None or request.verdict is None or request.verdict[0] is not front.gateway:
             known = None  # what was made of it under other settings is not looked at
@@ -175,7 +175,7 @@ class Http2Downstream(Http2Transport):
         if isinstance(app, AppStream):
             if reset.by == BY_FAULT and app.exchange is not None:
                 app.exchange.error = MalformedRequest(f"the request is malformed: {reset.reason}")
-            app.gone(CANCEL if reset.by != "peer" else reset.code)
+            app.gone(reset.code if reset.by == BY_PEER else CANCEL)
         self.core.release_slot(stream)
 
     def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:

@@ -15,8 +15,8 @@ MAX_BODY: Final = 64 * 1024  # octets of one; what is larger is an upload, which
 MAX_ALL: Final = 16 * 1024 * 1024  # octets of all together
 
 
-def has_small_body(request: Request, token: object) -> bool:
-    """One that may be kept, as far as its head tells. `token`: out of the cache, or None, which no 401 makes another of."""
+def may_be_kept(request: Request, token: object) -> bool:
+    """Whether its body may, as far as its head tells. `token`: out of the cache, or None, which no 401 makes another of."""
     if token is None and not request.http2:
         return False
     return request.chunked or 0 < (request.content_length or 0) <= MAX_BODY

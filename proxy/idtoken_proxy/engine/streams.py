@@ -26,13 +26,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.errors import ProxyError, UpstreamError
 from idtoken_proxy.policy.headers import Outbound, Peer
 from idtoken_proxy.policy.request import Response
 from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
-CANCEL: Final = 0x8  # RFC 9113 section 7
+CANCEL: Final = ErrorCode.CANCEL
 
 
 class RequestSide(Protocol):

@@ -183,16 +183,12 @@ class UpstreamConnection(Dialled):
     # -- the exchange's side ---------------------------------------------------
 
     def send_head(self, outbound: Outbound, listener: AnswerListener) -> None:
-        self.send_request(outbound_head(*outbound), outbound.request, listener)
-
-    def send_request(self, head: bytes, request: Request, listener: AnswerListener) -> None:
-        """`head`: as it goes over the wire."""
         self.listener = listener
         self.answered = False
-        self._request = request
+        self._request = outbound.request
         self._interim = 0
         self._reader = None
-        self.transport.write(head)
+        self.transport.write(outbound_head(*outbound))
 
     def send_data(self, payload: bytes) -> None:
         self.transport.write(chunk(payload) if self._request.chunked else payload)

@@ -227,6 +227,10 @@ def _unreachable(host: str, error: Exception) -> TokenError:
             fault=Fault.GOOGLE,
             log_detail=type(error).__name__,
         )
+    # No proxy is asked on the way to what is near (is_near).
+    way = f"Check that this machine may reach {host}; behind a proxy, set HTTPS_PROXY"
+    if is_near(f"//{host}"):
+        way = f"See that it runs, and listens there: curl -sv http://{host}/"
     kinds: tuple[tuple[type[Exception], str, str, str], ...] = (
         (
             requests.exceptions.ProxyError,
@@ -244,13 +248,13 @@ def _unreachable(host: str, error: Exception) -> TokenError:
             requests.exceptions.ConnectTimeout,
             "endpoint_unreachable",
             f"{host} cannot be reached: no connection within {CONNECT_TIMEOUT:g} s",
-            f"Check that this machine may reach {host}; behind a proxy, set HTTPS_PROXY",
+            way,
         ),
         (
             requests.exceptions.ConnectionError,
             "endpoint_unreachable",
             f"{host} cannot be reached",
-            f"Check that this machine may reach {host}; behind a proxy, set HTTPS_PROXY",
+            way,
         ),
     )
     for kind, cause, detail, remedy in kinds:
