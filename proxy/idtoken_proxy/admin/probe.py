@@ -275,9 +275,9 @@ class _Question:
             self.body += body
             self._done()
 
-    def on_answer_data(self, payload: bytes) -> None:
+    def on_answer_data(self, payload: bytes, *, end: bool = False) -> None:
         self.body += payload
-        if len(self.body) >= BODY:
+        if end or len(self.body) >= BODY:
             self._done()
 
     def on_answer_end(self, trailers: Sequence[bytes]) -> None:  # noqa: ARG002 -- an AnswerListener's

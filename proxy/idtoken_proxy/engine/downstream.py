@@ -46,7 +46,7 @@ class Downstream(Http1App):
         super().__init__()
         self._front = front
         self.door = door
-        self._sweeper = front.sweeper
+        self.sweeper = front.sweeper
         self._buffer = b""
         self._searched = 0
         self._scan: HeadScan | None = None  # of a head that comes in pieces
@@ -64,10 +64,6 @@ class Downstream(Http1App):
         self.peer: Peer
         self.uid: int | None = None  # who is at the other end of a unix socket
         self.port: int | None = None  # the proxy's own; UNIX on a unix socket
-
-    @property
-    def now(self) -> float:
-        return self._sweeper.now
 
     @property
     def exchanges(self) -> tuple[Exchange, ...]:
@@ -99,7 +95,7 @@ class Downstream(Http1App):
         if reason is not None:
             self.closing = True
             if front.turn_away(self, reason):
-                self._sweeper.watch(self)
+                self.sweeper.watch(self)
                 self.request_complete = False  # whatever it was about to send is discarded
                 self._linger()
             return
@@ -109,8 +105,8 @@ class Downstream(Http1App):
         self.port = sockname[1] if isinstance(sockname, tuple) else None if sockname is None else UNIX
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
         front.connections.add(self)
-        self._sweeper.watch(self)
-        self.deadline = self.now + front.keepalive
+        self.sweeper.watch(self)
+        self.deadline = self.sweeper.now + front.keepalive
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
@@ -209,7 +205,7 @@ class Downstream(Http1App):
         scan = self._scan
         if scan is None:  # with an empty line, too: they put off nothing
             scan = self._scan = HeadScan()
-            self.deadline = self.now + self._front.header_timeout
+            self.deadline = self.sweeper.now + self._front.header_timeout
         return scan
 
     def _unreadable(self, head: bytes) -> MalformedRequest:
@@ -305,7 +301,7 @@ class Downstream(Http1App):
         if not self.keep or self.closing or self._dismissed or front.draining:
             self._linger()
             return
-        self.deadline = self._sweeper.now + front.keepalive
+        self.deadline = self.sweeper.now + front.keepalive
         if self._buffer:
             self._advance()
         self._resume_between()
@@ -361,7 +357,7 @@ class Downstream(Http1App):
     def expire(self) -> None:
         if self.takes_what_is_unsent():
             # No less: the kernels move such a reader's octets in steps.
-            self.deadline = self.now + self._front.idle
+            self.deadline = self.sweeper.now + self._front.idle
         elif self._exchange is not None:
             self.deadline = NEVER
             self._exchange.on_deadline()
@@ -391,10 +387,10 @@ class Downstream(Http1App):
         self.closing = True
         self._buffer = b""
         if self.request_complete and self._reading:
-            self.deadline = self.now + self._front.idle  # for an app that does not read what is left
+            self.deadline = self.sweeper.now + self._front.idle  # for an app that does not read what is left
             self.transport.close()
             return
         self.held = False
         self._resume()
         self.transport.write_eof()
-        self.deadline = self.now + LINGER
+        self.deadline = self.sweeper.now + LINGER

@@ -152,7 +152,7 @@ class Exchange:
 
     def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
-        self._app.deadline = self._app.now + self.timeouts.connect + TOKEN_GRACE
+        self._app.deadline = self._app.sweeper.now + self.timeouts.connect + TOKEN_GRACE
         self._task = await_for(fetch, self._on_token, self._on_lack)
 
     def _on_token(self, token: IdToken) -> None:
@@ -200,10 +200,10 @@ class Exchange:
             if request.has_body:
                 connection.send_end()
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
-            app.deadline = app.now + self.timeouts.response
+            app.deadline = app.sweeper.now + self.timeouts.response
         else:
             self.state = TRANSITIONS[self.state][HEAD_SENT]
-            app.deadline = app.now + self.timeouts.idle
+            app.deadline = app.sweeper.now + self.timeouts.idle
             app.pump()
 
     @property
@@ -211,27 +211,35 @@ class Exchange:
         """Whether octets of the request's body have somewhere to go."""
         return self._upstream is not None
 
-    def on_request_data(self, payload: bytes, octets: int) -> None:
-        """`octets`: what the payload came in; of framing alone, it may be empty."""
+    def on_request_data(self, payload: bytes, octets: int, *, end: bool = False) -> None:
+        """`octets`: what the payload came in; of framing alone, it may be empty. `end`: it is not, and is the last."""
         self.received += octets
         if not payload:
             return  # and put off no deadline
         upstream = self._upstream
         assert upstream is not None
-        upstream.send_data(payload)
+        upstream.send_data(payload, end=end)
         if self._kept is not None and not self._kept.add(payload):
             self._kept = None
-        self._app.deadline = self._app.now + self.timeouts.idle
+        if end:
+            self._on_request_sent(upstream)
+        else:
+            app = self._app
+            app.deadline = app.sweeper.now + self.timeouts.idle
 
     def on_request_end(self) -> None:
         upstream = self._upstream
         assert upstream is not None
         upstream.send_end()
+        self._on_request_sent(upstream)
+
+    def _on_request_sent(self, upstream: AnswerSide) -> None:
         if self._kept is not None and upstream.answering:
             self._forget_body()  # whoever answers did not wait for the end of it
         self.state = TRANSITIONS[self.state][REQUEST_SENT]
         if self.state is SENT:
-            self._app.deadline = self._app.now + self.timeouts.response
+            app = self._app
+            app.deadline = app.sweeper.now + self.timeouts.response
 
     # -- the way back ----------------------------------------------------------
 
@@ -251,7 +259,7 @@ class Exchange:
             self.said = b"" if body is None else body[:BODY]
         self.sent += app.send_head(response, body)
         if body is None:
-            app.deadline = app.now + self.timeouts.idle
+            app.deadline = app.sweeper.now + self.timeouts.idle
         else:
             self._finish()
 
@@ -312,12 +320,15 @@ class Exchange:
         self.sent += self._app.send_switch(response)
         self._app.on_switch(upstream)
 
-    def on_answer_data(self, payload: bytes) -> None:
+    def on_answer_data(self, payload: bytes, *, end: bool = False) -> None:
         app = self._app
         if self.said is not None and len(self.said) < BODY:
             self.said += payload[:BODY]
-        self.sent += app.send_data(payload)
-        app.deadline = app.now + self.timeouts.idle
+        self.sent += app.send_data(payload, end=end)
+        if end:
+            self._finish()
+            return
+        app.deadline = app.sweeper.now + self.timeouts.idle
 
     def on_answer_end(self, trailers: Sequence[bytes]) -> None:
         self.sent += self._app.send_end(trailers)

@@ -84,10 +84,10 @@ class Http1App(asyncio.Protocol):
         self.transport.write(head)
         return len(head)
 
-    def send_data(self, payload: bytes) -> int:
+    def send_data(self, payload: bytes, *, end: bool = False) -> int:
         """`payload` is not empty."""
         if self._chunked:
-            payload = chunk(payload)
+            payload = chunk(payload) + LAST_CHUNK if end else chunk(payload)
         self.transport.write(payload)
         return len(payload)
 

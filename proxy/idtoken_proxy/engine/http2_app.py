@@ -59,7 +59,7 @@ class AppStream:
 
     __slots__ = (
         "_ended", "_owed", "_pending", "_refusal", "connection", "deadline", "exchange", "full", "held",
-        "request", "request_complete", "stream",
+        "request", "request_complete", "stream", "sweeper",
     )  # fmt: skip
 
     exchange: Exchange | None
@@ -68,6 +68,7 @@ class AppStream:
 
     def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool) -> None:
         self.connection = connection
+        self.sweeper = connection.sweeper
         self.stream = stream
         self.exchange = None
         self.request: Request | None = None
@@ -88,10 +89,6 @@ class AppStream:
     def port(self) -> int | None:
         return self.connection.port
 
-    @property
-    def now(self) -> float:
-        return self.connection.sweeper.now
-
     # -- the request's body ----------------------------------------------------
 
     def on_data(self, payload: bytes, *, end_stream: bool) -> None:
@@ -105,11 +102,20 @@ class AppStream:
                     self._pending = []
                 append(self._pending, payload)
             return
-        if payload:
-            exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
-            self._credit(len(payload))
-        if end_stream and self.exchange is exchange:
-            self._complete(exchange)
+        if not payload:
+            if end_stream:
+                self._complete(exchange)
+            return
+        octets = len(payload)
+        if end_stream:
+            self.request_complete = True
+            exchange.on_request_data(payload, octets + HEAD_OCTETS, end=True)
+            return  # no credit for a side that has ended
+        exchange.on_request_data(payload, octets + HEAD_OCTETS)
+        if self.held:
+            self._owed += octets
+        else:
+            self.connection.core.release_credit(self.stream, octets)
 
     def on_end(self) -> None:
         """With trailers, which are dropped as those of HTTP/1.1 are."""
@@ -188,11 +194,11 @@ class AppStream:
         encoded[number] = before, block if lasts else b""
         return block
 
-    def send_data(self, payload: bytes) -> int:
+    def send_data(self, payload: bytes, *, end: bool = False) -> int:
         if self._refusal is not None:
             self._refusal += payload[: BODY - len(self._refusal)]
-            return 0
-        return self._write(payload, end_stream=False)
+            return self.send_end(()) if end else 0
+        return self._write(payload, end_stream=end)
 
     def _write(self, payload: bytes, *, end_stream: bool) -> int:
         self.connection.core.send_data(self.stream, payload, end_stream=end_stream)
@@ -340,7 +346,7 @@ class AppStream:
     def on_sent(self, idle: float) -> None:
         """Something of what was held is out. `idle`: timeouts.idle."""
         if self.deadline is not NEVER:
-            self.deadline = self.now + idle
+            self.deadline = self.sweeper.now + idle
         if not self.stream.held_octets:
             if self.exchange is None:
                 self.settle()

@@ -80,8 +80,9 @@ class Http2Pool:
     def take(self) -> UpstreamStream | None:
         """A stream on a connection that has room for it; None where there is none."""
         for connection in self._usable:
-            if connection.core.capacity > 0 and not connection.clogged:
-                if not connection.busy and _boot() - connection.idle_since > self._keepalive:
+            core = connection.core
+            if len(core.streams) < core.most and not (connection.paused and connection.clogged):
+                if not core.streams and _boot() - connection.idle_since > self._keepalive:
                     # The sweeper's time stood still with this process; the receiver's did not.
                     connection.abort()
                     return self.take()

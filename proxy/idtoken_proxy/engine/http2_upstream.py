@@ -271,9 +271,9 @@ class UpstreamStream:
         if connection.paused:
             self.on_full()
 
-    def send_data(self, payload: bytes) -> None:
+    def send_data(self, payload: bytes, *, end: bool = False) -> None:
         connection = self._connection
-        connection.core.send_data(self._stream, payload)
+        connection.core.send_data(self._stream, payload, end_stream=end)
         connection.soon()
         if self._stream.held_octets:
             self.on_full()
@@ -340,14 +340,18 @@ class UpstreamStream:
         listener = self._listener
         if listener is None:
             return
-        if payload:
-            listener.on_answer_data(payload)
-            if self._held:
-                self._owed += len(payload)
-            else:
-                self._connection.core.release_credit(self._stream, len(payload))
-        if end_stream and self._listener is listener:
-            listener.on_answer_end(())
+        if not payload:
+            if end_stream:
+                listener.on_answer_end(())
+            return
+        if end_stream:
+            listener.on_answer_data(payload, end=True)
+            return  # no credit for a side that has ended
+        listener.on_answer_data(payload)
+        if self._held:
+            self._owed += len(payload)
+        else:
+            self._connection.core.release_credit(self._stream, len(payload))
 
     def on_end(self, trailers: Sequence[bytes]) -> None:
         if self._listener is not None:

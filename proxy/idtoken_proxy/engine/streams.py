@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ProxyError, UpstreamError
 from idtoken_proxy.policy.headers import Outbound, Peer
 from idtoken_proxy.policy.request import Response
@@ -39,11 +40,12 @@ CANCEL: Final = ErrorCode.CANCEL
 class RequestSide(Protocol):
     """The app, as its exchange sees it. Each `send_*` returns the octets that went out for it.
 
-    `deadline`: the exchange's own, by the clock that `now` tells; `on_deadline` follows. `request_complete`: the request's
+    `deadline`: the exchange's own, by the sweeper's clock; `on_deadline` follows. `request_complete`: the request's
     body, if any, has been read whole. `full`: the app reads slower than it is written to. `held`: its body is held back.
     """
 
     deadline: float
+    sweeper: Sweeper
     request_complete: bool
     full: bool
     held: bool
@@ -56,9 +58,6 @@ class RequestSide(Protocol):
     def port(self) -> int | None:
         """The proxy's own; UNIX on a unix socket."""
 
-    @property
-    def now(self) -> float: ...
-
     def pump(self) -> None:
         """Gives the exchange what has come of the body: now it has somewhere to go."""
 
@@ -70,8 +69,8 @@ class RequestSide(Protocol):
     def send_head(self, response: Response, body: bytes | None) -> int:
         """The final one. `body`: the whole of it, which ends the answer; None where it follows."""
 
-    def send_data(self, payload: bytes) -> int:
-        """`payload` is not empty."""
+    def send_data(self, payload: bytes, *, end: bool = False) -> int:
+        """`payload` is not empty. `end`: it is the last, and no trailers follow."""
 
     def send_end(self, trailers: Sequence[bytes]) -> int: ...
 
@@ -110,8 +109,8 @@ class AnswerSide(Protocol):
     def send_head(self, outbound: Outbound, listener: AnswerListener) -> None:
         """What comes of it is told to `listener`."""
 
-    def send_data(self, payload: bytes) -> None:
-        """`payload` is not empty."""
+    def send_data(self, payload: bytes, *, end: bool = False) -> None:
+        """`payload` is not empty. `end`: it is the last; `send_end` does not follow."""
 
     def send_end(self) -> None: ...
 
@@ -129,8 +128,8 @@ class AnswerSide(Protocol):
 
 
 class AnswerListener(Protocol):
-    """An exchange, as its AnswerSide sees it. Nothing is told after `on_answer` with a body, `on_answer_end`, `on_switch` or
-    `on_upstream_lost`.
+    """An exchange, as its AnswerSide sees it. Nothing is told after `on_answer` with a body, the last of its data, `on_answer_end`,
+    `on_switch` or `on_upstream_lost`.
     """
 
     def on_interim(self, response: Response) -> None:
@@ -139,8 +138,8 @@ class AnswerListener(Protocol):
     def on_answer(self, response: Response, body: bytes | None) -> None:
         """The final head. `body`: the whole of it, where it has come with the head; None where it follows."""
 
-    def on_answer_data(self, payload: bytes) -> None:
-        """`payload` is not empty."""
+    def on_answer_data(self, payload: bytes, *, end: bool = False) -> None:
+        """`payload` is not empty. `end`: it is the last; `on_answer_end` does not follow."""
 
     def on_answer_end(self, trailers: Sequence[bytes]) -> None:
         """`trailers`: field lines."""

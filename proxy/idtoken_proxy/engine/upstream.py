@@ -190,8 +190,10 @@ class UpstreamConnection(Dialled):
         self._reader = None
         self.transport.write(outbound_head(*outbound))
 
-    def send_data(self, payload: bytes) -> None:
-        self.transport.write(chunk(payload) if self._request.chunked else payload)
+    def send_data(self, payload: bytes, *, end: bool = False) -> None:
+        if self._request.chunked:
+            payload = chunk(payload) + LAST_CHUNK if end else chunk(payload)
+        self.transport.write(payload)
 
     def send_end(self) -> None:
         """Request trailers are dropped, whatever they hold (lighttpd CVE-2025-12642)."""

@@ -14,10 +14,10 @@ class Budget:
     spent from now until some time later is never more than `capacity` and the rate's share, which is all it is for.
     """
 
-    __slots__ = ("_capacity", "_clock", "_rate", "_since", "left")
+    __slots__ = ("_clock", "_rate", "_since", "capacity", "left")
 
     def __init__(self, capacity: float, rate: float, clock: Callable[[], float]) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._rate = rate
         self._clock = clock
         self._since = clock()
@@ -29,14 +29,14 @@ class Budget:
         if self.left >= 0:
             return True
         now = self._clock()
-        refilled = min(self._capacity, (now - self._since) * self._rate)
+        refilled = min(self.capacity, (now - self._since) * self._rate)
         self._since = now
-        self.left = min(self._capacity, self.left + max(0.0, refilled))
+        self.left = min(self.capacity, self.left + max(0.0, refilled))
         return self.left >= 0
 
     def earn(self, tokens: float) -> None:
         """What the peer may do more of because of what else it does, or we do; above `capacity` by one such gift at most."""
-        if self.left < self._capacity:
+        if self.left < self.capacity:
             self.left += tokens
 
 

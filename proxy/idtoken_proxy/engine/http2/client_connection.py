@@ -29,7 +29,7 @@ _ASSUMED_STREAMS: Final = 100
 
 
 class ClientConnection(Connection):
-    """`goaway`: the id beyond which the receiver processes nothing, once it has said so; no stream is opened any more."""
+    """`most`: how many streams may be open at a time, 0 where none may be opened any more. `goaway`: the id beyond which the receiver processes nothing, once it has said so; no stream is opened any more."""
 
     _peer_is_server = True
 
@@ -39,29 +39,42 @@ class ClientConnection(Connection):
         self._heads: BlockMemo[ResponseHead] = BlockMemo()
         self._next_id = 1
         self.goaway: int | None = None
+        self._settle_most()
         self._expect_settings()
 
     @property
     def capacity(self) -> int:
         """How many streams may be opened now."""
+        return max(0, self.most - len(self.streams))
+
+    def _settle_most(self) -> None:
         if self.goaway is not None or self.failure is not None or self._next_id > MAX_STREAM_ID:
-            return 0
+            self.most = 0
+            return
         most = self.peer.max_concurrent_streams
         if most is None:
             most = _ASSUMED_STREAMS if not self._settled else MAX_STREAM_ID
-        return max(0, min(most, self._limits.max_streams) - len(self.streams))
+        self.most = min(most, self._limits.max_streams)
+
+    def _fail(self, fault: ConnectionFault) -> None:
+        self.most = 0
+        super()._fail(fault)
 
     # -- what is sent ---------------------------------------------------------
 
     def open(self, block: bytes, *, end_stream: bool = False, answer_has_body: bool = True) -> Stream:
         """Only with `capacity`. `block`: of `encode`, and never-indexed fields behind it. `answer_has_body`: not to HEAD."""
-        assert self.capacity
+        assert len(self.streams) < self.most
         stream = Stream(self._next_id, IDLE, self.peer.initial_window_size, self._limits.stream_window)
         if not answer_has_body:
             stream.body_left = 0
         self._next_id += 2
+        if self._next_id > MAX_STREAM_ID:
+            self.most = 0
         self.streams[stream.id] = stream
-        self._control.earn(budgets.EARNED_BY_STREAM)
+        control = self._control
+        if control.left < control.capacity:
+            control.earn(budgets.EARNED_BY_STREAM)
         self._outbox.head(stream, block, end_stream=end_stream)
         return stream
 
@@ -135,6 +148,7 @@ class ClientConnection(Connection):
     def _on_settings(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
         before = self.capacity
         super()._on_settings(flags, stream_id, payload, length)
+        self._settle_most()
         if self.capacity > before:
             self._responses.on_capacity()
 
@@ -144,6 +158,7 @@ class ClientConnection(Connection):
             # Section 6.8: "Endpoints MUST NOT increase the value they send in the last stream identifier".
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY takes back what it said of streams")
         self.goaway = last
+        self.most = 0
         super()._on_goaway(flags, stream_id, payload, length)
         for stream in list(self.streams.values()):
             if stream.id > last and stream.id in self.streams:

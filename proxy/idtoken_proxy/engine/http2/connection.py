@@ -245,7 +245,9 @@ class Connection(Dispatcher):
                 self._abort(stream, ErrorCode.PROTOCOL_ERROR, TOO_LONG if left < 0 else TOO_SHORT)
                 return
         if end_stream:
-            self._peer_ended(stream)
+            stream.state = state = BEHIND_ITS_END[stream.state]
+            if state == CLOSED:
+                self._forget(stream, CLOSED)
             self._listener.on_data(stream, payload, end_stream=True)
             return
         if length != size:
@@ -348,9 +350,11 @@ class Connection(Dispatcher):
             return len(payload)
         sent = self._outbox.data(stream, payload, end_stream=end_stream)
         if sent == len(payload):
-            self._control.earn(budgets.EARNED_BY_DATA * (1 + sent // budgets.EARNING_OCTETS))
-            if end_stream:
-                self._after_send(stream)
+            control = self._control
+            if control.left < control.capacity:
+                control.earn(budgets.EARNED_BY_DATA * (1 + sent // budgets.EARNING_OCTETS))
+            if end_stream and stream.state == CLOSED:
+                self._forget(stream, CLOSED)
         else:
             self._earn(sent)
         return sent

@@ -14,8 +14,16 @@ from typing import Final, TypeAlias
 from idtoken_proxy.engine.http2 import budgets, frames
 from idtoken_proxy.engine.http2.budgets import Budget
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault
-from idtoken_proxy.engine.http2.frame_reader import FrameReader
-from idtoken_proxy.engine.http2.frames import ACK
+from idtoken_proxy.engine.http2.frame_reader import TAKES_MORE, FrameReader
+from idtoken_proxy.engine.http2.frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    HEAD,
+    HEAD_OCTETS,
+    HEADERS,
+    MAX_STREAM_ID,
+)
 from idtoken_proxy.engine.http2.listener import StreamListener
 from idtoken_proxy.engine.http2.outbox import Outbox
 from idtoken_proxy.engine.http2.settings import HEADER_TABLE_SIZE, PeerSettings
@@ -27,6 +35,7 @@ MAX_UNWRITTEN_ANSWERS: Final = 64 * 1024
 FRAMES_A_TURN: Final = 4096
 OUTPUT_A_TURN: Final = 128 * 1024
 
+unpack_head = HEAD.unpack_from
 # Flags, stream id, payload without padding, the payload's length with it.
 Handler: TypeAlias = Callable[[int, int, bytes, int], None]
 
@@ -99,15 +108,33 @@ class Dispatcher(ABC):
             self._fail(fault)
 
     def _dispatch(self) -> None:
-        next_frame = self._reader.next_frame
+        reader = self._reader
+        next_frame = reader.next_frame
         outbox = self._outbox
         left = FRAMES_A_TURN
+        longest = reader.max_frame_size << 8 | 0xFF
         self.put_off = False
         while outbox.answers <= MAX_UNWRITTEN_ANSWERS:
             left -= 1
             if left < 0 or outbox.octets > OUTPUT_A_TURN:
-                self.put_off = self._reader.unread > 0
+                self.put_off = reader.unread > 0
                 return
+            data, start = reader.data, reader.at + HEAD_OCTETS
+            if start < len(data) and not reader.partial and not reader.continues:
+                word, flags, stream_id = unpack_head(data, start - HEAD_OCTETS)
+                kind = word & 0xFF
+                end = start + (word >> 8)
+                if (
+                    end <= len(data)
+                    and (kind == DATA or (kind == HEADERS and flags & END_HEADERS))
+                    and 0 < stream_id <= MAX_STREAM_ID
+                    and word <= longest
+                    and not flags & TAKES_MORE
+                ):
+                    # Nearly all there are, and nothing that the reader looks for is wrong with them.
+                    reader.at = end
+                    self._handlers[kind](flags, stream_id, data[start:end], word >> 8)
+                    continue
             frame = next_frame()
             if frame is None:
                 return

@@ -38,7 +38,7 @@ _unpack_head = HEAD.unpack_from
 # Which streams a type may name: section 6, each "MUST be associated with a stream" or "MUST NOT".
 _ON_A_STREAM: Final = frozenset({DATA, HEADERS, PRIORITY, RST_STREAM, PUSH_PROMISE, CONTINUATION})
 _ON_THE_CONNECTION: Final = frozenset({SETTINGS, PING, GOAWAY})
-_TAKES_MORE: Final = PADDED | PRIORITY_FLAG  # than the payload
+TAKES_MORE: Final = PADDED | PRIORITY_FLAG  # than the payload
 # Types of one length.
 _LENGTHS: Final = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
 _NAMES: Final = (
@@ -50,79 +50,69 @@ _NAMES: Final = (
 class FrameReader:
     """`feed` octets, then ask for `next_frame` until it has none. `max_frame_size`: what our SETTINGS allow.
 
+    `data`, from `at` on, is what has yet to be read, where there is neither a `partial` frame nor a header block that
+    `continues` (on that stream): whoever reads many frames takes those that nothing can be wrong with by itself.
+
     Raises ConnectionFault, after which nothing more may be asked, or StreamFault, after which the next frame may be.
     """
 
-    __slots__ = ("_at", "_continues", "_data", "_partial", "_wanted", "max_frame_size")
+    __slots__ = ("_wanted", "at", "continues", "data", "max_frame_size", "partial")
 
     def __init__(self, max_frame_size: int = MIN_MAX_FRAME_SIZE) -> None:
         self.max_frame_size = max_frame_size
-        self._data = b""
-        self._at = 0
+        self.data = b""
+        self.at = 0
         # A frame that came in part: gathered by itself, so that what was read in one go is never copied whole for the
         # sake of its last frame, and a frame in many pieces is joined once.
-        self._partial = bytearray()
+        self.partial = bytearray()
         self._wanted = 0  # the partial frame's length, once its head is there
-        self._continues = 0  # the stream whose header block is not complete
+        self.continues = 0  # the stream whose header block is not complete
 
     def feed(self, data: bytes) -> None:
         """Only once `next_frame` has none left, or with what is yet unread kept: it is, at the price of a copy."""
-        if self._at < len(self._data):
-            data = self._data[self._at :] + data
-        self._data = data
-        self._at = 0
+        if self.at < len(self.data):
+            data = self.data[self.at :] + data
+        self.data = data
+        self.at = 0
 
     @property
     def unread(self) -> int:
         """Octets that were fed and not yet given as frames."""
-        return len(self._data) - self._at + len(self._partial)
+        return len(self.data) - self.at + len(self.partial)
 
     def next_frame(self) -> Frame | None:
-        data = self._data
-        at = self._at
+        data = self.data
+        at = self.at
         left = len(data) - at
-        if self._partial:
+        if self.partial:
             return self._complete(data, at, left)
         if left < HEAD_OCTETS:
             if left:
-                self._partial += data[at:]
-                self._at = len(data)
+                self.partial += data[at:]
+                self.at = len(data)
             return None
         word, flags, stream_id = _unpack_head(data, at)
         kind = word & 0xFF
         length = word >> 8
         stream_id &= MAX_STREAM_ID  # the reserved bit "MUST be ignored when receiving" (section 4.1)
         end = at + HEAD_OCTETS + length
-        if (
-            kind <= HEADERS
-            and stream_id
-            and not flags & _TAKES_MORE
-            and not self._continues
-            and length <= self.max_frame_size
-            and end <= len(data)
-        ):
-            # Nearly all there are, and nothing of what is checked below is wrong with them.
-            self._at = end
-            if kind == HEADERS and not flags & END_HEADERS:
-                self._continues = stream_id
-            return kind, flags, stream_id, data[at + HEAD_OCTETS : end], length
         fault = self._check(kind, flags, stream_id, length)
         if end > len(data):
-            self._partial += data[at:]
-            self._at = len(data)
+            self.partial += data[at:]
+            self.at = len(data)
             self._wanted = HEAD_OCTETS + length
             return None
-        self._at = end
+        self.at = end
         if fault is not None:
             raise fault
         return self._frame(kind, flags, stream_id, data[at + HEAD_OCTETS : end])
 
     def _complete(self, data: bytes, at: int, left: int) -> Frame | None:
-        partial = self._partial
+        partial = self.partial
         if not self._wanted:
             taken = min(HEAD_OCTETS - len(partial), left)
             partial += data[at : at + taken]
-            self._at = at = at + taken
+            self.at = at = at + taken
             left -= taken
             if len(partial) < HEAD_OCTETS:
                 return None
@@ -132,14 +122,14 @@ class FrameReader:
             self._wanted = HEAD_OCTETS + (word >> 8)
         taken = min(self._wanted - len(partial), left)
         partial += data[at : at + taken]
-        self._at = at + taken
+        self.at = at + taken
         if len(partial) < self._wanted:
             return None
         word, flags, stream_id = _unpack_head(partial)
         kind = word & 0xFF
         stream_id &= MAX_STREAM_ID
         payload = bytes(partial[HEAD_OCTETS:])
-        self._partial = bytearray()
+        self.partial = bytearray()
         self._wanted = 0
         fault = self._check(kind, flags, stream_id, len(payload))
         if fault is not None:
@@ -153,7 +143,7 @@ class FrameReader:
             raise ConnectionFault(
                 ErrorCode.FRAME_SIZE_ERROR, "a frame is longer than SETTINGS_MAX_FRAME_SIZE"
             )
-        if self._continues and (kind != CONTINUATION or stream_id != self._continues):
+        if self.continues and (kind != CONTINUATION or stream_id != self.continues):
             # Section 6.10, and 4.3: "with no interleaved frames of any other type or from any other stream".
             raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a frame came within a header block")
         if kind <= HEADERS:  # DATA too: nearly all there are
@@ -183,7 +173,7 @@ class FrameReader:
             if length < 8:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY has a wrong length")
         elif kind == CONTINUATION:
-            if not self._continues:
+            if not self.continues:
                 raise ConnectionFault(
                     ErrorCode.PROTOCOL_ERROR, "CONTINUATION without a header block to go on"
                 )
@@ -198,9 +188,9 @@ class FrameReader:
             if flags & PADDED or (kind == HEADERS and flags & PRIORITY_FLAG):
                 payload = _unpadded(kind, flags, payload)
             if kind == HEADERS and not flags & END_HEADERS:
-                self._continues = stream_id
+                self.continues = stream_id
         elif kind == CONTINUATION and flags & END_HEADERS:
-            self._continues = 0
+            self.continues = 0
         return kind, flags, stream_id, payload, length
 
 

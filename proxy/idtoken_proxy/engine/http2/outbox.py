@@ -78,24 +78,28 @@ class Outbox:
         self.answers += len(octets)
 
     def head(self, stream: Stream, block: bytes, *, end_stream: bool) -> None:
-        if stream.state == IDLE:
-            stream.state = OPEN
-        assert stream.state in SENDING
-        self.write(frames.build_headers(stream.id, block, self._frame_size, end_stream=end_stream))
-        if end_stream:
-            stream.state = BEHIND_OUR_END[stream.state]
+        state = stream.state
+        if state == IDLE:
+            state = OPEN
+        assert state in SENDING
+        octets = frames.build_headers(stream.id, block, self._frame_size, end_stream=end_stream)
+        self.parts.append(octets)
+        self.octets += len(octets)
+        stream.state = BEHIND_OUR_END[state] if end_stream else state
 
     def data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> int:
         """How much of it went out. "Frames with zero length with the END_STREAM flag set MAY be sent if there is no
         available space in either flow-control window" (section 6.9.1).
         """
         assert stream.state in SENDING
-        assert stream.held_end is None
         size = len(payload)
-        if not stream.held and (not size or size <= min(self.window, stream.send_window, self._frame_size)):
+        if not stream.held and (
+            not size or (size <= self.window and size <= stream.send_window and size <= self._frame_size)
+        ):
             if size or end_stream:
                 self._data(stream, payload, end_stream=end_stream)
             return size
+        assert stream.held_end is None
         if size:
             if stream.held is None:
                 stream.held = deque()
@@ -178,15 +182,17 @@ class Outbox:
     def _data(self, stream: Stream, payload: bytes | memoryview, *, end_stream: bool) -> None:
         size = len(payload)
         head = frames.data_head(stream.id, size, end_stream=end_stream)
-        self.parts.append(head)
+        parts = self.parts
+        parts.append(head)
+        self.octets += size + frames.HEAD_OCTETS
         if size:
-            self.parts.append(payload)
-            self._last, self._last_stream = head, stream
+            parts.append(payload)
             self.window -= size
             stream.send_window -= size
-        self.octets += size + frames.HEAD_OCTETS
         if end_stream:
             stream.state = BEHIND_OUR_END[stream.state]
+        elif size:
+            self._last, self._last_stream = head, stream
 
     def _end(self, stream: Stream, trailers: tuple[Pair, ...]) -> None:
         if trailers:

@@ -80,7 +80,8 @@ class ServerConnection(Connection):
         if stream.state not in ENDED:
             stream.answered = True
             self._outbox.head(stream, block, end_stream=end_stream)
-            self._after_send(stream)
+            if end_stream:
+                self._after_send(stream)
 
     # -- the end --------------------------------------------------------------
 
@@ -121,7 +122,11 @@ class ServerConnection(Connection):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream id below the last one")
             self._on_late(stream_id, RECV_HEADERS)
             return
-        self._take_id(stream_id)
+        # Those between are closed with it; that they never were open is told from streams that were.
+        if stream_id > self._last_id + 2:
+            self._gaps.append(range(self._last_id + 1, stream_id))
+            del self._gaps[:-_MOST_GAPS]
+        self._last_id = stream_id
         head = self._heads.get(block)
         fault = ""
         if head is None:
@@ -137,7 +142,7 @@ class ServerConnection(Connection):
             # Section 6.8: what comes behind the real GOAWAY is ignored; its sender knows that nobody processes it.
             self._remember_reset(stream_id, self._limits.stream_window)
             self._spend(_REFUSAL_COSTS)
-        elif self.open_streams >= self._limits.max_streams:
+        elif len(self.streams) + len(self._cancelled) >= self._limits.max_streams:
             self._send_reset(stream_id, ErrorCode.REFUSED_STREAM, self._limits.stream_window)
             self._spend(_REFUSAL_COSTS)
         elif head is None or (end_stream and head.content_length):
@@ -157,15 +162,10 @@ class ServerConnection(Connection):
         stream.head_came = True
         stream.body_left = head.content_length
         self.streams[stream_id] = stream
-        self._control.earn(budgets.EARNED_BY_STREAM)
+        control = self._control
+        if control.left < control.capacity:
+            control.earn(budgets.EARNED_BY_STREAM)
         self._requests.on_request(stream, head, end_stream=end_stream)
-
-    def _take_id(self, stream_id: int) -> None:
-        # Those between are closed with it; that they never were open is told from streams that were.
-        if stream_id > self._last_id + 2:
-            self._gaps.append(range(self._last_id + 1, stream_id))
-            del self._gaps[:-_MOST_GAPS]
-        self._last_id = stream_id
 
     def _forget_heads(self) -> None:
         super()._forget_heads()
