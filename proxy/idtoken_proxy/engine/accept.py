@@ -14,8 +14,8 @@ from idtoken_proxy.errors import (
     VersionNotServed,
 )
 from idtoken_proxy.policy.guard import Caller, Guard
-from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines
-from idtoken_proxy.policy.request import Request
+from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines, turn_back
+from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.target import AMBIGUOUS
 from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import UpstreamProtocol
@@ -107,6 +107,16 @@ def accepted_on(
             "another route or proxy: let it name the receiver",
         )
     return Accepted(request, lane, caller, mapped)
+
+
+def turned_back(response: Response, accepted: Accepted, *, cross_origin: bool) -> Response:
+    """As the app is to have it. `cross_origin`: pages of other origins may read some answers."""
+    if not response.addressed and not cross_origin:
+        return response
+    request, lane, caller, _ = accepted
+    mine = response.own()
+    turn_back(mine, request, caller, lane.rewriter, cross_origin=cross_origin)
+    return mine
 
 
 def outbound_of(accepted: Accepted, peer: Peer, token: TokenLines) -> Outbound:

@@ -16,6 +16,7 @@ from idtoken_proxy.engine.accept import (
     is_no_routes,
     lane_for,
     outbound_of,
+    turned_back,
 )
 from idtoken_proxy.engine.gateway import Gateway, Lane
 from idtoken_proxy.engine.kept_body import KeptBody, may_be_kept
@@ -45,14 +46,13 @@ from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import UNIX
-from idtoken_proxy.policy.headers import NO_TOKEN, Peer, TokenLines, turn_back
+from idtoken_proxy.policy.headers import NO_TOKEN, Peer, TokenLines
 from idtoken_proxy.policy.request import Request, Response
 
 
 class Exchange:
-    """Made by a request side for each request; ends by telling it so, once (streams.py). An AnswerListener.
-
-    `lane`: None where none was found, and for a CONNECT. `request`: None where its head could not be read.
+    """Made by a request side for each request; ends by telling it so, once (streams.py). An AnswerListener. `lane`: None where
+    none was found, and for a CONNECT. `request`: None where its head could not be read.
     """
 
     __slots__ = (
@@ -62,9 +62,8 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
-        """`octets`: of the request's head."""
         self.started = monotonic()
-        self.received = octets  # from the app
+        self.received = octets  # from the app: the request's head, and then what follows it
         self._app = app
         self.gateway = gateway
         self.state = WAITING
@@ -89,8 +88,8 @@ class Exchange:
 
     @property
     def path(self) -> bytes:
-        """As it went to the receiver, without its query."""
-        return self._accepted.target.partition(b"?")[0]
+        accepted: Accepted = self._accepted
+        return accepted.target.partition(b"?")[0]  # as it went to the receiver
 
     # -- the way there ---------------------------------------------------------
 
@@ -101,7 +100,9 @@ class Exchange:
         self.request = request
         app, gateway = self._app, self.gateway
         if request.verdict is not None and request.verdict[0] is gateway:
-            self._take(request.verdict[1])  # of the same octets, by the same connection, under these settings
+            self._accepted = accepted = request.verdict[1]  # of the same octets, app and settings
+            self.lane = lane = accepted.lane
+            self.timeouts = lane.route.timeouts
             return
         if app.tunnelled is not None:
             app.tunnelled.admit(request)
@@ -113,14 +114,10 @@ class Exchange:
         caller = gateway.guard.admit(request, app.port)
         path = request.target.partition(b"?")[0]
         self.lane = lane = lane_for(caller, path, gateway)
-        self._take(accepted_on(lane, request, caller, path, gateway, app.peer))
+        self._accepted = accepted = accepted_on(lane, request, caller, path, gateway, app.peer)
+        self.timeouts = lane.route.timeouts
         if request.http2:
-            request.verdict = gateway, self._accepted
-
-    def _take(self, accepted: Accepted) -> None:
-        self._accepted = accepted
-        self.lane = accepted.lane
-        self.timeouts = accepted.lane.route.timeouts
+            request.verdict = gateway, accepted
 
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
@@ -228,10 +225,9 @@ class Exchange:
             app.deadline = app.sweeper.now + self.timeouts.idle
 
     def on_request_end(self) -> None:
-        upstream = self._upstream
-        assert upstream is not None
-        upstream.send_end()
-        self._on_request_sent(upstream)
+        assert self._upstream is not None
+        self._upstream.send_end()
+        self._on_request_sent(self._upstream)
 
     def _on_request_sent(self, upstream: AnswerSide) -> None:
         if self._kept is not None and upstream.answering:
@@ -245,8 +241,9 @@ class Exchange:
 
     def on_answer(self, response: Response, body: bytes | None) -> None:
         status = response.status
-        if response.addressed or self.gateway.cross_origin:
-            response = self._turned_back(response)
+        cross_origin = self.gateway.cross_origin
+        if response.addressed or cross_origin:
+            response = turned_back(response, self._accepted, cross_origin=cross_origin)
         if status == 401 and self._renews(response):
             return
         if self._kept is not None:
@@ -262,12 +259,6 @@ class Exchange:
             app.deadline = app.sweeper.now + self.timeouts.idle
         else:
             self._finish()
-
-    def _turned_back(self, response: Response) -> Response:
-        request, lane, caller, _ = self._accepted
-        mine = response.own()
-        turn_back(mine, request, caller, lane.rewriter, cross_origin=self.gateway.cross_origin)
-        return mine
 
     def _renews(self, response: Response) -> bool:
         """Google refuses the token out of the cache: another is fetched, whatever the request was. True: it is sent once
@@ -303,8 +294,7 @@ class Exchange:
             self._kept = None
 
     def on_interim(self, response: Response) -> None:
-        if response.addressed or self.gateway.cross_origin:
-            response = self._turned_back(response)
+        response = turned_back(response, self._accepted, cross_origin=self.gateway.cross_origin)
         if response.status != 100:  # which an HTTP server sends by itself
             self._acted = True
         self.sent += self._app.send_interim(response)
@@ -312,8 +302,7 @@ class Exchange:
     def on_switch(self, response: Response) -> None:
         upstream = self._upstream
         assert upstream is not None
-        if response.addressed or self.gateway.cross_origin:
-            response = self._turned_back(response)
+        response = turned_back(response, self._accepted, cross_origin=self.gateway.cross_origin)
         self.state = TRANSITIONS[self.state][SWITCH]
         self.status = 101
         self._upstream = None

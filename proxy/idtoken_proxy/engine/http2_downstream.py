@@ -19,7 +19,7 @@ from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
 from idtoken_proxy.engine.http2_app import AppStream, TimedStream
-from idtoken_proxy.engine.http2_messages import request_of, settle_request
+from idtoken_proxy.engine.http2_messages import in_common, request_like, request_of, settle_request
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.streams import CANCEL
@@ -123,7 +123,11 @@ class Http2Downstream(Http2Transport):
         request = known = head.made[end_stream] if head.made is not None else None
         if request is None or request.verdict is None or request.verdict[0] is not front.gateway:
             known = None  # what was made of it under other settings is not looked at
-            request = request_of(head, end_stream=end_stream)
+            shape = head.shape
+            if shape is not None and shape.requests[end_stream] is not None:
+                request = known = request_like(shape.requests[end_stream], head, end_stream=end_stream)
+            else:
+                request = request_of(head, end_stream=end_stream)
         if request.grpc_timeout is None:
             app = AppStream(self, stream, complete=end_stream)
         else:
@@ -136,8 +140,11 @@ class Http2Downstream(Http2Transport):
         try:
             if known is None:
                 settle_request(request, head)
-                head.made = head.made or [None, None]
-                head.made[end_stream] = request
+                if head.shape is not None:
+                    head.shape.requests[end_stream] = in_common(request)
+            if head.made is None:
+                head.made = [None, None]
+            head.made[end_stream] = request
             exchange.open(request)
         except RequestError as error:
             exchange.refuse(error)

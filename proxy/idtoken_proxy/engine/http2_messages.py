@@ -37,6 +37,9 @@ def request_of(head: RequestHead, *, end_stream: bool) -> Request:
     request.content_length = head.content_length
     request.chunked = not end_stream and head.content_length is None
     request.te_trailers = head.te_trailers
+    if head.shape is not None:
+        request.shape = head.shape
+        request.varying = head.varying
     passing = request.passing = []
     for field in head.passing:
         passing.append(field.wire)
@@ -46,6 +49,28 @@ def request_of(head: RequestHead, *, end_stream: bool) -> Request:
         elif field.name == b"grpc-timeout":
             request.grpc_timeout = _seconds(field.value)
     return request
+
+
+def request_like(others: Request, head: RequestHead, *, end_stream: bool) -> Request:
+    """As `request_of`, settled. `others`: what heads of this shape have in common, as `in_common` gave it."""
+    request = others.copy()
+    request.target = head.path
+    request.content_length = head.content_length
+    request.chunked = not end_stream and head.content_length is None
+    varying = request.varying = head.varying
+    request.passing = [*others.passing, *[field.wire for field in varying]]
+    for field in varying:
+        if field.name == b"grpc-timeout":
+            request.grpc_timeout = _seconds(field.value)
+    return request
+
+
+def in_common(request: Request) -> Request:
+    """What `request`, settled and nothing else, has in common with others of its shape."""
+    others = request.copy()
+    varying = {field.wire for field in request.varying}
+    others.passing = [line for line in request.passing if line not in varying]
+    return others
 
 
 def settle_request(request: Request, head: RequestHead) -> None:
@@ -94,6 +119,18 @@ def outbound_pairs(outbound: Outbound, scheme: bytes) -> list[Pair]:
     if request.content_length is not None:
         pairs.append((b"content-length", b"%d" % request.content_length))
     return pairs
+
+
+def shared_pairs(outbound: Outbound, scheme: bytes) -> tuple[list[Pair], list[Pair]]:
+    """(before the path, behind it), of `outbound_pairs` without what the request does not share with others of its shape:
+    its path, its length and what is `varying`.
+    """
+    varying = {field.wire for field in outbound.request.varying}
+    first, *lines = outbound_lines(outbound)
+    lines.pop()
+    (_, host), *prefix = pairs_of((first,))
+    before = [(b":method", outbound.request.method), (b":scheme", scheme), (b":authority", host)]
+    return before, prefix + pairs_of(line for line in lines if line not in varying)
 
 
 def response_pairs(response: Response) -> list[Pair]:

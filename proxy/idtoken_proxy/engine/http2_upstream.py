@@ -13,12 +13,12 @@ from idtoken_proxy.engine.http2.client_connection import ClientConnection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import ResponseHead
-from idtoken_proxy.engine.http2.hpack_encoder import never_indexed
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2_blocks import RequestBlocks
 from idtoken_proxy.engine.http2_losses import error_of, no_http2
-from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, response_of
+from idtoken_proxy.engine.http2_messages import response_of
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.interim import check_interim
 from idtoken_proxy.engine.streams import CANCEL, AnswerListener
@@ -29,7 +29,7 @@ from idtoken_proxy.errors import (
     MalformedResponse,
     UpstreamError,
 )
-from idtoken_proxy.policy.headers import Outbound, TokenLines
+from idtoken_proxy.policy.headers import Outbound
 
 _LIMITS: Final = Limits(header_octets=MAX_RESPONSE_HEAD)
 _NOT_HTTP2: Final = b"HTTP/1."
@@ -54,6 +54,7 @@ class Http2Upstream(Http2Transport, Dialled):
     """`ready`: its SETTINGS have come, so that it speaks HTTP/2 and has said how many streams it takes."""
 
     core: ClientConnection
+    blocks: RequestBlocks
 
     def __init__(self, pool: Owner, scheme: bytes) -> None:
         super().__init__()
@@ -65,8 +66,6 @@ class Http2Upstream(Http2Transport, Dialled):
         self.made = False
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._first = b""
-        self._token: TokenLines | None = None
-        self._token_block = b""
 
     @property
     def busy(self) -> bool:
@@ -83,6 +82,7 @@ class Http2Upstream(Http2Transport, Dialled):
         super().connection_made(transport)
         self.made = True
         self.core = ClientConnection(self, _LIMITS, clock)
+        self.blocks = RequestBlocks(self.core.encoder, self.scheme)
         self.pool.register(self)
         self.flush()
 
@@ -145,28 +145,6 @@ class Http2Upstream(Http2Transport, Dialled):
             self.ready.exception()  # whoever waited may have gone
 
     # -- streams ---------------------------------------------------------------
-
-    def block_of(self, outbound: Outbound) -> bytes:
-        """The token's field goes behind what the encoder makes: it is in no table, and its octets last as long as it does."""
-        token = outbound.token
-        lines = token.beside if outbound.request.authorization else token.alone
-        core, request = self.core, outbound.request
-        known, before = request.encoded, core.generation
-        mine = known is not None and known[0] is core and known[1] is outbound
-        if mine and known[2] == before and known[3]:
-            block: bytes = known[3]
-        else:
-            block = core.encode(outbound_pairs(outbound, self.scheme))
-            # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
-            lasts = mine and core.generation == before
-            request.encoded = core, outbound, before, block if lasts else b""
-        if not lines:
-            return block
-        if outbound.request.authorization:
-            return block + _never_indexed(lines)
-        if token is not self._token:
-            self._token, self._token_block = token, _never_indexed(lines)
-        return block + self._token_block
 
     def ended(self) -> None:
         """One of its streams."""
@@ -262,7 +240,7 @@ class UpstreamStream:
         request = outbound.request
         connection.deadline = NEVER
         self._stream = stream = connection.core.open(
-            connection.block_of(outbound),
+            connection.blocks.block_of(outbound),
             end_stream=not request.has_body,
             answer_has_body=request.method != b"HEAD",
         )
@@ -372,7 +350,3 @@ class UpstreamStream:
         self.lost = True
         if listener is not None:
             listener.on_upstream_lost(error)
-
-
-def _never_indexed(lines: bytes) -> bytes:
-    return b"".join(never_indexed(name, value) for name, value in pairs_of((lines,)))

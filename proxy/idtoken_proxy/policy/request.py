@@ -45,12 +45,19 @@ class Request:
     # Of a head whose octets came before on the same connection of HTTP/2 what was made of it then: who uses it says whether
     # it still holds. A head with a credential in it is never remembered.
     verdict: Any = None
+    shape: Any = None  # and what it has in common with others, and what it has not
+    varying: Any = ()
     outbound: Any = None
     encoded: Any = None
 
+    def copy(self) -> Request:
+        mine = Request()
+        mine.__dict__.update(self.__dict__)
+        return mine
+
     def unexpecting(self) -> Request:
         """The same, of an app that has had its 100."""
-        mine = copy(self)
+        mine = self.copy()
         mine.expect_continue = False
         mine.outbound = mine.encoded = None
         return mine

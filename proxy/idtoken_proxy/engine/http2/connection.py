@@ -19,7 +19,7 @@ from idtoken_proxy.engine.http2.frames import END_HEADERS, END_STREAM
 from idtoken_proxy.engine.http2.header_block import HeaderBlock, too_large
 from idtoken_proxy.engine.http2.heads import MalformedMessage, trailer_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset, StreamListener
 from idtoken_proxy.engine.http2.settings import (
     DEFAULT_WINDOW,
@@ -339,6 +339,10 @@ class Connection(Dispatcher):
         it was before and behind this call.
         """
         return self._outbox.encoder.encode(pairs)
+
+    @property
+    def encoder(self) -> Encoder:
+        return self._outbox.encoder
 
     @property
     def generation(self) -> int:

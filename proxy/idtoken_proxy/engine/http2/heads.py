@@ -37,6 +37,11 @@ _SCHEMES: Final = frozenset({b"http", b"https"})
 _AUTHORITY: Final = re.compile(rb"[!$-.0-;=A-~]+").fullmatch
 
 
+def is_path(octets: bytes) -> bool:
+    """Whether it may be a :path; `*` is another form."""
+    return _PATH(octets) is not None
+
+
 class MalformedMessage(ValueError):
     """Section 8.1.1. `reason` holds no octet of the message."""
 
@@ -48,11 +53,13 @@ class MalformedMessage(ValueError):
 class RequestHead:
     """`passing`: fields to pass on; `special`: those whose `kind` says what they are to the proxy, in their order. Host,
     Content-Length, TE and the pseudo-fields are in neither. `made`: whatever its user made of it (a route, a guard's
-    verdict, an outbound block), to be found again with the next stream whose block is the same.
+    verdict, an outbound block), to be found again with the next stream whose block is the same. `shape`: what it has in
+    common with others (head_shapes.py), and `varying`, of `passing`, what it has not; None where nothing is known of it.
     """
 
     __slots__ = (
-        "authority", "content_length", "made", "method", "passing", "path", "scheme", "special", "te_trailers",
+        "authority", "content_length", "made", "method", "passing", "path", "scheme", "shape", "special",
+        "te_trailers", "varying",
     )  # fmt: skip
 
     method: bytes
@@ -66,6 +73,8 @@ class RequestHead:
         self.content_length: int | None = None
         self.te_trailers = False
         self.made: Any = None
+        self.shape: Any = None
+        self.varying: Sequence[HeaderField] = ()
 
 
 class ResponseHead:

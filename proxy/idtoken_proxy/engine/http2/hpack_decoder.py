@@ -37,12 +37,12 @@ class Decoder:
     """
 
     __slots__ = (
-        "_fields", "_max_fields", "_max_octets", "_static", "_strings", "_table", "_table_limit", "_update_is_due",
+        "_max_fields", "_max_octets", "_static", "_strings", "_table", "_table_limit", "_update_is_due", "fields",
         "secret", "stands_still",
     )  # fmt: skip
 
     def __init__(self, fields: FieldTable, max_octets: int, max_fields: int = MAX_FIELDS) -> None:
-        self._fields = fields
+        self.fields = fields
         self._max_octets = max_octets
         self._max_fields = max_fields
         # Index 0 is none: whatever stands there is never looked at.
@@ -154,8 +154,8 @@ class Decoder:
             name, at = self._string(block, at, memorable=True)
         indexed = first & 0x40
         never = first & 0xF0 == 0x10
-        value, at = self._string(block, at, memorable=not (never or self._fields.is_secret(name)))
-        field = self._fields.never_indexed(name, value) if never else self._fields.field(name, value)
+        value, at = self._string(block, at, memorable=not (never or self.fields.is_secret(name)))
+        field = self.fields.never_indexed(name, value) if never else self.fields.field(name, value)
         # "Never indexed" is how a sender marks a secret (section 7.1.3), whatever the field is called.
         if never or field.rule >= COOKIE:
             self.secret = True

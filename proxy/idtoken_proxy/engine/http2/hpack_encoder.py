@@ -30,6 +30,8 @@ _STATIC_PAIRS: Final = {
 }
 _STATIC_NAMES: Final = {pair[0]: index for index, pair in reversed(list(enumerate(STATIC_TABLE, 1)))}
 
+_PATH_INDEX: Final = _STATIC_NAMES[b":path"]
+
 # They differ from message to message, or as good as.
 NEVER_INSERTED: Final = frozenset(
     {
@@ -58,6 +60,11 @@ def literal(index: int, name: bytes, value: bytes, pattern: int, prefix: int) ->
 def never_indexed(name: bytes, value: bytes) -> bytes:
     """Section 6.2.3. The same octets whatever the table holds, so that a token's are made once for its life."""
     return literal(_STATIC_NAMES.get(name, 0), name, value, 0x10, 0x0F)
+
+
+def path_field(path: bytes) -> bytes:
+    """A :path, as an encoder has it: its name is in the static table, and it is never in the dynamic one."""
+    return literal(_PATH_INDEX, b":path", path, 0x00, 0x0F)
 
 
 def _string(text: bytes) -> bytes:

@@ -12,6 +12,7 @@ from idtoken_proxy.engine.http2.connection import TOO_SHORT, Connection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import request_fields
 from idtoken_proxy.engine.http2.frames import MAX_STREAM_ID, PREFACE
+from idtoken_proxy.engine.http2.head_shapes import ShapeMemo
 from idtoken_proxy.engine.http2.heads import MalformedMessage, RequestHead, request_head
 from idtoken_proxy.engine.http2.listener import BY_FAULT, ServerListener
 from idtoken_proxy.engine.http2.settings import MAX_CONCURRENT_STREAMS, Limits
@@ -36,6 +37,7 @@ class ServerConnection(Connection):
         self._requests = listener
         self._preface = PREFACE  # what of it has yet to come
         self._heads: BlockMemo[RequestHead] = BlockMemo()
+        self._shapes = ShapeMemo()
         self._early_ends = Budget(budgets.EARLY_ENDS, budgets.EARLY_ENDS_A_SECOND, clock)
         self.block_octets = 0  # of the last head
         self._last_id = 0
@@ -130,14 +132,19 @@ class ServerConnection(Connection):
         head = self._heads.get(block)
         fault = ""
         if head is None:
-            fields = self._decode(block)
-            try:
-                head = request_head(fields)
-            except MalformedMessage as malformed:
-                fault = malformed.reason
+            head = self._shapes.head(block, self._decoder.fields, self._limits.header_octets)
+            if head is not None:
+                self._heads.keep(block, head)
             else:
-                if self._decoder.stands_still and not self._decoder.secret:
-                    self._heads.keep(block, head)
+                fields = self._decode(block)
+                try:
+                    head = request_head(fields)
+                except MalformedMessage as malformed:
+                    fault = malformed.reason
+                else:
+                    if self._decoder.stands_still and not self._decoder.secret:
+                        self._heads.keep(block, head)
+                        self._shapes.keep(block, head, fields)
         if self._last_taken is not None:
             # Section 6.8: what comes behind the real GOAWAY is ignored; its sender knows that nobody processes it.
             self._remember_reset(stream_id, self._limits.stream_window)
@@ -170,6 +177,7 @@ class ServerConnection(Connection):
     def _forget_heads(self) -> None:
         super()._forget_heads()
         self._heads.clear()
+        self._shapes.clear()
 
     def _is_idle(self, stream_id: int) -> bool:
         return stream_id > self._last_id or not stream_id & 1

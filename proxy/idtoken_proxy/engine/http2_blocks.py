@@ -1,0 +1,89 @@
+"""Header blocks of the requests to a receiver, and what is remembered of them: for one connection, whose encoder's table they
+are about. The token's field goes behind what the encoder makes: it is in no table, and its octets last as long as it does.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, never_indexed, path_field
+from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, shared_pairs
+from idtoken_proxy.policy.guard import Caller
+from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines
+from idtoken_proxy.policy.rewrite import Rewriter
+
+
+class _Shared(NamedTuple):
+    """What requests of one shape (http2/head_shapes.py), app and route have in common, before their path and behind it."""
+
+    encoder: Encoder
+    rewriter: Rewriter
+    caller: Caller
+    peer: Peer
+    generation: int
+    lasts: bool
+    before: bytes
+    behind: bytes
+
+
+class RequestBlocks:
+    __slots__ = ("_encoder", "_scheme", "_token", "_token_block")
+
+    def __init__(self, encoder: Encoder, scheme: bytes) -> None:
+        self._encoder: Final = encoder
+        self._scheme: Final = scheme
+        self._token: TokenLines | None = None
+        self._token_block = b""
+
+    def block_of(self, outbound: Outbound) -> bytes:
+        """To be sent before the next one is asked for."""
+        request, token = outbound.request, outbound.token
+        encoder = self._encoder
+        known, generation = request.encoded, encoder.generation
+        mine = known is not None and known[0] is encoder and known[1] is outbound
+        block: bytes
+        if mine and known[2] == generation and known[3]:
+            block = known[3]
+        else:
+            if request.shape is None:
+                block = encoder.encode(outbound_pairs(outbound, self._scheme))
+            else:
+                block = self._of_shape(outbound)
+            # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
+            lasts = mine and encoder.generation == generation
+            request.encoded = encoder, outbound, generation, block if lasts else b""
+        if request.authorization:
+            return block + _token_fields(token.beside) if token.beside else block
+        if token is not self._token:
+            self._token, self._token_block = token, _token_fields(token.alone)
+        return block + self._token_block
+
+    def _of_shape(self, outbound: Outbound) -> bytes:
+        """No order is changed by it but that of fields with different names, which says nothing (RFC 9110 section 5.3)."""
+        request, target, _, caller, peer, _, rewriter = outbound
+        encoder, shape = self._encoder, request.shape
+        shared: _Shared | None = shape.made
+        known = (
+            shared is not None
+            and shared.encoder is encoder
+            and shared.rewriter is rewriter
+            and shared.caller is caller
+            and shared.peer is peer
+        )
+        generation = encoder.generation
+        if shared is None or not known or not shared.lasts or shared.generation != generation:
+            first, rest = shared_pairs(outbound, self._scheme)
+            before, behind = encoder.encode(first), encoder.encode(rest)
+            lasts = known and encoder.generation == generation  # as for a whole block
+            shape.made = shared = _Shared(
+                encoder, rewriter, caller, peer, encoder.generation, lasts, before, behind
+            )
+        varying: list[Pair] = [field.pair for field in request.varying]
+        if request.content_length is not None:
+            varying.append((b"content-length", b"%d" % request.content_length))
+        block = shared.before + path_field(target) + shared.behind
+        return block + encoder.encode(varying) if varying else block
+
+
+def _token_fields(lines: bytes) -> bytes:
+    return b"".join(never_indexed(name, value) for name, value in pairs_of((lines,)))
