@@ -14,6 +14,7 @@ from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import INTERVAL, Hangups
 from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.memory_budget import MemoryBudget
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import NO_ROUTE, Tally
@@ -76,6 +77,7 @@ class Front:
         self.access_log = access_log
         self.draining = False
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
+        self.memory = MemoryBudget(self, tally)
         self.hangups = Hangups(INTERVAL)
         self.log = structlog.get_logger("idtoken_proxy.engine")
         self._settle(gateway)

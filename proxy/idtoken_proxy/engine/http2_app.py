@@ -16,9 +16,10 @@ from idtoken_proxy.engine.http2.outbox import append
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
 from idtoken_proxy.engine.http2_messages import pairs_of, response_pairs
+from idtoken_proxy.engine.memory_budget import held_too_much
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
-from idtoken_proxy.errors import DeadlineExceeded, ProxyError, ReceiverReset
+from idtoken_proxy.errors import ProxyError, ReceiverReset
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.headers import Peer
@@ -39,6 +40,7 @@ class AppConnection(Protocol):
     port: int | None
     paused: bool
     sweeper: Sweeper
+    kept: int  # octets, for all its streams, beside what the peer's windows do not let out
 
     def soon(self) -> None: ...
 
@@ -59,7 +61,7 @@ class AppStream:
 
     __slots__ = (
         "_ended", "_owed", "_pending", "_refusal", "connection", "deadline", "exchange", "full", "held",
-        "request", "request_complete", "stream",
+        "request", "request_complete", "stream", "weight",
     )  # fmt: skip
 
     exchange: Exchange | None
@@ -78,6 +80,7 @@ class AppStream:
         self._pending: list[bytes] | None = None  # what came before it has somewhere to go
         self._ended = complete
         self._owed = 0  # credit that is kept back while the receiver reads slowly
+        self.weight = 0  # its share of the connection's `kept`
         self._refusal: bytes | None = None  # the beginning of one in HTTP, on its way to become a gRPC status
 
     @property
@@ -104,6 +107,7 @@ class AppStream:
                 if self._pending is None:
                     self._pending = []
                 append(self._pending, payload)
+                self.weigh(len(payload))
             return
         if payload:
             exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
@@ -121,6 +125,7 @@ class AppStream:
             return
         pending, self._pending = self._pending, None
         for payload in pending or ():
+            self.weigh(-len(payload))
             exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
             self._credit(len(payload))
         self.connection.soon()
@@ -134,8 +139,25 @@ class AppStream:
     def _credit(self, octets: int) -> None:
         if self.held:
             self._owed += octets
+            self.weigh(octets)
         else:
             self.connection.core.release_credit(self.stream, octets)
+
+    def weigh(self, octets: int) -> None:
+        """So much more is kept for this stream, or less."""
+        if self.exchange is not None:  # else it has been let go
+            self.weight += octets
+            self.connection.kept += octets
+
+    def _let_go(self) -> None:
+        """Of what an exchange had, once it is over."""
+        self._pending = None
+        self.connection.kept -= self.weight
+        self.weight = 0
+
+    @property
+    def holds(self) -> int:
+        return self.weight + self.stream.held_octets
 
     def hold(self, *, held: bool) -> None:
         self.held = held
@@ -143,6 +165,7 @@ class AppStream:
             self.connection.on_held(answer=False)
         elif self._owed:
             owed, self._owed = self._owed, 0
+            self.weigh(-owed)
             self.connection.core.release_credit(self.stream, owed)
             self.connection.soon()
 
@@ -274,7 +297,7 @@ class AppStream:
     def on_exchange_end(self) -> None:
         exchange, self.exchange = self.exchange, None
         assert exchange is not None
-        self._pending = None
+        self._let_go()
         connection = self.connection
         connection.on_stream_end(self, exchange, whole=True)
         self.settle()
@@ -293,7 +316,7 @@ class AppStream:
         """The answer's head is out; what it came to must not be taken for whole."""
         exchange, self.exchange = self.exchange, None
         assert exchange is not None
-        self._pending = None
+        self._let_go()
         error = exchange.error
         connection = self.connection
         connection.on_stream_end(self, exchange, whole=False)
@@ -322,7 +345,7 @@ class AppStream:
     def gone(self, code: int) -> None:
         """The app reset the stream, or its connection ended."""
         exchange, self.exchange = self.exchange, None
-        self._pending = None
+        self._let_go()
         if exchange is not None:
             exchange.abandon(code)
             self.connection.on_stream_end(self, exchange, whole=False)
@@ -353,6 +376,13 @@ class AppStream:
             if self.exchange is not None:
                 self.exchange.hold_answer(held=False)
 
+    def relieve(self) -> None:
+        """It holds more than the proxy can bear."""
+        if self.exchange is not None:
+            self.exchange.fail(held_too_much())
+        else:
+            self._reset(ErrorCode.ENHANCE_YOUR_CALM)
+
     def expire(self) -> None:
         self.deadline = NEVER
         if self.exchange is not None:
@@ -364,29 +394,3 @@ class AppStream:
 def _code_of(error: ReceiverReset) -> int:
     """NO_ERROR says that the answer is whole (RFC 9113 section 8.1), and it is not."""
     return error.code or ErrorCode.INTERNAL_ERROR
-
-
-class TimedStream(AppStream):
-    """Of a call that brings its own deadline (grpc-timeout), beside which there is no smaller one."""
-
-    __slots__ = ("_until",)
-
-    def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool, until: float) -> None:
-        super().__init__(connection, stream, complete=complete)
-        self._until = until
-
-    @property
-    def deadline(self) -> float:
-        return self._until
-
-    @deadline.setter
-    def deadline(self, value: float) -> None:
-        if self.exchange is None:  # what an exchange sets is the other kind's
-            self._until = value
-
-    def expire(self) -> None:
-        self._until = NEVER
-        if self.exchange is not None:
-            self.exchange.fail(DeadlineExceeded("the app's deadline (grpc-timeout) has passed"))
-        else:
-            self._reset(ErrorCode.INTERNAL_ERROR)

@@ -88,7 +88,7 @@ class ClientConnection(Connection):
                 self._abort(stream, ErrorCode.PROTOCOL_ERROR, malformed.reason)
                 return
             if self._decoder.stands_still and not self._decoder.secret:
-                self._heads.keep(block, head)
+                self._heads.keep(block, head, self._decoder.octets)
         if head.status < 200:
             self._on_interim(stream, head, end_stream=end_stream)
         else:

@@ -198,7 +198,7 @@ class Connection(Dispatcher):
                 trailers = ()
             else:
                 if self._decoder.stands_still and not self._decoder.secret:
-                    self._trailers.keep(block, trailers)
+                    self._trailers.keep(block, trailers, self._decoder.octets)
         stream.state = transition(stream.id, stream.state, RECV_HEADERS)
         if not end_stream:
             fault = "a second head, or trailers that do not end the stream"  # section 8.1

@@ -86,7 +86,8 @@ class FrameReader:
         if left < HEAD_OCTETS:
             if left:
                 self._partial += data[at:]
-                self._at = len(data)
+            self._data = b""  # of a connection at rest nothing is kept of what was read, which may be 256 KiB
+            self._at = 0
             return None
         word, flags, stream_id = _unpack_head(data, at)
         kind = word & 0xFF

@@ -52,7 +52,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "authority", "content_length", "made", "method", "passing", "path", "scheme", "special", "te_trailers",
+        "authority", "content_length", "made", "method", "octets", "passing", "path", "scheme", "special",
+        "te_trailers",
     )  # fmt: skip
 
     method: bytes
@@ -65,6 +66,7 @@ class RequestHead:
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
         self.te_trailers = False
+        self.octets = 0  # as the decoder reckons
         self.made: Any = None
 
 

@@ -131,8 +131,9 @@ class ServerConnection(Connection):
             except MalformedMessage as malformed:
                 fault = malformed.reason
             else:
+                head.octets = self._decoder.octets
                 if self._decoder.stands_still and not self._decoder.secret:
-                    self._heads.keep(block, head)
+                    self._heads.keep(block, head, head.octets)
         if self._last_taken is not None:
             # Section 6.8: what comes behind the real GOAWAY is ignored; its sender knows that nobody processes it.
             self._remember_reset(stream_id, self._limits.stream_window)
