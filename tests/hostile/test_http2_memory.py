@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 from pathlib import Path
 from typing import Any, Final
 
@@ -160,3 +162,34 @@ async def test_connections_of_http1_that_its_streams_would_need_are_counted(tmp_
             app.send(b"".join((b"\0\0\4\3\0", (2 * one + 1).to_bytes(4), b"\0\0\0\x08")))
         await eventually(lambda: world.proxied.server.front.memory.octets == 0, "it is not given back")
         app.close()
+
+
+async def test_what_a_hundred_idle_streams_take(tmp_path: Path) -> None:
+    """The app's connection and the receiver's, with all that is made for a stream; in octets that Python allocated."""
+
+    async def silent(wire: Wire) -> None:
+        await Raw.receiver(wire, settings(streams=100) + ACKNOWLEDGED)
+        await wire.gone()
+
+    async with attacked(tmp_path, silent) as world:
+        apps = [await comes(world.port, calls(100))]
+        await eventually(lambda: len(world.receiver.connections) == 1, "it does not come through")
+        tracemalloc.start()
+        try:
+            before = _allocated()
+            for count in range(2, 6):
+                apps.append(await comes(world.port, calls(100)))
+                await eventually(lambda: len(world.receiver.connections) == count, "it does not come through")  # noqa: B023
+                await eventually(lambda: world.upstream_streams == 100 * count, "not all come through")  # noqa: B023
+            each = (_allocated() - before) / 4
+        finally:
+            tracemalloc.stop()
+        for app in apps:
+            app.close()
+    assert each < 122 * 1024
+
+
+def _allocated() -> int:
+    gc.collect()
+    ours = tracemalloc.Filter(inclusive=True, filename_pattern="*/idtoken_proxy/*")
+    return sum(one.size for one in tracemalloc.take_snapshot().filter_traces((ours,)).statistics("filename"))

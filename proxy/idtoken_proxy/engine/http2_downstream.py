@@ -73,6 +73,7 @@ class Http2Downstream(Http2Transport):
         front.connections.add(self)
         front.memory.enter(self)
         front.sweeper.watch(self)
+        front.sweeper.watch_all(self)
 
     def begin(self, data: bytes) -> None:
         """`data`: what has been read, from the preface on."""
@@ -84,6 +85,9 @@ class Http2Downstream(Http2Transport):
         """Those under way."""
         return [app.exchange for app in self._apps() if app.exchange is not None]
 
+    def watched(self) -> list[AppStream]:
+        return self._apps()
+
     def _apps(self) -> list[AppStream]:
         return [one.context for one in self.core.streams.values() if isinstance(one.context, AppStream)]
 
@@ -93,6 +97,7 @@ class Http2Downstream(Http2Transport):
         self._front.forget(self)
         self.core.lost()
         self._front.memory.leave(self)
+        self.sweeper.unwatch_all(self)
         self._lost = True
 
     def pause_writing(self) -> None:
@@ -146,7 +151,6 @@ class Http2Downstream(Http2Transport):
         stream.context = app
         app.request = request
         app.exchange = exchange = Exchange(app, front.gateway, octets)
-        self.sweeper.watch(app)
         if head.octets > USUAL_HEAD:
             app.weigh(head.octets)
         try:
@@ -228,7 +232,7 @@ class Http2Downstream(Http2Transport):
         stream.deadline = self.sweeper.now + front.idle  # for an app that does not read what is left
 
     def on_stream_gone(self, stream: AppStream) -> None:
-        self.sweeper.unwatch(stream)
+        stream.deadline = NEVER
         self._rest()
 
     def explained(self, exchange: Exchange) -> tuple[str, str | None] | None:

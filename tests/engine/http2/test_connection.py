@@ -67,10 +67,10 @@ def test_padding_counts_and_its_credit_goes_back_by_itself() -> None:
     subject, stream = posting(Limits(stream_window=65536))
     for _ in range(127):
         subject.receive(frame(DATA, PADDED, 1, b"\xff" + b"x" + b"\0" * 255))
-    assert stream.receive_window.left == 65536 - 127 * 257
+    assert stream.left == 65536 - 127 * 257
     subject.receive(frame(DATA, PADDED, 1, b"\xff" + b"x" + b"\0" * 255))
     assert [event for event in subject.said() if event[1] == 1] == [("window", 1, 128 * 256)]
-    assert stream.receive_window.left == 65536 - 128
+    assert stream.left == 65536 - 128
 
 
 def test_a_stream_that_has_ended_gets_no_credit() -> None:

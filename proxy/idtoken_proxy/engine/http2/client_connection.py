@@ -159,4 +159,4 @@ class ClientConnection(Connection):
     def _reset_unsaid(self, stream: Stream) -> None:
         """As `reset`, of a stream that the peer has forgotten."""
         self._forget(stream, RESET)
-        self._remember_reset(stream.id, stream.receive_window.left)
+        self._remember_reset(stream.id, stream.left)

@@ -116,12 +116,12 @@ class Connection(Dispatcher):
         """Our own decision; the listener is not told."""
         if stream.state not in ENDED:
             self._forget(stream, str(TRANSITIONS[stream.state][SEND_RST]))
-            self._send_reset(stream.id, code, stream.receive_window.left)
+            self._send_reset(stream.id, code, stream.left)
 
     def _abort(self, stream: Stream, code: ErrorCode, reason: str) -> None:
         """For a fault of the peer's that is the stream's alone."""
         self._forget(stream, RESET)
-        self._send_reset(stream.id, code, stream.receive_window.left)
+        self._send_reset(stream.id, code, stream.left)
         self._before_reset(stream)
         self._listener.on_reset(stream, Reset(code, BY_FAULT, reason))
         self._after_reset(stream, BY_FAULT)
@@ -230,7 +230,7 @@ class Connection(Dispatcher):
             return
         if stream.state not in RECEIVING:
             transition(stream_id, stream.state, RECV_DATA)
-        if not stream.receive_window.take(length):
+        if not stream.take(length):
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         size = len(payload)
         if not stream.head_came:
@@ -280,7 +280,7 @@ class Connection(Dispatcher):
     def release_credit(self, stream: Stream, octets: int) -> None:
         """So much of the stream's DATA has left for where it goes."""
         if stream.state in RECEIVING:
-            increment = stream.receive_window.give(octets)
+            increment = stream.give(octets)
             if increment:
                 self._outbox.answer(frames.build_window_update(stream.id, increment))
 
