@@ -259,15 +259,18 @@ class Http2Downstream(Http2Transport):
         )
 
     def relieve(self, octets: int) -> None:
-        if self.clogged:  # what is with the transport already cannot be taken back
+        if self.clogged:
             self.cut()
             return
-        for app in sorted(self._apps(), key=lambda app: app.holds, reverse=True):
-            if octets <= 0 or not app.holds:
-                break
-            octets -= app.holds
-            app.relieve()
-        self.soon()
+        if self.kept or self.core.held_octets:
+            for app in sorted(self._apps(), key=lambda app: app.holds, reverse=True):
+                if octets <= 0 or not app.holds:
+                    break
+                octets -= app.holds
+                app.relieve()
+            self.soon()
+        if octets > 0 and self.paused:  # what is with the transport already cannot be taken back
+            self.cut()
 
     # -- the front's (front.py) ----------------------------------------------------
 
