@@ -6,6 +6,7 @@ import pytest
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.rebinding import may_lead_here
 from tests.cases import for_each
+from tests.emulator.http2_client import connected
 
 OWN = [
     "localhost",
@@ -74,3 +75,11 @@ async def test_no_answer_tells_what_it_is_made_of(emulator: Emulator, client: ai
         for host in ("localhost", "evil.example"):
             async with client.get(url, headers={"Host": host}) as answer:
                 assert "aiohttp" not in answer.headers.get("Server", ""), url
+
+
+@pytest.mark.parametrize("authority", ["evil.example", "rebound.test:80", "[::1].evil.example"])
+async def test_nor_by_http2(emulator: Emulator, authority: str) -> None:
+    for url in emulator.urls.values():
+        async with connected(url) as client:
+            client.authority = authority
+            assert (await client.answer(client.request())).status == 403

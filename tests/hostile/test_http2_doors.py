@@ -11,9 +11,19 @@ from typing import Final
 
 import pytest
 
-from idtoken_proxy.settings.model import GuardSettings, Limits, UnixAddress, Upstream
-from tests.engine.http2.peer import headers
-from tests.engine.proxied import LOCAL
+from idtoken_proxy.admin.probe import probe
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.settings.model import (
+    GuardSettings,
+    Limits,
+    NoIdentity,
+    Timeouts,
+    UnixAddress,
+    Upstream,
+    UpstreamProtocol,
+)
+from tests.engine.http2.peer import data, headers
+from tests.engine.proxied import LOCAL, route_to
 from tests.engine.wire import Receiver, Wire, connect, eventually, get
 from tests.hostile.process import serving
 from tests.hostile.raw_http2 import (
@@ -23,6 +33,7 @@ from tests.hostile.raw_http2 import (
     OK,
     PREFACE,
     Raw,
+    Script,
     attacked,
     frame,
     rst,
@@ -271,6 +282,64 @@ async def test_nothing_that_a_peer_says_by_http2_reaches_the_log_as_it_is(tmp_pa
     assert "hunter2" not in said
     assert OBEYED.search(said) is None
     assert max(map(len, said.splitlines())) < 4096
+
+
+# -- our own clients -----------------------------------------------------------------------
+
+
+async def drips(wire: Wire) -> None:
+    raw = await Raw.receiver(wire)
+    await raw.until(lambda raw: raw.stream(1).heads)
+    raw.send(headers(1, OK))
+    while not wire.ended:
+        raw.send(data(1, b"x"))
+        await asyncio.sleep(0.02)
+
+
+async def floods(wire: Wire) -> None:
+    """As far as the windows allow, and further."""
+    raw = await Raw.receiver(wire)
+    await raw.until(lambda raw: raw.stream(1).heads)
+    raw.send(headers(1, OK), *[data(1, bytes(16384))] * 1000)
+    await wire.gone()
+
+
+async def says_nothing(wire: Wire) -> None:
+    await wire.gone()
+
+
+async def hints(wire: Wire) -> None:
+    raw = await Raw.receiver(wire)
+    await raw.until(lambda raw: raw.stream(1).heads)
+    raw.send(headers(1, [(b":status", b"103")]) * 5000)
+    await wire.gone()
+
+
+@pytest.mark.parametrize("script", [drips, floods, says_nothing, hints])
+async def test_doctor_s_own_question_by_http2_has_one_deadline_and_a_bound(script: Script) -> None:
+    sweeper = Sweeper(0.05)
+    loop = asyncio.get_running_loop()
+    async with Receiver(script) as receiver:
+        brief = replace(Timeouts(), connect=0.3, response=0.3)
+        route = route_to(
+            receiver,
+            None,
+            protocol=UpstreamProtocol.HTTP2,
+            timeouts=brief,
+            audience=None,
+            identity=NoIdentity(),
+        )
+        began = loop.time()
+        found = await probe(route, None, sweeper, None, patience=0.3)
+        assert loop.time() - began < 2
+    sweeper.close()
+    if script in (drips, floods):
+        assert found.answer is not None
+        assert found.answer.status == 200
+        assert len(found.answer.body or "") <= 1024 * 1024
+    else:
+        assert found.answer is None
+        assert found.error is not None
 
 
 # -- how many ------------------------------------------------------------------------------
