@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from idtoken_proxy.admin.probe import probe
+from idtoken_proxy.engine.http2.hpack_encoder import literal
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.settings.model import (
     GuardSettings,
@@ -22,14 +23,17 @@ from idtoken_proxy.settings.model import (
     Upstream,
     UpstreamProtocol,
 )
-from tests.engine.http2.peer import data, headers
+from tests.engine.http2.peer import block, data, headers
 from tests.engine.proxied import LOCAL, route_to
 from tests.engine.wire import Receiver, Wire, connect, eventually, get
 from tests.hostile.process import serving
 from tests.hostile.raw_http2 import (
     ACKNOWLEDGED,
     CALL,
+    END_HEADERS,
+    END_STREAM,
     GOAWAY,
+    HEADERS,
     OK,
     PREFACE,
     Raw,
@@ -361,3 +365,33 @@ async def test_connections_are_counted_whatever_they_speak(tmp_path: Path) -> No
         for one in (second, third, refused):
             one.close()
         plain.transport.abort()
+
+
+async def test_a_caller_s_secret_is_asked_of_each_request_and_a_new_one_opens_from_then_on(
+    tmp_path: Path,
+) -> None:
+    """From a client's table too, where the old one goes on standing for as long as its connection lives."""
+    secret, header = tmp_path / "secret", b"x-idtoken-proxy-caller"
+    old, new = b"o" * 32, b"n" * 32
+    secret.write_bytes(old)
+    secret.chmod(0o600)
+    guard = GuardSettings(caller_token_file=str(secret), caller_token_header=header.decode())
+
+    def indexed(value: bytes, stream_id: int, prefix: bytes = b"") -> bytes:
+        return frame(HEADERS, END_HEADERS | END_STREAM, stream_id, block(asking()) + prefix + value)
+
+    async with attacked(tmp_path, serve, guard=guard) as world:
+        server = world.proxied.server
+        app = await world.app()
+        told = []
+        for number, said in enumerate((literal(0, header, old, 0x40, 0x3F), b"\xbe", b"\xbe", b"", b"")):
+            app.send(indexed(said, 2 * number + 1))
+            told.append((await app.done(2 * number + 1)).status)
+        assert told == [200, 200, 200, 403, 403]
+        secret.write_bytes(new)
+        await server.reload(server.settings)
+        for number, said in enumerate((b"\xbe", b"\xbe", literal(0, header, new, 0x10, 0x0F), b"\xbe"), 5):
+            app.send(indexed(said, 2 * number + 1))
+            told.append((await app.done(2 * number + 1)).status)
+        assert told[5:] == [403, 403, 200, 403]
+        app.close()
