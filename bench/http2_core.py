@@ -92,7 +92,7 @@ class App:
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
         connection = self.receiver
         made = head.made
-        if isinstance(made, tuple) and made[0] == connection.generation:
+        if isinstance(made, tuple) and made[0] == connection.encoder.generation:
             octets = made[1]
         else:
             pairs = [
@@ -103,9 +103,9 @@ class App:
                 (b"te", b"trailers"),
             ]
             pairs += [field.pair for field in head.passing]
-            before = connection.generation
+            before = connection.encoder.generation
             octets = connection.encode(pairs)
-            if connection.generation == before:
+            if connection.encoder.generation == before:
                 head.made = before, octets
         upstream = connection.open(octets + TOKEN, end_stream=end_stream)
         upstream.context, stream.context = stream, upstream
@@ -148,12 +148,12 @@ class Receiver(App):
         app = self.owner.app
         assert isinstance(stream.context, Stream)
         made = head.made
-        if isinstance(made, tuple) and made[0] == app.generation:
+        if isinstance(made, tuple) and made[0] == app.encoder.generation:
             octets = made[1]
         else:
-            before = app.generation
+            before = app.encoder.generation
             octets = app.encode([(b":status", b"%d" % head.status), *[field.pair for field in head.passing]])
-            if app.generation == before:
+            if app.encoder.generation == before:
                 head.made = before, octets
         app.send_head(stream.context, octets, end_stream=end_stream)
 

@@ -19,9 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.parse import urlsplit
 
-import uvloop
-
-from idtoken_proxy import logs
+from idtoken_proxy import leaving, logs
 from idtoken_proxy.demo_file import CREDENTIALS, config_text, doctor_command
 from idtoken_proxy.emulator import BREAKS, DEMO, Emulator
 from idtoken_proxy.emulator.command import stop_requested
@@ -61,11 +59,10 @@ def run(break_kind: str | None = None) -> int:
     """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen."""
     logs.configure(log_settings(os.environ))
     try:
-        uvloop.run(_serve(break_kind))
+        return leaving.run(_serve(break_kind))
     except OSError as error:  # no loopback address at all
         say(f"cannot listen: {error.strerror or error}", err=True)
         return 1
-    return 0
 
 
 def log_settings(environ: Mapping[str, str]) -> LogSettings:
@@ -78,7 +75,7 @@ def log_settings(environ: Mapping[str, str]) -> LogSettings:
     )
 
 
-async def _serve(break_kind: str | None) -> None:
+async def _serve(break_kind: str | None) -> int:
     stop = stop_requested()
     async with Emulator(DEMO, host=loopback()) as emulator:
         with TemporaryDirectory() as directory:
@@ -106,6 +103,7 @@ async def _serve(break_kind: str | None) -> None:
                 await stop.wait()
             finally:
                 await server.stop(drain=DRAIN)
+    return 0
 
 
 def caller_for(emulator: Emulator, break_kind: str | None) -> Caller:

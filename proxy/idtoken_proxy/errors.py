@@ -23,6 +23,7 @@
         UpstreamTimeout          504
           DeadlineExceeded         504 the app's own, grpc-timeout
       Overloaded               503 over limits.connections
+        HeldTooMuch              503 likewise, by what connections of HTTP/2 hold for who does not read
       Draining                 503 shutting down
 
 `detail` goes to the app, so it never holds a query string, a token, a token endpoint's body or a header value (but the
@@ -287,6 +288,11 @@ class Overloaded(ProxyError):
     title = "Too many connections"
     proxy_status = "connection_limit_reached"
     closes = True
+
+
+class HeldTooMuch(Overloaded):
+    title = "Too much waits to be read"
+    closes = False
 
 
 class Draining(ProxyError):

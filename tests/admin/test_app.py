@@ -325,6 +325,34 @@ async def test_no_page_elsewhere_gets_anything_into_its_process(
             assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
+async def test_nothing_tells_what_it_is_made_of_nor_repeats_what_it_was_sent(
+    client: aiohttp.ClientSession, url: str
+) -> None:
+    strange: list[dict[str, str]] = [
+        {"Expect": "hunter2"},
+        {"Host": "hunter2:x"},
+        {"Host": "[::1]hunter2"},
+        {"Host": "\xffhunter2"},
+        {},
+    ]
+    for path in ("/", "/metrics", "/liveness", "/nowhere", "/quitquitquit"):
+        for headers in strange:
+            async with client.get(url + path, headers=headers) as answer:
+                assert "hunter2" not in await answer.text()
+                assert answer.headers["Server"] == "idtoken-proxy"
+                assert answer.status < 500
+
+
+async def test_an_expectation_is_met_or_refused(client: aiohttp.ClientSession, url: str) -> None:
+    async with client.post(url + "/quitquitquit", data=b"x", expect100=True) as answer:
+        assert answer.status == 200
+    for path in ("/liveness", "/metrics", "/quitquitquit"):
+        method = "POST" if path == "/quitquitquit" else "GET"
+        async with client.request(method, url + path, headers={"Expect": "99-bottles"}) as answer:
+            assert (answer.status, await answer.text()) == (417, "this expectation is not met here\n")
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
 @pytest.mark.parametrize("path", ["/metrics", "/api/status", "/readiness", "/"])
 async def test_a_browser_s_request_for_a_page_of_another_site_is_refused(

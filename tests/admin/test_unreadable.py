@@ -80,6 +80,7 @@ async def test_it_is_told_so_in_a_line_and_the_connection_ends(port: int, kind: 
     status, *fields = head.split(b"\r\n")
     assert status.split()[1] == b"400"
     assert set(FIELDS) <= set(fields)
+    assert b"Server: idtoken-proxy" in fields
     assert b"Content-Type: text/plain; charset=utf-8" in fields
     assert body == b"this is no HTTP/1.1 request that can be read here\n"
     assert "hunter2" not in out.getvalue()
@@ -115,3 +116,18 @@ async def test_a_body_is_not_unpacked(port: int) -> None:
     )
     assert said.split()[1] == b"200"
     assert out.getvalue() == ""
+
+
+async def test_a_body_that_goes_on_behind_its_answer_is_not_waited_for(port: int) -> None:
+    """Without an end, and broken after the answer."""
+    begun = b"PUT / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    for late in (b"", b"hunter2\r\n"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(begun)
+        said = await reader.readuntil(b"hello\n")
+        writer.write(late)
+        async with asyncio.timeout(3):
+            said += await reader.read()
+        assert said.split()[1] == b"200"
+        assert b"hunter2" not in said
+        writer.close()

@@ -568,23 +568,24 @@ async def test_another_host_is_refused(serve: Serve) -> None:
 
 
 async def test_a_user_who_is_listed_no_more_gets_nothing_more(serve: Serve) -> None:
-    """As in HTTP/1.1: what is under way comes to its end, and nothing else is begun."""
+    """As in HTTP/1.1: what is under way comes to its end, and nothing else is begun. A stream both ways is a tunnel."""
     receiver, proxied, app = await serve(lambda stream: stream.head())
-    call = app.call(body=b"x", end=False)
-    await call.until(lambda call: call.status == 200)
+    call, both_ways = app.call(body=b"x"), app.call(body=b"x", end=False)
+    for one in (call, both_ways):
+        await one.until(lambda one: one.status == 200)
     front = proxied.server.front
     (connection,) = front.connections
     connection.uid = 1
     front.adopt(front.gateway)
     late = app.call(body=b"late")
+    assert (await both_ways.done()).grpc[0] == 7
     await app.until(lambda: len(app.goaways) == 2)
-    assert [last for last, _ in app.goaways] == [2**31 - 1, 1]
-    call.end()
+    assert [last for last, _ in app.goaways] == [2**31 - 1, 3]
     receiver.streams[0].end((b"grpc-status", b"0"))
     await call.until(lambda call: call.ended)
     await app.until_lost()
     assert not late.pairs
-    assert len(receiver.streams) == 1
+    assert len(receiver.streams) == 2
 
 
 async def test_a_stream_outlives_the_settings_that_it_began_under(serve: Serve) -> None:

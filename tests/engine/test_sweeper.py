@@ -258,3 +258,45 @@ def test_the_interval_is_a_tenth_of_the_shortest_timeout_within_bounds(
     timeouts: list[Timeouts], interval: float
 ) -> None:
     assert Sweeper.interval_for(timeouts) == pytest.approx(interval)
+
+
+class Streams:
+    """What comes and goes by the thousand, and is asked for when it counts."""
+
+    def __init__(self, *watched: Deadline) -> None:
+        self.now_there = list(watched)
+
+    def watched(self) -> list[Deadline]:
+        return list(self.now_there)
+
+
+async def test_of_a_group_those_are_told_that_it_has_when_their_time_comes(
+    sweeper: Sweeper, clock: Clock
+) -> None:
+    early, late, gone = Deadline(10), Deadline(20), Deadline(10)
+    group = Streams(early, late, gone)
+    whole = Deadline(NEVER)
+    sweeper.watch(whole)
+    sweeper.watch_all(group)
+    assert sweeper.watched == 4
+    group.now_there.remove(gone)
+    pass_time(sweeper, clock, 10)
+    assert [one.expired for one in (early, late, gone)] == [1, 0, 0]
+    sweeper.unwatch_all(group)
+    sweeper.unwatch_all(group)
+    pass_time(sweeper, clock, 10)
+    assert late.expired == 0
+
+
+async def test_of_a_group_too_who_was_put_off_by_another_is_not_told(sweeper: Sweeper, clock: Clock) -> None:
+    pair: list[Deadline] = []
+
+    def put_off(_: Deadline) -> None:
+        for each in pair:
+            each.deadline = NEVER
+
+    pair += [Deadline(10, put_off), Deadline(10, put_off)]
+    sweeper.watch(Deadline(NEVER))
+    sweeper.watch_all(Streams(*pair))
+    pass_time(sweeper, clock, 10)
+    assert sorted(each.expired for each in pair) == [0, 1]

@@ -211,6 +211,10 @@ class Attacked:
         held = sum(stream.held_octets for stream in core.streams.values())
         return connection.transport.get_write_buffer_size() + core.output_octets + held + core._reader.unread
 
+    @property
+    def upstream_streams(self) -> int:
+        return sum(len(one.core.streams) for one in self.proxied.pool.http2._live)
+
     def upstream_weight(self) -> int:
         total = 0
         for one in self.proxied.pool.http2._live:

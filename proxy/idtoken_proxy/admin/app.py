@@ -23,8 +23,8 @@ from idtoken_proxy.admin import status
 from idtoken_proxy.admin.connections import Connections
 from idtoken_proxy.admin.history import History
 from idtoken_proxy.admin.place import Place
-from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, handlers
-from idtoken_proxy.policy.guard import LOOPBACK_NAMES
+from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, NAME, expect, handlers
+from idtoken_proxy.policy.guard import LOOPBACK_NAMES, name_of
 from idtoken_proxy.settings.model import Address, Settings
 
 if TYPE_CHECKING:
@@ -68,18 +68,22 @@ class Admin:
     async def start(self) -> None:
         app = web.Application(middlewares=[self._keep_time, self._own_host_only])
         app.on_response_prepare.append(_keep_to_itself)
-        app.add_routes(
-            [
-                web.get("/startup", self._started),
-                web.get("/readiness", self._ready),
-                web.get("/liveness", self._alive),
-                web.get("/metrics", self._metrics),
-                web.get("/", self._page),
-                web.get("/api/status", self._status),
-                web.get("/api/history", self._kept),
-                web.post("/quitquitquit", self._quit),  # never GET: a link must not end anything
-            ]
-        )
+        pages = {
+            "/startup": self._started,
+            "/readiness": self._ready,
+            "/liveness": self._alive,
+            "/metrics": self._metrics,
+            "/": self._page,
+            "/api/status": self._status,
+            "/api/history": self._kept,
+        }
+        for path, handler in pages.items():
+            app.router.add_get(path, handler, expect_handler=expect)
+            app.router.add_route("*", path, _not_allowed("GET", "HEAD"), expect_handler=expect)
+        # Never GET: a link must not end anything.
+        app.router.add_post("/quitquitquit", self._quit, expect_handler=expect)
+        app.router.add_route("*", "/quitquitquit", _not_allowed("POST"), expect_handler=expect)
+        app.router.add_route("*", "/{path:.*}", _not_found, expect_handler=expect)
         self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_LAST_ANSWERS)
         await self._runner.setup()
         factory = self._runner.server
@@ -163,7 +167,9 @@ class Admin:
         return await handler(request)
 
     def _judge_name(self, request: web.Request, transport: asyncio.BaseTransport) -> None:
-        name = request.host.rsplit(":", 1)[0].lower() if not request.host.endswith("]") else request.host
+        name = name_of(request.host.encode("utf-8", "surrogateescape"))
+        if not name:
+            raise web.HTTPForbidden(text="the Host header is not a host name with an optional port\n")
         address = transport.get_extra_info("sockname")[0]
         if name not in LOOPBACK_NAMES and name.strip("[]") != address and not self._is_allowed(name):
             raise web.HTTPForbidden(
@@ -186,7 +192,20 @@ class Admin:
 
 
 async def _keep_to_itself(_request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(KEPT_TO_ITSELF)
+    response.headers.update(KEPT_TO_ITSELF | NAME)
+
+
+def _not_allowed(*methods: str) -> Handler:
+    """Aiohttp's own repeats what an unknown Expect says; and so does its 404."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, methods)
+
+    return refuse
+
+
+async def _not_found(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPNotFound
 
 
 def _opens_page(request: web.Request) -> bool:

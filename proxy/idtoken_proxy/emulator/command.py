@@ -9,6 +9,7 @@ from dataclasses import replace
 from shlex import quote  # an IPv6 address is in brackets, which some shells would match with files
 from typing import Final
 
+from idtoken_proxy import leaving
 from idtoken_proxy.emulator.breaks import BREAKS
 from idtoken_proxy.emulator.emulator import KEY_FILES, Emulator
 from idtoken_proxy.emulator.federation import Provider, pool_path
@@ -46,11 +47,10 @@ def run_emulator(
         say(f"{world_file}: {error.strerror}", err=True)
         return 2
     try:
-        asyncio.run(_serve(numbered(world, port), host or loopback(), port, break_kind))
+        return leaving.run(_serve(numbered(world, port), host or loopback(), port, break_kind))
     except OSError as error:
         say(f"cannot listen: {error.strerror or error}", err=True)
         return 1
-    return 0
 
 
 def with_backends(world: World, backends: Iterable[str]) -> World:
@@ -92,7 +92,7 @@ def numbered(world: World, port: int) -> World:
     )
 
 
-async def _serve(world: World, host: str, port: int, break_kind: str | None) -> None:
+async def _serve(world: World, host: str, port: int, break_kind: str | None) -> int:
     stop = stop_requested()
     async with Emulator(world, host=host, port=port, on_request=_tell, on_cancel=_tell_of) as emulator:
         if break_kind:
@@ -101,6 +101,7 @@ async def _serve(world: World, host: str, port: int, break_kind: str | None) -> 
         for line in what_to_export(emulator):
             say(line)
         await stop.wait()
+    return 0
 
 
 def stop_requested() -> asyncio.Event:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from aiohttp import web
+from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import Handler
 
 from idtoken_proxy.emulator import grpc_app, invokers, public_keys, token_endpoint
@@ -216,6 +217,7 @@ class Emulator:
 
     def _google(self) -> web.Application:
         app = web.Application(middlewares=[self._troubled])
+        app.on_response_prepare.append(_unnamed)
         self._metadata.add_to(app)
         TokenEndpoint(self.world, self.keys, self._mint).add_to(app)
         TokenExchange(self.world, self.keys, self._mint).add_to(app)
@@ -265,6 +267,12 @@ class Emulator:
     def _authority(self, port: int) -> str:
         host = "127.0.0.1" if self._host in WILDCARDS else self._host
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _unnamed(_request: web.Request, answer: web.StreamResponse) -> None:
+    """It is nobody's affair which library answers in Google's place."""
+    if answer.headers.get("Server") == SERVER_SOFTWARE:
+        del answer.headers["Server"]
 
 
 def _guarded(

@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from idtoken_proxy.policy.guard import name_of
 from idtoken_proxy.settings.addresses import ip_address
 
 _NOT_FOR_SALE: Final = (
@@ -25,7 +26,7 @@ _NOT_FOR_SALE: Final = (
 
 def refuse_rebound(request: web.BaseRequest) -> None:
     """Raises web.HTTPForbidden."""
-    if not may_lead_here(request.host):
+    if not may_lead_here(request.host.encode("utf-8", "surrogateescape")):
         raise web.HTTPForbidden(text="the emulator answers to this machine's names and Google's alone\n")
 
 
@@ -38,9 +39,7 @@ def refuse_pages(request: web.Request) -> None:
         raise web.HTTPForbidden(text="a page may not do this; a program may, such as curl\n")
 
 
-def may_lead_here(host: str) -> bool:
-    """`host`: of a Host field, with or without a port."""
-    name = (
-        host.partition("]")[0].strip("[").lower() if host.startswith("[") else host.partition(":")[0].lower()
-    )
-    return "." not in name or name.endswith(_NOT_FOR_SALE) or ip_address(name) is not None
+def may_lead_here(host: bytes) -> bool:
+    """`host`: of a Host field, with or without a port. It is read as the proxy reads it, to its end."""
+    name = name_of(host).strip("[]")
+    return bool(name) and ("." not in name or name.endswith(_NOT_FOR_SALE) or ip_address(name) is not None)

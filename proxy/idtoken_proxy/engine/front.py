@@ -14,7 +14,9 @@ from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import INTERVAL, Hangups
 from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.memory_budget import MemoryBudget
 from idtoken_proxy.engine.standing import Standing
+from idtoken_proxy.engine.states import EARLY
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import NO_ROUTE, Tally
 from idtoken_proxy.engine.tunnel import Tunnel
@@ -76,20 +78,26 @@ class Front:
         self.access_log = access_log
         self.draining = False
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
+        self.memory = MemoryBudget(self, tally)
         self.hangups = Hangups(INTERVAL)
         self.log = structlog.get_logger("idtoken_proxy.engine")
         self._settle(gateway)
 
     def adopt(self, gateway: Gateway) -> None:
         """The settings of every exchange that begins from now on. Who is not allowed any more has had the last answer with
-        the exchange that is under way; a tunnel, which may have no end of its own, ends at once.
+        the exchange that is under way; a tunnel, which may have no end of its own, and a stream both ways end at once.
         """
         # Of ten thousand routes it takes 30 ms to tell.
         unchanged = bool(self.tunnels) and gateway.grants_as(self.gateway)
         self._settle(gateway)
         for connection in list(self.connections):
-            if unlisted(self, connection.uid) is not None:
+            refusal = unlisted(self, connection.uid)
+            if refusal is not None:
                 connection.dismiss()
+                for exchange in connection.exchanges:
+                    if exchange.state is EARLY:
+                        # Open both ways it is a tunnel by another name, and may have no end either.
+                        exchange.fail(refusal)
         self._end(
             [one for one, standing in self.tunnels.items() if not self.keeps(standing, unchanged=unchanged)]
         )

@@ -100,9 +100,12 @@ class Lane:
     def pool_for(self, request: Request) -> Connections:
         """A WebSocket stays on HTTP/1.1 (RFC 8441 is not spoken)."""
         if request.http2:
-            downwards = self._downwards or (self._auto and not request.grpc and self.pool.http2.unspoken)
-            return self.pool if downwards else self.pool.http2
+            return self.pool if self.goes_downwards(request) else self.pool.http2
         return self.pool.http2 if self._upwards and not request.websocket else self.pool
+
+    def goes_downwards(self, request: Request) -> bool:
+        """By HTTP/1.1, of an app that speaks HTTP/2."""
+        return self._downwards or (self._auto and not request.grpc and self.pool.http2.unspoken)
 
     def may_go_downwards(self, request: Request) -> bool:
         """To a receiver of HTTP/1.1 alone, where the app speaks HTTP/2."""

@@ -6,7 +6,7 @@ The exchange says what the app is to be told (streams.py); how HTTP/2 says it is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 from idtoken_proxy.engine import answers, grpc_status
 from idtoken_proxy.engine.exchange import Exchange
@@ -15,10 +15,12 @@ from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.outbox import append
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2_blocks import answer_block
 from idtoken_proxy.engine.http2_messages import pairs_of, response_pairs
+from idtoken_proxy.engine.memory_budget import held_too_much
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
-from idtoken_proxy.errors import DeadlineExceeded, ProxyError, ReceiverReset
+from idtoken_proxy.errors import ProxyError, ReceiverReset
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.headers import Peer
@@ -26,7 +28,6 @@ from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
-_MOST_CONNECTIONS: Final = 64  # for which a head's octets are remembered
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
 
@@ -39,6 +40,7 @@ class AppConnection(Protocol):
     port: int | None
     paused: bool
     sweeper: Sweeper
+    kept: int  # octets, for all its streams, beside what the peer's windows do not let out
 
     def soon(self) -> None: ...
 
@@ -59,7 +61,7 @@ class AppStream:
 
     __slots__ = (
         "_ended", "_owed", "_pending", "_refusal", "connection", "deadline", "exchange", "full", "held",
-        "request", "request_complete", "stream", "sweeper",
+        "request", "request_complete", "stream", "sweeper", "weight",
     )  # fmt: skip
 
     exchange: Exchange | None
@@ -79,6 +81,7 @@ class AppStream:
         self._pending: list[bytes] | None = None  # what came before it has somewhere to go
         self._ended = complete
         self._owed = 0  # credit that is kept back while the receiver reads slowly
+        self.weight = 0  # its share of the connection's `kept`
         self._refusal: bytes | None = None  # the beginning of one in HTTP, on its way to become a gRPC status
 
     @property
@@ -101,6 +104,7 @@ class AppStream:
                 if self._pending is None:
                     self._pending = []
                 append(self._pending, payload)
+                self.weigh(len(payload))
             return
         if not payload:
             if end_stream:
@@ -110,12 +114,11 @@ class AppStream:
         if end_stream:
             self.request_complete = True
             exchange.on_request_data(payload, octets + HEAD_OCTETS, end=True)
-            return  # no credit for a side that has ended
+            if self.held:
+                self._credit(octets)
+            return  # a side that has ended needs no credit
         exchange.on_request_data(payload, octets + HEAD_OCTETS)
-        if self.held:
-            self._owed += octets
-        else:
-            self.connection.core.release_credit(self.stream, octets)
+        self._credit(octets)
 
     def on_end(self) -> None:
         """With trailers, which are dropped as those of HTTP/1.1 are."""
@@ -127,6 +130,7 @@ class AppStream:
             return
         pending, self._pending = self._pending, None
         for payload in pending or ():
+            self.weigh(-len(payload))
             exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
             self._credit(len(payload))
         self.connection.soon()
@@ -140,8 +144,25 @@ class AppStream:
     def _credit(self, octets: int) -> None:
         if self.held:
             self._owed += octets
+            self.weigh(octets)
         else:
             self.connection.core.release_credit(self.stream, octets)
+
+    def weigh(self, octets: int) -> None:
+        """So much more is kept for this stream, or less."""
+        if self.exchange is not None:  # else it has been let go
+            self.weight += octets
+            self.connection.kept += octets
+
+    def _let_go(self) -> None:
+        """Of what an exchange had, once it is over."""
+        self._pending = None
+        self.connection.kept -= self.weight
+        self.weight = 0
+
+    @property
+    def holds(self) -> int:
+        return self.weight + self.stream.held_octets
 
     def hold(self, *, held: bool) -> None:
         self.held = held
@@ -149,6 +170,7 @@ class AppStream:
             self.connection.on_held(answer=False)
         elif self._owed:
             owed, self._owed = self._owed, 0
+            self.weigh(-owed)
             self.connection.core.release_credit(self.stream, owed)
             self.connection.soon()
 
@@ -171,28 +193,12 @@ class AppStream:
             return self._send_refusal(response.status, body)
         connection = self.connection
         core = connection.core
-        block = self._block(core, response)
+        block = answer_block(response, core.encoder, connection.number)
         core.send_head(self.stream, block, end_stream=body is not None and not body)
         connection.soon()
         if body:
             return len(block) + HEAD_OCTETS + self._write(body, end_stream=True)
         return len(block) + HEAD_OCTETS
-
-    def _block(self, core: ServerConnection, response: Response) -> bytes:
-        encoded = response.encoded
-        if encoded is None:
-            return core.encode(response_pairs(response))
-        before, number = core.generation, self.connection.number
-        known = encoded.get(number)
-        if known is not None and known[0] == before and known[1]:
-            return known[1]
-        block = core.encode(response_pairs(response))
-        if len(encoded) >= _MOST_CONNECTIONS:
-            encoded.clear()
-        # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
-        lasts = known is not None and core.generation == before
-        encoded[number] = before, block if lasts else b""
-        return block
 
     def send_data(self, payload: bytes, *, end: bool = False) -> int:
         if self._refusal is not None:
@@ -280,7 +286,7 @@ class AppStream:
     def on_exchange_end(self) -> None:
         exchange, self.exchange = self.exchange, None
         assert exchange is not None
-        self._pending = None
+        self._let_go()
         connection = self.connection
         connection.on_stream_end(self, exchange, whole=True)
         self.settle()
@@ -299,7 +305,7 @@ class AppStream:
         """The answer's head is out; what it came to must not be taken for whole."""
         exchange, self.exchange = self.exchange, None
         assert exchange is not None
-        self._pending = None
+        self._let_go()
         error = exchange.error
         connection = self.connection
         connection.on_stream_end(self, exchange, whole=False)
@@ -328,7 +334,7 @@ class AppStream:
     def gone(self, code: int) -> None:
         """The app reset the stream, or its connection ended."""
         exchange, self.exchange = self.exchange, None
-        self._pending = None
+        self._let_go()
         if exchange is not None:
             exchange.abandon(code)
             self.connection.on_stream_end(self, exchange, whole=False)
@@ -359,6 +365,13 @@ class AppStream:
             if self.exchange is not None:
                 self.exchange.hold_answer(held=False)
 
+    def relieve(self) -> None:
+        """It holds more than the proxy can bear."""
+        if self.exchange is not None:
+            self.exchange.fail(held_too_much())
+        else:
+            self._reset(ErrorCode.ENHANCE_YOUR_CALM)
+
     def expire(self) -> None:
         self.deadline = NEVER
         if self.exchange is not None:
@@ -370,29 +383,3 @@ class AppStream:
 def _code_of(error: ReceiverReset) -> int:
     """NO_ERROR says that the answer is whole (RFC 9113 section 8.1), and it is not."""
     return error.code or ErrorCode.INTERNAL_ERROR
-
-
-class TimedStream(AppStream):
-    """Of a call that brings its own deadline (grpc-timeout), beside which there is no smaller one."""
-
-    __slots__ = ("_until",)
-
-    def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool, until: float) -> None:
-        super().__init__(connection, stream, complete=complete)
-        self._until = until
-
-    @property
-    def deadline(self) -> float:
-        return self._until
-
-    @deadline.setter
-    def deadline(self, value: float) -> None:
-        if self.exchange is None:  # what an exchange sets is the other kind's
-            self._until = value
-
-    def expire(self) -> None:
-        self._until = NEVER
-        if self.exchange is not None:
-            self.exchange.fail(DeadlineExceeded("the app's deadline (grpc-timeout) has passed"))
-        else:
-            self._reset(ErrorCode.INTERNAL_ERROR)

@@ -1,5 +1,6 @@
-"""Header blocks of the requests to a receiver, and what is remembered of them: for one connection, whose encoder's table they
-are about. The token's field goes behind what the encoder makes: it is in no table, and its octets last as long as it does.
+"""Header blocks of requests to a receiver and of answers to an app, and what is remembered of them: for one connection, whose
+encoder's table they are about. The token's field goes behind what the encoder makes: it is in no table, and its octets last as
+long as it does.
 """
 
 from __future__ import annotations
@@ -7,10 +8,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, never_indexed, path_field
-from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, shared_pairs
+from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, response_pairs, shared_pairs
 from idtoken_proxy.policy.guard import Caller
 from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines
+from idtoken_proxy.policy.request import Response
 from idtoken_proxy.policy.rewrite import Rewriter
+
+_MOST_CONNECTIONS: Final = 64  # from apps, for which an answer's block is remembered
 
 
 class _Shared(NamedTuple):
@@ -83,6 +87,23 @@ class RequestBlocks:
             varying.append((b"content-length", b"%d" % request.content_length))
         block = shared.before + path_field(target) + shared.behind
         return block + encoder.encode(varying) if varying else block
+
+
+def answer_block(response: Response, encoder: Encoder, connection: int) -> bytes:
+    """To be sent before the next one is asked for. `connection`: its number, which no other has."""
+    encoded = response.encoded
+    if encoded is None:
+        return encoder.encode(response_pairs(response))
+    generation = encoder.generation
+    known = encoded.get(connection)
+    if known is not None and known[0] == generation and known[1]:
+        return known[1]
+    block = encoder.encode(response_pairs(response))
+    if len(encoded) >= _MOST_CONNECTIONS:
+        encoded.clear()
+    lasts = known is not None and encoder.generation == generation  # as for a request's
+    encoded[connection] = generation, block if lasts else b""
+    return block
 
 
 def _token_fields(lines: bytes) -> bytes:

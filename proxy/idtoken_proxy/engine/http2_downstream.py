@@ -18,14 +18,16 @@ from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
-from idtoken_proxy.engine.http2_app import AppStream, TimedStream
+from idtoken_proxy.engine.http2_app import AppStream
+from idtoken_proxy.engine.http2_call_deadline import TimedStream
 from idtoken_proxy.engine.http2_messages import in_common, request_like, request_of, settle_request
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.memory_budget import DOWNWARDS, STEP, STEP_OCTETS, USUAL_HEAD, held_too_much
 from idtoken_proxy.engine.streams import CANCEL
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.welcome import unlisted
-from idtoken_proxy.errors import MalformedRequest, RequestError
+from idtoken_proxy.errors import HeldTooMuch, MalformedRequest, RequestError
 from idtoken_proxy.policy.headers import Peer
 
 # Streams that an app may have open on one connection; upstream they are spread over connections of a hundred each.
@@ -61,12 +63,17 @@ class Http2Downstream(Http2Transport):
         self.peer = Peer.of(app.peer.address, front.pseudonym, b"2")
         self.deadline = front.sweeper.now + front.header_timeout
         self._draining = False
+        self._lost = False
         self.core = ServerConnection(
             self, Limits(max_streams=MAX_STREAMS, header_octets=front.max_head), clock
         )
         super().connection_made(app.transport)
+        self.kept = 0
+        self.holds = 0
         front.connections.add(self)
+        front.memory.enter(self)
         front.sweeper.watch(self)
+        front.sweeper.watch_all(self)
 
     def begin(self, data: bytes) -> None:
         """`data`: what has been read, from the preface on."""
@@ -78,6 +85,9 @@ class Http2Downstream(Http2Transport):
         """Those under way."""
         return [app.exchange for app in self._apps() if app.exchange is not None]
 
+    def watched(self) -> list[AppStream]:
+        return self._apps()
+
     def _apps(self) -> list[AppStream]:
         return [one.context for one in self.core.streams.values() if isinstance(one.context, AppStream)]
 
@@ -86,6 +96,9 @@ class Http2Downstream(Http2Transport):
     def connection_lost(self, exc: Exception | None) -> None:
         self._front.forget(self)
         self.core.lost()
+        self._front.memory.leave(self)
+        self.sweeper.unwatch_all(self)
+        self._lost = True
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -102,6 +115,12 @@ class Http2Downstream(Http2Transport):
         super().flush()
         if self.core.drained and not self.transport.is_closing():
             self._close()
+
+    def _flush(self) -> None:
+        super()._flush()
+        holds = self.look()
+        if holds != self.holds and not self._lost:
+            self._front.memory.change(self, holds)
 
     @property
     def wants_input(self) -> bool:
@@ -136,7 +155,8 @@ class Http2Downstream(Http2Transport):
         stream.context = app
         app.request = request
         app.exchange = exchange = Exchange(app, front.gateway, octets)
-        self.sweeper.watch(app)
+        if head.octets > USUAL_HEAD:
+            app.weigh(head.octets)
         try:
             if known is None:
                 settle_request(request, head)
@@ -146,10 +166,18 @@ class Http2Downstream(Http2Transport):
                 head.made = [None, None]
             head.made[end_stream] = request
             exchange.open(request)
-        except RequestError as error:
+            if exchange.lane is not None and exchange.lane.goes_downwards(request):
+                self._make_room_for(app)
+        except (RequestError, HeldTooMuch) as error:
             exchange.refuse(error)
             return
         exchange.forward()
+
+    def _make_room_for(self, app: AppStream) -> None:
+        """A connection to the receiver that is its own."""
+        if not self._front.memory.admits(self, DOWNWARDS):
+            raise held_too_much()
+        app.weigh(DOWNWARDS)
 
     def on_malformed(self, stream_id: int, reason: str) -> None:
         exchange = Exchange(
@@ -211,7 +239,7 @@ class Http2Downstream(Http2Transport):
         stream.deadline = self.sweeper.now + front.idle  # for an app that does not read what is left
 
     def on_stream_gone(self, stream: AppStream) -> None:
-        self.sweeper.unwatch(stream)
+        stream.deadline = NEVER
         self._rest()
 
     def explained(self, exchange: Exchange) -> tuple[str, str | None] | None:
@@ -225,6 +253,31 @@ class Http2Downstream(Http2Transport):
             self.deadline = self.sweeper.now + self._front.keepalive
         elif self.core.drained:
             self.soon()
+
+    # -- the memory budget's (memory_budget.py) ----------------------------------
+
+    def look(self) -> int:
+        core = self.core
+        return (
+            self.kept
+            + core.held_octets
+            + self.transport.get_write_buffer_size()
+            + len(core.streams) // STEP * STEP_OCTETS
+        )
+
+    def relieve(self, octets: int) -> None:
+        if self.clogged:
+            self.cut()
+            return
+        if self.kept or self.core.held_octets:
+            for app in sorted(self._apps(), key=lambda app: app.holds, reverse=True):
+                if octets <= 0 or not app.holds:
+                    break
+                octets -= app.holds
+                app.relieve()
+            self.soon()
+        if octets > 0 and self.paused:  # what is with the transport already cannot be taken back
+            self.cut()
 
     # -- the front's (front.py) ----------------------------------------------------
 

@@ -15,6 +15,8 @@ WRITE_HIGH_WATER: Final = 64 * 1024
 # To hand over each piece by itself costs more than to copy it; what is copied into more than this, the allocator takes from the
 # kernel page by page.
 _JOINED: Final = 64 * 1024
+# The loop reads one socket as often as 32 times in a row: what it could take in before anybody is told to stop is 8 MiB.
+_READ_A_TURN: Final = 512 * 1024
 _ASK_AGAIN: Final = 0.02  # seconds
 # Of a peer's that does not read: beyond what its streams may have under way, it gets nothing more out of us.
 _MOST_UNREAD: Final = 1024 * 1024
@@ -33,6 +35,7 @@ class Http2Transport(asyncio.Protocol):
     def __init__(self) -> None:
         self.paused = False
         self._reading = True
+        self._read = 0  # octets, in this turn
         self._flushing = False
         self._loop = asyncio.get_running_loop()
         self._call_soon = self._loop.call_soon
@@ -43,6 +46,10 @@ class Http2Transport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.core.receive(data)
+        self._read += len(data)
+        if self._read > _READ_A_TURN and self._reading:
+            self._reading = False
+            self.transport.pause_reading()
         if not self._flushing:
             self.soon()
 
@@ -73,6 +80,7 @@ class Http2Transport(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = False
+        self._read = 0
         self.flush()
 
     def flush(self) -> None:

@@ -8,7 +8,7 @@ of cutting off every exchange that had survived the freeze.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from idtoken_proxy.settings.model import Timeouts
@@ -23,6 +23,11 @@ class Watched(Protocol):
         """Called once `deadline` has passed; sets another, or leaves."""
 
 
+class Group(Protocol):
+    def watched(self) -> Iterable[Watched]:
+        """Those that it has at the moment."""
+
+
 class Sweeper:
     """`now`: seconds of running time as of the last sweep, so that a deadline reckoned from it is met at most one
     `interval` early or late.
@@ -32,6 +37,7 @@ class Sweeper:
         self.interval = interval
         self.now = 0.0
         self._watched: set[Watched] = set()
+        self._groups: set[Group] = set()
         self._loop = asyncio.get_running_loop()
         self._clock = clock or self._loop.time
         self._swept_at = self._clock()
@@ -46,7 +52,7 @@ class Sweeper:
     @property
     def watched(self) -> int:
         """How many deadlines there are, those that are never included."""
-        return len(self._watched)
+        return len(self._watched) + sum(1 for group in self._groups for _ in group.watched())
 
     @property
     def next_sweep(self) -> float | None:
@@ -62,6 +68,13 @@ class Sweeper:
     def unwatch(self, one: Watched) -> None:
         self._watched.discard(one)
 
+    def watch_all(self, group: Group) -> None:
+        """What comes and goes by the thousand is looked for where it is kept anyway. `group` is watched itself, too."""
+        self._groups.add(group)
+
+    def unwatch_all(self, group: Group) -> None:
+        self._groups.discard(group)
+
     def sweep(self) -> None:
         """In its turn, which comes by itself, or before it."""
         if self._handle is not None:
@@ -69,8 +82,11 @@ class Sweeper:
         time = self._clock()
         self.now = now = self.now + min(time - self._swept_at, 4 * self.interval)
         self._swept_at = time
-        for one in [one for one in self._watched if one.deadline <= now]:
-            if one.deadline > now or one not in self._watched:  # one before it has seen to this one, too
+        due = [one for one in self._watched if one.deadline <= now]
+        of_groups = [one for group in self._groups for one in group.watched() if one.deadline <= now]
+        for number, one in enumerate([*due, *of_groups]):
+            # One before it may have seen to this one, too.
+            if one.deadline > now or (number < len(due) and one not in self._watched):
                 continue
             try:
                 one.expire()
@@ -86,3 +102,4 @@ class Sweeper:
             self._handle.cancel()
             self._handle = None
         self._watched.clear()
+        self._groups.clear()

@@ -64,6 +64,7 @@ LIMITS: Final = {
     "kept_bodies": "kept_body.MAX_ALL",
     "continuations": "http2/header_block.py, frames of one head",
     "control_frames": "http2/budgets.CONTROL_FRAMES, frames without content",
+    "memory": "limits.connections, what connections of HTTP/2 hold (memory_budget.py)",
     "early_ends": "http2/budgets.EARLY_ENDS, streams that end before their answer",
 }
 

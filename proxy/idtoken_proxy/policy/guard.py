@@ -214,7 +214,7 @@ class Guard:
         return name in self._names or (name.endswith(".localhost") and _is_host_name(name))
 
     def _judge_host(self, host: bytes, connected: int | None, *, over_tls: bool = False) -> Caller:
-        if connected == UNIX and not self._is_own(_name_of(host)):
+        if connected == UNIX and not self._is_own(name_of(host)):
             return _foreign(host)
         name, port = _split(host)
         if not self._is_own(name):
@@ -350,7 +350,8 @@ def _is_for(host: bytes, name: str, port: str) -> bool:
     return said == name and said_port in ("", port)
 
 
-def _name_of(host: bytes) -> str:
+def name_of(host: bytes) -> str:
+    """The name in a Host field, lower case, an IPv6 address in its brackets; "" where the whole of it is none."""
     match = _HOST.fullmatch(host)
     return "" if match is None else match[1].decode("ascii").lower()
 
@@ -360,7 +361,7 @@ def _foreign(host: bytes) -> Caller:
     RFC 9112 section 3.2, or the socket's path). Where a port is forwarded to it after all, pages are still refused: it is
     no page's own origin.
     """
-    name = _name_of(host)
+    name = name_of(host)
     return Caller(name, b"", b"X-Forwarded-Host: " + host + b"\r\n") if name else _UNNAMED
 
 

@@ -5,9 +5,9 @@ from idtoken_proxy.engine.http2.block_memo import BlockMemo
 
 def test_a_block_is_found_by_its_octets_until_the_memo_is_cleared() -> None:
     memo: BlockMemo[str] = BlockMemo()
-    memo.keep(b"block", "first head")
+    memo.keep(b"block", "first head", 64)
     assert memo.get(b"block") is None  # it may never come again
-    memo.keep(b"block", "head")
+    memo.keep(b"block", "head", 64)
     assert memo.get(b"block") == "head"
     assert memo.get(b"other") is None
     memo.clear()
@@ -18,17 +18,32 @@ def test_a_memo_is_bounded_in_blocks_and_in_octets() -> None:
     memo: BlockMemo[int] = BlockMemo()
     for number in range(256):
         for _ in range(2):
-            memo.keep(b"%d" % number, number)
+            memo.keep(b"%d" % number, number, 64)
     assert memo.get(b"0") == 0
     for _ in range(2):
-        memo.keep(b"256", 256)
+        memo.keep(b"256", 256, 64)
     assert memo.get(b"0") is None
     assert memo.get(b"256") == 256
     for _ in range(2):
-        memo.keep(b"x" * 1024, 1)
-        memo.keep(b"x" * 1025, 2)
+        memo.keep(b"x" * 1024, 1, 64)
+        memo.keep(b"x" * 1025, 2, 64)
     for number in range(1000):
-        memo.keep(b"once %d" % number, number)
+        memo.keep(b"once %d" % number, number, 64)
         assert len(memo._once) <= 256
     assert memo.get(b"x" * 1024) == 1
     assert memo.get(b"x" * 1025) is None
+
+
+def test_nor_is_more_than_48_kib_kept_decoded_nor_one_that_decodes_to_much() -> None:
+    memo: BlockMemo[int] = BlockMemo()
+    for number in range(12):
+        for _ in range(2):
+            memo.keep(b"%d" % number, number, 4096)
+    assert memo.get(b"0") == 0
+    for _ in range(2):
+        memo.keep(b"12", 12, 1)
+    assert memo.get(b"0") is None
+    assert memo.get(b"12") == 12
+    for _ in range(2):
+        memo.keep(b"large", 1, 6 * 1024 + 1)
+    assert memo.get(b"large") is None

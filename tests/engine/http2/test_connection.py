@@ -67,10 +67,10 @@ def test_padding_counts_and_its_credit_goes_back_by_itself() -> None:
     subject, stream = posting(Limits(stream_window=65536))
     for _ in range(127):
         subject.receive(frame(DATA, PADDED, 1, b"\xff" + b"x" + b"\0" * 255))
-    assert stream.receive_window.left == 65536 - 127 * 257
+    assert stream.left == 65536 - 127 * 257
     subject.receive(frame(DATA, PADDED, 1, b"\xff" + b"x" + b"\0" * 255))
     assert [event for event in subject.said() if event[1] == 1] == [("window", 1, 128 * 256)]
-    assert stream.receive_window.left == 65536 - 128
+    assert stream.left == 65536 - 128
 
 
 def test_a_stream_that_has_ended_gets_no_credit() -> None:
@@ -220,11 +220,11 @@ def test_a_block_may_be_sent_again_while_the_generation_stands() -> None:
     blocks: list[bytes] = []
     for number in range(4):
         subject.receive(headers(2 * number + 1, GET, end=True))
-        before = subject.connection.generation
+        before = subject.connection.encoder.generation
         octets = subject.connection.encode(pairs) if number < 3 else blocks[2]
         blocks.append(octets)
         subject.connection.send_head(subject.recorder.streams[2 * number + 1], octets, end_stream=True)
-        assert (subject.connection.generation == before) is (number != 1)
+        assert (subject.connection.encoder.generation == before) is (number != 1)
     assert [event[2] for event in subject.said()] == [pairs] * 4
 
 

@@ -305,3 +305,12 @@ def test_frame_lengths_are_the_whole_24_bits() -> None:
     reader.feed(b"\xff\xff\xff\0\0\0\0\0\1")
     assert reader.next_frame() is None
     assert reader.unread == 9
+
+
+def test_what_was_read_is_not_kept_once_all_of_it_has_been_looked_at() -> None:
+    reader = FrameReader()
+    reader.feed(frames.build_ping(bytes(8)) * 1000)
+    while reader.next_frame() is not None:
+        pass
+    assert reader.data == b""
+    assert reader.unread == 0

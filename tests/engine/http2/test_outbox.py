@@ -193,3 +193,33 @@ def test_what_may_not_be_sent_is_a_bug() -> None:
     box.data(one, b"x", end_stream=True)
     with pytest.raises(AssertionError):
         box.data(one, b"x", end_stream=False)
+
+
+def test_what_all_streams_hold_is_counted() -> None:
+    box = outbox(100)
+    first, second = stream(0, 1), stream(0, 3)
+    box.data(first, b"x" * 30, end_stream=False)
+    box.data(second, b"x" * 40, end_stream=False)
+    assert box.held_octets == 70
+    first.send_window = 10
+    box.drain(first)
+    assert box.held_octets == 60
+    box.forget(second)
+    assert box.held_octets == 20
+    box.forget(first)
+    assert box.held_octets == 0
+
+
+def test_of_a_piece_that_is_nearly_out_no_more_is_kept_than_is_left() -> None:
+    box = outbox(100_000)
+    one = stream(0)
+    box.data(one, bytes(16384), end_stream=False)
+    for sent in (8000, 8000, 383):
+        one.send_window = sent
+        box.drain(one)
+        assert one.held is not None
+        (left,) = one.held
+        whole = left.obj if isinstance(left, memoryview) else left
+        assert isinstance(whole, bytes)
+        assert len(whole) <= 2 * one.held_octets
+    assert one.held_octets == 1

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Final, Generic, TypeVar
 
-_MOST_BLOCKS: Final = 256  # x 1 KiB and what was made of it, for a connection
+_MOST_BLOCKS: Final = 256
 _MOST_OCTETS: Final = 1024
+# Decoded, of all of them: what is made of a head (a request, what goes upstream of it) takes some five times that.
+_MOST_DECODED: Final = 48 * 1024
 
 Made = TypeVar("Made")
 
@@ -20,25 +22,31 @@ class BlockMemo(Generic[Made]):
     (a dict full of them is what the garbage collector would go through again and again). Emptied when full.
     """
 
-    __slots__ = ("_made", "_once", "get")
+    __slots__ = ("_decoded", "_made", "_once", "get")
 
     def __init__(self) -> None:
         self._made: dict[bytes, Made] = {}
-        self._once: set[bytes] = set()
+        self._decoded = 0
+        self._once: set[int] = set()  # hashes: a block that is taken for another is kept at once
         self.get = self._made.get
 
-    def keep(self, block: bytes, made: Made) -> None:
+    def keep(self, block: bytes, made: Made, decoded: int) -> None:
+        """`decoded`: its fields' octets."""
         once = self._once
-        if block in once:
-            once.discard(block)
-            if len(self._made) >= _MOST_BLOCKS:
+        mark = hash(block)
+        if mark in once:
+            once.discard(mark)
+            self._decoded += decoded
+            if len(self._made) >= _MOST_BLOCKS or self._decoded > _MOST_DECODED:
                 self._made.clear()
+                self._decoded = decoded
             self._made[block] = made
-        elif len(block) <= _MOST_OCTETS:
+        elif len(block) <= _MOST_OCTETS and decoded <= _MOST_DECODED // 8:
             if len(once) >= _MOST_BLOCKS:
                 once.clear()
-            once.add(block)
+            once.add(mark)
 
     def clear(self) -> None:
         self._made.clear()
+        self._decoded = 0
         self._once.clear()

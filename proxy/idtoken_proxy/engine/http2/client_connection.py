@@ -101,7 +101,7 @@ class ClientConnection(Connection):
                 self._abort(stream, ErrorCode.PROTOCOL_ERROR, malformed.reason)
                 return
             if self._decoder.stands_still and not self._decoder.secret:
-                self._heads.keep(block, head)
+                self._heads.keep(block, head, self._decoder.octets)
         if head.status < 200:
             self._on_interim(stream, head, end_stream=end_stream)
         else:
@@ -174,4 +174,4 @@ class ClientConnection(Connection):
     def _reset_unsaid(self, stream: Stream) -> None:
         """As `reset`, of a stream that the peer has forgotten."""
         self._forget(stream, RESET)
-        self._remember_reset(stream.id, stream.receive_window.left)
+        self._remember_reset(stream.id, stream.left)

@@ -116,12 +116,12 @@ class Connection(Dispatcher):
         """Our own decision; the listener is not told."""
         if stream.state not in ENDED:
             self._forget(stream, str(TRANSITIONS[stream.state][SEND_RST]))
-            self._send_reset(stream.id, code, stream.receive_window.left)
+            self._send_reset(stream.id, code, stream.left)
 
     def _abort(self, stream: Stream, code: ErrorCode, reason: str) -> None:
         """For a fault of the peer's that is the stream's alone."""
         self._forget(stream, RESET)
-        self._send_reset(stream.id, code, stream.receive_window.left)
+        self._send_reset(stream.id, code, stream.left)
         self._before_reset(stream)
         self._listener.on_reset(stream, Reset(code, BY_FAULT, reason))
         self._after_reset(stream, BY_FAULT)
@@ -198,7 +198,7 @@ class Connection(Dispatcher):
                 trailers = ()
             else:
                 if self._decoder.stands_still and not self._decoder.secret:
-                    self._trailers.keep(block, trailers)
+                    self._trailers.keep(block, trailers, self._decoder.octets)
         stream.state = transition(stream.id, stream.state, RECV_HEADERS)
         if not end_stream:
             fault = "a second head, or trailers that do not end the stream"  # section 8.1
@@ -230,7 +230,7 @@ class Connection(Dispatcher):
             return
         if stream.state not in RECEIVING:
             transition(stream_id, stream.state, RECV_DATA)
-        if not stream.receive_window.take(length):
+        if not stream.take(length):
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         size = len(payload)
         if not stream.head_came:
@@ -282,7 +282,7 @@ class Connection(Dispatcher):
     def release_credit(self, stream: Stream, octets: int) -> None:
         """So much of the stream's DATA has left for where it goes."""
         if stream.state in RECEIVING:
-            increment = stream.receive_window.give(octets)
+            increment = stream.give(octets)
             if increment:
                 self._outbox.answer(frames.build_window_update(stream.id, increment))
 
@@ -335,18 +335,12 @@ class Connection(Dispatcher):
     # -- what is sent ---------------------------------------------------------
 
     def encode(self, pairs: Iterable[Pair]) -> bytes:
-        """A block, which has to be sent, and before the next is made. It may be sent once more while `generation` is what
-        it was before and behind this call.
-        """
+        """A block, to be sent before the next is made; and again while `encoder.generation` is what it was all through."""
         return self._outbox.encoder.encode(pairs)
 
     @property
     def encoder(self) -> Encoder:
         return self._outbox.encoder
-
-    @property
-    def generation(self) -> int:
-        return self._outbox.encoder.generation
 
     def send_data(self, stream: Stream, payload: bytes, *, end_stream: bool = False) -> int:
         """How many octets went out; `on_sent` tells of the others. A stream that was reset takes nothing."""

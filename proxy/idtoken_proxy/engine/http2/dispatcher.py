@@ -78,6 +78,11 @@ class Dispatcher(ABC):
     def output_octets(self) -> int:
         return self._outbox.octets
 
+    @property
+    def held_octets(self) -> int:
+        """What the peer's windows do not let out yet, of all streams."""
+        return self._outbox.held_octets
+
     def written(self) -> None:
         """All that was taken has gone into the network: whoever waited for its answers goes on."""
         waited = self._outbox.answers > MAX_UNWRITTEN_ANSWERS

@@ -24,13 +24,13 @@ def is_beyond(window: int) -> bool:
 class ReceiveWindow:
     """How much we still take: `left` is what the peer knows of, `owed` what it may have and was not told of."""
 
-    __slots__ = ("_given_at", "left", "owed")
+    __slots__ = ("_size", "left", "owed")
 
     def __init__(self, size: int, known: int | None = None) -> None:
         """`known`: what the peer takes it for at first, where that is less."""
         self.left = size if known is None else known
         self.owed = size - self.left
-        self._given_at = size // _GIVEN_FROM
+        self._size = size
 
     def take(self, octets: int) -> bool:
         """False: more than there was."""
@@ -40,7 +40,7 @@ class ReceiveWindow:
     def give(self, octets: int) -> int:
         """The increment to tell the peer of; 0: none yet."""
         owed = self.owed + octets
-        if owed < self._given_at or not owed:
+        if owed * _GIVEN_FROM < self._size or not owed:
             self.owed = owed
             return 0
         self.owed = 0

@@ -89,7 +89,8 @@ class FrameReader:
         if left < HEAD_OCTETS:
             if left:
                 self.partial += data[at:]
-                self.at = len(data)
+            self.data = b""  # of a connection at rest nothing is kept of what was read, which may be 256 KiB
+            self.at = 0
             return None
         word, flags, stream_id = _unpack_head(data, at)
         kind = word & 0xFF

@@ -19,6 +19,7 @@ from idtoken_proxy.engine.http2.hpack_integer import decode_integer
 _VARYING: Final = frozenset({PATH, CONTENT_LENGTH, PLAIN})
 _MOST_SHAPES: Final = 8  # of a connection; each costs a comparison where it is not the one
 _MOST_OCTETS: Final = 1024
+_MOST_DECODED: Final = 6 * 1024
 _LENGTH_OCTETS: Final = 4  # at the most
 
 
@@ -162,6 +163,7 @@ class HeadShape:
         head.special = like.special
         head.passing = self._common
         head.shape = self
+        head.octets = octets
         if varying is not None:
             head.varying = varying
             head.passing = self._common + varying
@@ -189,7 +191,7 @@ class ShapeMemo:
     def keep(self, block: bytes, head: RequestHead, fields: Sequence[HeaderField]) -> None:
         """At the second time. `head`: without a credential, of a block that left the decoder's table alone."""
         found = around_values(block)
-        if found is None or len(block) > _MOST_OCTETS:
+        if found is None or len(block) > _MOST_OCTETS or head.octets > _MOST_DECODED:
             return
         mark = b"".join(found[0])
         if mark not in self._once:

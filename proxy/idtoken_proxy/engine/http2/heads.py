@@ -58,7 +58,7 @@ class RequestHead:
     """
 
     __slots__ = (
-        "authority", "content_length", "made", "method", "passing", "path", "scheme", "shape", "special",
+        "authority", "content_length", "made", "method", "octets", "passing", "path", "scheme", "shape", "special",
         "te_trailers", "varying",
     )  # fmt: skip
 
@@ -72,6 +72,7 @@ class RequestHead:
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
         self.te_trailers = False
+        self.octets = 0  # as the decoder reckons
         self.made: Any = None
         self.shape: Any = None
         self.varying: Sequence[HeaderField] = ()

@@ -25,20 +25,20 @@ _FIRST_DYNAMIC: Final = STATIC_ENTRIES + 1
 # Section 4.2: the smallest size in between and the last one; more in one block are a game (RFC 7541 section 4.2 has a
 # sender that changes it several times "signal the smallest maximum size, and then the final one").
 _MOST_SIZE_UPDATES: Final = 2
-_MEMO_STRINGS: Final = 1024  # x 64 octets: what is decoded of them is as long again
+_MEMO_STRINGS: Final = 256  # x 64 octets: what is decoded of them is as long again
 _MEMO_OCTETS: Final = 64
 
 
 class Decoder:
     """`max_octets`: of what is decoded, by RFC 9113's reckoning: name, value and 32 for each field.
 
-    After each block: `stands_still` tells whether its octets mean the same again (it left the dynamic table alone), and
+    After each block: `octets`, as reckoned so, `stands_still` tells whether its octets mean the same again (it left the dynamic table alone), and
     `secret` whether it holds a credential.
     """
 
     __slots__ = (
         "_max_fields", "_max_octets", "_static", "_strings", "_table", "_table_limit", "_update_is_due", "fields",
-        "secret", "stands_still",
+        "octets", "secret", "stands_still",
     )  # fmt: skip
 
     def __init__(self, fields: FieldTable, max_octets: int, max_fields: int = MAX_FIELDS) -> None:
@@ -51,6 +51,7 @@ class Decoder:
         self._table_limit = DEFAULT_TABLE_OCTETS
         self._update_is_due = False
         self._strings: dict[bytes, bytes] = {}
+        self.octets = 0
         self.stands_still = True
         self.secret = False
 
@@ -131,6 +132,7 @@ class Decoder:
         if self._update_is_due:
             # All that it said was a size above the one that it has to come down to, or nothing.
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "the table's size was to be reduced")
+        self.octets = octets
         return found
 
     def _resize(self, size: int) -> None:

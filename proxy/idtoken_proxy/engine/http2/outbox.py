@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, cast
 
 from idtoken_proxy.engine.http2 import frames
 from idtoken_proxy.engine.http2.frames import MIN_MAX_FRAME_SIZE
@@ -30,7 +30,7 @@ def append(waiting: deque[bytes | memoryview] | list[bytes], payload: bytes) -> 
 
 
 class Outbox:
-    """`octets`: what is in `parts`. `waiting`: streams with something held, the longest waiting first. `answers`: octets of control frames that nobody has told us are written; what makes us
+    """`octets`: what is in `parts`. `held_octets`: of all streams. `waiting`: streams with something held, the longest waiting first. `answers`: octets of control frames that nobody has told us are written; what makes us
     answer without reading the answers must not fill memory (CVE-2019-9512, -9515).
     """
 
@@ -40,6 +40,7 @@ class Outbox:
         "_last_stream",
         "answers",
         "encoder",
+        "held_octets",
         "octets",
         "parts",
         "waiting",
@@ -56,6 +57,7 @@ class Outbox:
         self._last = b""  # head of a DATA frame, of
         self._last_stream: Stream | None = None
         self.waiting: dict[int, Stream] = {}
+        self.held_octets = 0
 
     def limit_frames(self, max_frame_size: int) -> None:
         """The peer's SETTINGS_MAX_FRAME_SIZE."""
@@ -105,6 +107,7 @@ class Outbox:
                 stream.held = deque()
             append(stream.held, payload)
             stream.held_octets += size
+            self.held_octets += size
             self.waiting[stream.id] = stream
         if end_stream:
             stream.held_end = ()
@@ -148,6 +151,7 @@ class Outbox:
     def forget(self, stream: Stream) -> None:
         """What a stream holds that is no more."""
         stream.held = None
+        self.held_octets -= stream.held_octets
         stream.held_octets = 0
         stream.held_end = None
         self.waiting.pop(stream.id, None)
@@ -166,10 +170,12 @@ class Outbox:
             held.popleft()
         else:
             view = memoryview(payload)
-            held[0] = view[room:]
+            # A view keeps the whole of what it is of: where that is twice as much, what is left is copied.
+            held[0] = view[room:] if 2 * (size - room) > len(cast("bytes", view.obj)) else bytes(view[room:])
             payload = view[:room]
             size = room
         stream.held_octets -= size
+        self.held_octets -= size
         last = not held
         self._data(stream, payload, end_stream=last and stream.held_end == ())
         if last:

@@ -125,23 +125,23 @@ def transition(stream_id: int, state: str, event: str) -> str:
     return after
 
 
-class Stream:
-    """One stream. `context` is its user's: whatever an exchange needs to find again.
+class Stream(ReceiveWindow):
+    """One stream, which is its own window for what is received: one object and not two, of which a connection may have hundreds. `context` is its user's: whatever an exchange needs to find again.
 
     `held`: DATA that the windows do not let out yet, and `held_end`: what comes behind it, None for nothing so far, ()
     for END_STREAM on the last DATA, fields for trailers.
     """
 
     __slots__ = (
-        "answered", "body_left", "context", "head_came", "held", "held_end", "held_octets", "id", "receive_window",
-        "send_window", "state",
+        "answered", "body_left", "context", "head_came", "held", "held_end", "held_octets", "id", "send_window",
+        "state",
     )  # fmt: skip
 
     def __init__(self, stream_id: int, state: str, send_window: int, receive_window: int) -> None:
+        ReceiveWindow.__init__(self, receive_window)
         self.id = stream_id
         self.state = state
         self.send_window = send_window  # may be negative (section 6.9.2)
-        self.receive_window = ReceiveWindow(receive_window)
         self.held: deque[bytes | memoryview] | None = None  # made where it is needed: seldom
         self.held_octets = 0
         self.held_end: tuple[Pair, ...] | None = None
