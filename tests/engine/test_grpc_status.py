@@ -79,7 +79,11 @@ def test_of_an_answer_in_http() -> None:
 
 def test_a_message_holds_cause_and_remedy_in_one_line() -> None:
     assert message_of("no route", None) == "no route"
-    assert message_of("no route", "add one") == "no route. Add one"
+    assert message_of("no route", "add one") == "no route. Remedy: add one"
+
+
+def test_a_command_is_told_as_it_is_typed() -> None:
+    assert message_of("may not", "gcloud run services list").endswith(" gcloud run services list")
 
 
 def test_what_a_header_cannot_hold_is_percent_encoded() -> None:

@@ -146,7 +146,7 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[tuple[bytes, bytes], ...], int, s
     "another site": ({}, ((b"sec-fetch-site", b"cross-site"),), 7, "Sec-Fetch-Site"),
     "no route": ({"route": {"path": "/only"}}, (), 12, "no route matches"),
     "a method": ({"route": {"methods": frozenset({"GET"})}}, (), 12, "does not take POST"),
-    "HTTP/1.1": ({"route": {"protocol": UpstreamProtocol.HTTP1}}, (), 12, "Take protocol: http1 out"),
+    "HTTP/1.1": ({"route": {"protocol": UpstreamProtocol.HTTP1}}, (), 12, "take protocol: http1 out"),
     "two origins": ({}, ((b"origin", b"http://a.test"), (b"origin", b"http://b.test")), 13, "two Origin"),
 }
 

@@ -77,8 +77,8 @@ def of_http(status: int) -> int:
 
 
 def message_of(detail: str, remedy: str | None) -> str:
-    """What a client shows: cause and remedy in one line."""
-    return detail if remedy is None else f"{detail}. {remedy[:1].upper()}{remedy[1:]}"
+    """What a client shows: cause and remedy in one line. The remedy as it is: it may begin with a command, to be copied."""
+    return detail if remedy is None else f"{detail}. Remedy: {remedy}"
 
 
 def trailers(status: int, message: str) -> list[Pair]:
