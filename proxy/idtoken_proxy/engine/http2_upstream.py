@@ -17,28 +17,28 @@ from idtoken_proxy.engine.http2.hpack_encoder import never_indexed
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
-from idtoken_proxy.engine.http2_losses import error_of, no_http2
+from idtoken_proxy.engine.http2_liveness import Liveness, Verdict
+from idtoken_proxy.engine.http2_losses import error_of, gone_silent, no_http2
 from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, response_of
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.interim import check_interim
 from idtoken_proxy.engine.streams import CANCEL, AnswerListener
-from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.sweeper import NEVER, Sweeper
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
-from idtoken_proxy.errors import (
-    MalformedResponse,
-    UpstreamError,
-)
+from idtoken_proxy.errors import MalformedResponse, UpstreamError
 from idtoken_proxy.policy.headers import Outbound, TokenLines
 
 _LIMITS: Final = Limits(header_octets=MAX_RESPONSE_HEAD)
 _NOT_HTTP2: Final = b"HTTP/1."
+_ARE_YOU_THERE: Final = b"no sound"
 
 
 class Owner(Protocol):
     """The pool that a connection is of."""
 
     counts: UpstreamCounts
+    sweeper: Sweeper
 
     def register(self, connection: Http2Upstream) -> None:
         """It has come about."""
@@ -59,6 +59,9 @@ class Http2Upstream(Http2Transport, Dialled):
         super().__init__()
         self.pool = pool
         self.scheme = scheme
+        self._sweeper = pool.sweeper
+        # In clear text it is on this machine: no way is lost there, and who stands still is in a debugger.
+        self.liveness = Liveness(pool.sweeper.now, asks=scheme != b"http")
         self.deadline = NEVER
         self.idle_since = 0.0  # by the clock that runs through suspend
         self.lost = False
@@ -87,6 +90,8 @@ class Http2Upstream(Http2Transport, Dialled):
         self.flush()
 
     def data_received(self, data: bytes) -> None:
+        liveness = self.liveness
+        liveness.heard, liveness.silent = self._sweeper.now, False
         if not self.ready.done():
             self._first += data[: len(_NOT_HTTP2)]
         super().data_received(data)
@@ -118,8 +123,22 @@ class Http2Upstream(Http2Transport, Dialled):
                 stream.context.on_drained()
 
     def expire(self) -> None:
-        """Idle for too long."""
-        self.close()
+        """Idle for too long, or silent for too long."""
+        if self.busy:
+            self.look()
+        else:
+            self.close()
+
+    def look(self) -> None:
+        """Whether the receiver is there still: a stream has been opened where there was none, or time has passed."""
+        now = self._sweeper.now
+        verdict = self.liveness.look(now)
+        self.deadline = self.liveness.next_look(now)
+        if verdict is Verdict.ASK:
+            self.core.ping(_ARE_YOU_THERE)
+            self.soon()
+        elif verdict is Verdict.GONE:
+            self.abort()
 
     def close(self) -> None:
         """With nothing under way on it."""
@@ -181,6 +200,7 @@ class Http2Upstream(Http2Transport, Dialled):
     # -- what the core tells (listener.py) --------------------------------------
 
     def on_response(self, stream: Stream, head: ResponseHead, *, end_stream: bool) -> None:
+        self.liveness.spoke = True
         answer = stream.context
         if isinstance(answer, UpstreamStream):
             answer.on_response(head, end_stream=end_stream)
@@ -190,6 +210,7 @@ class Http2Upstream(Http2Transport, Dialled):
             stream.context.on_interim(head)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
+        self.liveness.spoke = True
         answer = stream.context
         if isinstance(answer, UpstreamStream):
             answer.on_data(payload, end_stream=end_stream)
@@ -206,7 +227,7 @@ class Http2Upstream(Http2Transport, Dialled):
         answer, stream.context = stream.context, None
         if isinstance(answer, UpstreamStream):
             self.pool.counts.reset(reset.by, reset.code)
-            answer.on_lost(error_of(reset))
+            answer.on_lost(gone_silent() if self.liveness.gone else error_of(reset))
         if reset.by != BY_CONNECTION:
             self.ended()
 
@@ -260,13 +281,15 @@ class UpstreamStream:
         self._listener = listener
         self._outbound = outbound
         request = outbound.request
-        connection.deadline = NEVER
+        was_idle = not connection.core.streams
         self._stream = stream = connection.core.open(
             connection.block_of(outbound),
             end_stream=not request.has_body,
             answer_has_body=request.method != b"HEAD",
         )
         stream.context = self
+        if was_idle:
+            connection.look()
         connection.soon()
         if connection.paused:
             self.on_full()
