@@ -168,6 +168,8 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.http2_app": "engine/test_http2_downstream.py: its streams are that one's",
     "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
+    "idtoken_proxy.engine.http2_request_blocks": "engine/test_http2_downstream.py: each request goes through one",
+    "idtoken_proxy.engine.http2_timed_stream": "engine/test_http2_downstream.py: with deadlines",
     "idtoken_proxy.engine.http2_transport": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",

@@ -9,6 +9,7 @@ import pytest
 from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.grpc_status import message_of, of_error, of_http, trailers, trailers_only
 from idtoken_proxy.errors import (
+    AnswerHeadTooLarge,
     BrokenOff,
     ConnectFailed,
     DeadlineExceeded,
@@ -24,6 +25,7 @@ from idtoken_proxy.errors import (
     Overloaded,
     ProxyError,
     Refused,
+    RequestHeadTooLarge,
     TlsFailed,
     TokenError,
     UpstreamTimeout,
@@ -48,6 +50,8 @@ def late(cause: str) -> UpstreamTimeout:
         (LoopDetected("no"), 13),
         (MalformedResponse("no"), 13),
         (HeadTooLarge("no"), 8),
+        (RequestHeadTooLarge("no"), 8),
+        (AnswerHeadTooLarge("no"), 8),
         (Overloaded("no"), 8),
         (Draining("no"), 14),
         (TokenError("no", cause="x", fault=Fault.OPERATOR), 16),

@@ -5,6 +5,7 @@ The exchange says what the app is to be told (streams.py); how HTTP/2 says it is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -15,10 +16,11 @@ from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.outbox import append
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_app
 from idtoken_proxy.engine.http2_messages import pairs_of, response_pairs
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
-from idtoken_proxy.errors import DeadlineExceeded, ProxyError, ReceiverReset
+from idtoken_proxy.errors import ProxyError, ReceiverReset
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.headers import Peer
@@ -26,6 +28,7 @@ from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
+_MOST_PIECES: Final = 16  # of a page in place of an answer; nobody cuts one up like that
 _MOST_CONNECTIONS: Final = 64  # for which a head's octets are remembered
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
@@ -58,7 +61,7 @@ class AppStream:
     """A RequestSide (streams.py)."""
 
     __slots__ = (
-        "_ended", "_owed", "_pending", "_refusal", "connection", "deadline", "exchange", "full", "held",
+        "_ended", "_error", "_owed", "_pending", "_pieces", "_refusal", "connection", "deadline", "exchange", "full", "held",
         "request", "request_complete", "stream",
     )  # fmt: skip
 
@@ -78,6 +81,8 @@ class AppStream:
         self._pending: list[bytes] | None = None  # what came before it has somewhere to go
         self._ended = complete
         self._owed = 0  # credit that is kept back while the receiver reads slowly
+        self._error: ProxyError | None = None  # in place of the receiver's answer
+        self._pieces = 0
         self._refusal: bytes | None = None  # the beginning of one in HTTP, on its way to become a gRPC status
 
     @property
@@ -165,12 +170,31 @@ class AppStream:
             return self._send_refusal(response.status, body)
         connection = self.connection
         core = connection.core
+        if response.head_octets > USUAL:
+            too_large = beyond_app(response, core.peer.max_header_list_size)
+            if too_large is not None:
+                return self._send_instead(too_large, whole=body is not None)
         block = self._block(core, response)
         core.send_head(self.stream, block, end_stream=body is not None and not body)
         connection.soon()
         if body:
             return len(block) + HEAD_OCTETS + self._write(body, end_stream=True)
         return len(block) + HEAD_OCTETS
+
+    def _send_instead(self, error: ProxyError, *, whole: bool) -> int:
+        """Nothing of the receiver's answer goes out. `whole`: it has come."""
+        self._error = error
+        self._refusal = b""
+        exchange = self.exchange
+        assert exchange is not None
+        if whole:
+            return self._send_error(exchange, error)
+        asyncio.get_running_loop().call_soon(self._enough, exchange)
+        return 0
+
+    def _send_error(self, exchange: Exchange, error: ProxyError) -> int:
+        exchange.status, exchange.error = error.status, error
+        return self.send_problem(error, None)
 
     def _block(self, core: ServerConnection, response: Response) -> bytes:
         encoded = response.encoded
@@ -191,6 +215,10 @@ class AppStream:
     def send_data(self, payload: bytes) -> int:
         if self._refusal is not None:
             self._refusal += payload[: BODY - len(self._refusal)]
+            self._pieces += 1
+            if len(self._refusal) == BODY or self._pieces == _MOST_PIECES:
+                # The rest of the page, which may have no end, tells nothing more.
+                asyncio.get_running_loop().call_soon(self._enough, self.exchange)
             return 0
         return self._write(payload, end_stream=False)
 
@@ -205,10 +233,16 @@ class AppStream:
         if self._refusal is not None:
             exchange = self.exchange
             assert exchange is not None
+            if self._error is not None:
+                return self._send_error(exchange, self._error)
             return self._send_refusal(exchange.status, self._refusal)
         self.connection.core.send_end(self.stream, pairs_of(trailers))
         self.connection.soon()
         return sum(map(len, trailers)) + HEAD_OCTETS
+
+    def _enough(self, exchange: Exchange | None) -> None:
+        if exchange is not None and self.exchange is exchange:
+            exchange.on_answer_end(())
 
     def _send_refusal(self, status: int, body: bytes) -> int:
         """By Google, or whoever answers gRPC with a page."""
@@ -300,14 +334,14 @@ class AppStream:
         request = self.request
         if isinstance(error, ReceiverReset):
             self._reset(_code_of(error))
+        elif error is not None and self._refusal is not None:  # nothing of an answer is out
+            self.send_problem(error, None)
+            self.settle()
         elif request is not None and request.grpc and error is not None and not self.stream.held_octets:
             # A status tells more than a reset, and no client takes this one for success.
             status = grpc_status.of_error(error)
             message = grpc_status.message_of(error.detail, error.remedy)
-            if self._refusal is None:
-                connection.core.send_end(self.stream, grpc_status.trailers(status, message))
-            else:
-                self._send_only(grpc_status.trailers_only(status, message))
+            connection.core.send_end(self.stream, grpc_status.trailers(status, message))
             self.settle()
             connection.soon()
         else:
@@ -364,29 +398,3 @@ class AppStream:
 def _code_of(error: ReceiverReset) -> int:
     """NO_ERROR says that the answer is whole (RFC 9113 section 8.1), and it is not."""
     return error.code or ErrorCode.INTERNAL_ERROR
-
-
-class TimedStream(AppStream):
-    """Of a call that brings its own deadline (grpc-timeout), beside which there is no smaller one."""
-
-    __slots__ = ("_until",)
-
-    def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool, until: float) -> None:
-        super().__init__(connection, stream, complete=complete)
-        self._until = until
-
-    @property
-    def deadline(self) -> float:
-        return self._until
-
-    @deadline.setter
-    def deadline(self, value: float) -> None:
-        if self.exchange is None:  # what an exchange sets is the other kind's
-            self._until = value
-
-    def expire(self) -> None:
-        self._until = NEVER
-        if self.exchange is not None:
-            self.exchange.fail(DeadlineExceeded("the app's deadline (grpc-timeout) has passed"))
-        else:
-            self._reset(ErrorCode.INTERNAL_ERROR)

@@ -18,8 +18,9 @@ from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
-from idtoken_proxy.engine.http2_app import AppStream, TimedStream
+from idtoken_proxy.engine.http2_app import AppStream
 from idtoken_proxy.engine.http2_messages import request_of, settle_request
+from idtoken_proxy.engine.http2_timed_stream import TimedStream
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.streams import CANCEL

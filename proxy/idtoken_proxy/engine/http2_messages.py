@@ -37,6 +37,7 @@ def request_of(head: RequestHead, *, end_stream: bool) -> Request:
     request.content_length = head.content_length
     request.chunked = not end_stream and head.content_length is None
     request.te_trailers = head.te_trailers
+    request.head_octets = head.octets
     passing = request.passing = []
     for field in head.passing:
         passing.append(field.wire)
@@ -63,6 +64,7 @@ def response_of(head: ResponseHead) -> Response:
     """Likewise."""
     response = Response()
     status = response.status = head.status
+    response.head_octets = head.octets
     response.status_line = _status_lines.get(status) or _status_line(status)
     response.passing = [field.wire for field in head.passing]
     for field in head.special:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
 from idtoken_proxy.engine.dialer import Dialled
@@ -13,13 +13,14 @@ from idtoken_proxy.engine.http2.client_connection import ClientConnection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import ResponseHead
-from idtoken_proxy.engine.http2.hpack_encoder import never_indexed
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
-from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2.streams import CLOSED, ENDED, Stream
+from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_receiver
 from idtoken_proxy.engine.http2_liveness import Liveness, Verdict
 from idtoken_proxy.engine.http2_losses import error_of, gone_silent, no_http2
-from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, response_of
+from idtoken_proxy.engine.http2_messages import response_of
+from idtoken_proxy.engine.http2_request_blocks import RequestBlocks
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.interim import check_interim
 from idtoken_proxy.engine.streams import CANCEL, AnswerListener
@@ -27,7 +28,7 @@ from idtoken_proxy.engine.sweeper import NEVER, Sweeper
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
 from idtoken_proxy.errors import MalformedResponse, UpstreamError
-from idtoken_proxy.policy.headers import Outbound, TokenLines
+from idtoken_proxy.policy.headers import Outbound
 
 _LIMITS: Final = Limits(header_octets=MAX_RESPONSE_HEAD)
 _NOT_HTTP2: Final = b"HTTP/1."
@@ -54,6 +55,7 @@ class Http2Upstream(Http2Transport, Dialled):
     """`ready`: its SETTINGS have come, so that it speaks HTTP/2 and has said how many streams it takes."""
 
     core: ClientConnection
+    block_of: Callable[[Outbound], bytes]
 
     def __init__(self, pool: Owner, scheme: bytes) -> None:
         super().__init__()
@@ -68,8 +70,6 @@ class Http2Upstream(Http2Transport, Dialled):
         self.made = False
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self._first = b""
-        self._token: TokenLines | None = None
-        self._token_block = b""
 
     @property
     def busy(self) -> bool:
@@ -86,6 +86,7 @@ class Http2Upstream(Http2Transport, Dialled):
         super().connection_made(transport)
         self.made = True
         self.core = ClientConnection(self, _LIMITS, clock)
+        self.block_of = RequestBlocks(self.core, self.scheme).of
         self.pool.register(self)
         self.flush()
 
@@ -164,28 +165,6 @@ class Http2Upstream(Http2Transport, Dialled):
             self.ready.exception()  # whoever waited may have gone
 
     # -- streams ---------------------------------------------------------------
-
-    def block_of(self, outbound: Outbound) -> bytes:
-        """The token's field goes behind what the encoder makes: it is in no table, and its octets last as long as it does."""
-        token = outbound.token
-        lines = token.beside if outbound.request.authorization else token.alone
-        core, request = self.core, outbound.request
-        known, before = request.encoded, core.generation
-        mine = known is not None and known[0] is core and known[1] is outbound
-        if mine and known[2] == before and known[3]:
-            block: bytes = known[3]
-        else:
-            block = core.encode(outbound_pairs(outbound, self.scheme))
-            # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
-            lasts = mine and core.generation == before
-            request.encoded = core, outbound, before, block if lasts else b""
-        if not lines:
-            return block
-        if outbound.request.authorization:
-            return block + _never_indexed(lines)
-        if token is not self._token:
-            self._token, self._token_block = token, _never_indexed(lines)
-        return block + self._token_block
 
     def ended(self) -> None:
         """One of its streams."""
@@ -281,8 +260,15 @@ class UpstreamStream:
         self._listener = listener
         self._outbound = outbound
         request = outbound.request
-        was_idle = not connection.core.streams
-        self._stream = stream = connection.core.open(
+        core = connection.core
+        if request.head_octets > USUAL or not request.http2:
+            too_large = beyond_receiver(outbound, core.peer.max_header_list_size)
+            if too_large is not None:
+                self._stream = Stream(0, CLOSED, 0, 0)  # on which nothing goes out
+                asyncio.get_running_loop().call_soon(self.on_lost, too_large)
+                return
+        was_idle = not core.streams
+        self._stream = stream = core.open(
             connection.block_of(outbound),
             end_stream=not request.has_body,
             answer_has_body=request.method != b"HEAD",
@@ -391,7 +377,3 @@ class UpstreamStream:
         self.lost = True
         if listener is not None:
             listener.on_upstream_lost(error)
-
-
-def _never_indexed(lines: bytes) -> bytes:
-    return b"".join(never_indexed(name, value) for name, value in pairs_of((lines,)))

@@ -52,7 +52,8 @@ class RequestHead:
     """
 
     __slots__ = (
-        "authority", "content_length", "made", "method", "passing", "path", "scheme", "special", "te_trailers",
+        "authority", "content_length", "made", "method", "octets", "passing", "path", "scheme", "special",
+        "te_trailers",
     )  # fmt: skip
 
     method: bytes
@@ -65,13 +66,14 @@ class RequestHead:
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
         self.te_trailers = False
+        self.octets = 0  # as the decoder reckons
         self.made: Any = None
 
 
 class ResponseHead:
     """As RequestHead."""
 
-    __slots__ = ("content_length", "made", "passing", "special", "status")
+    __slots__ = ("content_length", "made", "octets", "passing", "special", "status")
 
     status: int
 
@@ -79,6 +81,7 @@ class ResponseHead:
         self.passing: list[HeaderField] = []
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
+        self.octets = 0
         self.made: Any = None
 
 

@@ -32,13 +32,13 @@ _MEMO_OCTETS: Final = 64
 class Decoder:
     """`max_octets`: of what is decoded, by RFC 9113's reckoning: name, value and 32 for each field.
 
-    After each block: `stands_still` tells whether its octets mean the same again (it left the dynamic table alone), and
+    After each block: `octets`, as reckoned so, `stands_still` tells whether its octets mean the same again (it left the dynamic table alone), and
     `secret` whether it holds a credential.
     """
 
     __slots__ = (
         "_fields", "_max_fields", "_max_octets", "_static", "_strings", "_table", "_table_limit", "_update_is_due",
-        "secret", "stands_still",
+        "octets", "secret", "stands_still",
     )  # fmt: skip
 
     def __init__(self, fields: FieldTable, max_octets: int, max_fields: int = MAX_FIELDS) -> None:
@@ -51,6 +51,7 @@ class Decoder:
         self._table_limit = DEFAULT_TABLE_OCTETS
         self._update_is_due = False
         self._strings: dict[bytes, bytes] = {}
+        self.octets = 0
         self.stands_still = True
         self.secret = False
 
@@ -131,6 +132,7 @@ class Decoder:
         if self._update_is_due:
             # All that it said was a size above the one that it has to come down to, or nothing.
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "the table's size was to be reduced")
+        self.octets = octets
         return found
 
     def _resize(self, size: int) -> None:

@@ -131,6 +131,7 @@ class ServerConnection(Connection):
             except MalformedMessage as malformed:
                 fault = malformed.reason
             else:
+                head.octets = self._decoder.octets
                 if self._decoder.stands_still and not self._decoder.secret:
                     self._heads.keep(block, head)
         if self._last_taken is not None:
