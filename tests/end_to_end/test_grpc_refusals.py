@@ -106,6 +106,20 @@ REFUSALS: Final[dict[str, tuple[dict[str, Any], Metadata, str, str, tuple[str, .
         "UNAUTHENTICATED",
         ("/no/token", "Remedy: "),
     ),
+    "metadata that is too large": (
+        {},
+        (("x-large", "x" * 70_000),),
+        ECHO,
+        "RESOURCE_EXHAUSTED",
+        ("the request head is larger than 65536 octets",),
+    ),
+    "too much metadata": (
+        {},
+        tuple((f"x-{number}", "") for number in range(300)),
+        ECHO,
+        "RESOURCE_EXHAUSTED",
+        ("more than 256 header fields",),
+    ),
     "nobody there": (
         {},
         (),

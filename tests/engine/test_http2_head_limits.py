@@ -1,4 +1,6 @@
-"""Heads beyond what their reader says that it takes: a status that says so, and nobody else's stream is any the worse."""
+"""Heads beyond what their reader says that it takes, the proxy, the app or the receiver: a status that says so, and nobody
+else's stream is any the worse.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,10 @@ from typing import Any
 import h2.settings
 import pytest
 
+from idtoken_proxy.engine.http1 import MAX_FIELDS
+from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2_head_limits import USUAL
-from idtoken_proxy.settings.model import UpstreamProtocol
+from idtoken_proxy.settings.model import Limits, UpstreamProtocol
 from tests.engine.http2_peers import Http2Peer, Stream, echo, nothing
 from tests.engine.test_http2_downstream import Serve, serve
 from tests.engine.wire import eventually
@@ -102,6 +106,52 @@ async def test_of_http1_too(serve: Serve) -> None:
     assert (await proxied.ask(large)).status == 431
     receiver.streams[0].head(end=True)
     assert (await first).status == 200
+
+
+# -- the proxy's own limits ---------------------------------------------------------------------
+
+
+def filled(octets: int) -> tuple[bytes, bytes]:
+    """What a call's head needs to have so many, as RFC 9113 reckons."""
+    pairs = [
+        *(
+            (b":method", b"POST"),
+            (b":scheme", b"http"),
+            (b":authority", b"localhost"),
+            (b":path", b"/Echo/Unary"),
+        ),
+        *(GRPC, (b"te", b"trailers"), (b"x-fill", b"")),
+    ]
+    return b"x-fill", b"x" * (octets - sum(len(name) + len(value) + 32 for name, value in pairs))
+
+
+async def test_a_request_beyond_the_proxy_s_limit_costs_itself_alone(serve: Serve) -> None:
+    receiver, _, app = await serve(echo, limits=Limits(header_bytes=LIMIT))
+    going = app.call(body=b"going", end=False)
+    for octets, status in ((LIMIT, 0), (LIMIT + 1, 8), (2 * LIMIT, 8), (LIMIT, 0)):
+        call = await app.call(filled(octets), body=b"x").done()
+        assert call.grpc[0] == status, octets
+        assert not status or f"larger than {LIMIT} octets" in call.grpc[1]
+    plain = await app.request((b"x-large", b"x" * LIMIT)).done()
+    assert (plain.status, plain.one("content-type")) == (431, "application/problem+json")
+    going.end()
+    assert (await going.done()).body == b"going"
+    assert len(receiver.streams) == 3
+    app.call(filled(2 * LIMIT + 1))
+    await app.until_lost()
+    assert app.goaways[-1][1] == ErrorCode.ENHANCE_YOUR_CALM
+
+
+async def test_more_fields_than_are_taken(serve: Serve) -> None:
+    _, proxied, app = await serve(echo)
+    many = [(b"x-%d" % number, b"") for number in range(2 * MAX_FIELDS)]
+    assert (await app.call(*many[: MAX_FIELDS - 2], body=b"x").done()).body == b"x"
+    call = await app.call(*many[:MAX_FIELDS], body=b"x").done()
+    assert (call.grpc[0], f"more than {MAX_FIELDS} header fields" in call.grpc[1]) == (8, True)
+    assert proxied.server.front.tally.limits["header_fields"] == 1
+    app.call(*many)
+    await app.until_lost()
+    assert app.goaways[-1][1] == ErrorCode.ENHANCE_YOUR_CALM
 
 
 def test_usual_heads_are_not_looked_at() -> None:

@@ -19,6 +19,7 @@ from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
 from idtoken_proxy.engine.http2_app import AppStream
+from idtoken_proxy.engine.http2_head_limits import USUAL, check_head
 from idtoken_proxy.engine.http2_messages import request_of, settle_request
 from idtoken_proxy.engine.http2_timed_stream import TimedStream
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
@@ -63,7 +64,7 @@ class Http2Downstream(Http2Transport):
         self.deadline = front.sweeper.now + front.header_timeout
         self._draining = False
         self.core = ServerConnection(
-            self, Limits(max_streams=MAX_STREAMS, header_octets=front.max_head), clock
+            self, Limits(max_streams=MAX_STREAMS, header_octets=front.max_head, refuses=True), clock
         )
         super().connection_made(app.transport)
         front.connections.add(self)
@@ -135,6 +136,8 @@ class Http2Downstream(Http2Transport):
         app.exchange = exchange = Exchange(app, front.gateway, octets)
         self.sweeper.watch(app)
         try:
+            if head.octets > USUAL:
+                check_head(head, front.max_head)
             if known is None:
                 settle_request(request, head)
                 head.made = head.made or [None, None]

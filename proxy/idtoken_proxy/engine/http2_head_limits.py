@@ -1,4 +1,5 @@
-"""Heads that are larger than their reader says that it takes, by SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2).
+"""Heads that are larger than their reader says that it takes, by SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 section 6.5.2): the
+proxy itself, the app, the receiver.
 
 The setting is advice, and nginx and Envoy do not look at it. But there are readers (the h2 library of Python's servers and
 clients) that end the connection where it is passed over, and with it everybody's streams; and of those that end the stream
@@ -9,7 +10,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from idtoken_proxy.errors import AnswerHeadTooLarge, RequestHeadTooLarge
+from idtoken_proxy.engine.http1 import MAX_FIELDS
+from idtoken_proxy.engine.http2.heads import RequestHead
+from idtoken_proxy.errors import AnswerHeadTooLarge, HeadTooLarge, RequestHeadTooLarge
 from idtoken_proxy.policy.headers import Outbound
 from idtoken_proxy.policy.request import Response
 
@@ -19,6 +22,16 @@ USUAL: Final = 4096
 _ADDED: Final = 1024
 _A_FIELD: Final = 32
 _OF_A_LINE: Final = _A_FIELD - len(b": \r\n")
+
+
+def check_head(head: RequestHead, limit: int) -> None:
+    """`limit`: limits.header_bytes. Raises HeadTooLarge, which costs the one request; a head of twice that costs the
+    connection (http2/settings.py).
+    """
+    if head.octets > limit:
+        raise HeadTooLarge(f"the request head is larger than {limit} octets", limit="header_bytes")
+    if head.fields > MAX_FIELDS:
+        raise HeadTooLarge(f"more than {MAX_FIELDS} header fields", limit="header_fields")
 
 
 def beyond_app(response: Response, limit: int | None) -> AnswerHeadTooLarge | None:

@@ -69,6 +69,11 @@ class RequestHead:
         self.octets = 0  # as the decoder reckons
         self.made: Any = None
 
+    @property
+    def fields(self) -> int:
+        """How many there are, pseudo-fields and what is dropped aside."""
+        return len(self.passing) + len(self.special)
+
 
 class ResponseHead:
     """As RequestHead."""
