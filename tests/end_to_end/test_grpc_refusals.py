@@ -85,6 +85,13 @@ REFUSALS: Final[dict[str, tuple[dict[str, Any], Metadata, str, str, tuple[str, .
         "INTERNAL",
         ("two Origin headers",),
     ),
+    "malformed as a message of HTTP/2": (
+        {},
+        (("proxy-connection", "keep-alive"),),
+        ECHO,
+        "INTERNAL",
+        ("the request is malformed: proxy-connection, which is of HTTP/1.1's connections",),
+    ),
     "a path out of its route": (
         {"path": "/idtoken_proxy.Echo"},
         (),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Final, Protocol
 
+from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.explain import explanation
 from idtoken_proxy.engine.front import Front
@@ -14,6 +15,7 @@ from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.heads import RequestHead
+from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
@@ -35,6 +37,7 @@ MAX_STREAMS: Final = 256
 # Seconds for an app to answer the PING that shows that it has read the first GOAWAY.
 DRAIN_ROUND_TRIP: Final = 1.0
 _numbers: Final = count()
+_GRPC: Final = b"application/grpc"
 
 
 class Begun(Protocol):
@@ -148,15 +151,18 @@ class Http2Downstream(Http2Transport):
             return
         exchange.forward()
 
-    def on_malformed(self, stream_id: int, reason: str) -> None:
+    def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
         exchange = Exchange(
             AppStream(self, _NO_STREAM, complete=True), self._front.gateway, self.core.block_octets
         )
-        exchange.error = MalformedRequest(f"the request is malformed: {reason}")
+        exchange.error = error = MalformedRequest(f"the request is malformed: {reason}")
         exchange.status = 400
         exchange.abandon()
         self._front.count(exchange)
         self._rest()
+        if not any(one.name == b"content-type" and one.value.startswith(_GRPC) for one in fields):
+            return ()
+        return grpc_status.trailers_only(grpc_status.of_error(error), error.detail)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
         app = stream.context

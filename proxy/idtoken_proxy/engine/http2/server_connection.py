@@ -142,8 +142,10 @@ class ServerConnection(Connection):
             self._send_reset(stream_id, ErrorCode.REFUSED_STREAM, self._limits.stream_window)
             self._spend(_REFUSAL_COSTS)
         elif head is None or (end_stream and head.content_length):
+            answer = self._requests.on_malformed(stream_id, fault or TOO_SHORT, fields if fault else ())
+            if answer:
+                self._outbox.head(Stream(stream_id, OPEN, 0, 0), self.encode(answer), end_stream=True)
             self._send_reset(stream_id, ErrorCode.PROTOCOL_ERROR, self._limits.stream_window)
-            self._requests.on_malformed(stream_id, fault or TOO_SHORT)
             self._spend_early_end()
         else:
             self._open(stream_id, head, end_stream=end_stream)
