@@ -105,6 +105,16 @@ async def test_a_thousand_calls_at_a_time(dial: Dial) -> None:
     assert [answer["text"] for answer in answers] == [str(number) for number in range(CALLS)]
 
 
+async def test_a_route_s_host_by_the_channel_s_authority(emulator: Emulator, serve: Serve) -> None:
+    """For whose resolver knows no name under localhost."""
+    route = route_to(emulator, "user-profiles", host="echo.localhost", path="/", strip_prefix=False)
+    server = await serve(settings_for(route, metadata_host=emulator.metadata_host))
+    port = server.addresses[0].port
+    authority = ("grpc.default_authority", f"echo.localhost:{port}")
+    async with aio.insecure_channel(f"localhost:{port}", options=(authority,)) as channel:
+        assert (await Client(channel).unary({"text": "by name"}))["text"] == "by name"
+
+
 async def test_a_deadline_is_the_app_s(dial: Dial) -> None:
     client = await dial()
     with pytest.raises(aio.AioRpcError) as told:
