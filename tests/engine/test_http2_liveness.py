@@ -17,7 +17,7 @@ class Receiver:
     def __init__(self, *, answers: bool = True) -> None:
         self.now = 0.0
         self.answers = answers
-        self.life = Liveness(0.0, asks=True)
+        self.life = Liveness(0.0)
         self.asked: list[float] = []
         self.gone = math.inf
         self._strikes = 0
@@ -124,9 +124,3 @@ def test_a_stream_on_what_was_idle_for_long_is_asked_about_with_its_head() -> No
     recent.now = SILENT - 1
     recent.look()
     assert recent.asked == []
-
-
-def test_on_this_machine_nobody_is_asked() -> None:
-    life = Liveness(0.0, asks=False)
-    assert [life.look(now) for now in (0.0, 1e3, 1e6)] == [Verdict.WAIT] * 3
-    assert life.next_look(0.0) == math.inf

@@ -14,8 +14,6 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from idtoken_proxy.engine.sweeper import NEVER
-
 SILENT: Final = 30.0  # seconds without an octet, while streams are open, until the receiver is asked
 ANSWERED: Final = 15.0  # seconds for the answer, which no honest implementation keeps back
 RARELY: Final = (
@@ -32,17 +30,16 @@ class Verdict(enum.Enum):
 
 class Liveness:
     """Of one connection, in running time (sweeper.py), seconds. Its owner sets `heard` to when an octet came, and `silent` to
-    False; `spoke` to True where it was HEADERS or DATA. `asks`: whether it is for this connection at all.
+    False; `spoke` to True where it was HEADERS or DATA.
     """
 
-    __slots__ = ("_asked", "_asks", "_strikes", "_waiting", "gone", "heard", "silent", "spoke")
+    __slots__ = ("_asked", "_strikes", "_waiting", "gone", "heard", "silent", "spoke")
 
-    def __init__(self, now: float, *, asks: bool) -> None:
+    def __init__(self, now: float) -> None:
         self.heard = now
         self.silent = True  # since the last PING
         self.spoke = True
         self.gone = False
-        self._asks = asks
         self._asked = float("-inf")  # when the last PING went out
         self._waiting = False  # for its answer, or for anything else
         self._strikes = 0
@@ -65,11 +62,9 @@ class Liveness:
         """It may say something meanwhile and then vanish, so not only when the next PING is due."""
         if self._waiting and self.silent:
             return self._asked + ANSWERED
-        return min(max(self._due(), now), now + SILENT) if self._asks else NEVER
+        return min(max(self._due(), now), now + SILENT)
 
     def _due(self) -> float:
-        if not self._asks:
-            return NEVER
         due = self.heard + SILENT
         if not self.spoke and self._strikes >= _STRIKES:
             due = max(due, self._asked + RARELY)

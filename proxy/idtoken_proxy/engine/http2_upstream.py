@@ -17,7 +17,7 @@ from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import CLOSED, ENDED, Stream
 from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_receiver
-from idtoken_proxy.engine.http2_liveness import Liveness, Verdict
+from idtoken_proxy.engine.http2_liveness import SILENT, Liveness, Verdict
 from idtoken_proxy.engine.http2_losses import error_of, gone_silent, no_http2
 from idtoken_proxy.engine.http2_messages import response_of
 from idtoken_proxy.engine.http2_request_blocks import RequestBlocks
@@ -63,7 +63,8 @@ class Http2Upstream(Http2Transport, Dialled):
         self.scheme = scheme
         self._sweeper = pool.sweeper
         # In clear text it is on this machine: no way is lost there, and who stands still is in a debugger.
-        self.liveness = Liveness(pool.sweeper.now, asks=scheme != b"http")
+        self._asks = scheme != b"http"
+        self.liveness = Liveness(pool.sweeper.now)
         self.deadline = NEVER
         self.idle_since = 0.0  # by the clock that runs through suspend
         self.lost = False
@@ -130,8 +131,17 @@ class Http2Upstream(Http2Transport, Dialled):
         else:
             self.close()
 
+    def begin(self) -> None:
+        """A stream has been opened where there was none."""
+        if not self._asks:
+            self.deadline = NEVER
+        elif (now := self._sweeper.now) < self.liveness.heard + SILENT:
+            self.deadline = now + SILENT
+        else:
+            self.look()
+
     def look(self) -> None:
-        """Whether the receiver is there still: a stream has been opened where there was none, or time has passed."""
+        """Whether the receiver is there still: time has passed, or it was idle for long."""
         now = self._sweeper.now
         verdict = self.liveness.look(now)
         self.deadline = self.liveness.next_look(now)
@@ -275,7 +285,7 @@ class UpstreamStream:
         )
         stream.context = self
         if was_idle:
-            connection.look()
+            connection.begin()
         connection.soon()
         if connection.paused:
             self.on_full()
