@@ -15,7 +15,7 @@ endef
 # The tests start this program by the hundred, and each would compile it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit image coverage fuzz bench lock clean
+.PHONY: demo test lint types unit clients image coverage fuzz bench lock clean
 
 # What the demo needs and no more, apart from what tests and linters are installed in.
 DEMO := .venv-demo
@@ -40,6 +40,17 @@ types: $(STAMP)
 
 unit: $(STAMP)  ## more workers than cores: much of a test's time is waiting
 	$(BIN)/python -m pytest -n 3 --dist worksteal
+
+# Clients that pip does not bring; without them their tests are skipped and say so.
+CLIENTS := tests/end_to_end/clients
+clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go  ## apt-get install npm golang-go golang-google-grpc-dev
+
+$(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
+	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(CLIENTS)/build/grpc-go: $(CLIENTS)/grpc.go
+	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
 
 image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes
 	$(BIN)/python -m pytest -m index
@@ -78,4 +89,4 @@ lock:  ## requirements.lock: what the image holds, with hashes and without addre
 	rm -rf .lock-venv
 
 clean:
-	rm -rf $(VENV) $(DEMO) dist .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(DEMO) $(CLIENTS)/node_modules $(CLIENTS)/build dist .mypy_cache .ruff_cache .pytest_cache .coverage*

@@ -110,7 +110,7 @@ class App:
         upstream = connection.open(octets + TOKEN, end_stream=end_stream)
         upstream.context, stream.context = stream, upstream
 
-    def on_malformed(self, _: int, reason: str) -> None:
+    def on_malformed(self, _: int, reason: str, __: Sequence[HeaderField]) -> Sequence[Pair]:
         raise AssertionError(reason)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:

@@ -167,6 +167,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.http2_app": "engine/test_http2_downstream.py: its streams are that one's",
+    "idtoken_proxy.engine.http2_app_body": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_call_deadline": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
     "idtoken_proxy.engine.http2_transport": "engine/test_http2_downstream.py: likewise",

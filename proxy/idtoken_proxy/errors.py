@@ -20,6 +20,8 @@
             NotProcessed             502 likewise, and it did nothing with it
         NoHttp2                  502 HTTP/1.1 alone; the token was not sent
         MalformedResponse        502
+        AnswerHeadTooLarge       502 for the app, as it says
+        RequestHeadTooLarge      431 for the receiver, as it says
         UpstreamTimeout          504
           DeadlineExceeded         504 the app's own, grpc-timeout
       Overloaded               503 over limits.connections
@@ -266,6 +268,22 @@ class NoHttp2(UpstreamError):
 class MalformedResponse(UpstreamError):
     title = "The receiver's answer is malformed"
     proxy_status = "http_protocol_error"
+
+
+class AnswerHeadTooLarge(UpstreamError):
+    """For what the app says that it takes (SETTINGS_MAX_HEADER_LIST_SIZE)."""
+
+    title = "The answer's header fields are too large for the app"
+    proxy_status = "http_response_header_section_size"
+
+
+class RequestHeadTooLarge(UpstreamError):
+    """For what the receiver says that it takes. It has not seen the request."""
+
+    status = 431
+    title = "Request header fields too large"
+    proxy_status = "http_request_error"
+    fault = Fault.CALLER
 
 
 class UpstreamTimeout(UpstreamError):

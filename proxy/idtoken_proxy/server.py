@@ -24,6 +24,7 @@ from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.first_tokens import FirstTokens
 from idtoken_proxy.generation import Generation, composing, given_up, means, object_to
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
+from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, log_event
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
@@ -53,14 +54,16 @@ class Server:
         settings: Settings,
         environ: Mapping[str, str] | None = None,
         trusted: Callable[[], Trust] | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        """`trusted`: from trust_ahead, where that was asked of these settings."""
+        """`trusted`: from trust_ahead, where that was asked of these settings. `clock`: of tokens and of deadlines."""
         self._first_settings = settings
         self._trusted = trusted
         self._environ = os.environ if environ is None else environ
         self.lifecycle = Lifecycle(self._on_change)
         self._tally = Tally()
-        self._cache = TokenCache(on_event=self._on_fetch)
+        self._clock = clock
+        self._cache = TokenCache(clock=clock, on_event=self._on_fetch)
         self._threads = Threads("objections")
         self._reading = Threads(
             "certificates"
@@ -78,7 +81,8 @@ class Server:
     async def start(self) -> None:
         """Raises ConfigError and ListenFailed. A token source that does not answer is no reason not to start."""
         settings = self._first_settings
-        self._sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]))
+        time = None if self._clock is None else self._clock.boot
+        self._sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]), time)
         self._generation = await self._compose(settings, self._trusted)
         self._count_for(self._generation)
         self._first_tokens = FirstTokens(self._generation.slots)

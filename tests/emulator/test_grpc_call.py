@@ -49,6 +49,13 @@ async def test_what_fails_before_it_says_anything_is_one_head(emulator: Emulator
     assert "content-length" not in came.headers
 
 
+async def test_a_message_keeps_the_blanks_at_its_ends(emulator: Emulator) -> None:
+    came = await called(emulator, framed(encode(REQUEST, {"status": 7, "message": "  a b\n "})))
+    assert came.headers["grpc-message"] == "%20%20a b%0A%20"
+    came = await called(emulator, framed(encode(REQUEST, {"status": 7, "message": " "})))
+    assert came.headers["grpc-message"] == "%20"
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [

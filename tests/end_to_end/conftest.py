@@ -20,6 +20,7 @@ import yaml
 from idtoken_proxy.emulator import DEMO, Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.receivers import Seen
+from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import (
     GoogleEndpoints,
@@ -76,15 +77,15 @@ def settings_for(*routes: Route, metadata_host: str, **changes: Any) -> Settings
     return Settings(routes=routes, **{**usual, **changes})
 
 
-Serve = Callable[[Settings], Awaitable[Server]]
+Serve = Callable[..., Awaitable[Server]]
 
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
     started: list[Server] = []
 
-    async def begin(settings: Settings) -> Server:
-        server = Server(settings, {})
+    async def begin(settings: Settings, clock: Clock | None = None) -> Server:
+        server = Server(settings, {}, clock=clock)
         await server.start()
         started.append(server)
         return server

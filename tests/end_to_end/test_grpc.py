@@ -6,10 +6,8 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import grpc
 import pytest
 from grpc import aio
@@ -17,7 +15,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from idtoken_proxy.emulator import DEMO, Emulator
 from idtoken_proxy.emulator.keys import Keys
-from idtoken_proxy.settings.model import FileIdentity, Route, UpstreamProtocol
+from idtoken_proxy.settings.model import Route
 from tests.emulator.grpc_client import Client, dialled
 from tests.end_to_end.conftest import Serve, route_to, settings_for
 
@@ -107,6 +105,16 @@ async def test_a_thousand_calls_at_a_time(dial: Dial) -> None:
     assert [answer["text"] for answer in answers] == [str(number) for number in range(CALLS)]
 
 
+async def test_a_route_s_host_by_the_channel_s_authority(emulator: Emulator, serve: Serve) -> None:
+    """For whose resolver knows no name under localhost."""
+    route = route_to(emulator, "user-profiles", host="echo.localhost", path="/", strip_prefix=False)
+    server = await serve(settings_for(route, metadata_host=emulator.metadata_host))
+    port = server.addresses[0].port
+    authority = ("grpc.default_authority", f"echo.localhost:{port}")
+    async with aio.insecure_channel(f"localhost:{port}", options=(authority,)) as channel:
+        assert (await Client(channel).unary({"text": "by name"}))["text"] == "by name"
+
+
 async def test_a_deadline_is_the_app_s(dial: Dial) -> None:
     client = await dial()
     with pytest.raises(aio.AioRpcError) as told:
@@ -134,65 +142,6 @@ async def test_connections_that_age_lose_no_call(dial: Dial, emulator: Emulator)
     emulator.break_with("connection-age")
     for number in range(60):
         assert (await client.unary({"text": str(number)}))["text"] == str(number)
-
-
-# -- refusals: what an app's developer reads -----------------------------------------------
-
-# name: (what the route says, the app's metadata, the status, words of its message)
-REFUSALS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...], str, str]] = {
-    "by the guard": ({}, (("origin", "http://evil.test"),), "PERMISSION_DENIED", "may not use this proxy"),
-    "no route": ({"path": "/other"}, (), "UNIMPLEMENTED", "no route matches this host and path"),
-    "a method": ({"methods": frozenset({"GET"})}, (), "UNIMPLEMENTED", "does not take POST"),
-    "http1": ({"protocol": UpstreamProtocol.HTTP1}, (), "UNIMPLEMENTED", "Take protocol: http1 out"),
-    "an audience": ({"audience": "https://other.example"}, (), "UNAUTHENTICATED", "audience"),
-    "no token": ({"identity": FileIdentity("/no/token")}, (), "UNAUTHENTICATED", "/no/token"),
-    "no such path": ({}, (("x-path", "/nowhere"),), "UNIMPLEMENTED", ""),
-}
-
-
-@pytest.mark.parametrize("name", REFUSALS)
-async def test_a_refusal_says_what_mends_it(dial: Dial, emulator: Emulator, name: str) -> None:
-    route, metadata, code, words = REFUSALS[name]
-    plain = route_to(emulator, "user-profiles", path="/", strip_prefix=False)
-    client = await dial(replace(plain, **route))
-    path = dict(metadata).get("x-path", "/idtoken_proxy.Echo/Unary")
-    call: Any = client.channel.unary_unary(path)
-    with pytest.raises(aio.AioRpcError) as told:
-        await call(b"", metadata=metadata, timeout=20)
-    assert told.value.code().name == code, told.value
-    assert words in str(told.value.details())
-
-
-async def test_a_missing_role_is_told_with_the_command(
-    dial: Dial, emulator: Emulator, client: aiohttp.ClientSession
-) -> None:
-    async with client.delete(emulator.let_in_url("user-profiles", "login")) as removed:
-        assert removed.status < 300
-    app = await dial()
-    with pytest.raises(aio.AioRpcError) as told:
-        await app.unary({})
-    assert told.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert "run.invoker" in str(told.value.details())
-
-
-async def test_nobody_there(dial: Dial, emulator: Emulator) -> None:
-    plain = route_to(emulator, "user-profiles", path="/", strip_prefix=False)
-    client = await dial(replace(plain, upstream=replace(plain.upstream, port=9)))
-    with pytest.raises(aio.AioRpcError) as told:
-        await client.unary({})
-    assert told.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "refuses connections" in str(told.value.details())
-
-
-async def test_a_receiver_of_http1_alone(keys: Keys, serve: Serve) -> None:
-    async with Emulator(DEMO, keys=keys, http2=False) as emulator:
-        route = route_to(emulator, "user-profiles", path="/", strip_prefix=False)
-        server = await serve(settings_for(route, metadata_host=emulator.metadata_host))
-        async with dialled(f"http://localhost:{server.addresses[0].port}") as client:
-            with pytest.raises(aio.AioRpcError) as told:
-                await client.unary({})
-    assert told.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert "--use-http2" in str(told.value.details())
 
 
 async def test_grpcio_s_synchronous_form(emulator: Emulator, serve: Serve) -> None:

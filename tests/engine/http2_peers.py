@@ -103,6 +103,8 @@ class Http2Peer(asyncio.Protocol):
         )
         self.streams: dict[int, Stream] = {}
         self.goaways: list[tuple[int, int]] = []
+        self.pings = 0  # of the other end's
+        self.acknowledged = 0  # SETTINGS of ours
         self.reads = True
         self.lost = False
         self.settled = False
@@ -187,6 +189,10 @@ class Http2Peer(asyncio.Protocol):
                 self._waiting.pop(event.stream_id or 0, None)
             case h2.events.ConnectionTerminated():
                 self.goaways.append((event.last_stream_id or 0, int(event.error_code or 0)))
+            case h2.events.SettingsAcknowledged():
+                self.acknowledged += 1
+            case h2.events.PingReceived():
+                self.pings += 1
             case h2.events.RemoteSettingsChanged():
                 self.settled = True
 

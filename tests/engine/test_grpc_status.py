@@ -9,6 +9,7 @@ import pytest
 from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.grpc_status import message_of, of_error, of_http, trailers, trailers_only
 from idtoken_proxy.errors import (
+    AnswerHeadTooLarge,
     BrokenOff,
     ConnectFailed,
     DeadlineExceeded,
@@ -24,6 +25,7 @@ from idtoken_proxy.errors import (
     Overloaded,
     ProxyError,
     Refused,
+    RequestHeadTooLarge,
     TlsFailed,
     TokenError,
     UpstreamTimeout,
@@ -48,6 +50,8 @@ def late(cause: str) -> UpstreamTimeout:
         (LoopDetected("no"), 13),
         (MalformedResponse("no"), 13),
         (HeadTooLarge("no"), 8),
+        (RequestHeadTooLarge("no"), 8),
+        (AnswerHeadTooLarge("no"), 8),
         (Overloaded("no"), 8),
         (Draining("no"), 14),
         (TokenError("no", cause="x", fault=Fault.OPERATOR), 16),
@@ -79,7 +83,11 @@ def test_of_an_answer_in_http() -> None:
 
 def test_a_message_holds_cause_and_remedy_in_one_line() -> None:
     assert message_of("no route", None) == "no route"
-    assert message_of("no route", "add one") == "no route. Add one"
+    assert message_of("no route", "add one") == "no route. Remedy: add one"
+
+
+def test_a_command_is_told_as_it_is_typed() -> None:
+    assert message_of("may not", "gcloud run services list").endswith(" gcloud run services list")
 
 
 def test_what_a_header_cannot_hold_is_percent_encoded() -> None:

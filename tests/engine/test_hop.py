@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from idtoken_proxy.engine.hop import Hop, beyond, receiver, way_out
+from idtoken_proxy.engine.hop import Hop, beyond, mute, receiver, way_out
 from idtoken_proxy.engine.tls import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed
 from idtoken_proxy.settings.model import EgressProxy, Upstream
@@ -24,6 +24,7 @@ LOOK = "egress_proxy names the right one, and that it answers: curl -sv -x http:
         (DIRECT, "a.run.app did not accept a connection within 0.5 s"),
         (OUT, "the egress proxy proxy.corp:3128 did not open a way to a.run.app within 0.5 s"),
         (BEYOND, f"{THROUGH} did not accept a connection within 0.5 s"),
+        (mute(BEYOND), f"{THROUGH} did not speak HTTP/2 on the connection that it accepted within 0.5 s"),
     ],
 )
 def test_who_is_late(hop: Hop, told: str) -> None:

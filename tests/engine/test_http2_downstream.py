@@ -146,7 +146,7 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[tuple[bytes, bytes], ...], int, s
     "another site": ({}, ((b"sec-fetch-site", b"cross-site"),), 7, "Sec-Fetch-Site"),
     "no route": ({"route": {"path": "/only"}}, (), 12, "no route matches"),
     "a method": ({"route": {"methods": frozenset({"GET"})}}, (), 12, "does not take POST"),
-    "HTTP/1.1": ({"route": {"protocol": UpstreamProtocol.HTTP1}}, (), 12, "Take protocol: http1 out"),
+    "HTTP/1.1": ({"route": {"protocol": UpstreamProtocol.HTTP1}}, (), 12, "take protocol: http1 out"),
     "two origins": ({}, ((b"origin", b"http://a.test"), (b"origin", b"http://b.test")), 13, "two Origin"),
 }
 
@@ -187,6 +187,24 @@ async def test_a_receiver_s_page_becomes_a_status_of_grpc(serve: Serve) -> None:
         assert (call.status, call.grpc[0], call.body) == (200, grpc, b""), http
         assert call.grpc[1], http
     assert app.streams  # nothing of it ended the connection
+
+
+@pytest.mark.parametrize(("size", "pieces"), [(5000, 1), (500, 9), (1, 16)])
+async def test_a_page_without_an_end_is_not_read_to_it(serve: Serve, size: int, pieces: int) -> None:
+    """A call may have no deadline, and each piece would put off the one of timeouts.idle."""
+    receiver, proxied, app = await serve(nothing)
+    call = app.call(body=b"x")
+    await eventually(lambda: bool(receiver.streams), "it did not come")
+    (page,) = receiver.streams
+    page.head((b"content-type", b"text/html"), (b"server", b"Google Frontend"), status=503)
+    for _ in range(pieces):
+        assert not call.ended
+        page.data(b"<h1>Error: "[:size].ljust(size))
+        await proxied.elapse(200)
+    await call.done()
+    assert call.grpc[0] == 14
+    await page.until(lambda page: page.reset == ErrorCode.CANCEL)
+    await proxied.settled(idle=1)
 
 
 async def test_grpc_web_passes_unchanged(serve: Serve) -> None:

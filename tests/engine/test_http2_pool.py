@@ -184,8 +184,11 @@ async def test_nobody_there() -> None:
 async def test_a_receiver_that_says_nothing() -> None:
     server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
     async with pooled(server.sockets[0].getsockname()[1], connect=0.1) as pool:
-        with pytest.raises(UpstreamTimeout):
+        with pytest.raises(
+            UpstreamTimeout, match=r"did not speak HTTP/2 on the connection that it accepted within 0\.1 s"
+        ) as late:
             await pool.connect()
+        assert "protocol: http1" in str(late.value.remedy)
     server.close()
     await server.wait_closed()
 

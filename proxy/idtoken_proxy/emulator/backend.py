@@ -5,7 +5,7 @@ in https://github.com/googleapis/google-cloudevents/blob/main/proto/google/event
 X-Forwarded-Proto, Forwarded, X-Cloud-Trace-Context, and the caller's own Host. Where the app does not answer, 503 in the
 words of the Envoy before it.
 
-A WebSocket's octets pass unread after the 101: its extensions and subprotocols are the two ends' own business.
+gRPC goes on by HTTP/2 (grpc_backend.py), all else by HTTP/1.1. A WebSocket's octets pass unread after the 101: its extensions and subprotocols are the two ends' own business.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from idtoken_proxy.emulator import edge
+from idtoken_proxy.emulator import edge, grpc_backend
 from idtoken_proxy.emulator.container import Delivered, Headers
+from idtoken_proxy.emulator.grpc_services import is_grpc
 
 # RFC 9110 section 7.6.1; and Expect, which the front end has answered already.
 _OF_ONE_HOP: Final = frozenset(
@@ -79,6 +80,8 @@ class Backend:
         rest = target.removeprefix(delivered.prefix)
         # Behind the app's address, `%2F@other` would make it the user of another host.
         path = rest if rest.startswith("/") else f"/{rest}"
+        if is_grpc(request):
+            return await grpc_backend.answer(self._url, request, headers, path)
         try:
             answer = await self._client.request(
                 request.method,

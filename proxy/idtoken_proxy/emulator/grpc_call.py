@@ -26,7 +26,13 @@ LARGEST: Final = 64 * 1024 * 1024  # octets of a message; a client's own limit i
 _HEAD: Final = struct.Struct(">BI")
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])").fullmatch
 _SECONDS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_OUTER: Final = re.compile(r"^ +| +\Z")
 _PRINTABLE: Final = "".join(chr(octet) for octet in range(0x20, 0x7F) if octet != 0x25)
+
+
+def _encoded(message: str) -> str:
+    """Percent-encoded; blanks at its ends too, which no field value may have."""
+    return _OUTER.sub(lambda blanks: "%20" * len(blanks[0]), quote(message, safe=_PRINTABLE))
 
 
 class Code(enum.IntEnum):
@@ -132,7 +138,7 @@ class Call:
     async def end(self, status: Status) -> web.StreamResponse:
         said = [("grpc-status", str(int(status.code)))]
         if status.message:
-            said.append(("grpc-message", quote(status.message.strip(), safe=_PRINTABLE)))
+            said.append(("grpc-message", _encoded(status.message)))
         said += self.trailers
         if self._response is None and status.code != Code.OK:
             return web.Response(headers=self._fields([*self.head, *said]))

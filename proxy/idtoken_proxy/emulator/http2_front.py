@@ -166,8 +166,9 @@ class Http2Front(asyncio.Protocol):
         self._tasks.add(side.task)
         side.task.add_done_callback(lambda task: self._answered(task, stream))
 
-    def on_malformed(self, stream_id: int, reason: str) -> None:
-        """The core has reset it."""
+    def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> tuple[()]:
+        """The core resets it."""
+        return ()
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
         self._side(stream).feed(payload, end_stream=end_stream)

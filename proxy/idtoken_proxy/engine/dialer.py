@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import aiohappyeyeballs
 
 from idtoken_proxy.engine.connect import open_tunnel
-from idtoken_proxy.engine.hop import beyond, receiver, way_out
+from idtoken_proxy.engine.hop import beyond, mute, receiver, way_out
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP1, TlsTransport
 from idtoken_proxy.settings.addresses import is_loopback
@@ -87,6 +87,7 @@ class Dialer:
                 made = make()
                 await self._wrap(sock, made, tls or self._tls, alpn)
                 if until is not None:
+                    hop = mute(hop)
                     await self._ready(made, until(made))
                 return made
         except TimeoutError:

@@ -10,6 +10,7 @@ from typing import Final
 
 from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.errors import (
+    AnswerHeadTooLarge,
     Fault,
     HeadTooLarge,
     MalformedResponse,
@@ -19,6 +20,7 @@ from idtoken_proxy.errors import (
     ProxyError,
     Refused,
     RequestError,
+    RequestHeadTooLarge,
     TokenError,
     UpstreamError,
     UpstreamTimeout,
@@ -54,7 +56,7 @@ _PLAIN: Final = frozenset(range(0x20, 0x7F)) - {0x25}
 
 def of_error(error: ProxyError) -> int:
     match error:
-        case HeadTooLarge() | Overloaded():
+        case HeadTooLarge() | AnswerHeadTooLarge() | RequestHeadTooLarge() | Overloaded():
             return RESOURCE_EXHAUSTED
         case Refused():
             return PERMISSION_DENIED
@@ -77,8 +79,8 @@ def of_http(status: int) -> int:
 
 
 def message_of(detail: str, remedy: str | None) -> str:
-    """What a client shows: cause and remedy in one line."""
-    return detail if remedy is None else f"{detail}. {remedy[:1].upper()}{remedy[1:]}"
+    """What a client shows: cause and remedy in one line. The remedy as it is: it may begin with a command, to be copied."""
+    return detail if remedy is None else f"{detail}. Remedy: {remedy}"
 
 
 def trailers(status: int, message: str) -> list[Pair]:

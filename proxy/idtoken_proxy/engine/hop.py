@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from idtoken_proxy.engine.tls import HandshakeBroken
@@ -155,6 +155,11 @@ def beyond(egress: EgressProxy, upstream: Upstream) -> Hop:
         certificate_remedy=f"{_OWN_CA}; if it is the egress proxy's, that opens TLS and would read the ID tokens: have "
         f"{upstream.authority} exempted there",
     )
+
+
+def mute(hop: Hop) -> Hop:
+    """It has accepted the connection, TLS included, and has yet to show that it speaks HTTP/2."""
+    return replace(hop, task="speak HTTP/2 on the connection that it accepted", remedy=NO_HTTP2)
 
 
 def told(error: ssl.SSLError) -> tuple[str, str | None]:

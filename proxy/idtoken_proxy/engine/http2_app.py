@@ -5,21 +5,22 @@ The exchange says what the app is to be told (streams.py); how HTTP/2 says it is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from idtoken_proxy.engine import answers, grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
-from idtoken_proxy.engine.http2.outbox import append
-from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2_app_body import AppBody, BodyConnection
 from idtoken_proxy.engine.http2_blocks import answer_block
+from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_app
 from idtoken_proxy.engine.http2_messages import pairs_of, response_pairs
 from idtoken_proxy.engine.memory_budget import held_too_much
 from idtoken_proxy.engine.streams import AnswerSide
-from idtoken_proxy.engine.sweeper import NEVER, Sweeper
+from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.errors import ProxyError, ReceiverReset
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
@@ -28,24 +29,17 @@ from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
+_MOST_PIECES: Final = 16  # of a page in place of an answer; nobody cuts one up like that
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
 
-class AppConnection(Protocol):
+class AppConnection(BodyConnection, Protocol):
     """The connection that a stream is of. `number`: no other has it. `paused`: its app reads slower than it is written to."""
 
-    core: ServerConnection
     number: int
     peer: Peer
     port: int | None
     paused: bool
-    sweeper: Sweeper
-    kept: int  # octets, for all its streams, beside what the peer's windows do not let out
-
-    def soon(self) -> None: ...
-
-    def on_held(self, *, answer: bool) -> None:
-        """One side is held back for the other."""
 
     def on_stream_end(self, stream: AppStream, exchange: Exchange, *, whole: bool) -> None: ...
 
@@ -56,32 +50,23 @@ class AppConnection(Protocol):
         """What Google's refusal means, and its remedy; None: it is none."""
 
 
-class AppStream:
+class AppStream(AppBody):
     """A RequestSide (streams.py)."""
 
-    __slots__ = (
-        "_ended", "_owed", "_pending", "_refusal", "connection", "deadline", "exchange", "full", "held",
-        "request", "request_complete", "stream", "sweeper", "weight",
-    )  # fmt: skip
+    __slots__ = ("_error", "_pieces", "_refusal", "deadline", "full", "request", "sweeper")
 
-    exchange: Exchange | None
+    connection: AppConnection
     deadline: float
     tunnelled: Tunnelled | None = None
 
     def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool) -> None:
-        self.connection = connection
+        AppBody.__init__(self, connection, stream, complete=complete)
         self.sweeper = connection.sweeper
-        self.stream = stream
-        self.exchange = None
         self.request: Request | None = None
         self.deadline = NEVER
-        self.request_complete = complete
         self.full = connection.paused
-        self.held = False
-        self._pending: list[bytes] | None = None  # what came before it has somewhere to go
-        self._ended = complete
-        self._owed = 0  # credit that is kept back while the receiver reads slowly
-        self.weight = 0  # its share of the connection's `kept`
+        self._error: ProxyError | None = None  # in place of the receiver's answer
+        self._pieces = 0
         self._refusal: bytes | None = None  # the beginning of one in HTTP, on its way to become a gRPC status
 
     @property
@@ -91,88 +76,6 @@ class AppStream:
     @property
     def port(self) -> int | None:
         return self.connection.port
-
-    # -- the request's body ----------------------------------------------------
-
-    def on_data(self, payload: bytes, *, end_stream: bool) -> None:
-        exchange = self.exchange
-        self._ended = end_stream
-        if exchange is None:
-            return  # it has been answered
-        if self._pending is not None or not exchange.takes_body:
-            if payload:
-                if self._pending is None:
-                    self._pending = []
-                append(self._pending, payload)
-                self.weigh(len(payload))
-            return
-        if not payload:
-            if end_stream:
-                self._complete(exchange)
-            return
-        octets = len(payload)
-        if end_stream:
-            self.request_complete = True
-            exchange.on_request_data(payload, octets + HEAD_OCTETS, end=True)
-            if self.held:
-                self._credit(octets)
-            return  # a side that has ended needs no credit
-        exchange.on_request_data(payload, octets + HEAD_OCTETS)
-        self._credit(octets)
-
-    def on_end(self) -> None:
-        """With trailers, which are dropped as those of HTTP/1.1 are."""
-        self.on_data(b"", end_stream=True)
-
-    def pump(self) -> None:
-        exchange = self.exchange
-        if exchange is None or not exchange.takes_body:
-            return
-        pending, self._pending = self._pending, None
-        for payload in pending or ():
-            self.weigh(-len(payload))
-            exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
-            self._credit(len(payload))
-        self.connection.soon()
-        if self._ended and not self.request_complete:
-            self._complete(exchange)
-
-    def _complete(self, exchange: Exchange) -> None:
-        self.request_complete = True
-        exchange.on_request_end()
-
-    def _credit(self, octets: int) -> None:
-        if self.held:
-            self._owed += octets
-            self.weigh(octets)
-        else:
-            self.connection.core.release_credit(self.stream, octets)
-
-    def weigh(self, octets: int) -> None:
-        """So much more is kept for this stream, or less."""
-        if self.exchange is not None:  # else it has been let go
-            self.weight += octets
-            self.connection.kept += octets
-
-    def _let_go(self) -> None:
-        """Of what an exchange had, once it is over."""
-        self._pending = None
-        self.connection.kept -= self.weight
-        self.weight = 0
-
-    @property
-    def holds(self) -> int:
-        return self.weight + self.stream.held_octets
-
-    def hold(self, *, held: bool) -> None:
-        self.held = held
-        if held:
-            self.connection.on_held(answer=False)
-        elif self._owed:
-            owed, self._owed = self._owed, 0
-            self.weigh(-owed)
-            self.connection.core.release_credit(self.stream, owed)
-            self.connection.soon()
 
     # -- the answer ------------------------------------------------------------
 
@@ -193,6 +96,10 @@ class AppStream:
             return self._send_refusal(response.status, body)
         connection = self.connection
         core = connection.core
+        if response.head_octets > USUAL:
+            too_large = beyond_app(response, core.peer.max_header_list_size)
+            if too_large is not None:
+                return self._send_instead(too_large, whole=body is not None)
         block = answer_block(response, core.encoder, connection.number)
         core.send_head(self.stream, block, end_stream=body is not None and not body)
         connection.soon()
@@ -200,10 +107,31 @@ class AppStream:
             return len(block) + HEAD_OCTETS + self._write(body, end_stream=True)
         return len(block) + HEAD_OCTETS
 
+    def _send_instead(self, error: ProxyError, *, whole: bool) -> int:
+        """Nothing of the receiver's answer goes out. `whole`: it has come."""
+        self._error = error
+        self._refusal = b""
+        exchange = self.exchange
+        assert exchange is not None
+        if whole:
+            return self._send_error(exchange, error)
+        asyncio.get_running_loop().call_soon(self._enough, exchange)
+        return 0
+
+    def _send_error(self, exchange: Exchange, error: ProxyError) -> int:
+        exchange.status, exchange.error = error.status, error
+        return self.send_problem(error, None)
+
     def send_data(self, payload: bytes, *, end: bool = False) -> int:
         if self._refusal is not None:
             self._refusal += payload[: BODY - len(self._refusal)]
-            return self.send_end(()) if end else 0
+            self._pieces += 1
+            if end:
+                return self.send_end(())
+            if len(self._refusal) == BODY or self._pieces == _MOST_PIECES:
+                # The rest of the page, which may have no end, tells nothing more.
+                asyncio.get_running_loop().call_soon(self._enough, self.exchange)
+            return 0
         return self._write(payload, end_stream=end)
 
     def _write(self, payload: bytes, *, end_stream: bool) -> int:
@@ -217,10 +145,16 @@ class AppStream:
         if self._refusal is not None:
             exchange = self.exchange
             assert exchange is not None
+            if self._error is not None:
+                return self._send_error(exchange, self._error)
             return self._send_refusal(exchange.status, self._refusal)
         self.connection.core.send_end(self.stream, pairs_of(trailers))
         self.connection.soon()
         return sum(map(len, trailers)) + HEAD_OCTETS
+
+    def _enough(self, exchange: Exchange | None) -> None:
+        if exchange is not None and self.exchange is exchange:
+            exchange.on_answer_end(())
 
     def _send_refusal(self, status: int, body: bytes) -> int:
         """By Google, or whoever answers gRPC with a page."""
@@ -312,14 +246,14 @@ class AppStream:
         request = self.request
         if isinstance(error, ReceiverReset):
             self._reset(_code_of(error))
+        elif error is not None and self._refusal is not None:  # nothing of an answer is out
+            self.send_problem(error, None)
+            self.settle()
         elif request is not None and request.grpc and error is not None and not self.stream.held_octets:
             # A status tells more than a reset, and no client takes this one for success.
             status = grpc_status.of_error(error)
             message = grpc_status.message_of(error.detail, error.remedy)
-            if self._refusal is None:
-                connection.core.send_end(self.stream, grpc_status.trailers(status, message))
-            else:
-                self._send_only(grpc_status.trailers_only(status, message))
+            connection.core.send_end(self.stream, grpc_status.trailers(status, message))
             self.settle()
             connection.soon()
         else:

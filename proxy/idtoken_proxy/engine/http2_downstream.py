@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Final, Protocol
 
+from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.explain import explanation
 from idtoken_proxy.engine.front import Front
@@ -14,12 +15,14 @@ from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.heads import RequestHead
+from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
 from idtoken_proxy.engine.http2_app import AppStream
 from idtoken_proxy.engine.http2_call_deadline import TimedStream
+from idtoken_proxy.engine.http2_head_limits import USUAL, check_head
 from idtoken_proxy.engine.http2_messages import in_common, request_like, request_of, settle_request
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.listeners import Door
@@ -35,6 +38,7 @@ MAX_STREAMS: Final = 256
 # Seconds for an app to answer the PING that shows that it has read the first GOAWAY.
 DRAIN_ROUND_TRIP: Final = 1.0
 _numbers: Final = count()
+_GRPC: Final = b"application/grpc"
 
 
 class Begun(Protocol):
@@ -65,7 +69,7 @@ class Http2Downstream(Http2Transport):
         self._draining = False
         self._lost = False
         self.core = ServerConnection(
-            self, Limits(max_streams=MAX_STREAMS, header_octets=front.max_head), clock
+            self, Limits(max_streams=MAX_STREAMS, header_octets=front.max_head, refuses=True), clock
         )
         super().connection_made(app.transport)
         self.kept = 0
@@ -158,6 +162,8 @@ class Http2Downstream(Http2Transport):
         if head.octets > USUAL_HEAD:
             app.weigh(head.octets)
         try:
+            if head.octets > USUAL:
+                check_head(head, front.max_head)
             if known is None:
                 settle_request(request, head)
                 if head.shape is not None:
@@ -179,15 +185,18 @@ class Http2Downstream(Http2Transport):
             raise held_too_much()
         app.weigh(DOWNWARDS)
 
-    def on_malformed(self, stream_id: int, reason: str) -> None:
+    def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
         exchange = Exchange(
             AppStream(self, _NO_STREAM, complete=True), self._front.gateway, self.core.block_octets
         )
-        exchange.error = MalformedRequest(f"the request is malformed: {reason}")
+        exchange.error = error = MalformedRequest(f"the request is malformed: {reason}")
         exchange.status = 400
         exchange.abandon()
         self._front.count(exchange)
         self._rest()
+        if not any(one.name == b"content-type" and one.value.startswith(_GRPC) for one in fields):
+            return ()
+        return grpc_status.trailers_only(grpc_status.of_error(error), error.detail)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
         app = stream.context

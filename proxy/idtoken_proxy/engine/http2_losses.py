@@ -7,6 +7,7 @@ from typing import Final
 from idtoken_proxy.engine.hop import NO_HTTP2
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, Reset
+from idtoken_proxy.engine.http2_liveness import ANSWERED
 from idtoken_proxy.errors import (
     BrokenOff,
     MalformedResponse,
@@ -32,6 +33,14 @@ def error_of(reset: Reset) -> UpstreamError:
             "the receiver refused the request before it did anything with it", code=reset.code
         )
     return ReceiverReset(f"the receiver reset the request's stream: {_name_of(reset.code)}", code=reset.code)
+
+
+def gone_silent() -> BrokenOff:
+    """Of every stream of a connection whose receiver does not answer a PING either (http2_liveness.py)."""
+    return BrokenOff(
+        f"nothing is heard of the receiver any more: no answer to a PING within {ANSWERED:g} s",
+        remedy="say it again, which takes a fresh connection; if it comes again, check the way there (VPN, NAT, firewall)",
+    )
 
 
 def _name_of(code: int) -> str:

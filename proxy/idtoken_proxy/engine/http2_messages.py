@@ -40,6 +40,7 @@ def request_of(head: RequestHead, *, end_stream: bool) -> Request:
     if head.shape is not None:
         request.shape = head.shape
         request.varying = head.varying
+    request.head_octets = head.octets
     passing = request.passing = []
     for field in head.passing:
         passing.append(field.wire)
@@ -57,6 +58,7 @@ def request_like(others: Request, head: RequestHead, *, end_stream: bool) -> Req
     request.target = head.path
     request.content_length = head.content_length
     request.chunked = not end_stream and head.content_length is None
+    request.head_octets = head.octets
     varying = request.varying = head.varying
     request.passing = [*others.passing, *[field.wire for field in varying]]
     for field in varying:
@@ -88,6 +90,7 @@ def response_of(head: ResponseHead) -> Response:
     """Likewise."""
     response = Response()
     status = response.status = head.status
+    response.head_octets = head.octets
     response.status_line = _status_lines.get(status) or _status_line(status)
     response.passing = [field.wire for field in head.passing]
     for field in head.special:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from idtoken_proxy.engine.http2_upstream import Http2Upstream, UpstreamStream
-from idtoken_proxy.engine.sweeper import NEVER, Sweeper
+from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP2
 from idtoken_proxy.errors import BrokenOff, NoHttp2
@@ -52,7 +52,7 @@ class Http2Pool:
     ) -> None:
         self._way = way
         self.counts = way.counts
-        self._sweeper = sweeper
+        self.sweeper = sweeper
         self._tls = tls
         self._keepalive = keepalive
         self._scheme = way.upstream.scheme.encode("ascii")
@@ -69,13 +69,18 @@ class Http2Pool:
         return len(self._live)
 
     @property
+    def connections(self) -> list[Http2Upstream]:
+        """All that there are, in use and idle."""
+        return list(self._live)
+
+    @property
     def idle(self) -> int:
         return sum(not one.busy for one in self._live)
 
     @property
     def unspoken(self) -> bool:
         """The receiver has shown that it does not speak HTTP/2, and not long ago."""
-        return self._sweeper.now < self._unspoken_until
+        return self.sweeper.now < self._unspoken_until
 
     def take(self) -> UpstreamStream | None:
         """A stream on a connection that has room for it; None where there is none."""
@@ -136,10 +141,10 @@ class Http2Pool:
                 lambda: Http2Upstream(self, self._scheme), until=lambda made: made.ready, tls=tls, alpn=HTTP2
             )
         except NoHttp2:
-            self._unspoken_until = self._sweeper.now + _UNSPOKEN_FOR
+            self._unspoken_until = self.sweeper.now + _UNSPOKEN_FOR
             raise
         connection.idle_since = _boot()
-        connection.deadline = self._sweeper.now + self._keepalive  # whoever asked for it may have gone
+        connection.deadline = self.sweeper.now + self._keepalive  # whoever asked for it may have gone
         if not connection.usable or (self._closed and not self._asking):
             connection.close()
         elif not self._closed:
@@ -155,20 +160,20 @@ class Http2Pool:
     def register(self, connection: Http2Upstream) -> None:
         self.counts.opened += 1
         self._live.add(connection)
-        self._sweeper.watch(connection)
+        self.sweeper.watch(connection)
 
     def unregister(self, connection: Http2Upstream) -> None:
         if connection in self._usable:
             self._usable.remove(connection)
         if connection.lost:
             self._live.discard(connection)
-            self._sweeper.unwatch(connection)
+            self.sweeper.unwatch(connection)
 
     def on_idle(self, connection: Http2Upstream) -> None:
         if self._closed:
             connection.close()
             return
-        connection.deadline = self._sweeper.now + self._keepalive
+        connection.deadline = self.sweeper.now + self._keepalive
         connection.idle_since = _boot()
 
     def close(self) -> None:
@@ -177,7 +182,7 @@ class Http2Pool:
         self._usable.clear()
         self._give_up()
         for connection in list(self._live):
-            if connection.busy:
-                connection.deadline = NEVER
-            elif connection.ready.done():  # whoever waits for one that is coming about has yet to use it
+            if (
+                not connection.busy and connection.ready.done()
+            ):  # whoever waits for one that is coming about has yet to use it
                 connection.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
 from idtoken_proxy.engine.dialer import Dialled
@@ -15,30 +15,31 @@ from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import ResponseHead
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
-from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2.streams import CLOSED, ENDED, Stream
 from idtoken_proxy.engine.http2_blocks import RequestBlocks
-from idtoken_proxy.engine.http2_losses import error_of, no_http2
+from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_receiver
+from idtoken_proxy.engine.http2_liveness import SILENT, Liveness, Verdict
+from idtoken_proxy.engine.http2_losses import error_of, gone_silent, no_http2
 from idtoken_proxy.engine.http2_messages import response_of
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.interim import check_interim
 from idtoken_proxy.engine.streams import CANCEL, AnswerListener
-from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.sweeper import NEVER, Sweeper
 from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
-from idtoken_proxy.errors import (
-    MalformedResponse,
-    UpstreamError,
-)
+from idtoken_proxy.errors import MalformedResponse, UpstreamError
 from idtoken_proxy.policy.headers import Outbound
 
 _LIMITS: Final = Limits(header_octets=MAX_RESPONSE_HEAD)
 _NOT_HTTP2: Final = b"HTTP/1."
+_ARE_YOU_THERE: Final = b"no sound"
 
 
 class Owner(Protocol):
     """The pool that a connection is of."""
 
     counts: UpstreamCounts
+    sweeper: Sweeper
 
     def register(self, connection: Http2Upstream) -> None:
         """It has come about."""
@@ -54,12 +55,16 @@ class Http2Upstream(Http2Transport, Dialled):
     """`ready`: its SETTINGS have come, so that it speaks HTTP/2 and has said how many streams it takes."""
 
     core: ClientConnection
-    blocks: RequestBlocks
+    block_of: Callable[[Outbound], bytes]
 
     def __init__(self, pool: Owner, scheme: bytes) -> None:
         super().__init__()
         self.pool = pool
         self.scheme = scheme
+        self._sweeper = pool.sweeper
+        # In clear text it is on this machine: no way is lost there, and who stands still is in a debugger.
+        self._asks = scheme != b"http"
+        self.liveness = Liveness(pool.sweeper.now)
         self.deadline = NEVER
         self.idle_since = 0.0  # by the clock that runs through suspend
         self.lost = False
@@ -82,11 +87,13 @@ class Http2Upstream(Http2Transport, Dialled):
         super().connection_made(transport)
         self.made = True
         self.core = ClientConnection(self, _LIMITS, clock)
-        self.blocks = RequestBlocks(self.core.encoder, self.scheme)
+        self.block_of = RequestBlocks(self.core.encoder, self.scheme).block_of
         self.pool.register(self)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
+        liveness = self.liveness
+        liveness.heard, liveness.silent = self._sweeper.now, False
         if not self.ready.done():
             self._first += data[: len(_NOT_HTTP2)]
         super().data_received(data)
@@ -118,8 +125,31 @@ class Http2Upstream(Http2Transport, Dialled):
                 stream.context.on_drained()
 
     def expire(self) -> None:
-        """Idle for too long."""
-        self.close()
+        """Idle for too long, or silent for too long."""
+        if self.busy:
+            self.look()
+        else:
+            self.close()
+
+    def begin(self) -> None:
+        """A stream has been opened where there was none."""
+        if not self._asks:
+            self.deadline = NEVER
+        elif (now := self._sweeper.now) < self.liveness.heard + SILENT:
+            self.deadline = now + SILENT
+        else:
+            self.look()
+
+    def look(self) -> None:
+        """Whether the receiver is there still: time has passed, or it was idle for long."""
+        now = self._sweeper.now
+        verdict = self.liveness.look(now)
+        self.deadline = self.liveness.next_look(now)
+        if verdict is Verdict.ASK:
+            self.core.ping(_ARE_YOU_THERE)
+            self.soon()
+        elif verdict is Verdict.GONE:
+            self.abort()
 
     def close(self) -> None:
         """With nothing under way on it."""
@@ -159,6 +189,7 @@ class Http2Upstream(Http2Transport, Dialled):
     # -- what the core tells (listener.py) --------------------------------------
 
     def on_response(self, stream: Stream, head: ResponseHead, *, end_stream: bool) -> None:
+        self.liveness.spoke = True
         answer = stream.context
         if isinstance(answer, UpstreamStream):
             answer.on_response(head, end_stream=end_stream)
@@ -168,6 +199,7 @@ class Http2Upstream(Http2Transport, Dialled):
             stream.context.on_interim(head)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
+        self.liveness.spoke = True
         answer = stream.context
         if isinstance(answer, UpstreamStream):
             answer.on_data(payload, end_stream=end_stream)
@@ -184,7 +216,7 @@ class Http2Upstream(Http2Transport, Dialled):
         answer, stream.context = stream.context, None
         if isinstance(answer, UpstreamStream):
             self.pool.counts.reset(reset.by, reset.code)
-            answer.on_lost(error_of(reset))
+            answer.on_lost(gone_silent() if self.liveness.gone else error_of(reset))
         if reset.by != BY_CONNECTION:
             self.ended()
 
@@ -238,13 +270,22 @@ class UpstreamStream:
         self._listener = listener
         self._outbound = outbound
         request = outbound.request
-        connection.deadline = NEVER
-        self._stream = stream = connection.core.open(
-            connection.blocks.block_of(outbound),
+        core = connection.core
+        if request.head_octets > USUAL or not request.http2:
+            too_large = beyond_receiver(outbound, core.peer.max_header_list_size)
+            if too_large is not None:
+                self._stream = Stream(0, CLOSED, 0, 0)  # on which nothing goes out
+                asyncio.get_running_loop().call_soon(self.on_lost, too_large)
+                return
+        was_idle = not core.streams
+        self._stream = stream = core.open(
+            connection.block_of(outbound),
             end_stream=not request.has_body,
             answer_has_body=request.method != b"HEAD",
         )
         stream.context = self
+        if was_idle:
+            connection.begin()
         connection.soon()
         if connection.paused:
             self.on_full()

@@ -40,6 +40,7 @@ class Request:
     over_tls: bool = False  # to a proxy in front that guard.trusted_proxies lists, as that says
     via: tuple[bytes, ...] = ()
     referers: tuple[Field, ...] = ()  # in `passing` too
+    head_octets: int = 0  # of HTTP/2, as section 6.5.2 of RFC 9113 reckons
     listed: bool = False  # by a page of one of guard.allowed_origins, and not of the proxy's own
     preflight: bool = False  # such a page's, which the proxy answers
     # Of a head whose octets came before on the same connection of HTTP/2 what was made of it then: who uses it says whether
@@ -82,6 +83,7 @@ class Response:
     connection_upgrade: bool = False
     www_authenticate: tuple[bytes, ...] = ()
     addressed: tuple[Field, ...] = ()  # in `passing` too: what speaks of addresses or origins
+    head_octets: int = 0  # as a request's
     encoded: dict[int, tuple[int, bytes]] | None = (
         None  # many exchanges': by the number of the app's connection
     )

@@ -61,6 +61,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
+        self.malformed: Sequence[Pair] = ()  # what is answered to a request that is
         self.streams: dict[int, Stream] = {}
         self.heads: dict[int, RequestHead | ResponseHead] = {}
         self.then: dict[str, Callable[[Stream], None]] = {}
@@ -75,8 +76,9 @@ class Recorder:
         self.heads[stream.id] = head
         self._note(stream, "request", head.method, head.path, end_stream)
 
-    def on_malformed(self, stream_id: int, reason: str) -> None:
+    def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
         self.events.append(("malformed", stream_id, reason))
+        return self.malformed
 
     def on_response(self, stream: Stream, head: ResponseHead, *, end_stream: bool) -> None:
         self.heads[stream.id] = head

@@ -326,6 +326,19 @@ def test_a_malformed_request_is_reset_and_told_of(pairs: list[tuple[bytes, bytes
     assert subject.receive(data(1, b"x"), headers(3, GET, end=True)) == [("request", 3, b"GET", b"/", True)]
 
 
+@for_each("end", [True, False])
+def test_a_malformed_request_may_be_answered_before_it_is_reset(*, end: bool) -> None:
+    subject = server()
+    subject.recorder.malformed = [(b":status", b"400"), (b"x-why", b"connection")]
+    subject.receive(headers(1, [*GET, (b"connection", b"close")], end=end))
+    assert subject.said() == [
+        ("headers", 1, [(b":status", b"400"), (b"x-why", b"connection")], True),
+        ("rst", 1, ErrorCode.PROTOCOL_ERROR),
+    ]
+    subject.recorder.malformed = ()
+    assert subject.receive(data(1, b"x"), headers(3, GET, end=True)) == [("request", 3, b"GET", b"/", True)]
+
+
 def test_a_head_that_announces_a_body_and_ends_is_malformed() -> None:
     subject = server()
     subject.receive(headers(1, [*POST, (b"content-length", b"5")], end=True))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
-from idtoken_proxy.engine.http2.settings import PeerSettings
+from idtoken_proxy.engine.http2.settings import Limits, PeerSettings
 from tests.cases import for_each
 
 
@@ -67,3 +67,9 @@ def test_what_means_nothing_to_us_changes_nothing(name: int, value: int, *, of_s
     settings.apply(name, value, of_server=of_server)
     untouched = PeerSettings()
     assert all(getattr(settings, each) == getattr(untouched, each) for each in PeerSettings.__slots__)
+
+
+def test_what_is_refused_has_to_be_decoded() -> None:
+    told = Limits(header_octets=1000, refuses=True)
+    assert (told.room, told.most_header_octets) == (2, 2000)
+    assert Limits(header_octets=1000).most_header_octets == 1000

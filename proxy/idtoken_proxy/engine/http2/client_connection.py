@@ -100,6 +100,7 @@ class ClientConnection(Connection):
             except MalformedMessage as malformed:
                 self._abort(stream, ErrorCode.PROTOCOL_ERROR, malformed.reason)
                 return
+            head.octets = self._decoder.octets
             if self._decoder.stands_still and not self._decoder.secret:
                 self._heads.keep(block, head, self._decoder.octets)
         if head.status < 200:

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from idtoken_proxy.engine.http1 import MAX_FIELDS
 from idtoken_proxy.engine.http2 import budgets, frames
 from idtoken_proxy.engine.http2.block_memo import BlockMemo
 from idtoken_proxy.engine.http2.dispatcher import Dispatcher, Handler
@@ -63,7 +64,8 @@ class Connection(Dispatcher):
     ) -> None:
         super().__init__(listener, clock)
         self._limits = limits
-        self._decoder = Decoder(fields, limits.header_octets)
+        self._most_header_octets = limits.most_header_octets
+        self._decoder = Decoder(fields, limits.most_header_octets, MAX_FIELDS * limits.room)
         self._block: HeaderBlock | None = None
         self._trailers: BlockMemo[tuple[HeaderField, ...]] = BlockMemo()
         self._window = ReceiveWindow(limits.connection_window, DEFAULT_WINDOW)
@@ -171,8 +173,8 @@ class Connection(Dispatcher):
     def _on_headers(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:
         end_stream = bool(flags & END_STREAM)
         if not flags & END_HEADERS:
-            self._block = HeaderBlock(stream_id, payload, self._limits.header_octets, end_stream=end_stream)
-        elif len(payload) > self._limits.header_octets:
+            self._block = HeaderBlock(stream_id, payload, self._most_header_octets, end_stream=end_stream)
+        elif len(payload) > self._most_header_octets:
             raise too_large()
         else:
             self._on_block(stream_id, payload, end_stream=end_stream)
@@ -348,9 +350,8 @@ class Connection(Dispatcher):
             return len(payload)
         sent = self._outbox.data(stream, payload, end_stream=end_stream)
         if sent == len(payload):
-            control = self._control
-            if control.left < control.capacity:
-                control.earn(budgets.EARNED_BY_DATA * (1 + sent // budgets.EARNING_OCTETS))
+            if self._control.left < self._control.capacity:
+                self._control.earn(budgets.EARNED_BY_DATA * (1 + sent // budgets.EARNING_OCTETS))
             if end_stream and stream.state == CLOSED:
                 self._forget(stream, CLOSED)
         else:

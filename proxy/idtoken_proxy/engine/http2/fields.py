@@ -169,7 +169,7 @@ class FieldTable:
         if _NAME(name) is None:
             return fields.PASS, MALFORMED, "a field name is no token in lower case"
         if name in _CONNECTION_SPECIFIC:
-            return fields.DROP, MALFORMED, "a field of HTTP/1.1's connections"
+            return fields.DROP, MALFORMED, f"{name.decode('ascii')}, which is of HTTP/1.1's connections"
         kind = self._kind_of(name)
         if rule == PLAIN:
             if holds_secret(name):

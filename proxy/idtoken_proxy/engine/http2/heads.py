@@ -77,11 +77,16 @@ class RequestHead:
         self.shape: Any = None
         self.varying: Sequence[HeaderField] = ()
 
+    @property
+    def fields(self) -> int:
+        """How many there are, pseudo-fields and what is dropped aside."""
+        return len(self.passing) + len(self.special)
+
 
 class ResponseHead:
     """As RequestHead."""
 
-    __slots__ = ("content_length", "made", "passing", "special", "status")
+    __slots__ = ("content_length", "made", "octets", "passing", "special", "status")
 
     status: int
 
@@ -89,6 +94,7 @@ class ResponseHead:
         self.passing: list[HeaderField] = []
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
+        self.octets = 0
         self.made: Any = None
 
 

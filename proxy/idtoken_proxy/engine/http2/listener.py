@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import RequestHead, ResponseHead
+from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.streams import Stream
 
 BY_PEER: Final = "peer"  # its RST_STREAM
@@ -58,8 +59,10 @@ class ServerListener(StreamListener, Protocol):
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
         """A request's head. Its concurrency slot is the app's until the stream ends, and `release_slot` where it was reset."""
 
-    def on_malformed(self, stream_id: int, reason: str) -> None:
-        """A request that came to nothing else: its stream was reset with PROTOCOL_ERROR (section 8.1.1)."""
+    def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
+        """A request that comes to nothing else: its stream is reset with PROTOCOL_ERROR. What is given is sent before that, as
+        an answer that is whole in its head (section 8.1.1: "MAY send an HTTP response prior to closing or resetting").
+        """
 
 
 class ClientListener(StreamListener, Protocol):

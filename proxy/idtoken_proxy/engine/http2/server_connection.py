@@ -132,7 +132,7 @@ class ServerConnection(Connection):
         head = self._heads.get(block)
         fault = ""
         if head is None:
-            head = self._shapes.head(block, self._decoder.fields, self._limits.header_octets)
+            head = self._shapes.head(block, self._decoder.fields, self._most_header_octets)
             if head is not None:
                 self._heads.keep(block, head, head.octets)
             else:
@@ -154,8 +154,10 @@ class ServerConnection(Connection):
             self._send_reset(stream_id, ErrorCode.REFUSED_STREAM, self._limits.stream_window)
             self._spend(_REFUSAL_COSTS)
         elif head is None or (end_stream and head.content_length):
+            answer = self._requests.on_malformed(stream_id, fault or TOO_SHORT, fields if fault else ())
+            if answer:
+                self._outbox.head(Stream(stream_id, OPEN, 0, 0), self.encode(answer), end_stream=True)
             self._send_reset(stream_id, ErrorCode.PROTOCOL_ERROR, self._limits.stream_window)
-            self._requests.on_malformed(stream_id, fault or TOO_SHORT)
             self._spend_early_end()
         else:
             self._open(stream_id, head, end_stream=end_stream)

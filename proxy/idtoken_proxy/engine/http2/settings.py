@@ -23,14 +23,25 @@ MAX_WINDOW: Final = (1 << 31) - 1  # section 6.9.1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Octets, and streams. `stream_window` is the most that one stream makes us keep, and not below 65,535: what a peer
+    """Octets, and streams. `header_octets` is what the peer is told; twice that, and twice as many fields as are taken, are
+    decoded where `refuses`: the connection's owner then refuses the one message, and the others go on. `stream_window` is the most that one stream makes us keep, and not below 65,535: what a peer
     takes it for until it has read our SETTINGS.
     """
 
     max_streams: int = 100
     header_octets: int = 64 * 1024
+    refuses: bool = False
     stream_window: int = 256 * 1024
     connection_window: int = 1024 * 1024
+
+    @property
+    def room(self) -> int:
+        """By how much more is decoded than is taken."""
+        return 2 if self.refuses else 1
+
+    @property
+    def most_header_octets(self) -> int:
+        return self.header_octets * self.room
 
 
 class PeerSettings:

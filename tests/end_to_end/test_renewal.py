@@ -1,0 +1,87 @@
+"""An hour and more on a clock that a test turns: streams live on, and no call carries a token that has run out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from google.auth import jwt
+
+from idtoken_proxy.emulator import DEMO, Emulator, Seen
+from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.server import Server
+from tests.emulator.grpc_client import dialled
+from tests.end_to_end.conftest import Serve, route_to, settings_for
+from tests.identity.fakes import FakeClock
+
+LIFE = 3600
+DURATION = 2 * LIFE + 600  # two renewals, and a while with the third token
+A_SWEEP = 2.0  # seconds: what the sweeper lets count for one turn
+SAYS = 60  # seconds between two messages of the stream, where timeouts.idle is 300
+CALLS = 300
+
+
+def expiry_of(seen: Seen) -> float:
+    """Of the one token that it carries."""
+    (bearer,) = [value for name, value in seen.headers if name == "authorization"]
+    token = bearer.removeprefix("Bearer ")
+    claims = jwt.decode(token, verify=False)  # type: ignore[no-untyped-call]
+    return float(claims["exp"])
+
+
+def moments(clock: FakeClock, server: Server) -> Iterator[int]:
+    """Every second sweep of DURATION, deadlines included."""
+    for second in range(0, DURATION, int(A_SWEEP)):
+        yield second
+        clock.pass_(A_SWEEP)
+        server.front.sweeper.sweep()
+
+
+async def settled(server: Server) -> None:
+    """A fetch that was due has begun, and has come to its end."""
+    (slot,) = server.slots.values()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    while slot.under_way is not None:
+        await asyncio.wait([slot.under_way], timeout=10)
+
+
+async def test_a_stream_outlives_its_token_and_calls_after_it_carry_the_next(
+    keys: Keys, serve: Serve
+) -> None:
+    clock, seen, told = FakeClock(), list[Seen](), list[float]()
+
+    def came(request: Seen) -> None:
+        seen.append(request)
+        told.append(expiry_of(request) - clock.wall())
+
+    async with Emulator(DEMO, keys=keys, clock=clock.wall, token_lifetime=LIFE, on_request=came) as emulator:
+        route = route_to(emulator, "user-profiles", path="/", strip_prefix=False)
+        server = await serve(settings_for(route, metadata_host=emulator.metadata_host), clock)
+        async with dialled(f"http://localhost:{server.addresses[0].port}") as client:
+            stream = client.bidi_stream(timeout=None)
+            began = clock.wall()
+            said = 0
+            for second in moments(clock, server):
+                await settled(server)
+                if second % SAYS == 0:
+                    await stream.write({"text": str(second)})
+                    assert (await stream.read())["text"] == str(second)
+                    said += 1
+                if second % CALLS == 0:
+                    assert (await client.unary({"text": "short"}))["text"] == "short"
+            await stream.done_writing()
+            assert (await stream.code()).name == "OK"
+        assert clock.wall() - began == DURATION
+    streams, calls = [
+        [one for one in seen if one.target.endswith(kind)] for kind in ("/BidiStream", "/Unary")
+    ]
+    assert len(streams) == 1  # nobody began it anew
+    assert said == DURATION / SAYS
+    assert expiry_of(streams[0]) < clock.wall() - LIFE  # its own token has long run out
+    assert [one.refused for one in seen] == [None] * len(seen)
+    assert min(told) >= 30, told  # seconds that each token had still to live when it came
+    carried = [expiry_of(one) for one in calls]
+    assert carried == sorted(carried)
+    assert len(calls) == DURATION / CALLS
+    assert len(set(carried)) == 3
