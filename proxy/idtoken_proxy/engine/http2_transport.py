@@ -15,8 +15,9 @@ WRITE_HIGH_WATER: Final = 64 * 1024
 # To hand over each piece by itself costs more than to copy it; what is copied into more than this, the allocator takes from the
 # kernel page by page.
 _JOINED: Final = 64 * 1024
-# The loop reads one socket as often as 32 times in a row: what it could take in before anybody is told to stop is 8 MiB.
-_READ_A_TURN: Final = 512 * 1024
+# The loop reads one socket as often as 32 times in a row: what it could take in before anybody is told to stop is 8 MiB. Who
+# keeps to the connection's window sends less than this before our output, and with it more credit, goes out.
+_READ_A_TURN: Final = 1280 * 1024
 _ASK_AGAIN: Final = 0.02  # seconds
 # Of a peer's that does not read: beyond what its streams may have under way, it gets nothing more out of us.
 _MOST_UNREAD: Final = 1024 * 1024
