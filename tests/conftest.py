@@ -3,11 +3,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import structlog
+import trustme
 import uvloop
 from hypothesis import settings
 
@@ -24,6 +28,17 @@ ON_UVLOOP = tuple(
 # Half the usual examples: they are others with each run, and the fuzzers look at the wire all day.
 settings.register_profile("untimed", deadline=None, max_examples=50)
 settings.load_profile("untimed")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A system of one root, for all that is tested, child processes too: to read a distribution's 150 takes OpenSSL 40 ms,
+    and hundreds of tests and processes do. xdist's workers inherit it.
+    """
+    if not hasattr(config, "workerinput"):
+        directory = tempfile.mkdtemp(prefix="roots-")
+        config.add_cleanup(lambda: shutil.rmtree(directory))
+        os.environ["SSL_CERT_FILE"] = f"{directory}/roots.pem"
+        trustme.CA(organization_name="The system's").cert_pem.write_to_path(os.environ["SSL_CERT_FILE"])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -6,13 +6,14 @@ import asyncio
 import gc
 import weakref
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
-from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.generation import Generation, Means, composing, given_up, means, object_to
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.settings.model import (
@@ -151,6 +152,11 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
     (told,) = refusal(caught)
     assert told.startswith('settings: route "iap": ')
     assert "impersonat" in told
+    places = (Problem("proxy.yaml", 4, "routes[0].identity", ""), Problem("proxy.yaml", 1, "identity", ""))
+    with pytest.raises(ConfigError) as caught:
+        object_to(replace(settings, identities_at=places), made.sources)
+    (told,) = refusal(caught)
+    assert told.startswith('proxy.yaml:4: routes[0].identity: route "iap": ')
 
 
 async def test_sources_that_every_receiver_takes_are_not_objected_to(cache: TokenCache) -> None:

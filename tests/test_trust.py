@@ -48,6 +48,7 @@ def test_a_ca_file_is_trusted_besides_the_systems_roots(
     assert system is not None
     owners = [str(certificate["subject"]) for certificate in context.get_ca_certs()]
     assert len([owner for owner in owners if "Ours" in owner]) == 1
+    assert len([owner for owner in owners if "The system's" in owner]) == 1  # tests/conftest.py
     assert len(owners) == len(system.get_ca_certs()) + 1
 
 

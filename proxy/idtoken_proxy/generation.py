@@ -5,9 +5,10 @@ Composed whole before anything of it is used, so that a reload takes over whole 
 
 from __future__ import annotations
 
+import itertools
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from idtoken_proxy.engine.gateway import Gateway
@@ -172,13 +173,15 @@ def object_to(settings: Settings, sources: Mapping[str, Source]) -> None:
     client ID as audience, which IAP and 1st-generation functions do not take). Reads files; blocks for a second.
     """
     problems: list[Problem] = []
-    for route in settings.routes:
+    nowhere = itertools.repeat(Problem("settings", 0, "", ""), len(settings.routes))
+    for route, place in zip(settings.routes, settings.identities_at or nowhere, strict=True):
         source: object = sources.get(route.name)
         if isinstance(source, Particular) and route.audience is not None:
             objection = source.objection(route.audience, route.upstream.host)
             if objection is not None:
-                remedy = "" if objection.remedy is None else f"; {objection.remedy}"
-                problems.append(Problem("settings", 0, f'route "{route.name}"', objection.detail + remedy))
+                remedy = "" if objection.remedy is None else f". {objection.remedy}"
+                told = f'route "{route.name}": {objection.detail}{remedy}'
+                problems.append(replace(place, message=told))
     if problems:
         raise ConfigError(tuple(problems))
 

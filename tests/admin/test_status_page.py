@@ -20,7 +20,7 @@ from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import CommandIdentity, FileIdentity, NoIdentity, Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
-from tests.browser.devtools import Tab, new_tab
+from tests.browser.devtools import Tab, first_tab
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import Receiver, answering, connect, eventually, get, ok
 
@@ -46,7 +46,7 @@ async def shoot(tab: Tab, name: str) -> None:
 
 @pytest.fixture
 async def tab(chromium: str) -> AsyncIterator[Tab]:
-    async with new_tab(chromium) as one:
+    async with first_tab(chromium) as one:
         yield one
         assert one.complaints == []
 

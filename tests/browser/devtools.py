@@ -167,9 +167,34 @@ async def new_tab(address: str) -> AsyncIterator[Tab]:
         context = (await browser.call("Target.createBrowserContext"))["browserContextId"]
         made = await browser.call("Target.createTarget", url="about:blank", browserContextId=context)
         page = f"{address.partition('/devtools/')[0]}/devtools/page/{made['targetId']}"
-        async with client.ws_connect(page, max_msg_size=0) as own:
-            opened = Tab(own, browser, context)
-            for domain in ("Log", "Runtime", "Page"):
-                await opened.call(f"{domain}.enable")
-            yield opened
+        async with _attached(client, page, browser, context) as tab:
+            yield tab
         await browser.call("Target.disposeBrowserContext", browserContextId=context)
+
+
+@contextlib.asynccontextmanager
+async def first_tab(address: str) -> AsyncIterator[Tab]:
+    """The one that the browser has opened itself, for pages that keep nothing: a new window is a new process, and costs
+    several times what a page does. What was emulated in it ends with the session.
+    """
+    async with aiohttp.ClientSession() as client, client.ws_connect(address) as socket:
+        browser = Session(socket)
+        targets = (await browser.call("Target.getTargets"))["targetInfos"]
+        first = next(target for target in targets if target["type"] == "page")
+        page = f"{address.partition('/devtools/')[0]}/devtools/page/{first['targetId']}"
+        async with _attached(client, page, browser, first["browserContextId"]) as tab:
+            yield tab
+            assert await tab.cookies() == {}
+            await tab.call("Page.navigate", url="about:blank")
+            await tab.call("Log.clear")
+
+
+@contextlib.asynccontextmanager
+async def _attached(
+    client: aiohttp.ClientSession, page: str, browser: Session, context: str
+) -> AsyncIterator[Tab]:
+    async with client.ws_connect(page, max_msg_size=0) as socket:
+        tab = Tab(socket, browser, context)
+        for domain in ("Log", "Runtime", "Page"):
+            await tab.call(f"{domain}.enable")
+        yield tab

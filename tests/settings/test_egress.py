@@ -92,7 +92,7 @@ CONTROL = "must not hold control characters"
             "http://me:hunter2%@proxy:3128",
             "holds a % that begins no percent-escape; within a user name or a password it is written %25",
         ),
-        ("http://me:hunter2\n@proxy:3128", CONTROL),
+        ("http://me:hunter2\n@proxy:3128", "holds a line break; it must be one line"),
         ("http://me:hunter2\udc80@proxy:3128", CONTROL),
         ("http://me:hunter2%0d%0aX-Injected:%20y@proxy:3128", CONTROL),
         ("http://me:hunter2%7F@proxy:3128", CONTROL),

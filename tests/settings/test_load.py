@@ -503,3 +503,17 @@ def test_a_word_in_place_of_its_section_is_told_as_its_key() -> None:
     assert "guard: must be a mapping of keys to values; write {unverified_pages: allow}" in _mistakes_of(
         _ROUTE + "guard: allow\n"
     )
+
+
+def test_a_comma_behind_a_value_is_told_as_what_it_is_wherever_it_stands() -> None:
+    told = 'ends in ",", which is part of it; remove it'
+    assert f"egress_proxy: {told}" in _mistakes_of(_ROUTE + "egress_proxy: 'http://proxy:3128,'\n")
+    assert f"identity.type: {told}" in _mistakes_of(_ROUTE + "identity: {type: 'user,'}\n")
+
+
+def test_it_knows_where_each_route_says_its_identity() -> None:
+    text = "identity: none\nroutes:\n- {name: a, upstream: 'https://a.a.run.app'}\n"
+    text += "- name: b\n  upstream: 'https://b.a.run.app'\n  match: {path: /b}\n  identity: user\n"
+    first, second = settings_from_text(text, "proxy.yaml", {}).identities_at
+    assert str(first).startswith("proxy.yaml:3: routes[0]")
+    assert str(second).startswith("proxy.yaml:7: routes[1].identity: ")

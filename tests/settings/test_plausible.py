@@ -274,3 +274,9 @@ def test_the_configurations_variable_may_hold_the_configuration(secret: str) -> 
     with pytest.raises(ConfigError) as error:
         load_settings(secret, {"IDTOKEN_PROXY_CONFIG": secret})
     assert "SENTINEL" not in error.value.detail
+
+
+def test_text_of_several_lines_in_place_of_a_path_is_not_called_a_credential() -> None:
+    told = plausible.path_objection("routes:\n  - name: a\n")
+    assert told == "holds text of several lines, as a file does; it must be the path of a file that holds it"
+    assert plausible.path_objection('{"client_secret": "x"}\n\n').startswith("holds the credential itself")  # type: ignore[union-attr]

@@ -6,6 +6,7 @@ https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from idtoken_proxy.engine.http2.hpack_encoder import Pair
@@ -51,7 +52,7 @@ _BY_HTTP: Final = {
 }
 # As clients bound their metadata: grpcio takes 8 KiB in all by default, and 16 KiB at most.
 _LONGEST_MESSAGE: Final = 4096
-_PLAIN: Final = frozenset(range(0x20, 0x7F)) - {0x25}
+_SPECIAL: Final = re.compile(rb"[^\x20-\x24\x26-\x7e]")
 
 
 def of_error(error: ProxyError) -> int:
@@ -94,4 +95,4 @@ def trailers_only(status: int, message: str) -> list[Pair]:
 
 def _percent_encoded(message: str) -> bytes:
     octets = message.encode("utf-8", "replace")[:_LONGEST_MESSAGE]
-    return b"".join(bytes((one,)) if one in _PLAIN else b"%%%02X" % one for one in octets)
+    return _SPECIAL.sub(lambda one: b"%%%02X" % one[0][0], octets)

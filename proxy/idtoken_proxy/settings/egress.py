@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from idtoken_proxy.settings.addresses import port, split_authority
 from idtoken_proxy.settings.model import EgressProxy
+from idtoken_proxy.settings.plausible import wrapping
 from idtoken_proxy.settings.values import text
 
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)(.*)", re.DOTALL)
@@ -20,7 +21,11 @@ _FORM: Final = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
 
 def egress_proxy(value: object) -> EgressProxy:
     """On any host: what goes through it is TLS from here to the receiver. ValueError says what would be right."""
-    match = _URL.fullmatch(text(value))
+    url = text(value)
+    around = wrapping(url)  # no message of it repeats anything
+    if around is not None:
+        raise ValueError(around)
+    match = _URL.fullmatch(url)
     if match is None:
         raise ValueError(f"must be {_FORM}")
     scheme, authority, rest = match.groups()

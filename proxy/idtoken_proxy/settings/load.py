@@ -159,13 +159,21 @@ def _settings(
     warnings = (
         origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
     )
+    identities = (
+        origin.problem(in_tree(tree, ("routes", index, "identity"), missing=True), "")
+        for index in range(len(settings.routes))
+    )
     files: dict[tuple[str, bool, bool], NamedFile] = {}
     for at, kind, path in files_in(document):
         place = origin.problem(in_tree(tree, at), "")
         named = NamedFile(file_path(path), place.file, place.line, place.key, kind.reread, kind.awaited)
         files.setdefault((named.path, named.reread, named.awaited), named)
     return replace(
-        settings, warnings=tuple(warnings), files=tuple(files.values()), taken_in=frozenset(taken_in)
+        settings,
+        warnings=tuple(warnings),
+        files=tuple(files.values()),
+        identities_at=tuple(identities),
+        taken_in=frozenset(taken_in),
     )
 
 

@@ -301,5 +301,7 @@ class Settings:
     google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
     log: LogSettings = LogSettings()
     files: tuple[NamedFile, ...] = field(default=(), compare=False)
+    # Where each route says its identity, or begins; without a message yet. Empty where no file was read.
+    identities_at: tuple[Problem, ...] = field(default=(), compare=False)
     taken_in: frozenset[str] = field(default=frozenset(), compare=False)  # variables, by ${NAME}
     warnings: tuple[Problem, ...] = field(default=(), compare=False)  # of what is no mistake (doubts.py)

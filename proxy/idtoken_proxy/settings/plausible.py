@@ -68,6 +68,7 @@ _PERHAPS: Final = re.compile(
     r"29\.|1//|pk[-_]|rk[-_]|sk[-_]|xox|ey|gho_|ghp_|ghr_|ghs_|ghu_|github_|"
     r"ci|gi|ki|oi|si|wi|0i|4i|8i|key:|secret:|token:|word:|wd:|phrase:"
 )
+_LINES: Final = "text of several lines"  # a configuration, too
 _UNEXPANDED: Final = re.compile(r"(\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|%[A-Za-z_]{2,}%|\$\()")
 
 
@@ -86,7 +87,7 @@ def credential_in(text: str) -> str | None:
     if _is_encoded_document(text):
         return "a document in base64"
     if len(text.strip().splitlines()) > 1:
-        return "text of several lines"
+        return _LINES
     return "a user name and a password" if _USERINFO.search(text) else None
 
 
@@ -164,6 +165,8 @@ def url_path_objection(text: str) -> str | None:
 def path_objection(text: str, *, home: bool = False) -> str | None:
     """As `objection`, of what must be the path of a file."""
     found = credential_in(text)
+    if found == _LINES:
+        return f"holds {found}, as a file does; it must be the path of a file that holds it"
     if found is not None:
         return (
             f"holds the credential itself, as it looks ({found}); it must be the path of a file that holds it"

@@ -181,9 +181,7 @@ class Tagged(Kind[E_co]):
         mapping, entries = _mapping(self.spelt.read(value, at), at), self.entries()
         if TAG not in mapping:
             raise Mistaken([(at, "says no type; write auto, none, or a mapping such as {type: metadata}")])
-        tag = mapping[TAG]
-        if not isinstance(tag, str) or tag not in entries:
-            raise Mistaken([((*at, TAG), choice(tag, list(entries)))])
+        tag = choice_of(*entries).read(mapping[TAG], (*at, TAG))
         return entries[tag].read(mapping, at)
 
 
