@@ -8,7 +8,7 @@ from idtoken_proxy.engine.http2.frames import DATA, END_HEADERS, END_STREAM, HEA
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
 from tests.cases import for_each
-from tests.engine.http2.peer import GET, OK, POST, Subject, data, headers, server
+from tests.engine.http2.peer import GET, OK, POST, Event, Subject, data, headers, server
 
 SMALL = Limits(stream_window=65536, connection_window=131072)
 
@@ -234,3 +234,89 @@ def test_output_is_counted_until_it_is_taken() -> None:
     assert subject.connection.output_octets == 109
     subject.wrote()
     assert subject.connection.output_octets == 0
+
+
+BULK = 2048
+
+
+def bulk(count: int, *, end: bool = False) -> tuple[bytes, bytes]:
+    """(so many DATA frames of stream 1, what is in them)."""
+    payloads = [bytes([number % 251]) * BULK for number in range(count)]
+    octets = b"".join(
+        data(1, payload, end=end and number == count - 1) for number, payload in enumerate(payloads)
+    )
+    return octets, b"".join(payloads)
+
+
+def told(events: list[Event]) -> tuple[bytes, list[bool]]:
+    """(all DATA, whether each piece of it was the last)."""
+    pieces = [event for event in events if event[0] == "data"]
+    assert pieces == events
+    return b"".join(event[2] for event in pieces), [event[3] for event in pieces]
+
+
+@for_each("end", [False, True])
+def test_a_body_s_frames_that_came_together_are_told_of_together(end: bool) -> None:  # noqa: FBT001
+    subject = server()
+    subject.receive(headers(1, POST))
+    octets, body = bulk(20, end=end)
+    assert told(subject.receive(octets)) == (body, [end])
+    octets, body = bulk(100)
+    subject = server()
+    subject.receive(headers(1, POST))
+    read, pieces = told(subject.receive(octets))
+    assert (read, len(pieces)) == (body, 4)  # 64 KiB at the most
+
+
+@for_each("cut", [1, 8, 9, 10, BULK + 8, BULK + 9, BULK + 10, 3 * (BULK + 9) - 1])
+def test_a_body_s_frames_at_any_split(cut: int) -> None:
+    octets, body = bulk(5, end=True)
+    subject = server()
+    subject.receive(headers(1, POST))
+    read, pieces = told(subject.receive(octets[:cut], octets[cut:]))
+    assert read == body
+    assert pieces == [False] * (len(pieces) - 1) + [True]
+
+
+@for_each(
+    ("between", "pieces"),
+    [
+        (data(3, b"y" * BULK), 3),  # another stream's
+        (data(1), 2),
+        (data(1, b"y"), 3),
+        (frame(DATA, PADDED, 1, b"\x01" + b"y" * BULK + b"\0"), 3),
+        (frames.build_ping(b"12345678"), 2),
+        (frame(0x42, 0, 1, b"y" * BULK), 2),
+    ],
+)
+def test_what_comes_between_a_body_s_frames_is_itself(between: bytes, pieces: int) -> None:
+    subject = server()
+    subject.receive(headers(1, POST), headers(3, POST))
+    octets, body = bulk(4)
+    half = len(octets) // 2
+    found = [
+        event for event in subject.receive(octets[:half] + between + octets[half:]) if event[0] == "data"
+    ]
+    assert len(found) == pieces
+    assert b"".join(event[2].replace(b"y", b"") for event in found) == body
+    assert subject.fault() is None
+
+
+def test_frames_that_came_together_keep_to_windows_and_lengths() -> None:
+    octets, _ = bulk(40)  # 80 KiB
+    subject = server(Limits(stream_window=65535))
+    subject.receive(headers(1, POST))
+    subject.receive(octets)
+    assert ("rst", 1, ErrorCode.FLOW_CONTROL_ERROR) in subject.said()
+    for length, fault in ((4 * BULK, None), (4 * BULK - 1, True), (4 * BULK + 1, True)):
+        subject = server()
+        subject.receive(headers(1, [*POST, (b"content-length", b"%d" % length)]))
+        subject.receive(bulk(4, end=True)[0])
+        assert (("rst", 1, ErrorCode.PROTOCOL_ERROR) in subject.said()) is bool(fault)
+
+
+def test_nothing_is_read_behind_an_end_that_came_together_with_others() -> None:
+    subject = server()
+    subject.receive(headers(1, POST))
+    subject.receive(bulk(3, end=True)[0] + data(1, b"y" * BULK))
+    assert ("rst", 1, ErrorCode.STREAM_CLOSED) in subject.said()

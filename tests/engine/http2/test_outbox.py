@@ -223,3 +223,25 @@ def test_of_a_piece_that_is_nearly_out_no_more_is_kept_than_is_left() -> None:
         assert isinstance(whole, bytes)
         assert len(whole) <= 2 * one.held_octets
     assert one.held_octets == 1
+
+
+@for_each("end", [False, True])
+def test_what_is_larger_than_a_frame_goes_out_in_frames_at_once(end: bool) -> None:  # noqa: FBT001
+    box = outbox()
+    one = stream(65535)
+    assert box.data(one, b"x" * 40_000, end_stream=end) == 40_000
+    assert out(box) == [(DATA, 0, 1, 16384), (DATA, 0, 1, 16384), (DATA, int(end), 1, 40_000 - 2 * 16384)]
+    assert (one.send_window, one.held_octets) == (65535 - 40_000, 0)
+    assert one.state == (LOCAL if end else OPEN)
+
+
+def test_what_is_larger_than_a_frame_and_a_window_is_held_in_frames() -> None:
+    """So that what is out is let go of, and not kept by what is left."""
+    box = outbox()
+    one = stream(20_000)
+    assert box.data(one, b"x" * 50_000, end_stream=True) == 20_000
+    assert one.held is not None
+    assert [len(piece) for piece in one.held] == [2 * 16384 - 20_000, 16384, 50_000 - 3 * 16384]
+    assert all(
+        memoryview(piece).nbytes == memoryview(memoryview(piece).obj).nbytes for piece in list(one.held)[1:]
+    )

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from idtoken_proxy.engine.http2 import budgets, frames
 from idtoken_proxy.engine.http2.budgets import Budget
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault
-from idtoken_proxy.engine.http2.frame_reader import TAKES_MORE, FrameReader
+from idtoken_proxy.engine.http2.frame_reader import DATA_AT_LEAST, TAKES_MORE, FrameReader
 from idtoken_proxy.engine.http2.frames import (
     ACK,
     DATA,
@@ -138,6 +138,10 @@ class Dispatcher(ABC):
                 ):
                     # Nearly all there are, and nothing that the reader looks for is wrong with them.
                     reader.at = end
+                    if kind == DATA and not flags and end - start >= DATA_AT_LEAST and end < len(data):
+                        flags, payload = reader.gather(start, stream_id)
+                        self._handlers[DATA](flags, stream_id, payload, len(payload))
+                        continue
                     self._handlers[kind](flags, stream_id, data[start:end], word >> 8)
                     continue
             frame = next_frame()

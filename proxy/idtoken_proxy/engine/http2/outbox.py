@@ -102,10 +102,20 @@ class Outbox:
                 self._data(stream, payload, end_stream=end_stream)
             return size
         assert stream.held_end is None
+        if not stream.held and size <= self.window and size <= stream.send_window:
+            most, view = self._frame_size, memoryview(payload)
+            for at in range(0, size, most):
+                self._data(stream, view[at : at + most], end_stream=end_stream and at + most >= size)
+            return size
         if size:
             if stream.held is None:
                 stream.held = deque()
-            append(stream.held, payload)
+            # In frames, each of which is let go as it leaves: a view of one piece would keep the whole of it.
+            for at in range(0, size, self._frame_size):
+                append(
+                    stream.held,
+                    payload if not at and size <= self._frame_size else payload[at : at + self._frame_size],
+                )
             stream.held_octets += size
             self.held_octets += size
             self.waiting[stream.id] = stream
