@@ -127,6 +127,10 @@ class Http2Downstream(Http2Transport):
             self._front.memory.change(self, holds)
 
     @property
+    def unsettled(self) -> bool:
+        return super().unsettled or self.look() != self.holds
+
+    @property
     def wants_input(self) -> bool:
         """Answers without a body ask no window for leave, and requests that are refused are not held back by it either."""
         return super().wants_input and not self.clogged

@@ -36,7 +36,7 @@ class Http2Transport(asyncio.Protocol):
     def __init__(self) -> None:
         self.paused = False
         self._reading = True
-        self._read = 0  # octets, in this turn
+        self._read = 0  # octets, since the last flush
         self._flushing = False
         self._loop = asyncio.get_running_loop()
         self._call_soon = self._loop.call_soon
@@ -51,8 +51,16 @@ class Http2Transport(asyncio.Protocol):
         if self._read > _READ_A_TURN and self._reading:
             self._reading = False
             self.transport.pause_reading()
-        if not self._flushing:
+        if not self._flushing and self.unsettled:
             self.soon()
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether what was read makes a flush needed: a request or an answer that is passed on often gives this side nothing to
+        write.
+        """
+        core = self.core
+        return core.output_octets > 0 or core.put_off or self.wants_input != self._reading
 
     def eof_received(self) -> bool:
         return False
