@@ -19,16 +19,9 @@ import pytest
 
 from idtoken_proxy.admin.client import ask
 from idtoken_proxy.server import ListenFailed, Server
+from idtoken_proxy.settings.identities import AutoIdentity
 from idtoken_proxy.settings.load import settings_from_text
-from idtoken_proxy.settings.model import (
-    AutoIdentity,
-    GuardSettings,
-    Route,
-    Settings,
-    TcpAddress,
-    UnixAddress,
-    Upstream,
-)
+from idtoken_proxy.settings.model import GuardSettings, Route, Settings, TcpAddress, UnixAddress, Upstream
 from idtoken_proxy.wrapper.variables import direct, variables
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.test_refused_tokens import Front

@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 
 from idtoken_proxy.first_screen import first_screen
 from idtoken_proxy.identity.slot import SlotStatus
-from idtoken_proxy.settings.model import NoIdentity, Route, TcpAddress, UnixAddress, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Route, TcpAddress, UnixAddress, Upstream
 from tests.cases import for_each
 
 LOCAL = TcpAddress("127.0.0.1", 8080)

@@ -10,7 +10,7 @@ import pytest
 from idtoken_proxy.first_tokens import FirstTokens
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.token import IdToken
-from idtoken_proxy.settings.model import AutoIdentity
+from idtoken_proxy.settings.identities import AutoIdentity
 from tests.identity.fakes import Stage
 from tests.steps import steps_of
 

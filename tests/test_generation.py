@@ -16,19 +16,14 @@ from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.generation import Generation, Means, composing, given_up, means, object_to
 from idtoken_proxy.identity.cache import TokenCache
-from idtoken_proxy.settings.model import (
-    EgressProxy,
+from idtoken_proxy.settings.identities import (
     FileIdentity,
-    GuardSettings,
     Identity,
     MetadataIdentity,
     NoIdentity,
-    Route,
-    Settings,
-    Timeouts,
-    Upstream,
     UserIdentity,
 )
+from idtoken_proxy.settings.model import EgressProxy, GuardSettings, Route, Settings, Timeouts, Upstream
 from idtoken_proxy.turns import at_once
 from tests.steps import steps_of
 

@@ -28,7 +28,8 @@ from idtoken_proxy.lifecycle import (
 )
 from idtoken_proxy.reload import USUAL_PACE, keep_reloading
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import NoIdentity, Settings
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Settings
 from tests.cases import for_each
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import eventually

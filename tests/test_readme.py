@@ -20,9 +20,9 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.environment import OVERRIDES
-from idtoken_proxy.settings.identities import BY_TYPE
+from idtoken_proxy.settings.identities import BY_TYPE, NoIdentity
 from idtoken_proxy.settings.load import settings_from_text
-from idtoken_proxy.settings.model import NoIdentity, Settings
+from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.pending import PENDING
 from tests.cases import for_each
 

@@ -27,14 +27,11 @@ from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.generation import Generation, composing
 from idtoken_proxy.identity.threads import MAX_ABANDONED
 from idtoken_proxy.server import ListenFailed, Server
+from idtoken_proxy.settings.identities import AutoIdentity, FileIdentity, MetadataIdentity, NoIdentity
 from idtoken_proxy.settings.load import load_settings
 from idtoken_proxy.settings.model import (
-    AutoIdentity,
-    FileIdentity,
     GoogleEndpoints,
     GuardSettings,
-    MetadataIdentity,
-    NoIdentity,
     Route,
     Settings,
     TcpAddress,

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from idtoken_proxy import serving
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import Limits, NoIdentity, Route, Settings, TcpAddress, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Limits, Route, Settings, TcpAddress, Upstream
 
 SETTINGS = Settings(
     (Route("it", Upstream("http", "127.0.0.1", 1), None, NoIdentity()),),

@@ -35,27 +35,29 @@ from idtoken_proxy.emulator.refusals import UNIQUE_IDENTIFIER
 from idtoken_proxy.emulator.world import DEMO, Account, Iap, Service, World, service_account_email
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.command_line import CommandLine
-from idtoken_proxy.settings.load import settings_from_options
-from idtoken_proxy.settings.model import (
+from idtoken_proxy.settings.identities import (
     AutoIdentity,
     CommandIdentity,
     ExternalAccountIdentity,
     FileIdentity,
     GcloudIdentity,
-    GoogleEndpoints,
     Identity,
     ImpersonatedIdentity,
     MetadataIdentity,
     NoIdentity,
-    Route,
     ServiceAccountIdentity,
-    Settings,
     SignedJwtIdentity,
+    UserIdentity,
+)
+from idtoken_proxy.settings.load import settings_from_options
+from idtoken_proxy.settings.model import (
+    GoogleEndpoints,
+    Route,
+    Settings,
     TcpAddress,
     Timeouts,
     TokenHeader,
     Upstream,
-    UserIdentity,
 )
 
 PROJECT = "shop-prod"

@@ -12,7 +12,8 @@ import pytest
 import trustme
 
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.settings.model import NoIdentity, Route, Settings, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Route, Settings, Upstream
 from idtoken_proxy.trust import Trust, trust, trust_ahead
 
 WAYS = pytest.mark.parametrize(

@@ -25,14 +25,11 @@ from idtoken_proxy.emulator import BREAKS, DEMO, Emulator
 from idtoken_proxy.emulator.command import stop_requested
 from idtoken_proxy.emulator.loopback import loopback
 from idtoken_proxy.server import ListenFailed, Server
+from idtoken_proxy.settings.identities import AutoIdentity, Identity, ImpersonatedIdentity, MetadataIdentity
 from idtoken_proxy.settings.model import (
     Address,
-    AutoIdentity,
     GoogleEndpoints,
-    Identity,
-    ImpersonatedIdentity,
     LogSettings,
-    MetadataIdentity,
     Route,
     Settings,
     TcpAddress,

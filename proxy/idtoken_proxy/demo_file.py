@@ -11,7 +11,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, Final
 
-from idtoken_proxy.settings.model import Identity, ImpersonatedIdentity, Route, Settings
+from idtoken_proxy.settings.identities import Identity, ImpersonatedIdentity
+from idtoken_proxy.settings.model import Route, Settings
 
 CREDENTIALS: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 

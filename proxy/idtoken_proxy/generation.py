@@ -21,7 +21,8 @@ from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.plain_file import check_plain, read_plain
 from idtoken_proxy.settings.exposure import exposed
-from idtoken_proxy.settings.model import Identity, NamedFile, NoIdentity, Route, Settings
+from idtoken_proxy.settings.identities import Identity, NoIdentity
+from idtoken_proxy.settings.model import NamedFile, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust, trust_for_http2
 from idtoken_proxy.turns import Pieces

@@ -32,20 +32,15 @@ from idtoken_proxy.errors import (
     UpstreamTimeout,
 )
 from idtoken_proxy.identity.causes import REMEDIES
-from idtoken_proxy.settings.model import (
+from idtoken_proxy.settings.identities import (
     CommandIdentity,
-    EgressProxy,
     FileIdentity,
     GcloudIdentity,
     ImpersonatedIdentity,
     NoIdentity,
-    Route,
-    Settings,
-    Timeouts,
-    Upstream,
-    UpstreamProtocol,
     UserIdentity,
 )
+from idtoken_proxy.settings.model import EgressProxy, Route, Settings, Timeouts, Upstream, UpstreamProtocol
 from tests.blocking import none_by
 from tests.engine.egress import relaying
 from tests.engine.http2_peers import fixed, http2_receiver

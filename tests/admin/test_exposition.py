@@ -14,7 +14,8 @@ from prometheus_client.registry import Collector
 
 from idtoken_proxy.admin.exposition import Exposition
 from idtoken_proxy.admin.metrics import ProxyCollector
-from idtoken_proxy.settings.model import NoIdentity, Route, Settings, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Route, Settings, Upstream
 from tests.admin.test_metrics import values
 from tests.engine.conftest import Start, receive, start, token, token_file
 from tests.engine.proxied import Proxied, route_to, settings_for

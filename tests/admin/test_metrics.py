@@ -20,7 +20,8 @@ from idtoken_proxy.admin.exposition import Exposition
 from idtoken_proxy.admin.metrics import ProxyCollector
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, REFUSALS
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.settings.model import FileIdentity, NoIdentity, TcpAddress
+from idtoken_proxy.settings.identities import FileIdentity, NoIdentity
+from idtoken_proxy.settings.model import TcpAddress
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.proxied import AUDIENCE, Proxied
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING

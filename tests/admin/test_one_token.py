@@ -7,17 +7,14 @@ import pytest
 from idtoken_proxy.admin.one_token import claims_of, identity_for, one_token
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.token import IdToken
-from idtoken_proxy.settings.model import (
+from idtoken_proxy.settings.identities import (
     AutoIdentity,
     FileIdentity,
-    GoogleEndpoints,
     Identity,
     MetadataIdentity,
     NoIdentity,
-    Route,
-    Settings,
-    Upstream,
 )
+from idtoken_proxy.settings.model import GoogleEndpoints, Route, Settings, Upstream
 from tests.cases import for_each
 from tests.engine.proxied import AUDIENCE, make_token
 

@@ -18,7 +18,8 @@ from idtoken_proxy.admin import status
 from idtoken_proxy.engine.tally import BOUNDS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
-from idtoken_proxy.settings.model import NoIdentity, Route, TcpAddress, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Route, TcpAddress, Upstream
 from tests.admin.test_metrics import admin_of, ended
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file

@@ -18,7 +18,8 @@ from idtoken_proxy.engine.front import Front
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import CommandIdentity, FileIdentity, NoIdentity, Route, TcpAddress
+from idtoken_proxy.settings.identities import CommandIdentity, FileIdentity, NoIdentity
+from idtoken_proxy.settings.model import Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, first_tab
 from tests.engine.proxied import make_token, route_to, settings_for

@@ -17,7 +17,8 @@ import trustme
 from aiohttp import web
 
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import FileIdentity, GuardSettings, Rewrite, Route
+from idtoken_proxy.settings.identities import FileIdentity
+from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, new_tab
 from tests.browser.webapp import COLOUR, FRAMEWORKS, HOST, PASSWORD, Seen, WebApp, listening

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from idtoken_proxy.settings.load import load_settings, settings_from_text
-from idtoken_proxy.settings.model import (
+from idtoken_proxy.settings.identities import (
     ImpersonatedIdentity,
     MetadataIdentity,
     NoIdentity,
     SignedJwtIdentity,
-    UnixAddress,
     UserIdentity,
 )
+from idtoken_proxy.settings.load import load_settings, settings_from_text
+from idtoken_proxy.settings.model import UnixAddress
 from tests.cases import for_each
 
 CONFIG = Path(__file__).parents[2] / "config"

@@ -16,8 +16,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from idtoken_proxy.settings.identities import ServiceAccountIdentity
 from idtoken_proxy.settings.load import load_settings
-from idtoken_proxy.settings.model import ServiceAccountIdentity, UnixAddress
+from idtoken_proxy.settings.model import UnixAddress
 from tests.deploy.processes import PATIENCE, emulated, outside, serving
 
 HERE = Path(__file__).parent

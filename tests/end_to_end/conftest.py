@@ -22,14 +22,8 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import (
-    GoogleEndpoints,
-    MetadataIdentity,
-    Route,
-    Settings,
-    TcpAddress,
-    Upstream,
-)
+from idtoken_proxy.settings.identities import MetadataIdentity
+from idtoken_proxy.settings.model import GoogleEndpoints, Route, Settings, TcpAddress, Upstream
 
 PATIENCE = 20.0
 ROOT = Path(__file__).parents[2]

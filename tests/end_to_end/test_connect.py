@@ -17,15 +17,8 @@ import pytest
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import (
-    GuardSettings,
-    NoIdentity,
-    Route,
-    Settings,
-    TcpAddress,
-    Timeouts,
-    Upstream,
-)
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import GuardSettings, Route, Settings, TcpAddress, Timeouts, Upstream
 from tests.end_to_end.conftest import CALLER, Serve, route_to, settings_for
 from tests.end_to_end.test_forward_proxy import port_of, problem
 from tests.engine.wire import Message, Receiver, Wire, answering, connect, eventually, ok

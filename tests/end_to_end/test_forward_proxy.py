@@ -17,7 +17,8 @@ import trustme
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import NoIdentity, Route, Settings, TcpAddress, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Route, Settings, TcpAddress, Upstream
 from tests.end_to_end.conftest import CALLER, Serve, route_to, settings_for
 from tests.engine.wire import Message, Receiver, answering, connect, eventually, get, ok
 

@@ -20,7 +20,8 @@ from idtoken_proxy.emulator.edge import ROBOT
 from idtoken_proxy.emulator.front_ends import CHALLENGE, PAGE
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.engine.http2.budgets import EARLY_ENDS
-from idtoken_proxy.settings.model import FileIdentity, Limits, UpstreamProtocol
+from idtoken_proxy.settings.identities import FileIdentity
+from idtoken_proxy.settings.model import Limits, UpstreamProtocol
 from tests.emulator.grpc_client import Client, Metadata, dialled
 from tests.end_to_end.conftest import Serve, route_to, settings_for
 from tests.engine.http2_peers import Pair, Stream, http2_receiver

@@ -13,14 +13,8 @@ from idtoken_proxy.emulator import DEMO, Emulator, Seen
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import (
-    GoogleEndpoints,
-    MetadataIdentity,
-    Route,
-    Settings,
-    TcpAddress,
-    Upstream,
-)
+from idtoken_proxy.settings.identities import MetadataIdentity
+from idtoken_proxy.settings.model import GoogleEndpoints, Route, Settings, TcpAddress, Upstream
 
 
 @dataclass

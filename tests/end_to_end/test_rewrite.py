@@ -14,16 +14,8 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import (
-    FileIdentity,
-    GuardSettings,
-    NoIdentity,
-    Rewrite,
-    Route,
-    Settings,
-    TcpAddress,
-    Upstream,
-)
+from idtoken_proxy.settings.identities import FileIdentity, NoIdentity
+from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route, Settings, TcpAddress, Upstream
 from tests.end_to_end.conftest import PATIENCE, Serve
 from tests.engine.wire import Receiver, answering, connect, get, parse_head
 

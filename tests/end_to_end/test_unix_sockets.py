@@ -16,7 +16,8 @@ import pytest
 from aiohttp import web
 
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import GuardSettings, NoIdentity, Route, Settings, UnixAddress, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import GuardSettings, Route, Settings, UnixAddress, Upstream
 
 NOBODY = 65534
 

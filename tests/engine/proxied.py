@@ -14,7 +14,8 @@ from typing import Any, cast
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import FileIdentity, Route, Settings, TcpAddress, Timeouts, Upstream
+from idtoken_proxy.settings.identities import FileIdentity
+from idtoken_proxy.settings.model import Route, Settings, TcpAddress, Timeouts, Upstream
 from tests.engine.wire import PATIENCE, Message, Receiver, Wire, connect, eventually, turns
 
 AUDIENCE = "https://receiver.example"

@@ -7,7 +7,8 @@ from idtoken_proxy.engine.answers import _quoted, preflight, problem
 from idtoken_proxy.engine.http1 import parse_response
 from idtoken_proxy.errors import Fault, ProxyError
 from idtoken_proxy.policy.request import Response
-from idtoken_proxy.settings.model import NoIdentity, Route, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Route, Upstream
 from tests.cases import for_each
 
 ROUTE = Route("profiles", Upstream("https", "p.run.app", 443), "https://p.run.app")

@@ -17,7 +17,8 @@ from idtoken_proxy.engine.kept_body import MAX_BODY
 from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.states import WAITING
 from idtoken_proxy.engine.upstream import UpstreamConnection
-from idtoken_proxy.settings.model import CommandIdentity, FileIdentity, NoIdentity, Timeouts, Upstream
+from idtoken_proxy.settings.identities import CommandIdentity, FileIdentity, NoIdentity
+from idtoken_proxy.settings.model import Timeouts, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_downstream import problem

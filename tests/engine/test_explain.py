@@ -12,7 +12,8 @@ from idtoken_proxy.engine.tally import RouteCounts, Tally
 from idtoken_proxy.errors import ProxyError, Refused
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy.request import Request, Response
-from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Rewrite, Route, Upstream
 from tests.cases import for_each
 
 NOW = 1_800_000_000.0

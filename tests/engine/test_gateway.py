@@ -18,16 +18,8 @@ from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import (
-    FileIdentity,
-    GuardSettings,
-    MetadataIdentity,
-    NoIdentity,
-    Rewrite,
-    Route,
-    TokenHeader,
-    Upstream,
-)
+from idtoken_proxy.settings.identities import FileIdentity, MetadataIdentity, NoIdentity
+from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route, TokenHeader, Upstream
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.engine.test_downstream import problem

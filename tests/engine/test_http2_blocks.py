@@ -15,7 +15,8 @@ from idtoken_proxy.policy.guard import Caller
 from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
-from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Rewrite, Route, Upstream
 
 HOST = b"Host: receiver.test\r\n"
 CALLER = Caller("localhost", b"http://localhost", b"X-Forwarded-Host: localhost\r\n")

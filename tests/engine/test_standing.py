@@ -26,16 +26,9 @@ from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.policy.headers import Peer
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.load import settings_from_text
-from idtoken_proxy.settings.model import (
-    EgressProxy,
-    NoIdentity,
-    Route,
-    Settings,
-    TcpAddress,
-    UnixAddress,
-    Upstream,
-)
+from idtoken_proxy.settings.model import EgressProxy, Route, Settings, TcpAddress, UnixAddress, Upstream
 from idtoken_proxy.settings.shape import Entry, Items, Kind, Section
 from idtoken_proxy.turns import at_once
 from tests.engine.proxied import AUDIENCE, make_token

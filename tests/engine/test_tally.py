@@ -41,7 +41,8 @@ from idtoken_proxy.errors import (
 )
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
-from idtoken_proxy.settings.model import CommandIdentity, GuardSettings, Limits, Timeouts
+from idtoken_proxy.settings.identities import CommandIdentity
+from idtoken_proxy.settings.model import GuardSettings, Limits, Timeouts
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied

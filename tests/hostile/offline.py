@@ -23,7 +23,8 @@ from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import IdToken
-from idtoken_proxy.settings.model import FileIdentity, Route, Settings, Upstream
+from idtoken_proxy.settings.identities import FileIdentity
+from idtoken_proxy.settings.model import Route, Settings, Upstream
 from idtoken_proxy.turns import at_once
 from tests.hostile.judge import Tokens, check, read
 from tests.hostile.strict import Head, Incomplete, Reader

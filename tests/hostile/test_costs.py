@@ -23,7 +23,8 @@ from idtoken_proxy.policy.headers import NO_TOKEN, Peer, is_googles_invalid_toke
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.target import PathMap
-from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Rewrite, Route, Upstream
 from tests.cases import for_each
 from tests.steps import steps_of
 

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idtoken_proxy.settings.model import FileIdentity
+from idtoken_proxy.settings.identities import FileIdentity
 from idtoken_proxy.terminal import UNPRINTABLE
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.proxied import AUDIENCE

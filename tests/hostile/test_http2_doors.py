@@ -14,10 +14,10 @@ import pytest
 from idtoken_proxy.admin.probe import probe
 from idtoken_proxy.engine.http2.hpack_encoder import literal
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import (
     GuardSettings,
     Limits,
-    NoIdentity,
     Timeouts,
     UnixAddress,
     Upstream,

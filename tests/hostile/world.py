@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import FileIdentity, LogSettings, Upstream
+from idtoken_proxy.settings.identities import FileIdentity
+from idtoken_proxy.settings.model import LogSettings, Upstream
 from tests.engine.proxied import AUDIENCE, Proxied, make_token, route_to, settings_for
 from tests.engine.wire import Receiver, Script, Wire, answering, ok, turns
 from tests.hostile.judge import Record, Tokens, check, read

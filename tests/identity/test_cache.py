@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.identity.clock import SystemClock
-from idtoken_proxy.settings.model import AutoIdentity, MetadataIdentity
+from idtoken_proxy.settings.identities import AutoIdentity, MetadataIdentity
 from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage
 
 OTHER = "https://orders-x7f3kq-uc.a.run.app"

@@ -10,7 +10,8 @@ from typing import Any
 from idtoken_proxy.identity.answer import Answer
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
 from idtoken_proxy.identity.token import IdToken
-from idtoken_proxy.settings.model import Route, SignedJwtIdentity, TokenHeader, Upstream
+from idtoken_proxy.settings.identities import SignedJwtIdentity
+from idtoken_proxy.settings.model import Route, TokenHeader, Upstream
 from tests.cases import for_each
 
 NOW = 1_800_000_000.0

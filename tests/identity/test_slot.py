@@ -14,7 +14,7 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity import schedule
 from idtoken_proxy.identity.events import log_event
 from idtoken_proxy.identity.slot import REFUSAL_INTERVAL, TokenSlot
-from idtoken_proxy.settings.model import AutoIdentity
+from idtoken_proxy.settings.identities import AutoIdentity
 from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, FakeSource, Stage, turns, unsigned
 

@@ -12,7 +12,8 @@ from idtoken_proxy.policy.headers import NO_TOKEN, Peer, outbound_head
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.addresses import proxy_range
-from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Rewrite, Route, Upstream
 from tests.cases import for_each
 
 FRONT = "10.0.0.7"

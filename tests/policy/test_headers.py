@@ -19,7 +19,8 @@ from idtoken_proxy.policy.headers import (
     turn_back,
 )
 from idtoken_proxy.policy.rewrite import Rewriter
-from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, SignedJwtIdentity, TokenHeader, Upstream
+from idtoken_proxy.settings.identities import NoIdentity, SignedJwtIdentity
+from idtoken_proxy.settings.model import Rewrite, Route, TokenHeader, Upstream
 from tests.cases import for_each
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhIn0.c2ln"

@@ -13,7 +13,8 @@ from idtoken_proxy.policy.guard import Caller, Guard
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.target import PathMap
-from idtoken_proxy.settings.model import NoIdentity, Rewrite, Route, Upstream
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Rewrite, Route, Upstream
 from tests.cases import for_each
 
 HOST = "app-x7f3kq-uc.a.run.app"

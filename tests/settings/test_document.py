@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from idtoken_proxy.settings.identities import CommandIdentity
 from idtoken_proxy.settings.load import settings_from_text
-from idtoken_proxy.settings.model import CommandIdentity
 from tests.cases import for_each
 from tests.settings.told import ROUTE, told
 

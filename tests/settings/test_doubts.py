@@ -3,8 +3,9 @@ from __future__ import annotations
 from typing import Any
 
 from idtoken_proxy.settings.doubts import audience_doubt, doubts
+from idtoken_proxy.settings.identities import SignedJwtIdentity
 from idtoken_proxy.settings.load import settings_from_text
-from idtoken_proxy.settings.model import Route, Settings, SignedJwtIdentity, Upstream
+from idtoken_proxy.settings.model import Route, Settings, Upstream
 from tests.cases import for_each
 
 HASH = "profiles-x7f3kq2abc-uc.a.run.app"

@@ -10,7 +10,7 @@ import pytest
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.file import ConfigFile
-from idtoken_proxy.settings.identities import BY_TYPE
+from idtoken_proxy.settings.identities import ENTRIES
 from idtoken_proxy.settings.load import settings_from_bytes
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.shape import Entry, FilePath, Section
@@ -104,7 +104,8 @@ def test_every_file_that_is_declared_as_one_is_watched_or_read_again_at_each_use
 
 def test_no_key_that_is_named_as_a_file_is_declared_as_text() -> None:
     """A key called file or *_file that is no FilePath would not be watched."""
-    entries, waiting = set[type[Entry]](), [Document, *BY_TYPE.values()]
+    entries: set[type[Entry]] = set()
+    waiting: list[type[Entry]] = [Document, *ENTRIES.values()]
     while waiting:
         entry = waiting.pop()
         if entry in entries:

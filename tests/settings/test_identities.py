@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from idtoken_proxy.identity.sources import AccessTokenSource, build
-from idtoken_proxy.settings.identities import BY_TYPE, SOURCES, WORDS
+from idtoken_proxy.settings.identities import BY_TYPE, ENTRIES, sources, words
 from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.cases import for_each
-from tests.settings.told import settings, told
+from tests.settings.forms import form_of, identity
+from tests.settings.told import told
 
 ROUTE = "routes: [{name: a, upstream: 'https://a.a.run.app'}]\nidentity: "
 
@@ -104,32 +105,24 @@ def test_a_source_is_one_that_can_ask(form: str, source: str, said: str) -> None
     assert told(f"{ROUTE}{{{form}, source: {source}}}") == [f"proxy.yaml:2: identity.source{said}"]
 
 
-def test_the_sources_are_those_that_have_access_tokens() -> None:
-    """As far as they can be built from their type alone."""
-    for kind in BY_TYPE:
-        if kind == "none":
-            continue
-        identity = settings(ROUTE + FORMS[kind]).routes[0].identity
-        source = build(identity, GoogleEndpoints(), {})
-        assert isinstance(source, AccessTokenSource) == (kind in SOURCES)
+@for_each("kind", sorted(BY_TYPE))
+def test_what_is_declared_is_what_a_file_can_say(kind: str) -> None:
+    """The value has the type's class and a field for each key, and it can key a cache."""
+    for name in (None, *ENTRIES[kind].declared):
+        form = form_of(kind) if name is None else form_of(kind, name)
+        found = identity(form)
+        assert type(found) is BY_TYPE[kind]
+        assert {found: 1}[identity(form)] == 1
+        assert name is None or getattr(found, name) is not None
 
 
-FORMS = {
-    "auto": "auto",
-    "metadata": "metadata",
-    "user": "user",
-    "gcloud": "gcloud",
-    "service_account": "{type: service_account, key_file: a.json}",
-    "impersonated": "{type: impersonated, service_account: '108234', delegates: [a@b.c]}",
-    "external_account": "{type: external_account, config_file: a.json, service_account: a@b.c}",
-    "file": "{type: file, path: a.jwt}",
-    "command": "{type: command, argv: [print-token, --audience, '{audience}']}",
-    "signed_jwt": "{type: signed_jwt, service_account: a@b.c}",
-}
+@for_each("kind", sorted(set(BY_TYPE) - {"none"}))
+def test_each_has_a_source_that_can_ask_for_another_s_tokens_if_it_says_so(kind: str) -> None:
+    source = build(identity(form_of(kind)), GoogleEndpoints(), {})
+    assert isinstance(source, AccessTokenSource) == BY_TYPE[kind].asks == (kind in sources())
 
 
-def test_every_form_is_known_by_its_type_and_words_need_no_more() -> None:
-    for kind, form in BY_TYPE.items():
-        needed = [name for name, key in form.declared.items() if key.required]
-        assert form.tag == kind
-        assert (kind in WORDS) == (needed == [])
+def test_words_need_no_more() -> None:
+    assert {kind for kind in BY_TYPE if form_of(kind) == {"type": kind}} == set(words())
+    for word in words():
+        assert identity(word) == identity({"type": word})

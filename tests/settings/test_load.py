@@ -14,22 +14,14 @@ from hypothesis import strategies as st
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.command_line import CommandLine
 from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.identities import AutoIdentity, FileIdentity, ServiceAccountIdentity
 from idtoken_proxy.settings.load import (
     default_config_path,
     load_settings,
     settings_from_options,
     settings_from_text,
 )
-from idtoken_proxy.settings.model import (
-    AutoIdentity,
-    FileIdentity,
-    Route,
-    ServiceAccountIdentity,
-    Settings,
-    TcpAddress,
-    UnixAddress,
-    Upstream,
-)
+from idtoken_proxy.settings.model import Route, Settings, TcpAddress, UnixAddress, Upstream
 from idtoken_proxy.settings.schema import json_schema
 from tests.cases import for_each
 from tests.settings.told import ROUTE, settings, told

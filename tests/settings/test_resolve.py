@@ -2,8 +2,24 @@ from __future__ import annotations
 
 import dataclasses
 
-from idtoken_proxy.settings import document, identities, model
-from idtoken_proxy.settings.resolve import _identity
+from idtoken_proxy.settings import document, model
+from idtoken_proxy.settings.document import Document
+from idtoken_proxy.settings.identities import (
+    AutoIdentity,
+    CommandIdentity,
+    ExternalAccountIdentity,
+    FileIdentity,
+    GcloudIdentity,
+    Identity,
+    ImpersonatedIdentity,
+    MetadataIdentity,
+    NoIdentity,
+    ServiceAccountIdentity,
+    SignedJwtIdentity,
+    UserIdentity,
+)
+from idtoken_proxy.settings.resolve import resolve
+from idtoken_proxy.settings.yaml_lines import read_yaml
 from tests.cases import for_each
 from tests.settings.told import route, settings
 
@@ -64,7 +80,7 @@ def test_everything_said_arrives() -> None:
                 "Profiles_1",
                 model.Upstream("http", "localhost", 80, "/base"),
                 "my-audience",
-                model.MetadataIdentity("a@b.iam.gserviceaccount.com"),
+                MetadataIdentity("a@b.iam.gserviceaccount.com"),
                 host="profiles.localhost",
                 path="/profiles",
                 strip_prefix=True,
@@ -100,12 +116,12 @@ def test_everything_said_arrives() -> None:
 
 def test_a_routes_own_identity_comes_before_the_default() -> None:
     text = f"identity: none\nroutes: [{{name: a, {RUN_APP}, identity: {{type: file, path: /a.jwt}}}}]"
-    assert settings(text).routes[0].identity == model.FileIdentity("/a.jwt")
+    assert settings(text).routes[0].identity == FileIdentity("/a.jwt")
 
 
 def test_a_public_route_has_no_audience_even_where_one_could_be_derived() -> None:
     public = route(f"{RUN_APP}, identity: none")
-    assert (public.identity, public.audience) == (model.NoIdentity(), None)
+    assert (public.identity, public.audience) == (NoIdentity(), None)
 
 
 @for_each(
@@ -148,42 +164,28 @@ EMAIL = "a@b.iam.gserviceaccount.com"
 
 
 @for_each(
-    ("entry", "identity"),
+    ("form", "identity"),
     [
-        (identities.Auto(), model.AutoIdentity()),
-        (identities.Nobody(), model.NoIdentity()),
-        (identities.Metadata(), model.MetadataIdentity()),
+        ("auto", AutoIdentity()),
+        ("none", NoIdentity()),
+        ("metadata", MetadataIdentity()),
+        ("{type: service_account, key_file: k}", ServiceAccountIdentity("/etc/k")),
+        ("{type: file, path: t}", FileIdentity("/etc/t")),
+        ("user", UserIdentity()),
+        (f"{{type: gcloud, account: {EMAIL}}}", GcloudIdentity(EMAIL)),
         (
-            identities.ServiceAccount(key_file="k"),
-            model.ServiceAccountIdentity("/etc/k"),
+            f"{{type: impersonated, service_account: {EMAIL}, delegates: [c@d.e], source: {{type: service_account, key_file: k}}}}",
+            ImpersonatedIdentity(EMAIL, ("c@d.e",), ServiceAccountIdentity("/etc/k")),
         ),
-        (identities.File(path="t"), model.FileIdentity("/etc/t")),
-        (identities.User(), model.UserIdentity()),
-        (identities.Gcloud(account=EMAIL), model.GcloudIdentity(EMAIL)),
+        ("{type: external_account, config_file: c}", ExternalAccountIdentity("/etc/c")),
+        ("{type: command, argv: [a, b]}", CommandIdentity(("a", "b"))),
         (
-            identities.Impersonated(
-                service_account=EMAIL,
-                delegates=["c@d.e"],
-                source=identities.ServiceAccount(key_file="k"),
-            ),
-            model.ImpersonatedIdentity(EMAIL, ("c@d.e",), model.ServiceAccountIdentity("/etc/k")),
+            f"{{type: signed_jwt, service_account: {EMAIL}, source: user}}",
+            SignedJwtIdentity(EMAIL, source=UserIdentity()),
         ),
-        (
-            identities.ExternalAccount(config_file="c"),
-            model.ExternalAccountIdentity("/etc/c"),
-        ),
-        (identities.Command(argv=["a", "b"]), model.CommandIdentity(("a", "b"))),
-        (
-            identities.SignedJwt(service_account=EMAIL, source=identities.User()),
-            model.SignedJwtIdentity(EMAIL, source=model.UserIdentity()),
-        ),
-        (
-            identities.SignedJwt(service_account=EMAIL, key_file="k"),
-            model.SignedJwtIdentity(EMAIL, "/etc/k"),
-        ),
+        (f"{{type: signed_jwt, service_account: {EMAIL}, key_file: k}}", SignedJwtIdentity(EMAIL, "/etc/k")),
     ],
 )
-def test_every_identity_form(entry: identities.Identity, identity: model.Identity) -> None:
-    assert _identity(entry, lambda path: f"/etc/{path}") == identity
-    assert identity.type == entry.tag
-    hash(identity)
+def test_an_identity_has_its_paths_resolved(form: str, identity: Identity) -> None:
+    document = Document.read(read_yaml(f"identity: {form}\nroutes: [{{name: a, {RUN_APP}}}]", str).tree)
+    assert resolve(document, lambda path: f"/etc/{path}").routes[0].identity == identity

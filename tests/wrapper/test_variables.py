@@ -7,15 +7,8 @@ from dataclasses import replace
 import pytest
 
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.settings.model import (
-    Address,
-    NoIdentity,
-    Route,
-    Settings,
-    TcpAddress,
-    UnixAddress,
-    Upstream,
-)
+from idtoken_proxy.settings.identities import NoIdentity
+from idtoken_proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress, Upstream
 from idtoken_proxy.wrapper.variables import check, direct, variables
 from tests.cases import for_each
 

@@ -28,7 +28,8 @@ from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.doubts import audience_doubt
 from idtoken_proxy.settings.exposure import exposed
-from idtoken_proxy.settings.model import Identity, NoIdentity, Route, Settings, UpstreamProtocol
+from idtoken_proxy.settings.identities import Identity, NoIdentity
+from idtoken_proxy.settings.model import Route, Settings, UpstreamProtocol
 from idtoken_proxy.settings.names import is_iap_client
 from idtoken_proxy.trust import trust, trust_for_http2
 

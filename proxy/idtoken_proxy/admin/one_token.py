@@ -10,7 +10,8 @@ from typing import Any
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.identity.token import IdToken
-from idtoken_proxy.settings.model import AutoIdentity, GoogleEndpoints, Identity, NoIdentity, Route, Settings
+from idtoken_proxy.settings.identities import AutoIdentity, Identity, NoIdentity
+from idtoken_proxy.settings.model import GoogleEndpoints, Route, Settings
 from idtoken_proxy.settings.names import audience as audience_of
 from idtoken_proxy.settings.plausible import objection, shown
 

@@ -12,7 +12,7 @@ from idtoken_proxy.identity.events import FetchEvent, Observer, log_event
 from idtoken_proxy.identity.slot import Shared, SlotStatus, TokenSlot
 from idtoken_proxy.identity.sources.source import Source
 from idtoken_proxy.identity.tasks import Tasks
-from idtoken_proxy.settings.model import Identity
+from idtoken_proxy.settings.identities import Identity
 
 __all__ = ["FetchEvent", "SlotStatus", "TokenCache", "TokenSlot"]
 

@@ -16,7 +16,8 @@ from idtoken_proxy.identity.evidence import Evidence
 from idtoken_proxy.identity.reasons import lacks_a_right
 from idtoken_proxy.identity.resource import RUN
 from idtoken_proxy.settings.doubts import audience_doubt
-from idtoken_proxy.settings.model import SignedJwtIdentity, TokenHeader
+from idtoken_proxy.settings.identities import SignedJwtIdentity
+from idtoken_proxy.settings.model import TokenHeader
 from idtoken_proxy.settings.names import is_iap_client
 
 

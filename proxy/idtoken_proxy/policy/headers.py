@@ -16,7 +16,8 @@ from idtoken_proxy.policy.fields import ACCESS_CONTROL
 from idtoken_proxy.policy.guard import Caller
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.rewrite import Rewriter
-from idtoken_proxy.settings.model import NoIdentity, Route, SignedJwtIdentity, TokenHeader
+from idtoken_proxy.settings.identities import NoIdentity, SignedJwtIdentity
+from idtoken_proxy.settings.model import Route, TokenHeader
 
 PSEUDONYM = b"idtoken-proxy"
 IAP_AUDIENCE_SUFFIX = ".apps.googleusercontent.com"

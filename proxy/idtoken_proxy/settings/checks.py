@@ -10,11 +10,12 @@ from idtoken_proxy.plain_file import check_plain
 from idtoken_proxy.settings.addresses import is_loopback, overlap
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
 from idtoken_proxy.settings.document import Document, Guard, RouteEntry
-from idtoken_proxy.settings.identities import Identity, Nobody, SignedJwt
+from idtoken_proxy.settings.identities import AutoIdentity, NoIdentity, SignedJwtIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.names import is_iap_client, url_variable
 from idtoken_proxy.settings.plausible import shown_path
+from idtoken_proxy.settings.shape import Entry
 
 # Set by `idtoken-proxy run` beside the routes' own.
 _RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"
@@ -118,8 +119,9 @@ def _guard(guard: Guard, listen: list[Address]) -> Iterator[Mistake]:
         )
 
 
-def _identity(identity: Identity, location: Location) -> Iterator[Mistake]:
-    if isinstance(identity, SignedJwt) and identity.key_file is not None and "source" in vars(identity):
+def _identity(identity: Entry, location: Location) -> Iterator[Mistake]:
+    said = vars(identity)
+    if identity.tag == SignedJwtIdentity.type and "key_file" in said and "source" in said:
         yield (
             (*location, "source"),
             "has no use beside key_file: with its key at hand, nobody is asked to sign; remove one of the two",
@@ -168,10 +170,11 @@ def _matches(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
 def _audience(document: Document, route: RouteEntry, location: Location) -> Iterator[Mistake]:
     here = (*location, "audience")
     identity = route.identity or document.identity
-    if isinstance(identity, SignedJwt):
+    kind = AutoIdentity.type if identity is None else identity.tag
+    if kind == SignedJwtIdentity.type:
         yield from _signed_jwt(route, location)
         return
-    if isinstance(identity, Nobody):
+    if kind == NoIdentity.type:
         if route.audience is not None:
             yield (
                 here,

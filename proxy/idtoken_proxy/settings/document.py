@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar, Final
 
 from idtoken_proxy.settings import addresses, egress, model, names, urls, values
-from idtoken_proxy.settings.identities import FILE, IDENTITY, Identity
+from idtoken_proxy.settings.identities import FILE, IDENTITY
 from idtoken_proxy.settings.plausible import url_path_objection
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, choice_of, key
 
@@ -131,7 +131,7 @@ class RouteEntry(Entry):
         "What is spoken with the receiver. auto: HTTP/1.1 or HTTP/2, as the app does.",
         default="auto",
     )
-    identity: Identity | None = key(IDENTITY, "Where this route's tokens come from.", default=None)
+    identity: Entry | None = key(IDENTITY, "Where this route's tokens come from.", default=None)
     methods: list[str] | None = key(
         Items(METHOD, least=1),
         "The methods that may be used; default all but CONNECT and TRACE.",
@@ -239,7 +239,7 @@ class Document(Entry):
         "Whether requests may name a receiver in place of the proxy, as with HTTP_PROXY.",
         default=_SETTINGS.forward_proxy,
     )
-    identity: Identity | None = key(
+    identity: Entry | None = key(
         IDENTITY, "Where tokens come from, for every route; default auto.", default=None
     )
     timeouts: Timeouts = key(

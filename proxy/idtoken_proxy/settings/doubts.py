@@ -11,8 +11,9 @@ from typing import Final
 
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import is_mtls, untagged
+from idtoken_proxy.settings.identities import SignedJwtIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
-from idtoken_proxy.settings.model import Route, Settings, SignedJwtIdentity
+from idtoken_proxy.settings.model import Route, Settings
 from idtoken_proxy.settings.names import is_iap_client
 
 _URL: Final = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?([^/?#@\\\s]+)([/?#].*)?", re.DOTALL)

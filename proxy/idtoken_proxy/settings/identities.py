@@ -1,14 +1,26 @@
-"""The identity forms as a file says them: a word (`auto`, `none`, `gcloud`), or a mapping with a `type`."""
+"""Every identity, declared once: the word for its type, what a file says of it, and what it is to the rest of the proxy.
+
+What follows from a declaration: the mapping that a file holds (ENTRIES), the JSON Schema, the frozen value that routes carry
+and that keys the token cache (hence hashable), and its source of tokens, which is `build` of the module with the type's
+name under identity/sources/. A new identity is a class here and that module.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+import dataclasses
+from collections.abc import Callable
+from types import new_class
+from typing import Any, ClassVar, Final, TypeVar, dataclass_transform
 
 from idtoken_proxy.settings import names
 from idtoken_proxy.settings.mistakes import nearest
 from idtoken_proxy.settings.plausible import path_objection, shown
-from idtoken_proxy.settings.shape import TAG, Entry, FilePath, Items, Scalar, Tagged, key
+from idtoken_proxy.settings.shape import REQUIRED, TAG, Entry, FilePath, Items, Key, Kind, Scalar, Tagged
 from idtoken_proxy.settings.values import argument, printable
+
+I = TypeVar("I", bound="Identity")  # noqa: E741 -- an identity
+
+_KEY: Final = "key"
 
 
 def _file_objection(text: str) -> str | None:
@@ -28,45 +40,60 @@ METADATA_ACCOUNT: Final = Scalar(
     names.metadata_account, {"type": "string", "pattern": rf"^(default|{names.ACCOUNT}|[0-9]+)$"}
 )
 
-WORDS: Final = ("auto", "none", "metadata", "user", "gcloud")  # those that need no other key
+# -- how one is declared -------------------------------------------------------
 
 
-class Auto(Entry, tag="auto"):
-    """Google's documented order: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server."""
+class Identity:
+    """`type`: its word in a file. `asks`: whether it can ask Google for another account's tokens, and so be a `source`."""
+
+    type: ClassVar[str]
+    asks: ClassVar[bool] = False
 
 
-class Nobody(Entry, tag="none"):
-    """A public route: no token is attached."""
+# By their types, in the order in which messages name them.
+BY_TYPE: Final[dict[str, type[Identity]]] = {}
+ENTRIES: Final[dict[str, type[Entry]]] = {}  # what a file says of each
 
 
-class Metadata(Entry, tag="metadata"):
-    """The metadata server: Cloud Run, Compute Engine, GKE."""
+def said(kind: Kind[Any], description: str, *, default: object = REQUIRED) -> Any:
+    """A key of the file, and the field of its value; the field has a default where the key has one."""
+    metadata = {_KEY: Key(kind, description, _as_written(default))}
+    if default is REQUIRED:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
-    service_account: str = key(
-        METADATA_ACCOUNT, "Its email; default for the attached one.", default="default"
+
+@dataclass_transform(frozen_default=True, field_specifiers=(said,))
+def declared(cls: type[I]) -> type[I]:
+    frozen = dataclasses.dataclass(frozen=True, slots=True)(cls)
+    keys = {one.name: one.metadata[_KEY] for one in dataclasses.fields(frozen)}  # type: ignore[arg-type]  # it is one now
+    members = {"__doc__": cls.__doc__, **keys}
+    BY_TYPE[frozen.type] = frozen
+    ENTRIES[frozen.type] = new_class(
+        cls.__name__, (Entry,), {"tag": frozen.type}, lambda body: body.update(members)
     )
+    return frozen
 
 
-class ServiceAccount(Entry, tag="service_account"):
-    """A service account's key file."""
-
-    key_file: str = key(CREDENTIAL, "The JSON key; relative to this file's directory.")
-
-
-class File(Entry, tag="file"):
-    """A file that holds an ID token and that something else keeps fresh."""
-
-    path: str = key(AWAITED, "The token's file; relative to this file's directory.")
-
-
-class User(Entry, tag="user"):
-    """What `gcloud auth application-default login` has left."""
+def _as_written(value: object) -> object:
+    """A default as the file would say it."""
+    match value:
+        case Identity():
+            return ENTRIES[value.type]()
+        case tuple():
+            return list(value)
+        case _:
+            return value
 
 
-class Gcloud(Entry, tag="gcloud"):
-    """`gcloud auth print-identity-token`."""
+# -- what a word or a mapping means --------------------------------------------
 
-    account: str | None = key(ACCOUNT, "Another account than gcloud's current one.", default=None)
+
+def words() -> tuple[str, ...]:
+    """Those that need no other key."""
+    return tuple(
+        kind for kind, entry in ENTRIES.items() if not any(key.required for key in entry.declared.values())
+    )
 
 
 def _from_word(value: Any) -> Any:
@@ -75,66 +102,146 @@ def _from_word(value: Any) -> Any:
     if value not in BY_TYPE:
         near = nearest(value, BY_TYPE)
         hint = f'; did you mean "{near}"?' if near else ""
-        raise ValueError(f"must be {', '.join(WORDS)}, or a mapping with a type, not {shown(value)}{hint}")
+        raise ValueError(f"must be {', '.join(words())}, or a mapping with a type, not {shown(value)}{hint}")
     return {TAG: value}
 
 
 def _source_from_word(value: Any) -> Any:
     value = _from_word(value)
     kind = value.get(TAG) if isinstance(value, dict) else None
-    if isinstance(kind, str) and kind in BY_TYPE and kind not in SOURCES:
-        raise ValueError(f"{kind} cannot ask for another account's tokens; use {', '.join(SOURCES)}")
+    if isinstance(kind, str) and kind in BY_TYPE and not BY_TYPE[kind].asks:
+        raise ValueError(f"{kind} cannot ask for another account's tokens; use {', '.join(sources())}")
     return value
 
 
-SOURCE: Final[Tagged[Source]] = Tagged(_source_from_word, lambda: SOURCES)
+def sources() -> dict[str, type[Entry]]:
+    """Those that have access tokens, with which another account's tokens can be asked for."""
+    return {kind: entry for kind, entry in ENTRIES.items() if BY_TYPE[kind].asks}
 
 
-class Impersonated(Entry, tag="impersonated"):
+IDENTITY: Final[Tagged[Entry]] = Tagged(_from_word, lambda: ENTRIES)
+SOURCE: Final[Tagged[Entry]] = Tagged(_source_from_word, sources)
+
+
+def identity_of(entry: Entry, file_path: Callable[[str], str]) -> Identity:
+    """What one of ENTRIES means. `file_path` makes a path of the configuration one of the file system."""
+
+    def meant(key: Key, value: Any) -> object:
+        if isinstance(value, Entry):
+            return identity_of(value, file_path)
+        if isinstance(key.kind, FilePath) and value is not None:
+            return file_path(value)
+        return tuple(value) if isinstance(value, list) else value
+
+    fields = {name: meant(key, getattr(entry, name)) for name, key in entry.declared.items()}
+    return BY_TYPE[entry.tag](**fields)
+
+
+# -- the identities ------------------------------------------------------------
+
+
+@declared
+class AutoIdentity(Identity):
+    """Google's documented order: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server."""
+
+    type = "auto"
+    asks = True
+
+
+@declared
+class NoIdentity(Identity):
+    """A public route: no token is attached."""
+
+    type = "none"
+
+
+@declared
+class MetadataIdentity(Identity):
+    """The metadata server: Cloud Run, Compute Engine, GKE."""
+
+    type = "metadata"
+    asks = True
+    service_account: str = said(
+        METADATA_ACCOUNT, "Its email; default for the attached one.", default="default"
+    )
+
+
+@declared
+class ServiceAccountIdentity(Identity):
+    """A service account's key file."""
+
+    type = "service_account"
+    asks = True
+    key_file: str = said(CREDENTIAL, "The JSON key; relative to this file's directory.")
+
+
+@declared
+class UserIdentity(Identity):
+    """What `gcloud auth application-default login` has left."""
+
+    type = "user"
+    asks = True
+
+
+@declared
+class GcloudIdentity(Identity):
+    """`gcloud auth print-identity-token`."""
+
+    type = "gcloud"
+    asks = True
+    account: str | None = said(ACCOUNT, "Another account than gcloud's current one.", default=None)
+
+
+@declared
+class ImpersonatedIdentity(Identity):
     """A service account's token, asked for by another identity."""
 
-    service_account: str = key(ACCOUNT, "Whose token it is.")
-    delegates: list[str] = key(Items(ACCOUNT), "The chain of accounts between source and it.", default=[])
-    source: Source = key(SOURCE, "Who asks.", default=Auto())
+    type = "impersonated"
+    asks = True
+    service_account: str = said(ACCOUNT, "Whose token it is.")
+    delegates: tuple[str, ...] = said(
+        Items(ACCOUNT), "The chain of accounts between source and it.", default=()
+    )
+    source: Identity = said(SOURCE, "Who asks.", default=AutoIdentity())
 
 
-class ExternalAccount(Entry, tag="external_account"):
+@declared
+class ExternalAccountIdentity(Identity):
     """Workload identity federation."""
 
-    config_file: str = key(CREDENTIAL, "The credential configuration; relative to this file's directory.")
-    service_account: str | None = key(ACCOUNT, "In place of the one that the file names.", default=None)
+    type = "external_account"
+    asks = True
+    config_file: str = said(CREDENTIAL, "The credential configuration; relative to this file's directory.")
+    service_account: str | None = said(ACCOUNT, "In place of the one that the file names.", default=None)
 
 
-class Command(Entry, tag="command"):
+@declared
+class FileIdentity(Identity):
+    """A file that holds an ID token and that something else keeps fresh."""
+
+    type = "file"
+    path: str = said(AWAITED, "The token's file; relative to this file's directory.")
+
+
+@declared
+class CommandIdentity(Identity):
     """A command that prints an ID token."""
 
-    argv: list[str] = key(Items(ARGUMENT, least=1), "The program and its arguments; {audience} is replaced.")
+    type = "command"
+    argv: tuple[str, ...] = said(
+        Items(ARGUMENT, least=1), "The program and its arguments; {audience} is replaced."
+    )
 
 
-class SignedJwt(Entry, tag="signed_jwt"):
+@declared
+class SignedJwtIdentity(Identity):
     """A JWT that a service account signs: for IAP with Google's managed OAuth client."""
 
-    service_account: str = key(EMAIL, "Who signs, and who calls.")
-    key_file: str | None = key(
+    type = "signed_jwt"
+    service_account: str = said(EMAIL, "Who signs, and who calls.")
+    key_file: str | None = said(
         CREDENTIAL,
         "Its JSON key, which signs here; relative to this file's directory. Left out: Google signs.",
         default=None,
     )
-    source: Source = key(SOURCE, "Who asks Google to sign.", default=Auto())
-
-
-Source: TypeAlias = Auto | Metadata | ServiceAccount | User | Gcloud | Impersonated | ExternalAccount
-Identity: TypeAlias = Source | Nobody | File | Command | SignedJwt
-
-# Those that have access tokens, with which another account's tokens can be asked for.
-SOURCES: Final[dict[str, type[Source]]] = {
-    entry.tag: entry
-    for entry in (Auto, Metadata, ServiceAccount, User, Gcloud, Impersonated, ExternalAccount)
-}
-BY_TYPE: Final[dict[str, type[Identity]]] = {
-    entry.tag: entry
-    for entry in (
-        Auto, Nobody, Metadata, ServiceAccount, User, Gcloud, Impersonated, ExternalAccount, File, Command, SignedJwt
-    )
-}  # fmt: skip
-IDENTITY: Final[Tagged[Identity]] = Tagged(_from_word, lambda: BY_TYPE)
+    source: Identity = said(SOURCE, "Who asks Google to sign.", default=AutoIdentity())

@@ -1,6 +1,6 @@
 """Settings as the rest of the proxy sees them: frozen, resolved, nothing left to parse, derive or default.
 
-Durations are seconds, sizes are bytes. Every identity is hashable: (identity, audience) keys the token cache.
+Durations are seconds, sizes are bytes. The identities are declared in identities.py.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import ClassVar, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from idtoken_proxy.errors import Problem
+from idtoken_proxy.settings.identities import AutoIdentity, Identity
 
 # -- addresses ----------------------------------------------------------------
 
@@ -80,99 +81,6 @@ class EgressProxy:
         """HOST:PORT"""
         return str(TcpAddress(self.host, self.port))
 
-
-# -- identities; `type` is the word for each in a configuration ----------------
-
-
-@dataclass(frozen=True, slots=True)
-class AutoIdentity:
-    """Google's documented order: GOOGLE_APPLICATION_CREDENTIALS, gcloud's file, the metadata server."""
-
-    type: ClassVar = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class NoIdentity:
-    """A public route: no token is attached."""
-
-    type: ClassVar = "none"
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataIdentity:
-    type: ClassVar = "metadata"
-    service_account: str = "default"
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceAccountIdentity:
-    type: ClassVar = "service_account"
-    key_file: str
-
-
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
-    type: ClassVar = "file"
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class UserIdentity:
-    """`gcloud auth application-default login`."""
-
-    type: ClassVar = "user"
-
-
-@dataclass(frozen=True, slots=True)
-class GcloudIdentity:
-    type: ClassVar = "gcloud"
-    account: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ImpersonatedIdentity:
-    type: ClassVar = "impersonated"
-    service_account: str
-    delegates: tuple[str, ...] = ()
-    source: Identity = AutoIdentity()
-
-
-@dataclass(frozen=True, slots=True)
-class SignedJwtIdentity:
-    """For IAP with Google's managed client: signed by the key at hand, or by IAM Credentials for `source`."""
-
-    type: ClassVar = "signed_jwt"
-    service_account: str
-    key_file: str | None = None
-    source: Identity = AutoIdentity()
-
-
-@dataclass(frozen=True, slots=True)
-class ExternalAccountIdentity:
-    type: ClassVar = "external_account"
-    config_file: str
-    service_account: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CommandIdentity:
-    type: ClassVar = "command"
-    argv: tuple[str, ...]
-
-
-Identity: TypeAlias = (
-    AutoIdentity
-    | NoIdentity
-    | MetadataIdentity
-    | ServiceAccountIdentity
-    | FileIdentity
-    | UserIdentity
-    | GcloudIdentity
-    | ImpersonatedIdentity
-    | ExternalAccountIdentity
-    | CommandIdentity
-    | SignedJwtIdentity
-)
 
 # -- the rest -----------------------------------------------------------------
 
@@ -261,7 +169,7 @@ class Route:
     name: str
     upstream: Upstream
     audience: str | None
-    identity: Identity = AutoIdentity()
+    identity: Identity = field(default_factory=AutoIdentity)
     host: str | None = None
     path: str = "/"
     strip_prefix: bool = False

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import assert_never
 
-from idtoken_proxy.settings import identities, model
+from idtoken_proxy.settings import model
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
 from idtoken_proxy.settings.document import Document, Guard, RouteEntry
+from idtoken_proxy.settings.identities import (
+    ENTRIES,
+    AutoIdentity,
+    Identity,
+    NoIdentity,
+    SignedJwtIdentity,
+    identity_of,
+)
+from idtoken_proxy.settings.shape import Entry
 
 
 def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settings:
     """`file_path` makes a path of the configuration one of the file system."""
     timeouts = model.Timeouts(**vars(document.timeouts))
-    identity = document.identity or identities.Auto()
-    default = identity, _identity(identity, file_path)
+    identity = document.identity or ENTRIES[AutoIdentity.type]()
+    default = identity, identity_of(identity, file_path)
     ca_file = document.tls.ca_file
     return model.Settings(
         routes=tuple(
@@ -39,7 +47,7 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
 def _route(
     route: RouteEntry,
     timeouts: model.Timeouts,
-    default: tuple[identities.Identity, model.Identity],
+    default: tuple[Entry, Identity],
     file_path: Callable[[str], str],
     egress_proxy: model.EgressProxy | None,
 ) -> model.Route:
@@ -49,7 +57,7 @@ def _route(
         name=route.name,
         upstream=route.upstream,
         audience=_audience(route, identity),
-        identity=default[1] if route.identity is None else _identity(identity, file_path),
+        identity=default[1] if route.identity is None else identity_of(identity, file_path),
         host=route.match.host,
         path=route.match.path,
         strip_prefix=route.strip_prefix,
@@ -62,14 +70,12 @@ def _route(
     )
 
 
-def _audience(route: RouteEntry, identity: identities.Identity) -> str | None:
-    match identity:
-        case identities.Nobody():
-            return None
-        case identities.SignedJwt():
-            return route.audience or signed_jwt_audience(route.upstream)
-        case _:
-            return route.audience or derived_audience(route.upstream)
+def _audience(route: RouteEntry, identity: Entry) -> str | None:
+    if identity.tag == NoIdentity.type:
+        return None
+    if identity.tag == SignedJwtIdentity.type:
+        return route.audience or signed_jwt_audience(route.upstream)
+    return route.audience or derived_audience(route.upstream)
 
 
 def _address(address: model.Address, file_path: Callable[[str], str]) -> model.Address:
@@ -87,34 +93,3 @@ def _guard(guard: Guard, file_path: Callable[[str], str]) -> model.GuardSettings
         "allow" if guard.unverified_pages == "allow" else "refuse",
         tuple(guard.trusted_proxies),
     )
-
-
-def _identity(identity: identities.Identity, file_path: Callable[[str], str]) -> model.Identity:
-    match identity:
-        case identities.Auto():
-            return model.AutoIdentity()
-        case identities.Nobody():
-            return model.NoIdentity()
-        case identities.Metadata():
-            return model.MetadataIdentity(identity.service_account)
-        case identities.ServiceAccount():
-            return model.ServiceAccountIdentity(file_path(identity.key_file))
-        case identities.File():
-            return model.FileIdentity(file_path(identity.path))
-        case identities.User():
-            return model.UserIdentity()
-        case identities.Gcloud():
-            return model.GcloudIdentity(identity.account)
-        case identities.Impersonated():
-            source = _identity(identity.source, file_path)
-            return model.ImpersonatedIdentity(identity.service_account, tuple(identity.delegates), source)
-        case identities.ExternalAccount():
-            return model.ExternalAccountIdentity(file_path(identity.config_file), identity.service_account)
-        case identities.Command():
-            return model.CommandIdentity(tuple(identity.argv))
-        case identities.SignedJwt():
-            key_file = None if identity.key_file is None else file_path(identity.key_file)
-            source = _identity(identity.source, file_path)
-            return model.SignedJwtIdentity(identity.service_account, key_file, source)
-        case _:
-            assert_never(identity)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.document import Document
-from idtoken_proxy.settings.identities import WORDS
+from idtoken_proxy.settings.identities import words
 from idtoken_proxy.settings.shape import (
     EXTENSION,
     TAG,
@@ -127,8 +127,8 @@ def _forms(kind: Kind[object], anywhere: tuple[Form, ...]) -> list[Form]:
             return [{"type": "object", "additionalProperties": _one_of(_forms(kind.item, anywhere))}]
         case Tagged():
             entries = kind.entries()
-            words = {"enum": [word for word in WORDS if word in entries]}
-            return [words, *(_reference(entry) for entry in entries.values()), *anywhere]
+            known = {"enum": [word for word in words() if word in entries]}
+            return [known, *(_reference(entry) for entry in entries.values()), *anywhere]
         case _:
             assert isinstance(kind, Section)
             word: list[Form] = [{"type": "string", "enum": [kind.word]}] if kind.word else []

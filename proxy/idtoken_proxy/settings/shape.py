@@ -27,7 +27,7 @@ Form: TypeAlias = Mapping[str, Any]  # of JSON Schema
 
 TAG: Final = "type"
 EXTENSION: Final = "x-"  # of a key that nothing reads
-_REQUIRED: Final = object()
+REQUIRED: Final = object()
 
 
 class Mistaken(Exception):
@@ -186,21 +186,21 @@ class Tagged(Kind[E_co]):
 
 
 class Key:
-    """`default` is _REQUIRED where there is none."""
+    """`default` is REQUIRED where there is none."""
 
     def __init__(self, kind: Kind[object], description: str, default: object) -> None:
         self.kind, self.description, self.default = kind, description, default
 
     @property
     def required(self) -> bool:
-        return self.default is _REQUIRED
+        return self.default is REQUIRED
 
 
 @overload
 def key(kind: Kind[T_co], description: str = "") -> T_co: ...
 @overload
 def key(kind: Kind[T_co], description: str = "", *, default: D) -> T_co | D: ...
-def key(kind: Kind[Any], description: str = "", *, default: object = _REQUIRED) -> Any:
+def key(kind: Kind[Any], description: str = "", *, default: object = REQUIRED) -> Any:
     """An attribute of an Entry; it must be said where there is no `default`."""
     return Key(kind, description, default)
 

@@ -14,7 +14,8 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import build, metadata
 from idtoken_proxy.identity.sources.auto import AutoSource
 from idtoken_proxy.identity.sources.source import Particular
-from idtoken_proxy.settings.model import AutoIdentity, GoogleEndpoints, Identity, MetadataIdentity
+from idtoken_proxy.settings.identities import AutoIdentity, Identity, MetadataIdentity
+from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received
 from tests.identity.sources import test_metadata, test_service_account

@@ -15,7 +15,8 @@ from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.external_account import ExternalAccountSource
 from idtoken_proxy.identity.sources.federation import ALLOW_EXECUTABLES
 from idtoken_proxy.identity.sources.source import AccessTokenSource
-from idtoken_proxy.settings.model import ExternalAccountIdentity, GoogleEndpoints, ImpersonatedIdentity
+from idtoken_proxy.settings.identities import ExternalAccountIdentity, ImpersonatedIdentity
+from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.identity.sources.emulated import AMAZON, AZURE, GITHUB, LONER, TARGET, Google, fails, write
 
 

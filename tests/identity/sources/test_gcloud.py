@@ -15,7 +15,7 @@ from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.gcloud import GcloudSource
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.identity.sources.user import UserSource
-from idtoken_proxy.settings.model import GcloudIdentity, ImpersonatedIdentity
+from idtoken_proxy.settings.identities import GcloudIdentity, ImpersonatedIdentity
 from tests.identity.fakes import AUDIENCE, EMAIL, jwt
 from tests.identity.sources.emulated import CALLER, DEV, TARGET, Google, fails
 

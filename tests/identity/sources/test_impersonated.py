@@ -9,15 +9,15 @@ from idtoken_proxy.emulator.world import Account
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.identity.sources.source import AccessTokenSource, Source
-from idtoken_proxy.settings.model import (
+from idtoken_proxy.settings.identities import (
     AutoIdentity,
-    GoogleEndpoints,
     Identity,
     ImpersonatedIdentity,
     MetadataIdentity,
     ServiceAccountIdentity,
     UserIdentity,
 )
+from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.identity.sources.emulated import CALLER, DEV, LAST, LONER, MIDDLE, PROJECT, TARGET, Google
 
 METADATA = MetadataIdentity()

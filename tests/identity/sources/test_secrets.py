@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.identity.sources.federation import ALLOW_EXECUTABLES
 from idtoken_proxy.identity.sources.source import AccessTokenSource
-from idtoken_proxy.settings.model import (
+from idtoken_proxy.settings.identities import (
+    BY_TYPE,
     AutoIdentity,
     CommandIdentity,
     ExternalAccountIdentity,
@@ -31,21 +32,9 @@ from idtoken_proxy.settings.model import (
 from tests.identity.sources.emulated import AMAZON, AZURE, CALLER, DEV, GITHUB, TARGET, Google, write
 from tests.identity.sources.test_gcloud import Gcloud
 
-KINDS = (
-    "auto",
-    "metadata",
-    "service_account",
-    "user",
-    "gcloud",
-    "impersonated",
-    "url",
-    "aws",
-    "azure",
-    "executable",
-    "file",
-    "command",
-    "signed_jwt",
-)
+# What a kind of credential is got with, where that is more than one thing.
+WAYS = {"external_account": ("url", "aws", "azure", "executable")}
+KINDS = [way for kind in BY_TYPE if kind != "none" for way in WAYS.get(kind, (kind,))]
 
 
 async def identities(google: Google, directory: Path) -> dict[str, Identity]:

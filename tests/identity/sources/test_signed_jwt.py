@@ -9,7 +9,7 @@ import pytest
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.identity.sources.source import AccessTokenSource
-from idtoken_proxy.settings.model import MetadataIdentity, SignedJwtIdentity
+from idtoken_proxy.settings.identities import MetadataIdentity, SignedJwtIdentity
 from tests.identity.sources.emulated import CALLER, LONER, TARGET, Google
 
 

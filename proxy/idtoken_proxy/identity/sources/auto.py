@@ -8,7 +8,7 @@ asks the metadata server for a sign of life first; hence not it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -19,8 +19,12 @@ from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_hos
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken, Credential, Particular
 from idtoken_proxy.identity.sources.user import audience_host, who_refuses
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import AutoIdentity
 from idtoken_proxy.settings.model import GoogleEndpoints
 from idtoken_proxy.settings.plausible import host_objection
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 _log = structlog.get_logger("idtoken_proxy.identity")
 
@@ -124,3 +128,7 @@ class AutoSource:
             remedy=f"{login}; or set {VARIABLE} to a credential file; or, without Google: idtoken-proxy emulate",
             log_detail=error.log_detail,
         )
+
+
+def build(_: AutoIdentity, by: Builder) -> AutoSource:
+    return AutoSource(by.google, by.environ)

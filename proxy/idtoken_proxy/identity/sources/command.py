@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import process
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import CommandIdentity
 from idtoken_proxy.settings.plausible import shown_path
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 VARIABLE = "IDTOKEN_PROXY_AUDIENCE"
 
@@ -76,3 +81,7 @@ class CommandSource:
             fault=Fault.OPERATOR,
             remedy=remedy,
         )
+
+
+def build(identity: CommandIdentity, by: Builder) -> CommandSource:
+    return CommandSource(identity.argv, by.environ)

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.sources.credential_file import Document
+from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document
 from idtoken_proxy.identity.sources.federation import Federation
 from idtoken_proxy.identity.sources.iam_credentials import QUOTA_VARIABLE, IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import ExternalAccountIdentity
 from idtoken_proxy.settings.model import GoogleEndpoints
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 IMPERSONATION_URL = re.compile(
     r"(https?://[^/?#@]+)/v1/projects/[^/]+/serviceAccounts/([^/:]+):generateAccessToken"
@@ -85,3 +89,9 @@ def impersonation(document: Document, url: Any) -> tuple[str, str]:
     if found is None:
         raise document.invalid("has a service_account_impersonation_url that is none")
     return found[1], unquote(found[2])
+
+
+def build(identity: ExternalAccountIdentity, by: Builder) -> ExternalAccountSource:
+    return ExternalAccountSource(
+        CredentialFile(identity.config_file), by.google, by.environ, identity.service_account
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -11,7 +12,11 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.plain_file import NotPlain, Version, read_plain, version
+from idtoken_proxy.settings.identities import FileIdentity
 from idtoken_proxy.settings.plausible import shown_path
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 _log = structlog.get_logger("idtoken_proxy.identity")
 _MAX_BYTES = 64 * 1024
@@ -69,3 +74,7 @@ def _why(error: OSError | ValueError) -> str:
         return str(error.strerror)
     number = error.errno if isinstance(error, OSError) else None
     return os.strerror(number) if number else type(error).__name__
+
+
+def build(identity: FileIdentity, _: Builder) -> FileSource:
+    return FileSource(identity.path)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import process, user
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import GcloudIdentity
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 _WRONG_KIND: Final = "the login is of a kind that has no tokens for an audience"
 _OFFLINE: Final = "it does not reach Google"
@@ -188,3 +192,7 @@ def _member(account: str | None) -> str:
     if account is None:
         return "user:YOU"
     return f"{'user' if _Login(account, None).is_user else 'serviceAccount'}:{account}"
+
+
+def build(identity: GcloudIdentity, by: Builder) -> GcloudSource:
+    return GcloudSource(identity.account, by.environ)

@@ -5,9 +5,15 @@ https://cloud.google.com/iam/docs/create-short-lived-credentials-direct, and -de
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from idtoken_proxy.identity.sources.iam_credentials import ACCESS_TOKEN, ID_TOKEN, IamCredentials
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import ImpersonatedIdentity
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 
 class ImpersonatedSource:
@@ -37,3 +43,7 @@ class ImpersonatedSource:
 
     def member(self) -> str | None:
         return f"serviceAccount:{self._service_account}"
+
+
+def build(identity: ImpersonatedIdentity, by: Builder) -> ImpersonatedSource:
+    return ImpersonatedSource(by.iam(identity, identity.source), identity.service_account, identity.delegates)

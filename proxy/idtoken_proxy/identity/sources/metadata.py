@@ -15,13 +15,18 @@ import json
 import re
 import socket
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.metadata_refusal import ELSEWHERE, refusal
 from idtoken_proxy.identity.sources.source import METADATA_REFRESH_AHEAD, SCOPE, AccessToken
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import MetadataIdentity
 from idtoken_proxy.settings.plausible import host_objection
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 HOST_VARIABLE = "GCE_METADATA_HOST"
 DEFAULT_HOST = "metadata.google.internal"
@@ -212,4 +217,13 @@ def _without_identity(email: str) -> TokenError:
         remedy="Have one made by impersonation, of itself or of another: identity: {type: impersonated, service_account: "
         f"{email}, source: metadata}}; and grant it: gcloud iam service-accounts add-iam-policy-binding {email} "
         f"--member=serviceAccount:{email} --role=roles/iam.serviceAccountOpenIdTokenCreator",
+    )
+
+
+def build(identity: MetadataIdentity, by: Builder) -> MetadataSource:
+    configured = by.google.metadata_host
+    return MetadataSource(
+        identity.service_account,
+        metadata_host(configured, by.environ),
+        first=metadata_variable(configured, by.environ),
     )

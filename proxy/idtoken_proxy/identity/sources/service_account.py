@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import project_of, why
-from idtoken_proxy.identity.sources.credential_file import Document, read_as
+from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document, read_as
 from idtoken_proxy.identity.sources.malformed import spoilt_key
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import ServiceAccountIdentity
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 
 class ServiceAccountSource:
@@ -140,3 +144,11 @@ class ServiceAccountSource:
 def _universe(info: Mapping[str, Any]) -> str:
     universe = info.get("universe_domain")
     return universe if isinstance(universe, str) and universe else "googleapis.com"
+
+
+def build(identity: ServiceAccountIdentity, by: Builder) -> ServiceAccountSource:
+    return of_key_file(identity.key_file, by)
+
+
+def of_key_file(path: str, by: Builder) -> ServiceAccountSource:
+    return ServiceAccountSource(CredentialFile(path, noun="the key file"), by.google.token_endpoint)

@@ -9,13 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.iam_credentials import SIGN_JWT, IamCredentials
-from idtoken_proxy.identity.sources.service_account import ServiceAccountSource
+from idtoken_proxy.identity.sources.service_account import ServiceAccountSource, of_key_file
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import SignedJwtIdentity
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 LIFETIME = 3600  # seconds
 
@@ -88,3 +92,9 @@ class ByKey:
         encode: Any = jwt.encode  # untyped in google-auth
         signed: bytes = encode(signer, claims)
         return signed.decode("ascii")
+
+
+def build(identity: SignedJwtIdentity, by: Builder) -> SignedJwtSource:
+    if identity.key_file is not None:
+        return SignedJwtSource(identity.service_account, ByKey(of_key_file(identity.key_file, by)))
+    return SignedJwtSource(identity.service_account, ByIam(by.iam(identity, identity.source)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import why
@@ -16,6 +16,10 @@ from idtoken_proxy.identity.sources.credential_file import LOGIN, Document, logi
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import UserIdentity
+
+if TYPE_CHECKING:
+    from idtoken_proxy.identity.sources import Builder
 
 TOKEN_ENDPOINT = "https://oauth2.googleapis.com/token"  # noqa: S105 -- a URL
 _LOGIN_WITH_SCOPES = (
@@ -177,3 +181,10 @@ def _email(id_token: object) -> str | None:
         return IdToken.parse(str(id_token), origin="the token endpoint").email
     except TokenError:
         return None
+
+
+def build(_: UserIdentity, by: Builder) -> UserSource:
+    # Imported here: of the files' finder, which knows this module too.
+    from idtoken_proxy.identity.sources.application_default import gcloud_file, named_file  # noqa: PLC0415
+
+    return UserSource(named_file(by.environ) or gcloud_file(by.environ), by.google.token_endpoint)
