@@ -20,10 +20,11 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.environment import OVERRIDES
-from idtoken_proxy.settings.identities import BY_TYPE, NoIdentity
+from idtoken_proxy.settings.identities import BY_TYPE, ENTRIES, NoIdentity
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.pending import PENDING
+from idtoken_proxy.settings.shape import Entry
 from tests.cases import for_each
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
@@ -57,6 +58,23 @@ def test_every_identity_is_shown() -> None:
         for route in settings_from_text(whole(body), "proxy.yaml", {}).routes
     }
     assert shown == set(BY_TYPE)
+
+
+def test_the_table_of_identities_is_the_declarations() -> None:
+    rows = [f"| `{kind}` | {keys_of(entry)} | {tokens_of(kind)} |" for kind, entry in ENTRIES.items()]
+    head = "| `type` | keys (those that may be left out in brackets) | tokens |\n|---|---|---|\n"
+    assert README.partition(head)[2].partition("\n\n")[0].splitlines() == rows
+
+
+def keys_of(entry: type[Entry]) -> str:
+    told = (f"`{name}`" if key.required else f"[`{name}`]" for name, key in entry.declared.items())
+    return ", ".join(told) or "none"
+
+
+def tokens_of(kind: str) -> str:
+    if kind == "none":
+        return "none"
+    return "ID, access" if BY_TYPE[kind].has_access_tokens else "ID"
 
 
 def test_every_command_and_option_exists() -> None:

@@ -76,14 +76,18 @@ def check(configuration: Configuration) -> int:
     on standard error.
     """
     from idtoken_proxy.generation import rehearse  # noqa: PLC0415 -- ssl, and the kinds of credentials
+    from idtoken_proxy.settings.model import asked_for, kind_of  # noqa: PLC0415
 
     routes = configuration.settings.routes
     exposed = rehearse(configuration.settings, os.environ)
     for warning in (*configuration.settings.warnings, *exposed):
         say(f"warning: {warning}", err=True)
     for route in routes:
-        match, audience = f"{route.host or ''}{route.path}", route.audience or "none"
-        say(f"{route.name}: {match} -> {route.upstream}, audience {audience}, identity {route.identity.type}")
+        match, wanted = (
+            f"{route.host or ''}{route.path}",
+            f"{kind_of(route.wanted)} {asked_for(route.wanted)}",
+        )
+        say(f"{route.name}: {match} -> {route.upstream}, {wanted}, identity {route.identity.type}")
     say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
     return 0
 
@@ -238,15 +242,26 @@ def probe(admin: Address, what: str) -> int:
     return 0 if wrong is None else 1
 
 
-@commands.command(short_help="Print one ID token.")
+@commands.command(short_help="Print one token.")
 @click.option("--audience", metavar="AUD", help="Whom the token is for, such as https://SERVICE.a.run.app.")
+@click.option(
+    "--scopes", metavar="SCOPE,...", help="Print an access token, good for these, such as cloud-platform."
+)
 @of_file(required=False)
 @click.option(
-    "--route", metavar="NAME", help="The route whose identity, and, without --audience, audience to take."
+    "--route",
+    metavar="NAME",
+    help="The route whose identity, and, without --audience and --scopes, whose kind of token to take.",
 )
 @click.option("--claims", "claims_only", is_flag=True, help="Print what the token says, and not the token.")
-def token(configuration: Configuration, audience: str | None, route: str | None, claims_only: bool) -> int:  # noqa: FBT001 -- click's
-    """Print one ID token: whoever has it is you, for an hour. Nothing else ever prints one.
+def token(
+    configuration: Configuration,
+    audience: str | None,
+    scopes: str | None,
+    route: str | None,
+    claims_only: bool,  # noqa: FBT001 -- click's
+) -> int:
+    """Print one token: whoever has it is you, for an hour. Nothing else ever prints one.
 
     \b
     idtoken-proxy token --audience https://user-profiles-x7f3kq-uc.a.run.app --claims
@@ -259,15 +274,16 @@ def token(configuration: Configuration, audience: str | None, route: str | None,
 
     from idtoken_proxy import logs  # noqa: PLC0415
     from idtoken_proxy.admin.one_token import claims_of, identity_for, one_token  # noqa: PLC0415
+    from idtoken_proxy.identity.token import IdToken  # noqa: PLC0415
     from idtoken_proxy.settings.model import LogSettings  # noqa: PLC0415
 
     try:
-        identity, wanted = identity_for(configuration.settings, audience, route)
+        identity, wanted = identity_for(configuration.settings, audience, route, scopes)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     logs.configure(LogSettings(level="error"))
     minted = asyncio.run(one_token(identity, wanted, configuration.settings.google, os.environ))
-    if not minted.is_for(wanted):
+    if isinstance(minted, IdToken) and isinstance(wanted, str) and not minted.is_for(wanted):
         say(f"The token is for {minted.audiences!a}, not for {wanted}", err=True)
     say(json.dumps(claims_of(minted), indent=2) if claims_only else minted.value)
     return 0

@@ -60,6 +60,7 @@ class Generation:
             "path": route.path,
             "upstream": str(route.upstream),
             "audience": route.audience,
+            "scopes": None if route.scopes is None else route.scopes.names,
         }
         slot = self.slots.get(route.name)
         if slot is not None:
@@ -129,8 +130,8 @@ def composing(
             yield
         timeouts.add(route.timeouts)
         source = sources.get(route.identity)
-        if source is not None and route.audience is not None:
-            slots[route.name] = cache.slot(route.identity, source, route.audience)
+        if source is not None and route.wanted is not None:
+            slots[route.name] = cache.slot(route.identity, source, route.wanted)
             by_name[route.name] = source
     pools: dict[tuple[object, ...], Pool] = {}
     upstreams: dict[str, UpstreamCounts] = {}

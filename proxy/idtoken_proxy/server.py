@@ -31,7 +31,7 @@ from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STAR
 from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waiting
 from idtoken_proxy.settings.addresses import base_url, is_remote
 from idtoken_proxy.settings.exposure import exposed
-from idtoken_proxy.settings.model import Address, Settings, TcpAddress
+from idtoken_proxy.settings.model import Address, Settings, TcpAddress, asked_for
 from idtoken_proxy.trust import Trust
 from idtoken_proxy.turns import in_turns
 
@@ -170,7 +170,7 @@ class Server:
         routes = {lane.route.name: lane.counts for lane in generation.gateway.lanes}
         self._tally.take(routes, generation.upstreams)
         self._tally.retain(
-            routes, generation.upstreams, {route.audience for route in generation.settings.routes}
+            routes, generation.upstreams, {asked_for(route.wanted) for route in generation.settings.routes}
         )
 
     def reloading(self) -> None:

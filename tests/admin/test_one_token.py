@@ -14,7 +14,7 @@ from idtoken_proxy.settings.identities import (
     MetadataIdentity,
     NoIdentity,
 )
-from idtoken_proxy.settings.model import GoogleEndpoints, Route, Settings, Upstream
+from idtoken_proxy.settings.model import CLOUD_PLATFORM, GoogleEndpoints, Route, Scopes, Settings, Upstream
 from tests.cases import for_each
 from tests.engine.proxied import AUDIENCE, make_token
 
@@ -86,3 +86,35 @@ async def test_no_token(tmp_path: Path) -> None:
     with pytest.raises(TokenError) as raised:
         await one_token(FileIdentity(str(tmp_path / "gone")), AUDIENCE, GoogleEndpoints(), {})
     assert raised.value.cause == "file_missing"
+
+
+def test_an_access_token_by_its_scopes() -> None:
+    api = Route("api", UPSTREAM, None, METADATA, scopes=Scopes(("email",)))
+    all_routes = Settings(routes=(*TWO.routes, api))
+    assert identity_for(all_routes, None, None, "email") == (METADATA, Scopes(("email",)))
+    assert identity_for(all_routes, None, "api") == (METADATA, Scopes(("email",)))
+    assert identity_for(SAME, None, None, "cloud-platform,email") == (
+        METADATA,
+        Scopes((CLOUD_PLATFORM, "email")),
+    )
+    assert identity_for(TWO, None, "b", CLOUD_PLATFORM) == (METADATA, Scopes())
+
+
+@for_each(
+    ("audience", "scopes", "said"),
+    [
+        ("https://a", "email", "name one of --audience and --scopes"),
+        (None, "", "--scopes names none"),
+        (None, 'a"b', "--scopes must be a scope"),
+    ],
+)
+def test_scopes_that_cannot_be(audience: str | None, scopes: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        identity_for(SAME, audience, None, scopes)
+
+
+async def test_an_access_token_and_what_came_with_it(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text('{"access_token": "ya29.it", "expires_in": 3600}')
+    token = await one_token(FileIdentity(str(tmp_path / "t")), Scopes(), GoogleEndpoints(), {})
+    assert token.value == "ya29.it"
+    assert set(claims_of(token)) == {"email", "sub", "exp"}

@@ -187,6 +187,7 @@ def test_json_tells_everything() -> None:
         "verdict": "fail",
         "upstream": URL,
         "audience": "custom",
+        "scopes": None,
         "identity": {"type": "metadata", "found": "metadata server, account default", "email": "login@shop"},
         "token": {"audience": "custom", "expires_in": 120},
         "receiver": {
@@ -228,3 +229,29 @@ def test_nothing_that_anyone_says_is_an_order_to_the_terminal(said: str) -> None
         line.encode()
         assert printable(line) == line
     as_json(Report((route,))).encode("ascii")
+
+
+STORAGE = RouteReport(
+    "storage",
+    "https://storage.googleapis.com",
+    None,
+    "user",
+    "login of dev@example.com in /adc.json",
+    "dev@example.com",
+    expires_in=3000,
+    steps=PROFILES.steps,
+    status=403,
+    findings=(Finding(Verdict.FAIL, "token_scopes", "too few", "scopes: [...]"),),
+    scopes=("https://www.googleapis.com/auth/devstorage.read_only", "email"),
+)
+
+
+def test_an_access_token_is_told_in_the_same_words() -> None:
+    lines = list(as_text(Report((PROFILES, STORAGE)), colors=False))
+    assert lines[0].endswith("AUDIENCE OR SCOPES")
+    assert "50 min left" in lines[4]
+    assert lines[4].endswith("devstorage.read_only email")
+    assert "  scopes:   https://www.googleapis.com/auth/devstorage.read_only email" in lines
+    (told,) = json.loads(as_json(Report((STORAGE,))))["routes"]
+    assert told["scopes"] == ["https://www.googleapis.com/auth/devstorage.read_only", "email"]
+    assert (told["audience"], told["token"]) == (None, {"audience": None, "expires_in": 3000})

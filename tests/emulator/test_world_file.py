@@ -13,6 +13,7 @@ from idtoken_proxy.emulator.world import ANYONE, Account, Iap, Service, World
 from idtoken_proxy.emulator.world_entries import DIGITS, NAME_SHAPE
 from idtoken_proxy.emulator.world_file import load_world, parse_world
 from idtoken_proxy.errors import ConfigError
+from idtoken_proxy.settings.model import CLOUD_PLATFORM
 from tests.cases import for_each
 
 POOL_PATH = pool_path("123456789012", "outside")
@@ -51,6 +52,12 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
             ),
             Service("intranet", frozenset({LOGIN}), iap=Iap("123-abc.apps.googleusercontent.com")),
             Service("resize", frozenset({LOGIN}), is_function=True),
+            Service(
+                "storage",
+                frozenset({LOGIN}),
+                api="storage",
+                scopes=("https://www.googleapis.com/auth/devstorage.read_only", CLOUD_PLATFORM),
+            ),
             Service("my-app", frozenset({LOGIN}), backend="http://localhost:3000"),
         ),
         providers=(
@@ -115,7 +122,7 @@ def test_a_short_file_takes_the_defaults() -> None:
             "accounts: []\nservices:\n- name: a\n  port: 65536\n  zzz: 1\n",
             [
                 "w.yaml:4: services[0].port: a port from 0 to 65535 belongs here, not 65536",
-                "w.yaml:5: services[0].zzz: unknown key; known here: name, invokers, region, port, audiences, iap, function, backend",
+                "w.yaml:5: services[0].zzz: unknown key; known here: name, invokers, region, port, audiences, iap, function, backend, api, scopes",
             ],
         ),
         (
@@ -165,7 +172,7 @@ def test_a_short_file_takes_the_defaults() -> None:
                 f"w.yaml:1: number: {DIGITS}, not 12",
                 'w.yaml:5: services[0].iap: must be a mapping of keys to values, not "yes"',
                 "w.yaml:7: services[1].function: 1 belongs here, as others are services, not 2",
-                "w.yaml:8: services[2]: iap and function are two front ends; one stands before it",
+                "w.yaml:8: services[2]: iap, function and api are front ends; one stands before it",
             ],
         ),
         (

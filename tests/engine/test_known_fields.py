@@ -23,6 +23,7 @@ FIELDS = [
     [(b"x-forwarded-for", b"10.0.0.1"), (b"x-forwarded-for", b"10.0.0.2")],
     [(b"x-forwarded-proto", b"https")],
     [(b"via", b"1.1 a"), (b"via", b"2 b")],
+    [(b"x-goog-user-project", b"my-project"), (b"x-goog-api-key", b"dummy")],
 ]
 LOOKED_AT = (
     "origin", "fetch_site", "fetch_mode", "fetch_dest", "expect_continue", "forwarded_for", "forwarded_proto", "via", "passing",

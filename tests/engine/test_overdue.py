@@ -31,7 +31,7 @@ def test_a_token_that_does_not_come_is_503_and_google_s() -> None:
         Fault.GOOGLE,
         "token_wait",
     )
-    assert error.detail == f"no ID token within {2.5 + TOKEN_GRACE:g} s"
+    assert error.detail == f"no token within {2.5 + TOKEN_GRACE:g} s"
     assert error.identity == "metadata server, account default"
     assert error.remedy
 

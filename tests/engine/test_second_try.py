@@ -8,9 +8,14 @@ from idtoken_proxy.engine.second_try import (
     with_another_token,
 )
 from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.settings.model import Route, Scopes, Upstream
 from tests.cases import for_each
 
 GOOGLES = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
+
+
+RUN = Route("run", Upstream("https", "a.a.run.app", 443), "https://a.a.run.app")
+API = Route("api", Upstream("https", "storage.googleapis.com", 443), None, scopes=Scopes())
 
 
 def request(method: str = "GET", *fields: str) -> Request:
@@ -72,8 +77,8 @@ def test_after_google_s_401_any_method(method: str) -> None:
 
 
 def test_google_s_refusal_is_told_by_its_challenge() -> None:
-    assert is_googles_refusal(answer(401, GOOGLES))
-    assert is_googles_refusal(answer(401, "Basic realm=x", GOOGLES))
+    assert is_googles_refusal(answer(401, GOOGLES), None, RUN)
+    assert is_googles_refusal(answer(401, "Basic realm=x", GOOGLES), None, RUN)
 
 
 @for_each(
@@ -87,4 +92,29 @@ def test_google_s_refusal_is_told_by_its_challenge() -> None:
     ],
 )
 def test_any_other_refusal_is_the_app_s_affair(refusal: Response) -> None:
-    assert not is_googles_refusal(refusal)
+    assert not is_googles_refusal(refusal, b'{"error": {"status": "UNAUTHENTICATED"}}', RUN)
+
+
+UNAUTHENTICATED = b"""{
+  "error": {"code": 401, "message": "Request had invalid authentication credentials.", "status": "UNAUTHENTICATED"}
+}"""
+
+
+@for_each(
+    ("refusal", "body", "told"),
+    [
+        (answer(401, 'Bearer realm="https://accounts.google.com/", error="invalid_token"'), None, True),
+        (answer(401, 'Bearer realm="https://accounts.google.com/", error=invalid_token'), b"<html>", True),
+        (answer(401), UNAUTHENTICATED, True),
+        (answer(401), b'{"error": "no"}', False),
+        (answer(401, 'Bearer realm="https://us-docker.pkg.dev/v2/token",service="x"'), None, False),
+        (answer(403), UNAUTHENTICATED, False),
+        (answer(200), UNAUTHENTICATED, False),
+    ],
+)
+def test_an_api_refuses_an_access_token_by_its_challenge_or_its_status(
+    refusal: Response,
+    body: bytes | None,
+    told: bool,  # noqa: FBT001
+) -> None:
+    assert is_googles_refusal(refusal, body, API) is told

@@ -87,6 +87,23 @@ GRANTS: dict[str, list[Taken]] = {
             plain=False,
         )
     ],
+    "routes.token": [
+        Taken(route(identity=FILE, token="access"), route(identity=FILE, audience=AUDIENCE), plain=False)
+    ],
+    "routes.scopes": [
+        Taken(
+            route(identity=FILE, token="access"),
+            route(identity=FILE, token="access", scopes=["email"]),
+            plain=False,
+        )
+    ],
+    "routes.quota_project": [
+        Taken(
+            route(identity=FILE, token="access"),
+            route(identity=FILE, token="access", quota_project="other-project"),
+            plain=False,
+        )
+    ],
     "identity": [Taken({"identity": FILE, **route(audience=AUDIENCE)}, {})],
     "listen": [
         Taken({"listen": ["127.0.0.1:0", "unix:{directory}/a"]}, {}, by=1),
@@ -158,6 +175,7 @@ NO_GRANTS = {
             "sts_endpoint",
             "metadata_host",
             "universe_domain",
+            "access_token_hosts",  # without it the settings are not taken over
         )
     ),
     "log.format",

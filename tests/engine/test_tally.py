@@ -459,7 +459,7 @@ def test_kinds_and_causes(error: ProxyError, kind: str, cause: str) -> None:
 
 def test_fetches() -> None:
     tally = Tally()
-    usual: dict[str, Any] = {"source": "metadata", "described": "metadata server", "audience": "a"}
+    usual: dict[str, Any] = {"source": "metadata", "described": "metadata server", "wanted": "a"}
     failure = TokenError("x", cause="timeout", fault=Fault.GOOGLE)
     for more in ({"changed": True}, {}, {"error": failure}, {"error": failure}):
         tally.fetched(FetchEvent(**usual, seconds=0.5, **cast("dict[str, Any]", more)))
@@ -489,7 +489,7 @@ def test_a_reload_forgets_what_is_gone_and_keeps_the_rest() -> None:
     for route in ("kept", "gone", NO_ROUTE):
         tally.trouble(route, ProxyError("x"))
     tally.fetch_failures = {("file", "kept", "x"): 1, ("file", "gone", "x"): 1}
-    tally.retain({"kept"}, {"http://kept"}, {"kept", None})
+    tally.retain({"kept"}, {"http://kept"}, {"kept", "none"})
     assert tally.routes == {"kept": kept}
     assert tally.route("kept") is kept
     assert tally.upstreams == {"http://kept": upstream}

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.identity.slot import TokenSlot
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import IdToken, Token
 
 AUDIENCE = "https://users-x7f3kq-uc.a.run.app"
 EMAIL = "caller@proj.iam.gserviceaccount.com"
@@ -74,6 +74,11 @@ def unsigned(audience: str, *, exp: float, iat: float | None = None, serial: int
         issued_at=iat,
         email=EMAIL,
     )
+
+
+def id_token(token: Token) -> IdToken:
+    assert isinstance(token, IdToken)
+    return token
 
 
 # -- time ---------------------------------------------------------------------

@@ -11,7 +11,8 @@ from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.identity.clock import SystemClock
 from idtoken_proxy.settings.identities import AutoIdentity, MetadataIdentity
-from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage
+from idtoken_proxy.settings.model import CLOUD_PLATFORM, Scopes
+from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage, id_token
 
 OTHER = "https://orders-x7f3kq-uc.a.run.app"
 
@@ -29,7 +30,7 @@ async def test_each_audience_has_its_own_token(stage: Stage) -> None:
     source = stage.source()
     for audience in (AUDIENCE, OTHER):
         token = await stage.cache.slot(AutoIdentity(), source, audience).get()
-        assert token.audience == audience
+        assert id_token(token).audience == audience
     assert source.fetches == 2
 
 
@@ -117,3 +118,11 @@ async def test_by_default_it_runs_on_real_time_and_logs() -> None:
     assert [line["event"] for line in logs] == ["token fetched"]
     assert token.value not in repr(logs)
     await cache.close()
+
+
+async def test_scopes_are_never_an_audience(stage: Stage) -> None:
+    """Were they one key, an access token would go where an ID token belongs."""
+    identity, source = MetadataIdentity(), stage.source()
+    slots = {stage.cache.slot(identity, source, wanted) for wanted in (CLOUD_PLATFORM, Scopes())}
+    assert len(slots) == 2
+    assert stage.cache.slot(identity, source, Scopes((CLOUD_PLATFORM,))) in slots

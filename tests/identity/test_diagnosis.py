@@ -9,9 +9,9 @@ from typing import Any
 
 from idtoken_proxy.identity.answer import Answer
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import SignedJwtIdentity
-from idtoken_proxy.settings.model import Route, TokenHeader, Upstream
+from idtoken_proxy.settings.model import Route, Scopes, TokenHeader, Upstream
 from tests.cases import for_each
 
 NOW = 1_800_000_000.0
@@ -323,7 +323,6 @@ def api(
             f"Grant it a role that holds a.b.c: gcloud projects add-iam-policy-binding shop {MEMBER} --role=ROLE",
         ),
         (api(403, "MOON_PHASE", "The moon is full."), "refused_otherwise", "no role is known"),
-        (api(404, None, "Not found.", code="NOT_FOUND"), "refused_otherwise", "no role is known"),
     ],
 )
 def test_an_api_of_googles(answer: Answer, cause: str, remedy: str) -> None:
@@ -333,6 +332,103 @@ def test_an_api_of_googles(answer: Answer, cause: str, remedy: str) -> None:
     assert found.sure
     if cause == "refused_otherwise":
         assert json.loads(answer.body or "")["error"]["message"] in found.detail
+
+
+@for_each(
+    "answer", [api(404, None, "Not found.", code="NOT_FOUND"), api(400, "FIELD_MISSING"), api(500, None)]
+)
+def test_what_an_api_says_of_the_request_itself_is_for_the_app(answer: Answer) -> None:
+    assert diagnose(route(API), token(f"https://{API}"), answer, NOW) is None
+    assert diagnose(to_api(), ACCESS, answer, NOW) is None
+
+
+ACCESS = AccessToken("ya29.a", NOW + 3600, email=CALLER)
+
+
+def to_api(host: str = API, scopes: tuple[str, ...] = ("email",), **changes: Any) -> Route:
+    return route(host, None, scopes=Scopes(scopes), **changes)
+
+
+@for_each(
+    ("answer", "cause", "detail", "remedy"),
+    [
+        (
+            api(401, "ACCESS_TOKEN_EXPIRED", "No credential.", code="UNAUTHENTICATED"),
+            "access_token_refused",
+            f"{API} does not take the access token of {CALLER}",
+            "Another one is fetched by itself",
+        ),
+        (
+            replace(api(401, None, code="UNAUTHENTICATED"), challenges=()),
+            "access_token_refused",
+            f"{API} does not take the access token of {CALLER}",
+            "make the credential anew",
+        ),
+        (
+            api(403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+            "token_scopes",
+            f"the access token of {CALLER} is good for email, and {API} wants more for this",
+            "In route shop: scopes: [https://www.googleapis.com/auth/cloud-platform]",
+        ),
+        (
+            api(403, "USER_PROJECT_DENIED", consumer="projects/other-1"),
+            "quota_project",
+            f"{CALLER} may not have the request charged to project other-1",
+            (
+                "gcloud projects add-iam-policy-binding other-1 --member=serviceAccount:login@shop.iam.gserviceaccount.com "
+                "--role=roles/serviceusage.serviceUsageConsumer"
+            ),
+        ),
+        (
+            api(403, "USER_PROJECT_DENIED", consumer="projects/other-1"),
+            "quota_project",
+            "other-1",
+            "or in route shop: quota_project: PROJECT",
+        ),
+        (
+            api(403, "SERVICE_DISABLED", consumer="projects/42"),
+            "api_disabled",
+            f"{API} is not enabled in project 42",
+            f"gcloud services enable {API} --project=42",
+        ),
+        (
+            api(403, "SECURITY_POLICY_VIOLATED", uid=UID),
+            "vpc_service_controls",
+            UID,
+            "no role mends that",
+        ),
+        (
+            api(403, "IAM_PERMISSION_DENIED", "Permission 'a.b.c' denied", permission="a.b.c"),
+            "missing_permission",
+            f"{CALLER} lacks a.b.c at {API}",
+            f"Grant it a role that holds a.b.c: gcloud projects add-iam-policy-binding shop {MEMBER} --role=ROLE",
+        ),
+        (
+            api(429, "RATE_LIMIT_EXCEEDED", code="RESOURCE_EXHAUSTED"),
+            "quota_exceeded",
+            "quota",
+            "It passes",
+        ),
+    ],
+)
+def test_an_access_token_that_is_refused(answer: Answer, cause: str, detail: str, remedy: str) -> None:
+    found = diagnose(to_api(), ACCESS, answer, NOW)
+    assert found is not None
+    assert (found.cause, found.sure) == (cause, True)
+    assert detail in found.detail
+    assert remedy in found.remedy
+
+
+def test_an_unread_refusal_of_an_access_token_is_one_too() -> None:
+    """Of a stream, nobody reads the body."""
+    found = diagnose(to_api(), ACCESS, Answer(403, server="ESF"), NOW)
+    assert found is not None
+    assert found.cause == "refused_otherwise"
+
+
+def test_the_wrong_kind_of_token() -> None:
+    found = told(route(API), api(401, "ACCESS_TOKEN_TYPE_UNSUPPORTED", code="UNAUTHENTICATED"))
+    assert (found.cause, found.remedy) == ("token_kind", "In route shop: token: access, without an audience")
 
 
 PERIMETER = f"Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: {UID}"

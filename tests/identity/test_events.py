@@ -8,7 +8,7 @@ from tests.identity.fakes import AUDIENCE, EMAIL
 
 
 def event(**more: object) -> FetchEvent:
-    return FetchEvent(source="fake", described="fake source", audience=AUDIENCE, seconds=0.12345, **more)  # type: ignore[arg-type]
+    return FetchEvent(source="fake", described="fake source", wanted=AUDIENCE, seconds=0.12345, **more)  # type: ignore[arg-type]
 
 
 def test_a_new_token_is_news() -> None:

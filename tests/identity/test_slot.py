@@ -16,7 +16,7 @@ from idtoken_proxy.identity.events import log_event
 from idtoken_proxy.identity.slot import REFUSAL_INTERVAL, TokenSlot
 from idtoken_proxy.settings.identities import AutoIdentity
 from tests.cases import for_each
-from tests.identity.fakes import AUDIENCE, EMAIL, FakeSource, Stage, turns, unsigned
+from tests.identity.fakes import AUDIENCE, EMAIL, FakeSource, Stage, id_token, turns, unsigned
 
 OTHER = "https://orders-x7f3kq-uc.a.run.app"
 
@@ -92,7 +92,7 @@ async def test_a_cancelled_waiter_cancels_nothing(stage: Stage) -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     source.hold.set()
-    assert (await second).audience == AUDIENCE
+    assert id_token(await second).audience == AUDIENCE
     assert source.fetches == 1
 
 
@@ -388,7 +388,7 @@ async def test_a_frozen_retry_is_made_by_the_next_request(stage: Stage) -> None:
         await slot.get()
     source.fails = None
     stage.clock.freeze(2)
-    assert (await slot.get()).audience == AUDIENCE
+    assert id_token(await slot.get()).audience == AUDIENCE
 
 
 async def test_a_source_with_a_bug_costs_its_token_and_tells_nothing(stage: Stage) -> None:
@@ -466,7 +466,7 @@ async def test_refusals_do_not_cost_a_token_each(stage: Stage) -> None:
 async def test_status(stage: Stage) -> None:
     slot = slot_of(stage, stage.source())
     empty = slot.status()
-    assert (empty.audience, empty.source, empty.valid, empty.email, empty.expires_at, empty.error) == (
+    assert (empty.wanted, empty.source, empty.valid, empty.email, empty.expires_at, empty.error) == (
         AUDIENCE,
         "fake source",
         False,
@@ -491,7 +491,7 @@ async def test_observers_are_told_of_each_fetch(stage: Stage) -> None:
     source.fails = down()
     await stage.pass_(3062)
     good, bad = stage.events[:2]
-    assert (good.source, good.audience, good.changed, good.email, good.expires_in, good.cause) == (
+    assert (good.source, good.wanted, good.changed, good.email, good.expires_in, good.cause) == (
         "fake",
         AUDIENCE,
         True,

@@ -20,7 +20,7 @@ from idtoken_proxy.policy.headers import (
 )
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.identities import NoIdentity, SignedJwtIdentity
-from idtoken_proxy.settings.model import Rewrite, Route, TokenHeader, Upstream
+from idtoken_proxy.settings.model import Rewrite, Route, Scopes, TokenHeader, Upstream
 from tests.cases import for_each
 
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhIn0.c2ln"
@@ -734,3 +734,56 @@ def test_an_interim_answer_tells_of_no_origin() -> None:
         got = turned(*OF_THE_RECEIVERS, "Set-Cookie: a=b", origin=LISTED, cross_origin=True, status=status)
         assert got == [("Set-Cookie", "a=b")]
         assert turned("Link: x", cross_origin=True, status=status) == [("Link", "x")]
+
+
+# -- access tokens -----------------------------------------------------------------
+
+API = Route("api", Upstream("https", "storage.googleapis.com", 443), None, scopes=Scopes())
+
+
+def to_api(*fields: str, charged: str | None = None) -> list[tuple[str, str]]:
+    block = "\r\n".join(("GET / HTTP/1.1", "Host: localhost:8080", *fields)).encode("latin-1")
+    return lines_of(outbound(block, TokenPlace.of(API).lines("ya29.ours", charged)))
+
+
+@for_each(
+    "fields",
+    [
+        (),
+        ("Authorization: Bearer sk-dummy",),
+        ("authorization: Bearer a", "AUTHORIZATION: Basic b"),
+        ("X-Goog-Api-Key: dummy",),
+        ("x-goog-api-key: a", "X-GOOG-API-KEY: b", "Authorization: Bearer c"),
+        ("Connection: x-goog-api-key, authorization", "X-Goog-Api-Key: a", "Authorization: Bearer c"),
+        ("X-Serverless-Authorization: Bearer a", "Proxy-Authorization: Bearer b"),
+    ],
+)
+def test_an_access_token_is_the_only_credential(fields: tuple[str, ...]) -> None:
+    lines = to_api(*fields, "Accept: a/b")
+    assert values(lines, "authorization") == ["Bearer ya29.ours"]
+    for name in ("x-goog-api-key", "x-serverless-authorization", "proxy-authorization"):
+        assert values(lines, name) == []
+    assert lines[-1] == ("Authorization", "Bearer ya29.ours")
+    assert values(lines, "accept") == ["a/b"]
+
+
+@for_each(
+    ("fields", "charged", "sent_on"),
+    [
+        ((), None, []),
+        ((), "ours-123", ["ours-123"]),
+        (("X-Goog-User-Project: theirs",), "ours-123", ["theirs"]),
+        (("x-goog-user-project: theirs",), None, ["theirs"]),
+        (("X-Goog-User-Project: theirs", "Connection: X-Goog-User-Project"), "ours-123", ["ours-123"]),
+    ],
+)
+def test_the_app_says_first_whom_google_charges(
+    fields: tuple[str, ...], charged: str | None, sent_on: list[str]
+) -> None:
+    assert values(to_api(*fields, charged=charged), "x-goog-user-project") == sent_on
+
+
+def test_an_api_key_for_another_receiver_is_the_app_s_affair() -> None:
+    lines = sent("X-Goog-Api-Key: theirs", "X-Goog-User-Project: theirs")
+    assert values(lines, "x-goog-api-key") == ["theirs"]
+    assert values(lines, "x-goog-user-project") == ["theirs"]

@@ -7,9 +7,7 @@ from idtoken_proxy.settings.load import settings_from_text
 from tests.cases import for_each
 from tests.settings.told import ROUTE, told
 
-ROUTE_KEYS = (
-    "name, upstream, match, audience, strip_prefix, token_header, protocol, identity, methods, timeouts"
-)
+ROUTE_KEYS = "name, upstream, match, audience, token, scopes, quota_project, strip_prefix, token_header, protocol, identity, methods, timeouts"
 
 
 @for_each(

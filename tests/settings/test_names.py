@@ -137,7 +137,11 @@ def test_a_header_that_the_proxy_looks_at_is_refused(name: str) -> None:
 
 
 def test_they_are_those_that_do_not_pass() -> None:
-    assert {name.decode() for name in REQUEST_KINDS} == names.RESERVED_HEADERS
+    looked_at = {
+        "x-goog-api-key",
+        "x-goog-user-project",
+    }  # beside an access token; they may hold a caller's secret too
+    assert {name.decode() for name in REQUEST_KINDS} - looked_at == names.RESERVED_HEADERS
 
 
 @given(st.from_regex(rf"\A{names.HEADER}\Z") | st.sampled_from(sorted(names.RESERVED_HEADERS)))

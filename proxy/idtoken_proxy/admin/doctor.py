@@ -25,7 +25,7 @@ from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT, remedy_of
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
 from idtoken_proxy.identity.sources import Particular, Source, build
 from idtoken_proxy.identity.threads import Threads
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import IdToken, Token
 from idtoken_proxy.settings.doubts import audience_doubt
 from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.identities import Identity, NoIdentity
@@ -96,7 +96,7 @@ class _Case:
 
     route: Route
     slot: TokenSlot | None = None
-    token: IdToken | None = None
+    token: Token | None = None
     probe: Probe | None = None
     http2: bool | None = None
     judged: bool = False
@@ -125,7 +125,8 @@ class _Case:
             identity_type=route.identity.type,
             identity=identity,
             email=token.email if token else None,
-            token_audience=token.audiences if token else None,
+            scopes=None if route.scopes is None else route.scopes.names,
+            token_audience=token.audiences if isinstance(token, IdToken) else None,
             expires_in=self.expires_in,
             steps=probed.steps if probed else (),
             status=answer.status if answer else None,
@@ -198,11 +199,11 @@ class _Practice:
 
     async def _token(self, case: _Case) -> None:
         route = case.route
-        if isinstance(route.identity, NoIdentity) or route.audience is None:
+        if isinstance(route.identity, NoIdentity) or route.wanted is None:
             return
         source = self._source(route.identity)
-        case.slot = slot = self._cache.slot(route.identity, source, route.audience)
-        if isinstance(source, Particular):
+        case.slot = slot = self._cache.slot(route.identity, source, route.wanted)
+        if isinstance(source, Particular) and route.audience is not None:
             objection = await self._objection(source, route.audience, route.upstream.host)
             if objection is not None:
                 raise objection
@@ -264,7 +265,7 @@ def _of_answer(case: _Case, probed: Probe) -> Iterator[Finding]:
             f"the app at {route.upstream} answered {answer.status} to a GET of its first page",
             "See the receiver's log",
         )
-    if token is not None and not token.is_for(route.audience) and not is_iap_client(token.audience):
+    if isinstance(token, IdToken) and not token.is_for(route.audience) and not is_iap_client(token.audience):
         yield Finding(
             Verdict.WARN,
             "token_audience",

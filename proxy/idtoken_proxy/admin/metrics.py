@@ -27,6 +27,7 @@ from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
+from idtoken_proxy.settings.model import asked_for
 
 _CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")  # told from the start; the others once they occur
 _LES: Final = tuple(str(bound) for bound in BOUNDS)
@@ -260,7 +261,7 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
         "token_expires_in_seconds",
         "Life that is left to a route's token; 0 where there is none, less than 0 where it has expired.",
         (
-            ((name, status.audience), 0.0 if status.expires_at is None else status.expires_at - now)
+            ((name, asked_for(status.wanted)), 0.0 if status.expires_at is None else status.expires_at - now)
             for name, status in statuses
         ),
         "route",
@@ -270,7 +271,7 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
     yield from gauge(
         "token_valid",
         "Whether a route has a token that may be sent.",
-        (((name, status.audience), status.valid) for name, status in statuses),
+        (((name, asked_for(status.wanted)), status.valid) for name, status in statuses),
         "route",
         "audience",
     )

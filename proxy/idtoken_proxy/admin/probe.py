@@ -13,6 +13,7 @@ from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy import __version__
 from idtoken_proxy.engine.dialer import Dialled
+from idtoken_proxy.engine.gateway import lines_of
 from idtoken_proxy.engine.http2_upstream import Http2Upstream, UpstreamStream
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.streams import AnswerSide
@@ -21,9 +22,9 @@ from idtoken_proxy.engine.tls import HTTP2
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.errors import ConnectFailed, NoHttp2, ReceiverReset, UpstreamError, UpstreamTimeout
 from idtoken_proxy.identity.answer import BODY, Answer
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import Token
 from idtoken_proxy.policy.guard import Caller
-from idtoken_proxy.policy.headers import NO_TOKEN, Outbound, Peer, TokenPlace, first_lines_of
+from idtoken_proxy.policy.headers import NO_TOKEN, Outbound, Peer, first_lines_of
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.model import EgressProxy, Rewrite, Route, UpstreamProtocol
@@ -65,7 +66,7 @@ class Probe:
 
 async def probe(
     route: Route,
-    token: IdToken | None,
+    token: Token | None,
     sweeper: Sweeper,
     tls: ssl.SSLContext | None,
     *,
@@ -223,7 +224,7 @@ async def _connected(
     return connection
 
 
-async def _asked(connection: AnswerSide, route: Route, token: IdToken | None, patience: float) -> Answer:
+async def _asked(connection: AnswerSide, route: Route, token: Token | None, patience: float) -> Answer:
     upstream = route.upstream
     question = _Question()
     request = Request()
@@ -241,7 +242,7 @@ async def _asked(connection: AnswerSide, route: Route, token: IdToken | None, pa
         first_lines_of(route),
         _NOBODY,
         _NOWHERE,
-        NO_TOKEN if token is None else TokenPlace.of(route).lines(token.value),
+        NO_TOKEN if token is None else lines_of(route, token),
         Rewriter(route, Rewrite()),
     )
     connection.send_head(outbound, question)

@@ -25,6 +25,7 @@ _BY_WEIGHT: Final = (Verdict.FAIL, Verdict.WARN)
 _COLORS: Final = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 _DIRECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "tls")
 _BY_CONNECT: Final[tuple[StepName, ...]] = ("dns", "tcp", "connect", "tls")
+_SCOPES: Final = "https://www.googleapis.com/auth/"
 _SPEAKS: Final = {True: "yes", False: "no", None: "-"}
 # Beside the column that says so of each route.
 _HTTP1_ALONE: Final = (
@@ -45,7 +46,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class RouteReport:
-    """`identity`: what was found, and where. `expires_in`: seconds. `status`: the answer's; `by_app`: the app gave
+    """`identity`: what was found, and where. `scopes`: of an access token, in place of an ID token's audience. `expires_in`: seconds. `status`: the answer's; `by_app`: the app gave
     it, not what stands before it. `egress_proxy`: HOST:PORT of the one on the way. `http2`: whether the receiver speaks it;
     None where that was not asked, or was not to be found out.
     """
@@ -64,6 +65,7 @@ class RouteReport:
     findings: tuple[Finding, ...] = ()
     egress_proxy: str | None = None
     http2: bool | None = None
+    scopes: tuple[str, ...] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -95,10 +97,11 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
         "verdict": route.verdict.value,
         "upstream": route.upstream,
         "audience": route.audience,
+        "scopes": route.scopes,
         "identity": {"type": route.identity_type, "found": route.identity, "email": route.email},
         "token": None
-        if route.token_audience is None
-        else {"audience": route.token_audience, "expires_in": round(route.expires_in or 0)},
+        if route.expires_in is None
+        else {"audience": route.token_audience, "expires_in": round(route.expires_in)},
         "receiver": {
             "steps": [
                 {"name": step.name, "ms": round(step.seconds * 1000, 1), "error": step.error}
@@ -124,7 +127,8 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
 def as_text(report: Report, *, colors: bool) -> Iterator[str]:
     """Lines: a table of all routes, under the identities that they use; what is wrong; a count."""
     steps = _BY_CONNECT if any(route.egress_proxy for route in report.routes) else _DIRECT
-    headings = ("  ROUTE", "VERDICT", "TOKEN", *map(str.upper, steps), "HTTP/2", "ANSWER", "AUDIENCE")
+    asked_for = "AUDIENCE OR SCOPES" if any(route.scopes for route in report.routes) else "AUDIENCE"
+    headings = ("  ROUTE", "VERDICT", "TOKEN", *map(str.upper, steps), "HTTP/2", "ANSWER", asked_for)
     rows = [headings, *(_cells(route, steps) for route in report.routes)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
 
@@ -172,9 +176,15 @@ def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:
         *reached,
         _SPEAKS[route.http2],
         answer,
-        route.audience or "-",
+        _short(route),
     )
     return tuple(map(printable, cells))
+
+
+def _short(route: RouteReport) -> str:
+    if route.scopes is None:
+        return route.audience or "-"
+    return " ".join(scope.removeprefix(_SCOPES) for scope in route.scopes)
 
 
 def _step(step: Step | None) -> str:
@@ -194,7 +204,9 @@ def _told(route: RouteReport, finding: Finding, *, colors: bool) -> Iterator[str
     for line in (
         f"  {finding.detail}",
         f"  identity: {_bearer(route)}",
-        f"  audience: {route.audience or 'none'}",
+        f"  audience: {route.audience or 'none'}"
+        if route.scopes is None
+        else f"  scopes:   {' '.join(route.scopes)}",
         f"  receiver: {route.upstream}{through}",
         f"  to mend:  {finding.remedy}",
     ):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack
 from email.utils import format_datetime
 from ssl import SSLContext
@@ -42,6 +42,7 @@ from idtoken_proxy.emulator.token_endpoint import TokenEndpoint
 from idtoken_proxy.emulator.tokens import LIFETIME, Clock, Mint
 from idtoken_proxy.emulator.workloads import Kind, Workloads
 from idtoken_proxy.emulator.world import DEMO, Account, Service, World
+from idtoken_proxy.settings.model import CLOUD_PLATFORM
 
 KEY_FILES = "/emulator/keys/{account}.json"
 _RUNNER: dict[str, Any] = {"access_log": None, "shutdown_timeout": SHUTDOWN, "handler_cancellation": True}
@@ -106,7 +107,7 @@ class Emulator:
                     service,
                     self.world,
                     self.keys,
-                    self._clock,
+                    self._mint,
                     self._on_request,
                     self._broken,
                     app,
@@ -171,6 +172,14 @@ class Emulator:
     def mint(self, account: str, audience: str) -> str:
         """An ID token that nobody asked for over the network, for a test that needs one."""
         return self._mint.id_token(self._account(account), audience, by="mint")
+
+    def access_token(self, account: str, scopes: Iterable[str] = (CLOUD_PLATFORM,)) -> str:
+        """Likewise, an access token."""
+        return self._mint.access_token(self._account(account), scopes)
+
+    def revoke_access_tokens(self) -> None:
+        """All that were handed out: whoever has one has to ask for another."""
+        self._mint.forget_access_tokens()
 
     def subject_token(self, provider: str, **claims: object) -> str:
         """An ID token of the issuer that a provider trusts, for a workload outside; `claims` replace those it has, and

@@ -74,11 +74,15 @@ class IamCredentials:
         return {"token": token}
 
     async def _generate_access_token(self, account: Account, body: Body) -> Mapping[str, str]:
-        if not body.get("scope"):
+        scopes = body.get("scope")
+        if not isinstance(scopes, list) or not scopes:
             raise ApiRefusal(400, "At least one scope must be specified.")
-        end = dt.datetime.fromtimestamp(self._mint.clock() + LIFETIME, dt.UTC)
+        life = float(str(body.get("lifetime", f"{LIFETIME}s")).removesuffix("s"))
+        token = self._mint.access_token(account, map(str, scopes), life)
+        grant = self._mint.grant(token)
+        end = dt.datetime.fromtimestamp(grant.expires_at if grant else 0, dt.UTC)
         return {
-            "accessToken": self._mint.access_token(account),
+            "accessToken": token,
             "expireTime": end.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
 

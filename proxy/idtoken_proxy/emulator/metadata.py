@@ -18,6 +18,7 @@ from cachetools import TLRUCache
 from idtoken_proxy.emulator.tokens import Mint
 from idtoken_proxy.emulator.world import Account, World
 from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.model import CLOUD_PLATFORM
 
 ROOT = "/computeMetadata/v1"
 FLAVOR = {"Metadata-Flavor": "Google", "Server": "Metadata Server for VM"}
@@ -77,7 +78,8 @@ class MetadataServer:
         return _html(token)
 
     async def _token(self, request: web.Request) -> web.Response:
-        return web.json_response(self._mint.access_token_answer(self._account(request)))
+        scopes = request.query.get("scopes", CLOUD_PLATFORM).split(",")
+        return web.json_response(self._mint.access_token_answer(self._account(request), scopes))
 
     async def _email(self, request: web.Request) -> web.Response:
         return _text(self._account(request).email)

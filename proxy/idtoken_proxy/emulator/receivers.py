@@ -12,11 +12,12 @@ from aiohttp.abc import AbstractStreamWriter
 from idtoken_proxy.emulator import container, edge
 from idtoken_proxy.emulator.breaks import Broken
 from idtoken_proxy.emulator.front_ends import CloudRun, FrontEnd, length_required, refusal
+from idtoken_proxy.emulator.google_api import GoogleApi
 from idtoken_proxy.emulator.http2_request import HTTP2
 from idtoken_proxy.emulator.http2_writer import Http2Writer
 from idtoken_proxy.emulator.iap import IapFrontEnd
 from idtoken_proxy.emulator.keys import Keys
-from idtoken_proxy.emulator.tokens import Clock
+from idtoken_proxy.emulator.tokens import Mint
 from idtoken_proxy.emulator.world import Service, World
 
 WILDCARDS = ("0.0.0.0", "::", "")  # noqa: S104 - read here, not bound
@@ -56,13 +57,13 @@ class Receiver:
         service: Service,
         world: World,
         keys: Keys,
-        clock: Clock,
+        mint: Mint,
         on_request: OnRequest,
         broken: Broken,
         app: App = container.answer,
         on_cancel: OnCancel = lambda _cancelled: None,
     ) -> None:
-        self._clock = clock
+        self._mint, self._clock = mint, mint.clock
         self._on_cancel = on_cancel
         self._on_request = on_request
         self._broken = broken
@@ -84,6 +85,8 @@ class Receiver:
         self._service, self._front_end = service, self._front_end_of(service)
 
     def _front_end_of(self, service: Service) -> FrontEnd:
+        if service.api:
+            return GoogleApi(service, self._world, self._mint)
         if service.iap:
             return IapFrontEnd(service, service.iap, self._world, self._keys, self._clock)
         return CloudRun(service, self._world, self._keys, self._clock)

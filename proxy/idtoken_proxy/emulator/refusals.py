@@ -56,7 +56,7 @@ def unauthenticated() -> ApiRefusal:
         401,
         "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid"
         " authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
-        (_error_info("ACCESS_TOKEN_TYPE_UNSUPPORTED", "googleapis.com", service=IAM_CREDENTIALS),),
+        (error_info("ACCESS_TOKEN_TYPE_UNSUPPORTED", "googleapis.com", service=IAM_CREDENTIALS),),
     )
 
 
@@ -64,7 +64,7 @@ def permission_denied(permission: str) -> ApiRefusal:
     return ApiRefusal(
         403,
         f"Permission '{permission}' denied on resource (or it may not exist).",
-        (_error_info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=permission),),
+        (error_info("IAM_PERMISSION_DENIED", "iam.googleapis.com", permission=permission),),
     )
 
 
@@ -87,7 +87,7 @@ def service_disabled(project_number: str) -> ApiRefusal:
         "@type": "type.googleapis.com/google.rpc.Help",
         "links": [{"description": "Google developers console API activation", "url": url}],
     }
-    info = _error_info(
+    info = error_info(
         "SERVICE_DISABLED",
         "googleapis.com",
         activationUrl=url,
@@ -120,7 +120,7 @@ def perimeter(project_number: str) -> ApiRefusal:
                 "@type": "type.googleapis.com/google.rpc.PreconditionFailure",
                 "violations": [{"type": "VPC_SERVICE_CONTROLS", "description": UNIQUE_IDENTIFIER}],
             },
-            _error_info(
+            error_info(
                 "SECURITY_POLICY_VIOLATED",
                 "googleapis.com",
                 consumer=f"projects/{project_number}",
@@ -137,7 +137,7 @@ def quota_project_denied(project_number: str) -> ApiRefusal:
         f"Caller does not have required permission to use project {project_number}. Grant the caller the"
         " roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use permission.",
         (
-            _error_info(
+            error_info(
                 "USER_PROJECT_DENIED",
                 "googleapis.com",
                 consumer=f"projects/{project_number}",
@@ -152,7 +152,7 @@ def consumer_suspended(project_number: str) -> ApiRefusal:
         403,
         f"Permission denied: Consumer 'projects/{project_number}' has been suspended.",
         (
-            _error_info(
+            error_info(
                 "CONSUMER_SUSPENDED",
                 "googleapis.com",
                 consumer=f"projects/{project_number}",
@@ -177,7 +177,7 @@ def organization_policy(_project_number: str) -> ApiRefusal:
     )
 
 
-def _error_info(reason: str, domain: str, **metadata: str) -> Detail:
+def error_info(reason: str, domain: str, **metadata: str) -> Detail:
     return {
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
         "reason": reason,

@@ -41,7 +41,9 @@ class TokenExchange:
             holder = await asyncio.to_thread(self._holder, form)
         except OAuthRefusal as refusal:
             return refusal.response()
-        answer = self._mint.access_token_answer(holder) | {"issued_token_type": ACCESS_TOKEN}
+        answer = self._mint.access_token_answer(holder, form["scope"].split()) | {
+            "issued_token_type": ACCESS_TOKEN
+        }
         return web.json_response(answer, headers={"Cache-Control": "no-store"})
 
     def _holder(self, form: Mapping[str, str]) -> Federated:

@@ -17,8 +17,11 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.refusals import OAuthRefusal
 from idtoken_proxy.emulator.tokens import Mint
 from idtoken_proxy.emulator.world import Account, World
+from idtoken_proxy.settings.model import CLOUD_PLATFORM
 
 PATH = "/token"
+# What `gcloud auth application-default login` asks for.
+LOGIN_SCOPES = frozenset({"openid", "https://www.googleapis.com/auth/userinfo.email", CLOUD_PLATFORM})
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GOOGLES_OWN = (
     "https://oauth2.googleapis.com/token"  # what Google's libraries write into `aud`, wherever they ask
@@ -63,8 +66,9 @@ class TokenEndpoint:
         audience = claims.get("target_audience")
         if isinstance(audience, str) and audience:
             return {"id_token": self._id_token(account, audience, azp=account.email)}
-        if claims.get("scope"):
-            return self._mint.access_token_answer(account)
+        scopes = claims.get("scope")
+        if isinstance(scopes, str) and scopes:
+            return self._mint.access_token_answer(account, scopes.split())
         raise OAuthRefusal("invalid_scope", "Invalid OAuth scope or ID token audience provided.")
 
     def _verified(self, assertion: str) -> tuple[Account, Mapping[str, Any]]:
@@ -99,7 +103,10 @@ class TokenEndpoint:
         given = form.get("refresh_token")
         for account in self._world.accounts:
             if not account.is_service_account and refresh_token(account) == given:
-                answer = self._mint.access_token_answer(account)
+                scopes = set(form["scope"].split()) if form.get("scope") else LOGIN_SCOPES
+                if not scopes <= LOGIN_SCOPES:
+                    raise OAuthRefusal("invalid_scope", "Bad Request")
+                answer = self._mint.access_token_answer(account, scopes)
                 return {**answer, "id_token": self._id_token(account, client, azp=client)}
         raise OAuthRefusal("invalid_grant", "Bad Request")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -17,6 +17,7 @@ from google.auth import jwt
 
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import Account, Principal
+from idtoken_proxy.settings.model import CLOUD_PLATFORM
 
 ISSUER = "https://accounts.google.com"
 LIFETIME = 3600  # seconds; https://cloud.google.com/docs/authentication/token-types#id-lifetime
@@ -34,8 +35,17 @@ class Counts:
     minted: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What an access token is good for. `expires_at`: Unix seconds."""
+
+    principal: Principal
+    scopes: frozenset[str]
+    expires_at: float
+
+
 class Mint:
-    """All tokens of one emulator. `lifetime`: seconds, of ID tokens. `altered`: the claims that a new one should have
+    """All tokens of one emulator. `lifetime`: seconds. `altered`: the claims that a new one should have
     -> those it gets.
     """
 
@@ -51,8 +61,8 @@ class Mint:
         self._keys = keys
         self._lifetime = lifetime
         self._altered = altered
-        self._owners: TLRUCache[str, Principal] = TLRUCache(
-            10_000, ttu=lambda _token, _principal, now: now + LIFETIME, timer=clock
+        self._grants: TLRUCache[str, Grant] = TLRUCache(
+            10_000, ttu=lambda _token, grant, _now: grant.expires_at, timer=clock
         )
 
     def id_token(
@@ -76,19 +86,35 @@ class Mint:
         token: bytes = jwt.encode(self._keys.google.signer, self._altered(claims))  # type: ignore[no-untyped-call]
         return token.decode("ascii")
 
-    def access_token(self, principal: Principal) -> str:
-        """Opaque, as Google's are: only the one who gave it out knows whose it is."""
+    def access_token(
+        self, principal: Principal, scopes: Iterable[str] = (CLOUD_PLATFORM,), lifetime: float | None = None
+    ) -> str:
+        """Opaque, as Google's are: only the one who gave it out knows whose it is, and what it is good for. `lifetime`: shorter
+        than all others'.
+        """
         token = f"ya29.emulated.{secrets.token_urlsafe(32)}"
-        self._owners[token] = principal
+        life = self._lifetime if lifetime is None else min(lifetime, self._lifetime)
+        self._grants[token] = Grant(principal, frozenset(scopes), self.clock() + life)
         return token
 
-    def owner(self, access_token: str) -> Principal | None:
-        return self._owners.get(access_token)
+    def grant(self, access_token: str) -> Grant | None:
+        """None for one that is none, or has expired."""
+        return self._grants.get(access_token)
 
-    def access_token_answer(self, principal: Principal) -> dict[str, str | int]:
+    def owner(self, access_token: str) -> Principal | None:
+        grant = self.grant(access_token)
+        return None if grant is None else grant.principal
+
+    def forget_access_tokens(self) -> None:
+        """As though all of them had been revoked."""
+        self._grants.clear()
+
+    def access_token_answer(
+        self, principal: Principal, scopes: Iterable[str] = (CLOUD_PLATFORM,)
+    ) -> dict[str, str | int]:
         """RFC 6749 section 5.1."""
         return {
-            "access_token": self.access_token(principal),
-            "expires_in": LIFETIME,
+            "access_token": self.access_token(principal, scopes),
+            "expires_in": int(self._lifetime),
             "token_type": "Bearer",
         }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from idtoken_proxy.emulator.federation import SERVICE, Aws, Federated, Oidc, Provider, pool_path
+from idtoken_proxy.settings.model import CLOUD_PLATFORM
 
 ANYONE = "allUsers"
 ANY_ACCOUNT = "allAuthenticatedUsers"
@@ -63,7 +64,8 @@ class Service:
     """`invokers`: members with roles/run.invoker (behind IAP: roles/iap.httpsResourceAccessor). `audiences`: custom
     audiences, accepted besides its own URL. `port` 0 lets the kernel choose. `iap`: it is behind IAP.
     `is_function`: it is a 1st-generation Cloud Function. `backend`: http://HOST:PORT of the app that stands in its
-    container; None: the emulator's own, which tells what it received.
+    container; None: the emulator's own, which tells what it received. `api`: it stands in for that API of Google's, such as
+    `storage`, and takes access tokens of one of `scopes` in place of ID tokens.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Service:
     iap: Iap | None = None
     is_function: bool = False
     backend: str | None = None
+    api: str | None = None
+    scopes: tuple[str, ...] = (CLOUD_PLATFORM,)
 
     @property
     def path(self) -> str:

@@ -9,7 +9,7 @@ from idtoken_proxy.emulator.federation import Aws, Oidc, Provider
 from idtoken_proxy.emulator.keys import public_pem
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Iap
 from idtoken_proxy.settings.addresses import is_loopback, port, split_authority
-from idtoken_proxy.settings.model import TcpAddress
+from idtoken_proxy.settings.model import CLOUD_PLATFORM, TcpAddress
 from idtoken_proxy.settings.plausible import shown
 from idtoken_proxy.settings.schema import schema_of
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, Table, choice_of, key
@@ -104,9 +104,18 @@ class ServiceEntry(Entry):
         APP, "http://HOST:PORT of your own app, in place of one that tells what it received.", default=None
     )
 
+    api: str | None = key(
+        NAME,
+        "It stands in for that API of Google's, such as storage, and takes access tokens in place of ID tokens.",
+        default=None,
+    )
+    scopes: list[str] = key(
+        Items(TEXT, least=1), "Of which an access token must have one.", default=[CLOUD_PLATFORM]
+    )
+
     def contradiction(self) -> str | None:
-        if self.iap is not None and self.function is not None:
-            return "iap and function are two front ends; one stands before it"
+        if [self.iap, self.function, self.api].count(None) < 2:
+            return "iap, function and api are front ends; one stands before it"
         host, _, number = (self.backend or "").removeprefix("http://").rpartition(":")
         if self.port and number == str(self.port) and is_loopback(host.strip("[]")):
             return "backend is this service itself; the app needs a port of its own"

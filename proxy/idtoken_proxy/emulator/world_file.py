@@ -80,6 +80,8 @@ def _resolved(entry: WorldEntry) -> tuple[World, list[Mistake]]:
                 s.front_end,
                 s.function is not None,
                 s.backend,
+                s.api,
+                tuple(s.scopes),
             )
             for i, s in enumerate(entry.services)
         ),

@@ -51,7 +51,9 @@ def problem(
             members["identity"] = error.identity
     if route is not None:
         members["route"] = route.name
-        if route.audience is not None:
+        if route.scopes is not None:
+            members["scopes"] = str(route.scopes)
+        elif route.audience is not None:
             members["audience"] = route.audience
     if error.remedy is not None:
         members["remedy"] = error.remedy

@@ -43,7 +43,7 @@ from idtoken_proxy.engine.waiting import await_for
 from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.errors import BrokenOff, NoHttp2, ProxyError, UpstreamError
 from idtoken_proxy.identity.answer import BODY
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import Token
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import NO_TOKEN, Peer, TokenLines
@@ -80,7 +80,7 @@ class Exchange:
         self._acted = False  # the receiver's own code has spoken
         self._fresh = False  # only a fresh connection will do
         self._kept: KeptBody | None = None  # the request's body, as far as it has come
-        self._token: IdToken | None = None  # one out of the cache, which Google's 401 may replace once
+        self._token: Token | None = None  # one out of the cache, which Google's 401 may replace once
 
     @property
     def peer(self) -> Peer:
@@ -147,12 +147,12 @@ class Exchange:
         self.sent += octets
         self._app.on_exchange_end()
 
-    def _await_token(self, fetch: Coroutine[Any, Any, IdToken]) -> None:
+    def _await_token(self, fetch: Coroutine[Any, Any, Token]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
         self._app.deadline = self._app.sweeper.now + self.timeouts.connect + TOKEN_GRACE
         self._task = await_for(fetch, self._on_token, self._on_lack)
 
-    def _on_token(self, token: IdToken) -> None:
+    def _on_token(self, token: Token) -> None:
         self._task = None
         self._dispatch(self._accepted.lane.token_lines(token))
 
@@ -244,7 +244,7 @@ class Exchange:
         cross_origin = self.gateway.cross_origin
         if response.addressed or cross_origin:
             response = turned_back(response, self._accepted, cross_origin=cross_origin)
-        if status == 401 and self._renews(response):
+        if status == 401 and self._renews(response, body):
             return
         if self._kept is not None:
             self._forget_body()
@@ -260,7 +260,7 @@ class Exchange:
         else:
             self._finish()
 
-    def _renews(self, response: Response) -> bool:
+    def _renews(self, response: Response, body: bytes | None) -> bool:
         """Google refuses the token out of the cache: another is fetched, whatever the request was. True: it is sent once
         more with that one, and this answer is none.
         """
@@ -268,7 +268,7 @@ class Exchange:
         assert upstream is not None
         request, lane, _, _ = self._accepted
         slot = lane.slot
-        if token is None or slot is None or not second_try.is_googles_refusal(response):
+        if token is None or slot is None or not second_try.is_googles_refusal(response, body, lane.route):
             return False
         self._token = None
         if self.state is not SENT or not second_try.with_another_token(

@@ -14,6 +14,7 @@ from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.identity.answer import MARKS, SPEAKS_OF, Answer
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose
 from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.settings.model import kind_of
 
 _SIGN_IN: Final = 302  # IAP's refusal of a browser
 _LOOKED_AT: Final = SPEAKS_OF | {_SIGN_IN}
@@ -71,6 +72,7 @@ def explain_once(
         token = None if lane.slot is None else lane.slot.current()
         tally.refused_upstream(lane.route.name, exchange.status, found)
         key = (lane.route.name, exchange.status, found.cause)
+        wanted = lane.route.wanted
         if key in explained:
             return
         explained.add(key)
@@ -78,7 +80,7 @@ def explain_once(
             "refused by Google",
             route=lane.route.name,
             status=exchange.status,
-            audience=lane.route.audience,
+            **{kind_of(wanted): None if wanted is None else str(wanted)},
             identity=lane.slot.status().source if lane.slot else "none",
             email=token.email if token else None,
             cause=found.cause,
@@ -97,7 +99,7 @@ def explanation(exchange: Refused, wall: Callable[[], float] = time) -> Diagnosi
         or response is None
         or request is None
         or response.status not in _LOOKED_AT
-        or not _may_be_googles(response, exchange.said)
+        or not (_asks_who(response, lane) or _may_be_googles(response, exchange.said))
     ):
         return None
     token = None
@@ -111,6 +113,11 @@ def explanation(exchange: Refused, wall: Callable[[], float] = time) -> Diagnosi
     if found is None or not (found.sure or response.status in _OF_CREDENTIALS or said is not None):
         return None
     return found
+
+
+def _asks_who(response: Response, lane: Lane) -> bool:
+    """What an API says of its caller is never the app's own."""
+    return lane.route.scopes is not None and response.status in _OF_CREDENTIALS
 
 
 def _may_be_googles(response: Response, said: bytes | None) -> bool:

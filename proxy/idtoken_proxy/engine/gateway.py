@@ -18,7 +18,7 @@ from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.tally import RouteCounts, Tally
 from idtoken_proxy.identity.cache import TokenSlot
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import AccessToken, Token
 from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace, first_lines_of
@@ -44,6 +44,14 @@ class Connections(Protocol):
 
     async def connect(self, *, fresh: bool) -> AnswerSide:
         """Raises UpstreamError."""
+
+
+def lines_of(route: Route, token: Token, place: TokenPlace | None = None) -> TokenLines:
+    """`place`: the route's, where that is at hand."""
+    charged = route.quota_project
+    if charged is None and isinstance(token, AccessToken):
+        charged = token.quota_project
+    return (place or TokenPlace.of(route)).lines(token.value, charged)
 
 
 class Lane:
@@ -93,9 +101,10 @@ class Lane:
         self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
         self.allow = DEFAULT_ALLOW if route.methods is None else tuple(sorted(route.methods))
         self._place = TokenPlace.of(route)
-        self._token: IdToken | None = None
+        self._token: Token | None = None
         self._lines = NO_TOKEN
-        self._told = self.route.token_header is not TokenHeader.AUTO  # there it is what was asked for
+        # There it is what was asked for.
+        self._told = self.route.token_header is not TokenHeader.AUTO or self.route.scopes is not None
 
     def pool_for(self, request: Request) -> Connections:
         """A WebSocket stays on HTTP/1.1 (RFC 8441 is not spoken)."""
@@ -115,7 +124,9 @@ class Lane:
         return self.methods is None or method in self.methods
 
     def tell_of_replacement(self) -> None:
-        """Once: the app's Authorization gives way, in a header that 1st-generation functions alone need."""
+        """Once: the app's Authorization gives way, in a header that 1st-generation functions alone need. To an access token
+        it always does, and that is what apps with a dummy in it are for.
+        """
         if not self._told:
             self._told = True
             log.warning(
@@ -125,9 +136,9 @@ class Lane:
                 "and the app's passes",
             )
 
-    def token_lines(self, token: IdToken) -> TokenLines:
+    def token_lines(self, token: Token) -> TokenLines:
         if token is not self._token:
-            self._lines = self._place.lines(token.value)
+            self._lines = lines_of(self.route, token, self._place)
             self._token = token
         return self._lines
 
@@ -177,7 +188,7 @@ class Gateway:
             if number % _AT_A_TIME == 0:
                 yield
             receivers[route.upstream.origin] += 1
-            rules.add((route.methods, route.identity))
+            rules.add((route.methods, route.identity, route.scopes, route.quota_project))
 
         @functools.cache
         def lane_of(route: Route) -> Lane:

@@ -31,6 +31,9 @@ def apply_request_field(request: Request, field: Field) -> None:
     elif kind == fields.REFERER:
         request.referers = (*request.referers, field)
         request.passing.append(field.wire)
+    elif kind in (fields.API_KEY, fields.USER_PROJECT):
+        request.to_google = (*request.to_google, field)
+        request.passing.append(field.wire)
     elif kind == fields.FORWARDED_FOR:
         request.forwarded_for = (*request.forwarded_for, value)
     elif kind == fields.FORWARDED_PROTO:

@@ -35,7 +35,7 @@ def overdue(state: str, timeouts: Timeouts, slot: TokenSlot | None, *, held: boo
 
 def _no_token(timeouts: Timeouts, slot: TokenSlot | None) -> TokenError:
     error = TokenError(
-        f"no ID token within {timeouts.connect + TOKEN_GRACE:g} s",
+        f"no token within {timeouts.connect + TOKEN_GRACE:g} s",
         cause="timeout",
         fault=Fault.GOOGLE,
         remedy=TRANSIENT,

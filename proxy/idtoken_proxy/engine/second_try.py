@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from idtoken_proxy.engine.states import SENDING, SENT
 from idtoken_proxy.errors import BrokenOff, NotProcessed, UpstreamError
-from idtoken_proxy.policy.headers import is_googles_invalid_token
+from idtoken_proxy.policy.headers import is_googles_invalid_token, is_invalid_token
 from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.settings.model import Route
 
 # Requests that change nothing (RFC 9110 section 9.2.1).
+_UNAUTHENTICATED: Final = re.compile(rb'"status"\s*:\s*"UNAUTHENTICATED"')
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -27,9 +30,17 @@ def after_loss(error: UpstreamError, request: Request, *, state: str, answered: 
     return state is SENT and isinstance(error, BrokenOff) and not answered and after_no_answer(request)
 
 
-def is_googles_refusal(response: Response) -> bool:
-    """Google's own 401 for a token that does not verify."""
-    return response.status == 401 and any(map(is_googles_invalid_token, response.www_authenticate))
+def is_googles_refusal(response: Response, body: bytes | None, route: Route) -> bool:
+    """Google's own 401 for a token that does not verify. An API's, for an access token, has the challenge of RFC 6750
+    section 3.1 or the status of Google's error model (https://google.aip.dev/193) in `body`, where that came with the head.
+    """
+    if response.status != 401:
+        return False
+    if route.scopes is None:
+        return any(map(is_googles_invalid_token, response.www_authenticate))
+    return any(map(is_invalid_token, response.www_authenticate)) or (
+        body is not None and _UNAUTHENTICATED.search(body) is not None
+    )
 
 
 def with_another_token(request: Request, *, kept: bool, acted: bool = False) -> bool:

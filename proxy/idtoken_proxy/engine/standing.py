@@ -54,7 +54,8 @@ def _way(exchange: Exchange) -> tuple[object, ...]:
         route.upstream.origin,
         exchange.path,
         route.identity,
-        route.audience,
+        route.wanted,
+        route.quota_project,
         route.egress_proxy,
         trusted,
     )

@@ -238,7 +238,7 @@ class Tally:
         self.troubles: dict[tuple[str, str, str], Trouble] = {}
         self.upstream_refusals: dict[tuple[str, str], Trouble] = {}  # Google's, by route and cause
         self.fetches: dict[str, Fetches] = {}
-        self.fetch_failures: dict[tuple[str, ...], int] = {}  # by source, audience, cause
+        self.fetch_failures: dict[tuple[str, ...], int] = {}  # by source, what was asked for, cause
         self.reloads = {"taken": 0, "refused": 0}
         self.last_reload: Reload | None = None
         self.reloaded_at = self.started_at
@@ -255,9 +255,7 @@ class Tally:
         """
         self.routes, self.upstreams = routes, upstreams
 
-    def retain(
-        self, routes: Collection[str], origins: Collection[str], audiences: Collection[str | None]
-    ) -> None:
+    def retain(self, routes: Collection[str], origins: Collection[str], asked_for: Collection[str]) -> None:
         """After a reload: what the configuration does not name any more is not told of any more."""
         self.routes = {name: counts for name, counts in self.routes.items() if name in routes}
         self.upstreams = {origin: counts for origin, counts in self.upstreams.items() if origin in origins}
@@ -268,7 +266,7 @@ class Tally:
             key: trouble for key, trouble in self.upstream_refusals.items() if key[0] in routes
         }
         self.fetch_failures = {
-            key: count for key, count in self.fetch_failures.items() if key[1] in audiences
+            key: count for key, count in self.fetch_failures.items() if key[1] in asked_for
         }
 
     # -- the engine ------------------------------------------------------------
@@ -336,7 +334,7 @@ class Tally:
         cause = event.cause
         if cause is not None:
             fetches.failed += 1
-            key = (event.source, event.audience, cause)
+            key = (event.source, event.asked_for, cause)
             self.fetch_failures[key] = self.fetch_failures.get(key, 0) + 1
         elif event.changed:
             fetches.fresh += 1

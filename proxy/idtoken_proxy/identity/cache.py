@@ -1,4 +1,4 @@
-"""A valid token at hand for each (identity, audience), both from the configuration, never from a request."""
+"""A valid token at hand for each (identity, what is asked for), both from the configuration, never from a request."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from idtoken_proxy.identity.slot import Shared, SlotStatus, TokenSlot
 from idtoken_proxy.identity.sources.source import Source
 from idtoken_proxy.identity.tasks import Tasks
 from idtoken_proxy.settings.identities import Identity
+from idtoken_proxy.settings.model import Wanted
 
 __all__ = ["FetchEvent", "SlotStatus", "TokenCache", "TokenSlot"]
 
@@ -40,7 +41,7 @@ class TokenCache:
             on_event=on_event,
             rng=rng or random.Random(),  # noqa: S311 -- jitter, no secret
         )
-        self._slots: LRUCache[tuple[Identity, str], TokenSlot] = LRUCache(maxsize)
+        self._slots: LRUCache[tuple[Identity, Wanted], TokenSlot] = LRUCache(maxsize)
 
     @property
     def slots(self) -> list[TokenSlot]:
@@ -52,14 +53,14 @@ class TokenCache:
         """Fetches under way and timers of the next."""
         return len(self._tasks)
 
-    def slot(self, identity: Identity, source: Source, audience: str) -> TokenSlot:
-        """The one slot of (identity, audience), made where there is none; one that is there keeps its source until it is
+    def slot(self, identity: Identity, source: Source, wanted: Wanted) -> TokenSlot:
+        """The one slot of (identity, wanted), made where there is none; one that is there keeps its source until it is
         told to `use` another. Nothing is fetched before its first get().
         """
-        key = (identity, audience)
+        key = (identity, wanted)
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[key] = TokenSlot(self._shared, source, audience)
+            slot = self._slots[key] = TokenSlot(self._shared, source, wanted)
         return slot
 
     def retain(self, slots: Iterable[TokenSlot]) -> None:

@@ -21,7 +21,8 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "internal": "The proxy itself failed; its log has the details.",
         "closed": "The proxy is shutting down.",
         "audience_unsupported": "This receiver does not take the only kind of token that this identity has.",
-        "source_without_access_token": "This identity cannot impersonate, since it has no access token.",
+        "source_without_access_token": "This identity has no access tokens, to impersonate with or to send.",
+        "scopes_unsupported": "This identity's access tokens have scopes of their own, and no others can be asked for.",
         # the way to Google's endpoints
         "egress_proxy_failed": "The HTTP proxy on the way to Google does not let the request through.",
         "endpoint_tls": "The certificate of the token endpoint was not accepted, as behind a proxy that re-signs TLS.",
@@ -67,6 +68,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         # a user's login
         "login_expired": "The login has expired or was revoked.",
         "login_required": "The organisation demands a new login, as it may do every day.",
+        "login_scopes": "The login was not made for the scopes that the route asks for.",
         "login_refused": "The token endpoint does not take the login.",
         "no_id_token": "The login was made without the scope openid, and has no ID token.",
         # gcloud

@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from idtoken_proxy.errors import TokenError
+from idtoken_proxy.settings.model import Wanted, asked_for, kind_of
 
 _log = structlog.get_logger("idtoken_proxy.identity")
 
@@ -18,7 +19,7 @@ class FetchEvent:
 
     source: str  # the source's name: `metadata`
     described: str  # `metadata server, account default`
-    audience: str
+    wanted: Wanted
     seconds: float  # how long the fetch took
     changed: bool = False
     email: str | None = None
@@ -27,6 +28,11 @@ class FetchEvent:
     next_in: float = 0.0  # seconds to the next fetch
     still_valid: bool = False  # a failed refresh left a token that is still good
     slot: object = field(default=None, repr=False, compare=False)  # whose token it is
+
+    @property
+    def asked_for(self) -> str:
+        """For a metric's label."""
+        return asked_for(self.wanted)
 
     @property
     def cause(self) -> str | None:
@@ -41,7 +47,8 @@ class Observer(Protocol):
 
 
 def log_event(event: FetchEvent) -> None:
-    log = _log.bind(source=event.described, audience=event.audience, seconds=round(event.seconds, 3))
+    log = _log.bind(source=event.described, seconds=round(event.seconds, 3))
+    log = log.bind(**{kind_of(event.wanted): asked_for(event.wanted)})
     if event.error is not None:
         log.warning(
             "token fetch failed",

@@ -13,10 +13,10 @@ from idtoken_proxy.identity.google_error import UNKNOWN, GoogleError
 from idtoken_proxy.identity.reasons import project_of
 from idtoken_proxy.identity.redaction import redacted
 from idtoken_proxy.identity.resource import FUNCTIONS, RUN, Resource
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import IdToken, Token
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import derived_audience, untagged
-from idtoken_proxy.settings.model import Route, TokenHeader
+from idtoken_proxy.settings.model import Route, TokenHeader, asked_for
 from idtoken_proxy.settings.names import is_iap_client
 
 _APIS: Final = ".googleapis.com"
@@ -33,9 +33,7 @@ _UNPRINTABLE: Final = re.compile(r"[^!-~]")
 class Evidence:
     """`path`: of the request, as it went to the receiver, without its query."""
 
-    def __init__(
-        self, route: Route, token: IdToken | None, answer: Answer, now: float, path: str = ""
-    ) -> None:
+    def __init__(self, route: Route, token: Token | None, answer: Answer, now: float, path: str = "") -> None:
         self.route = route
         self.upstream = route.upstream
         self.header = route.token_header
@@ -47,6 +45,7 @@ class Evidence:
         self.path = path
         self.error = _error_of(answer)
         self.audience = route.audience or "none"
+        self.scopes = route.scopes
         self.skew = answer.clock_skew(now)
         self.own = Resource.of(self.upstream.host, self.upstream.base_path)
         self.meant = Resource.behind(self.audience)
@@ -98,7 +97,7 @@ class Evidence:
     @property
     def is_api(self) -> bool:
         """One of Google's own APIs, which speak Google's error model, and have no app behind them."""
-        return self.upstream.host.endswith(_APIS)
+        return self.scopes is not None or self.upstream.host.endswith(_APIS)
 
     @property
     def keeps_path(self) -> bool:
@@ -122,12 +121,13 @@ class Evidence:
 
     @property
     def differs(self) -> bool:
-        return self.token is not None and not self.token.is_for(self.audience)
+        return isinstance(self.token, IdToken) and not self.token.is_for(self.audience)
 
     @property
     def is_persons(self) -> bool:
         """Google puts the login's OAuth client into a person's token, whatever audience was asked."""
-        return self.token is not None and is_iap_client(self.token.audience) and self.differs
+        token = self.token
+        return isinstance(token, IdToken) and is_iap_client(token.audience) and self.differs
 
     @cached_property
     def words(self) -> Mapping[str, str]:
@@ -136,7 +136,7 @@ class Evidence:
         email = told if _EMAIL.fullmatch(told) else "EMAIL"
         is_user = email != "EMAIL" and not email.endswith(".gserviceaccount.com")
         member = f"{'user' if is_user else 'serviceAccount'}:{email}"
-        aud = _UNPRINTABLE.sub("?", self.token.audience) if self.token else "none"
+        aud = _UNPRINTABLE.sub("?", self.token.audience) if isinstance(self.token, IdToken) else "none"
         resource = self.meant if self.own.kind == "other" else self.own
         at = f"{resource.name} --region={resource.region}"
         project = resource.project or project_of(email)
@@ -155,6 +155,7 @@ class Evidence:
             "header": self.header.value,
             "audience": self.audience,
             "right_audience": f"https://{self.right_host}",
+            "scopes": asked_for(self.scopes),
             "aud": aud,
             "email": email,
             "caller": email if told == email else "the caller",

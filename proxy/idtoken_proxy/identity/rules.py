@@ -236,6 +236,25 @@ _FORBIDDEN: Final = (
 # Google's own APIs, which have no app behind them. What their error says by its reason is in reasons.py.
 _OF_API: Final = (
     Rule(
+        "no_identity",
+        lambda case: case.token is None,
+        "{host} wants to know who asks, and route {route} sends no token (identity: none)",
+        "Give route {route} an identity, such as identity: auto",
+    ),
+    Rule(
+        "token_kind",
+        lambda case: case.status == 401 and case.scopes is None,
+        "{host} takes access tokens, and route {route} sends an ID token",
+        "In route {route}: token: access, without an audience",
+    ),
+    Rule(
+        "access_token_refused",
+        lambda case: case.status == 401,
+        "{host} does not take the access token of {caller}: it was revoked, or {caller} was disabled or deleted: {sentence}",
+        "Another one is fetched by itself. If it stays: see whether {caller} still exists, and make the credential anew (a "
+        "login: gcloud auth application-default login)",
+    ),
+    Rule(
         "missing_permission",
         lambda case: lacks_a_right(case.error),
         "{caller} lacks {permission} at {host}: {sentence}",

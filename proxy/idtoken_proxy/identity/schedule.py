@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import Token
 
 # A token with less life left is never sent: it has to live until the receiver has checked it. ESPv2 found 5 s
 # too few (esp-v2#757); Envoy once *added* its margin, and served expired tokens (envoy#23278).
@@ -28,7 +28,7 @@ JITTER = 0.1  # of refresh_ahead; later, never sooner: the metadata server must 
 class Lease:
     """`*_end`: from then on not to be sent. `*_due`: from then on to be refreshed. Whichever clock says so first."""
 
-    token: IdToken
+    token: Token
     wall_end: float
     boot_end: float
     hard_end: float  # boot clock: the token's whole life after we first saw it, whatever the wall clock says
@@ -39,7 +39,7 @@ class Lease:
 
 
 def lease(
-    token: IdToken,
+    token: Token,
     *,
     started: float,
     wall: float,

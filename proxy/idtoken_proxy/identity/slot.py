@@ -1,4 +1,4 @@
-"""One (identity, audience): its token, the one fetch under way, the timer of the next.
+"""One (identity, what is asked for): its token, the one fetch under way, the timer of the next.
 
     current()   per request: the token if it may be sent, else None. Kicks a refresh that is due.
     get()       where current() had none: waits for the fetch under way, starts one, or fails at once while the
@@ -27,10 +27,11 @@ from idtoken_proxy.identity import schedule
 from idtoken_proxy.identity.causes import remedy_of
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, Observer
-from idtoken_proxy.identity.sources.source import Source, Watched
+from idtoken_proxy.identity.sources.source import Source, Watched, fetched
 from idtoken_proxy.identity.tasks import Tasks
 from idtoken_proxy.identity.threads import Threads
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import IdToken, Token
+from idtoken_proxy.settings.model import Scopes, Wanted
 
 # A receiver may refuse every token of ours (a wrong audience looks just like an expired token). At most one in so
 # many seconds is thrown away on its word, or each request would cost a token.
@@ -40,7 +41,7 @@ REFUSAL_INTERVAL = 60.0
 _FREEZE = 2.0
 _THAWS = 3
 
-_Outcome: TypeAlias = "asyncio.Future[IdToken | TokenError]"
+_Outcome: TypeAlias = "asyncio.Future[Token | TokenError]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Shared:
 class SlotStatus:
     """For the status page and `doctor`. `error` may stand beside a token that is still valid."""
 
-    audience: str
+    wanted: Wanted
     source: str
     valid: bool
     email: str | None = None
@@ -88,11 +89,11 @@ class TokenSlot:
         "_wall",
         "_wall_due",
         "_wall_end",
-        "audience",
+        "wanted",
     )
 
-    def __init__(self, shared: Shared, source: Source, audience: str) -> None:
-        self.audience = audience
+    def __init__(self, shared: Shared, source: Source, wanted: Wanted) -> None:
+        self.wanted = wanted
         self._shared = shared
         self._source = source
         self._threads = Threads(f"token-{source.name}")
@@ -100,7 +101,7 @@ class TokenSlot:
         self._boot = shared.clock.boot
         self._lease: schedule.Lease | None = None
         # The lease's moments again, flat, for current(). Without a token no clock is before its end.
-        self._token: IdToken | None = None
+        self._token: Token | None = None
         self._wall_end = self._boot_end = -math.inf
         self._wall_due = self._boot_due = math.inf
         self._outcome: _Outcome | None = None  # of the flight under way
@@ -110,10 +111,10 @@ class TokenSlot:
         self._refused_at = -math.inf
 
     def __repr__(self) -> str:
-        return f"TokenSlot({self.audience!r}, {self._token!r})"
+        return f"TokenSlot({self.wanted!r}, {self._token!r})"
 
     @property
-    def held(self) -> IdToken | None:
+    def held(self) -> Token | None:
         """The last token that came, whether or not it may still be sent."""
         return self._token
 
@@ -127,7 +128,7 @@ class TokenSlot:
         """The fetch that is, if there is one."""
         return self._outcome
 
-    def current(self) -> IdToken | None:
+    def current(self) -> Token | None:
         """The token, if it has 30 s left by both clocks. Every request comes through here: two clock readings and
         four comparisons.
         """
@@ -139,7 +140,7 @@ class TokenSlot:
             return self._token
         return None
 
-    async def get(self) -> IdToken:
+    async def get(self) -> Token:
         """A valid token, waited for if need be. TokenError where there is none, with the source's cause and remedy;
         its `retry_after` says when it pays to ask again. Put your own timeout on it: that stops no fetch.
         """
@@ -156,7 +157,7 @@ class TokenSlot:
             raise self._fresh(result)
         return result
 
-    def refused(self, token: IdToken) -> bool:
+    def refused(self, token: Token) -> bool:
         """A receiver called this token invalid (Google's own 401). True: renewed() may have a better one."""
         if token is not self._token:
             return True  # it has been replaced, or dropped, meanwhile
@@ -166,21 +167,21 @@ class TokenSlot:
         self._refused_at = boot
         return True
 
-    def renew(self, token: IdToken) -> None:
+    def renew(self, token: Token) -> None:
         """In the background, where a receiver refused this token and the request is not sent again: the next one is to have
         another.
         """
         if self.refused(token) and token is self._token and self._outcome is None:
             self._take_off()
 
-    async def renewed(self, token: IdToken) -> IdToken:
+    async def renewed(self, token: Token) -> Token:
         """In place of one that a receiver refused: what has replaced it, or a fresh fetch. Where that fails, the same
         again, as long as it is valid: it may be the receiver that is wrong. TokenError where there is none at all.
         """
         if token is not self._token:
             return await self.get()
         result = await asyncio.shield(self._outcome or self._take_off())
-        if isinstance(result, IdToken):
+        if not isinstance(result, TokenError):
             return result
         kept = self.current()
         if kept is None:
@@ -194,11 +195,11 @@ class TokenSlot:
     def status(self) -> SlotStatus:
         token = self._token
         return SlotStatus(
-            audience=self.audience,
+            wanted=self.wanted,
             source=self._source.describe(),
             valid=self._wall() < self._wall_end and self._boot() < self._boot_end,
             email=token.email if token else None,
-            token_audience=token.audiences if token else None,
+            token_audience=token.audiences if isinstance(token, IdToken) else None,
             expires_at=token.expires_at if token else None,
             error=self._error,
         )
@@ -216,7 +217,7 @@ class TokenSlot:
         flight.add_done_callback(lambda _: self._land(outcome, _closed()))
         return outcome
 
-    def _land(self, outcome: _Outcome, result: IdToken | TokenError) -> None:
+    def _land(self, outcome: _Outcome, result: Token | TokenError) -> None:
         if not outcome.done():
             outcome.set_result(result)
             self._outcome = None
@@ -251,7 +252,7 @@ class TokenSlot:
                 FetchEvent(
                     source=source.name,
                     described=source.describe(),
-                    audience=self.audience,
+                    wanted=self.wanted,
                     seconds=self._boot() - started,
                     changed=before is None or before.value != token.value,
                     email=token.email,
@@ -268,7 +269,7 @@ class TokenSlot:
             FetchEvent(
                 source=source.name,
                 described=source.describe(),
-                audience=self.audience,
+                wanted=self.wanted,
                 seconds=self._boot() - started,
                 error=failure,
                 next_in=delay,
@@ -277,7 +278,7 @@ class TokenSlot:
             )
         )
 
-    async def _fetch(self, source: Source) -> IdToken:
+    async def _fetch(self, source: Source) -> Token:
         """TimeoutError after the deadline; but where the CPU was taken away in mid-fetch (Cloud Run, suspend), the deadline
         has passed in the moment of waking, and tells nothing of the source: it is asked again.
         """
@@ -285,13 +286,13 @@ class TokenSlot:
         for _ in range(_THAWS):
             started = self._boot()
             try:
-                return await self._threads.run(functools.partial(source.fetch, self.audience), deadline)
+                return await self._threads.run(functools.partial(fetched, source, self.wanted), deadline)
             except TimeoutError:
                 if self._boot() - started < deadline + _FREEZE:
                     raise
         raise TimeoutError
 
-    def _accept(self, token: IdToken, source: Source, started: float) -> float:
+    def _accept(self, token: Token, source: Source, started: float) -> float:
         """Take the token in; seconds to the next fetch. TokenError where it is too old to be sent."""
         wall, boot = self._wall(), self._boot()
         lease = schedule.lease(
@@ -332,7 +333,7 @@ class TokenSlot:
 
     def _fresh(self, error: TokenError) -> TokenError:
         """A copy for one more waiter: one instance raised by many would collect all their tracebacks."""
-        return TokenError(
+        mine = TokenError(
             error.detail,
             cause=error.cause,
             fault=error.fault,
@@ -343,6 +344,9 @@ class TokenSlot:
             else error.retry_after,
             log_detail=error.log_detail,
         )
+        if isinstance(self.wanted, Scopes):
+            mine.title = "No access token"
+        return mine
 
 
 async def _wake(
@@ -354,7 +358,7 @@ async def _wake(
         slot._take_off()  # noqa: SLF001
 
 
-def _too_old(token: IdToken, source: Source, wall: float) -> TokenError:
+def _too_old(token: Token, source: Source, wall: float) -> TokenError:
     left = token.expires_at - wall
     if left > 0:
         return TokenError(

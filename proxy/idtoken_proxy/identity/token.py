@@ -1,4 +1,4 @@
-"""An ID token, its claims read once; the value shows only where `value` is asked for by name."""
+"""ID tokens and access tokens: what is known of each read once; the value shows only where `value` is asked for by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.redaction import redacted
@@ -15,6 +16,8 @@ from idtoken_proxy.terminal import printable
 # The compact form of RFC 7515 section 7.1. Matched whole, since the value becomes a header line: a line end
 # inside it would be header injection. Google's tokens are about 1 KiB; 16 is what receivers take in one header.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+# The syntax of a bearer token (RFC 6750 section 2.1), for the same reason.
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _MAX_LENGTH = 16 * 1024
 _LONGEST_CLAIM = 1024
 
@@ -91,6 +94,60 @@ class IdToken:
             subject=_text(claims.get("sub")),
             others=tuple(_cleaned(one) for one in audiences if one != audience),
         )
+
+
+# Of an access token whose life nobody tells: another is asked for so soon that it matters little.
+UNTOLD_LIFE = 300.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An OAuth access token: opaque, so that all that is known of it is what came with it.
+
+    `expires_at`, `issued_at`: Unix seconds; it was issued when it was asked for, at the earliest. `email`: whose it is, and
+    `subject` where that is no account (`principal://...`), as far as the source knows. `quota_project`: whom Google is to
+    charge, where the credential says.
+    """
+
+    value: str = field(repr=False)
+    expires_at: float
+    issued_at: float | None = None
+    email: str | None = None
+    subject: str | None = None
+    quota_project: str | None = None
+
+    def __str__(self) -> str:
+        return "AccessToken(redacted)"
+
+    @classmethod
+    def of(
+        cls,
+        value: object,
+        *,
+        origin: str,
+        asked: float,
+        life: float = UNTOLD_LIFE,
+        email: str | None = None,
+        subject: str | None = None,
+        quota_project: str | None = None,
+        fault: Fault = Fault.GOOGLE,
+    ) -> AccessToken:
+        """`asked`: Unix seconds, when the request for it was sent, from which its `life` is counted. TokenError with cause
+        `garbage` for what is none.
+        """
+        if (
+            not isinstance(value, str)
+            or len(value) > _MAX_LENGTH
+            or _BEARER.fullmatch(value) is None
+            or not math.isfinite(life)
+        ):
+            raise TokenError(
+                f"{origin} handed out something that is no access token", cause="garbage", fault=fault
+            )
+        return cls(value, asked + life, asked, email, subject, quota_project)
+
+
+Token: TypeAlias = IdToken | AccessToken
 
 
 def _numeric_date(claim: object) -> float:

@@ -30,6 +30,8 @@ LOCATION: Final = 18
 SET_COOKIE: Final = 19
 ACCESS_CONTROL: Final = 20
 FORWARDED_PROTO: Final = 21
+API_KEY: Final = 22
+USER_PROJECT: Final = 23
 
 TOKEN_HEADERS: Final = frozenset({b"authorization", b"x-serverless-authorization", b"proxy-authorization"})
 
@@ -53,6 +55,9 @@ REQUEST_KINDS: Final = {
     b"x-forwarded-proto": FORWARDED_PROTO,  # read of guard.trusted_proxies alone, and set afresh
     b"via": VIA,
     b"referer": REFERER,
+    # Looked at where an access token is attached (headers.py); they pass anywhere else.
+    b"x-goog-api-key": API_KEY,
+    b"x-goog-user-project": USER_PROJECT,
     # One hop only.
     b"keep-alive": DROP,
     b"proxy-connection": DROP,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from idtoken_proxy.policy import cors
-from idtoken_proxy.policy.fields import ACCESS_CONTROL
+from idtoken_proxy.policy.fields import ACCESS_CONTROL, API_KEY
 from idtoken_proxy.policy.guard import Caller
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.rewrite import Rewriter
@@ -32,6 +32,8 @@ class TokenLines:
     alone: bytes = field(repr=False)
     beside: bytes = field(repr=False)
     keeps_authorization: bool  # whether `beside` leaves the app's own Authorization in place
+    is_access: bool = False  # an access token's, beside which no other credential of the app's passes
+    charged: bytes = b""  # likewise, the line that names the project to charge, unless the app names one
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,15 @@ class TokenPlace:
     alone: tuple[str, ...]
     beside: tuple[str, ...]
     keeps_authorization: bool
+    is_access: bool = False
 
     @classmethod
     def of(cls, route: Route) -> TokenPlace:
         if isinstance(route.identity, NoIdentity):
             return cls((), (), keeps_authorization=True)
+        if route.scopes is not None:
+            mine = (TokenHeader.AUTHORIZATION.value,)
+            return cls(mine, mine, keeps_authorization=False, is_access=True)
         header = route.token_header
         if header is not TokenHeader.AUTO:
             mine = (header.value,)
@@ -60,11 +66,16 @@ class TokenPlace:
             return cls(alone, ("X-Serverless-Authorization", "Authorization"), keeps_authorization=False)
         return cls(alone, ("X-Serverless-Authorization",), keeps_authorization=True)
 
-    def lines(self, token: str) -> TokenLines:
+    def lines(self, token: str, quota_project: str | None = None) -> TokenLines:
+        charged = (
+            b"" if quota_project is None else f"X-Goog-User-Project: {quota_project}\r\n".encode("ascii")
+        )
         return TokenLines(
             b"".join(f"{name}: Bearer {token}\r\n".encode("ascii") for name in self.alone),
             b"".join(f"{name}: Bearer {token}\r\n".encode("ascii") for name in self.beside),
             self.keeps_authorization,
+            self.is_access,
+            charged,
         )
 
 
@@ -194,6 +205,8 @@ def _attach(
     else:
         parts.append(peer.lines)
     parts.append(forwarded_host)
+    if token.is_access:
+        _give_way(parts, request, token.charged)
     authorization = request.authorization
     if authorization:
         # More than one is no credential that a receiver could read; none passes.
@@ -202,6 +215,21 @@ def _attach(
         parts.append(token.beside)
     else:
         parts.append(token.alone)
+
+
+def _give_way(parts: list[bytes], request: Request, charged: bytes) -> None:
+    """To an access token, the app's API key: SDKs demand one of some kind, so that apps send a dummy, and Google's APIs refuse
+    what has two credentials. The project to charge is the app's to say first.
+    """
+    for each in request.to_google:
+        if each.wire not in parts:  # where `Connection` names it
+            continue
+        if each.kind == API_KEY:
+            parts.remove(each.wire)
+        else:
+            charged = b""
+    if charged:
+        parts.append(charged)
 
 
 def _rewrite_referers(parts: list[bytes], request: Request, caller: Caller, rewriter: Rewriter) -> None:

@@ -41,6 +41,7 @@ class Request:
     via: tuple[bytes, ...] = ()
     referers: tuple[Field, ...] = ()  # in `passing` too
     head_octets: int = 0  # of HTTP/2, as section 6.5.2 of RFC 9113 reckons
+    to_google: tuple[Field, ...] = ()  # likewise: the app's API key, and the project that it has charged
     listed: bool = False  # by a page of one of guard.allowed_origins, and not of the proxy's own
     preflight: bool = False  # such a page's, which the proxy answers
     # Of a head whose octets came before on the same connection of HTTP/2 what was made of it then: who uses it says whether

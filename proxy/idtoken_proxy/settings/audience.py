@@ -6,6 +6,7 @@ https://cloud.google.com/functions/docs/securing/authenticating#generate_tokens_
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -14,6 +15,24 @@ from idtoken_proxy.settings.model import Upstream
 
 _RUN: Final = ".run.app"
 _TAG: Final = "---"
+
+
+# Google's own, which take access tokens and no ID tokens: its APIs, and Artifact Registry's repositories.
+_APIS: Final = ".googleapis.com"
+_REGISTRIES: Final = ".pkg.dev"
+
+
+def takes_access_tokens(host: str, universe_domain: str = "googleapis.com") -> bool:
+    """Whether it is one of Google's hosts that take access tokens alone."""
+    return host.endswith((_APIS, _REGISTRIES, f".{universe_domain}"))
+
+
+def may_have_access_tokens(host: str, universe_domain: str, stated: Collection[str]) -> bool:
+    """Whether an access token may be sent there. With one, whoever holds it can call any of Google's APIs as the identity;
+    an ID token is good at its own receiver alone. So none goes to a host that is not Google's, unless the configuration
+    states it by name.
+    """
+    return takes_access_tokens(host, universe_domain) or is_loopback(host) or host in stated
 
 
 def is_function(upstream: Upstream) -> bool:

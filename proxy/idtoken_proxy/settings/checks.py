@@ -15,6 +15,7 @@ from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.names import is_iap_client, url_variable
 from idtoken_proxy.settings.plausible import shown_path
+from idtoken_proxy.settings.route_token import is_access, objections
 from idtoken_proxy.settings.shape import Entry
 
 # Set by `idtoken-proxy run` beside the routes' own.
@@ -171,15 +172,11 @@ def _audience(document: Document, route: RouteEntry, location: Location) -> Iter
     here = (*location, "audience")
     identity = route.identity or document.identity
     kind = AutoIdentity.type if identity is None else identity.tag
-    if kind == SignedJwtIdentity.type:
+    yield from objections(route, kind, document.google, location)
+    if kind == SignedJwtIdentity.type and not is_access(route, kind, document.google):
         yield from _signed_jwt(route, location)
         return
-    if kind == NoIdentity.type:
-        if route.audience is not None:
-            yield (
-                here,
-                "has no use on a public route (identity: none), which gets no token; remove one of the two",
-            )
+    if kind == NoIdentity.type or is_access(route, kind, document.google):
         return
     if route.audience is None:
         try:

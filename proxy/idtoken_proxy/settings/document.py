@@ -59,6 +59,9 @@ HOST_PORT: Final = Scalar(addresses.host_and_port, _STRING)
 ROUTE_NAME: Final = Scalar(names.route_name, _pattern(names.ROUTE_NAME))
 METHOD: Final = Scalar(names.method, _pattern(f"(?!CONNECT$|TRACE$){names.METHOD}"))
 HEADER_NAME: Final = Scalar(names.header, _pattern(names.HEADER))
+SCOPE: Final = Scalar(names.scope, _pattern(names.SCOPE))
+PROJECT: Final = Scalar(names.project, _STRING)
+TOKEN: Final = choice_of("id", "access")
 AUDIENCE: Final = Scalar(names.audience, _pattern("[!-~]+"), refuse=url_path_objection)
 TOKEN_HEADER: Final = choice_of(*(header.value for header in model.TokenHeader))
 PROTOCOL: Final = choice_of(*(protocol.value for protocol in model.UpstreamProtocol))
@@ -107,7 +110,7 @@ class Timeouts(RouteTimeouts):
 
 
 class RouteEntry(Entry):
-    """Requests that match go to one receiver, with an ID token for its audience."""
+    """Requests that match go to one receiver, with a token that it takes."""
 
     name: str = key(ROUTE_NAME, "Unique; names the route in logs, metrics and errors.")
     upstream: model.Upstream = key(
@@ -118,6 +121,23 @@ class RouteEntry(Entry):
         AUDIENCE,
         "Whom the token is for. Derived for *.run.app (a traffic tag's URL without the tag), *.cloudfunctions.net and "
         "loopback.",
+        default=None,
+    )
+    token: str | None = key(
+        TOKEN,
+        "id: an ID token, for services of one's own. access: an access token, for Google's APIs; the default for "
+        "*.googleapis.com and *.pkg.dev.",
+        default=None,
+    )
+    scopes: list[str] | None = key(
+        Items(SCOPE, least=1),
+        f"What an access token is good for; default [{model.CLOUD_PLATFORM}].",
+        default=None,
+    )
+    quota_project: str | None = key(
+        PROJECT,
+        "The project that Google charges for what an access token does (X-Goog-User-Project). Left out: "
+        "GOOGLE_CLOUD_QUOTA_PROJECT, or what the credential's file names.",
         default=None,
     )
     strip_prefix: bool = key(BOOLEAN, "Whether match.path is taken off before the upstream.", default=False)
@@ -206,6 +226,11 @@ class Google(Entry):
     sts_endpoint: str | None = key(ENDPOINT, "In place of sts.googleapis.com.", default=None)
     metadata_host: str | None = key(HOST_PORT, "HOST or HOST:PORT, without http://.", default=None)
     universe_domain: str | None = key(HOST_NAME, "In place of googleapis.com.", default=None)
+    access_token_hosts: list[str] = key(
+        Items(HOST_NAME),
+        "Hosts besides Google's own that routes may hand access tokens to (token: access).",
+        default=[],
+    )
 
 
 class Log(Entry):

@@ -44,10 +44,13 @@ METADATA_ACCOUNT: Final = Scalar(
 
 
 class Identity:
-    """`type`: its word in a file. `asks`: whether it can ask Google for another account's tokens, and so be a `source`."""
+    """`type`: its word in a file. `asks`: whether it can ask Google for another account's tokens, and so be a `source`.
+    `has_access_tokens`: for routes of `token: access`; who asks has them anyway.
+    """
 
     type: ClassVar[str]
     asks: ClassVar[bool] = False
+    has_access_tokens: ClassVar[bool] = False
 
 
 # By their types, in the order in which messages name them.
@@ -65,6 +68,7 @@ def said(kind: Kind[Any], description: str, *, default: object = REQUIRED) -> An
 
 @dataclass_transform(frozen_default=True, field_specifiers=(said,))
 def declared(cls: type[I]) -> type[I]:
+    cls.has_access_tokens = cls.has_access_tokens or cls.asks
     frozen = dataclasses.dataclass(frozen=True, slots=True)(cls)
     keys = {one.name: one.metadata[_KEY] for one in dataclasses.fields(frozen)}  # type: ignore[arg-type]  # it is one now
     members = {"__doc__": cls.__doc__, **keys}
@@ -217,19 +221,21 @@ class ExternalAccountIdentity(Identity):
 
 @declared
 class FileIdentity(Identity):
-    """A file that holds an ID token and that something else keeps fresh."""
+    """A file that holds a token and that something else keeps fresh."""
 
     type = "file"
+    has_access_tokens = True
     path: str = said(AWAITED, "The token's file; relative to this file's directory.")
 
 
 @declared
 class CommandIdentity(Identity):
-    """A command that prints an ID token."""
+    """A command that prints a token."""
 
     type = "command"
+    has_access_tokens = True
     argv: tuple[str, ...] = said(
-        Items(ARGUMENT, least=1), "The program and its arguments; {audience} is replaced."
+        Items(ARGUMENT, least=1), "The program and its arguments; {audience} and {scopes} are replaced."
     )
 
 

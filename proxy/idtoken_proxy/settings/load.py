@@ -25,10 +25,11 @@ from idtoken_proxy.settings.environment import (
 )
 from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
 from idtoken_proxy.settings.model import NamedFile, Settings
-from idtoken_proxy.settings.plausible import path_objection, shown_path
+from idtoken_proxy.settings.plausible import path_objection, project_objection, shown_path
 from idtoken_proxy.settings.resolve import resolve
 from idtoken_proxy.settings.shape import files_in, without_nulls
 from idtoken_proxy.settings.validate import validated
+from idtoken_proxy.settings.variables import QUOTA_PROJECT
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
 STDIN: Final = "-"  # as for most commands; a file of that name is ./-
@@ -155,7 +156,8 @@ def _settings(
     if problems:
         named_files = [file_path(path) for _, kind, path in files_in(document) if not kind.reread]
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)), named_files)
-    settings = resolve(document, file_path)
+    settings = resolve(document, file_path, environ.get(QUOTA_PROJECT) or None)
+    _check_quota_project(settings, environ)
     warnings = (
         origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
     )
@@ -175,6 +177,15 @@ def _settings(
         identities_at=tuple(identities),
         taken_in=frozenset(taken_in),
     )
+
+
+def _check_quota_project(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Of the variable, where a route makes use of it: it goes into a header as it stands."""
+    said = environ.get(QUOTA_PROJECT)
+    refused = project_objection(said) if said else None
+    if refused is not None and any(route.quota_project == said for route in settings.routes):
+        told = f"{refused}; write one such as my-project-123, or unset it"
+        raise ConfigError((Problem(QUOTA_PROJECT, 0, "", told),))
 
 
 def _put(tree: dict[str, Any], location: Location, value: object) -> None:

@@ -94,6 +94,34 @@ class TokenHeader(enum.Enum):
     PROXY_AUTHORIZATION = "Proxy-Authorization"
 
 
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """What an access token is to be good for, in the order in which the configuration names them."""
+
+    names: tuple[str, ...] = (CLOUD_PLATFORM,)
+
+    def __str__(self) -> str:
+        """As OAuth writes them (RFC 6749 section 3.3)."""
+        return " ".join(self.names)
+
+
+# What a token is asked for with: an ID token's audience, or an access token's scopes.
+Wanted: TypeAlias = str | Scopes
+
+
+def asked_for(wanted: Wanted | None) -> str:
+    """For people, and for a metric's label."""
+    return "none" if wanted is None else str(wanted)
+
+
+def kind_of(wanted: Wanted | None) -> str:
+    """By what a token is asked for with: `audience` or `scopes`."""
+    return "scopes" if isinstance(wanted, Scopes) else "audience"
+
+
 class UpstreamProtocol(enum.Enum):
     """What is spoken with the receiver; AUTO: what the app speaks."""
 
@@ -150,6 +178,7 @@ class GoogleEndpoints:
     sts_endpoint: str | None = None
     metadata_host: str | None = None
     universe_domain: str = "googleapis.com"
+    access_token_hosts: tuple[str, ...] = ()  # besides Google's own, which may be handed access tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +191,10 @@ class LogSettings:
 @dataclass(frozen=True, slots=True)
 class Route:
     """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end); `host` is lower case or None for
-    every host; `audience` is None only where `identity` is NoIdentity; `methods` None means all but CONNECT
-    and TRACE; `egress_proxy` is what the receiver is reached through, None for one on loopback.
+    every host; `audience` is an ID token's and `scopes` are an access token's: a route has one of them, and neither where
+    `identity` is NoIdentity; `quota_project` is whom Google charges for what an access token does, where the configuration
+    says; `methods` None means all but CONNECT and TRACE; `egress_proxy` is what the receiver is reached through, None for
+    one on loopback.
     """
 
     name: str
@@ -178,6 +209,13 @@ class Route:
     timeouts: Timeouts = Timeouts()
     egress_proxy: EgressProxy | None = None
     protocol: UpstreamProtocol = UpstreamProtocol.AUTO
+    scopes: Scopes | None = None
+    quota_project: str | None = None
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """What its token is asked for with; None on a public route."""
+        return self.audience if self.scopes is None else self.scopes
 
 
 @dataclass(frozen=True, slots=True)

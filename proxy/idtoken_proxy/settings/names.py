@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from idtoken_proxy.settings.plausible import hidden, shown
+from idtoken_proxy.settings.plausible import hidden, project_objection, shown
 from idtoken_proxy.settings.values import text
 
 ROUTE_NAME: Final = "[A-Za-z0-9][A-Za-z0-9_-]*"
@@ -80,6 +80,34 @@ def audience(value: object) -> str:
     string = text(value)
     if not string or len(string) > 2048 or re.search(r"[^\x21-\x7e]", string):
         raise ValueError(f"must be printable ASCII without blanks, and not empty, not {shown(string)}")
+    return string
+
+
+SCOPE: Final = (
+    r"https://[!#-+.-\[\]-~-]+|openid|email|profile"  # RFC 6749 section 3.3, less what divides them in a list
+)
+
+
+def scope(value: object) -> str:
+    """An OAuth scope: a URL, but for OpenID Connect's three. It goes into token requests as it stands."""
+    string = text(value)
+    if len(string) > 256 or re.fullmatch(SCOPE, string) is None:
+        short = re.fullmatch(r"[a-z][a-z0-9._-]{1,60}", string) is not None and hidden(string) is None
+        hint = f"write https://www.googleapis.com/auth/{string}" if short else "write one for each item"
+        raise ValueError(
+            f"must be a scope such as https://www.googleapis.com/auth/cloud-platform, not {shown(string)}; {hint}"
+        )
+    return string
+
+
+def project(value: object) -> str:
+    """A project's ID or number: it goes into a header as it stands."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    string = text(value)
+    refused = project_objection(string)
+    if refused is not None:
+        raise ValueError(f"{refused}; write one such as my-project-123")
     return string
 
 

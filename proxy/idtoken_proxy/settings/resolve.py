@@ -8,7 +8,7 @@ from collections.abc import Callable
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
-from idtoken_proxy.settings.document import Document, Guard, RouteEntry
+from idtoken_proxy.settings.document import Document, Google, Guard, RouteEntry
 from idtoken_proxy.settings.identities import (
     ENTRIES,
     AutoIdentity,
@@ -17,18 +17,23 @@ from idtoken_proxy.settings.identities import (
     SignedJwtIdentity,
     identity_of,
 )
+from idtoken_proxy.settings.route_token import is_access
 from idtoken_proxy.settings.shape import Entry
 
 
-def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settings:
-    """`file_path` makes a path of the configuration one of the file system."""
+def resolve(
+    document: Document, file_path: Callable[[str], str], quota_project: str | None = None
+) -> model.Settings:
+    """`file_path` makes a path of the configuration one of the file system. `quota_project`: whom access tokens' calls are
+    charged to where the route does not say.
+    """
     timeouts = model.Timeouts(**vars(document.timeouts))
     identity = document.identity or ENTRIES[AutoIdentity.type]()
     default = identity, identity_of(identity, file_path)
     ca_file = document.tls.ca_file
     return model.Settings(
         routes=tuple(
-            _route(route, timeouts, default, file_path, document.egress_proxy) for route in document.routes
+            _route(document, route, timeouts, default, file_path, quota_project) for route in document.routes
         ),
         listen=tuple(_address(address, file_path) for address in document.listen),
         admin=None if document.admin is None else _address(document.admin, file_path),
@@ -39,24 +44,26 @@ def resolve(document: Document, file_path: Callable[[str], str]) -> model.Settin
         guard=_guard(document.guard, file_path),
         ca_file=None if ca_file is None else file_path(ca_file),
         rewrite=model.Rewrite(**vars(document.rewrite)),
-        google=model.GoogleEndpoints(**vars(document.google)),
+        google=_google(document.google),
         log=model.LogSettings(**vars(document.log)),
     )
 
 
 def _route(
+    document: Document,
     route: RouteEntry,
     timeouts: model.Timeouts,
     default: tuple[Entry, Identity],
     file_path: Callable[[str], str],
-    egress_proxy: model.EgressProxy | None,
+    quota_project: str | None,
 ) -> model.Route:
     """`timeouts` and `default`, the identity as it is said and as it is meant: of routes that say nothing else."""
     identity = route.identity or default[0]
+    access = is_access(route, identity.tag, document.google)
     return model.Route(
         name=route.name,
         upstream=route.upstream,
-        audience=_audience(route, identity),
+        audience=None if access else _audience(route, identity),
         identity=default[1] if route.identity is None else identity_of(identity, file_path),
         host=route.match.host,
         path=route.match.path,
@@ -66,8 +73,14 @@ def _route(
         methods=None if route.methods is None else frozenset(route.methods),
         timeouts=dataclasses.replace(timeouts, **own) if (own := vars(route.timeouts)) else timeouts,
         # From elsewhere, this machine's loopback is another one.
-        egress_proxy=None if is_loopback(route.upstream.host) else egress_proxy,
+        egress_proxy=None if is_loopback(route.upstream.host) else document.egress_proxy,
+        scopes=_scopes(route) if access else None,
+        quota_project=(route.quota_project or quota_project) if access else None,
     )
+
+
+def _scopes(route: RouteEntry) -> model.Scopes:
+    return model.Scopes() if route.scopes is None else model.Scopes(tuple(dict.fromkeys(route.scopes)))
 
 
 def _audience(route: RouteEntry, identity: Entry) -> str | None:
@@ -80,6 +93,11 @@ def _audience(route: RouteEntry, identity: Entry) -> str | None:
 
 def _address(address: model.Address, file_path: Callable[[str], str]) -> model.Address:
     return model.UnixAddress(file_path(address.path)) if isinstance(address, model.UnixAddress) else address
+
+
+def _google(google: Google) -> model.GoogleEndpoints:
+    said = vars(google)
+    return model.GoogleEndpoints(**{**said, "access_token_hosts": tuple(google.access_token_hosts)})
 
 
 def _guard(guard: Guard, file_path: Callable[[str], str]) -> model.GuardSettings:

@@ -16,7 +16,9 @@ from idtoken_proxy.settings.mistakes import Location, Mistake, in_tree, nearest
 from idtoken_proxy.settings.pending import pending
 from idtoken_proxy.settings.shape import Mistaken
 
-_OF_AUDIENCE = frozenset({"upstream", "audience", "identity", "token_header"})  # what its checks look at
+_OF_AUDIENCE = frozenset(
+    {"upstream", "audience", "identity", "token_header", "token", "scopes", "quota_project"}
+)  # what its checks look at
 
 
 def validated(
@@ -112,7 +114,7 @@ def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool
         return True
     if location[0] == "guard":
         return bool(doubts & {"listen", "guard"})
-    of_audience = location[-1] in ("audience", "token_header")
+    of_audience = location[-1] in _OF_AUDIENCE
     return of_audience and (
         "identity" in doubts or bool(_keys(location[:2], wrong, RouteEntry) & _OF_AUDIENCE)
     )

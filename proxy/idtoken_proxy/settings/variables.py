@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+QUOTA_PROJECT: Final = "GOOGLE_CLOUD_QUOTA_PROJECT"  # google.auth.environment_vars
+
 READ: Final[Mapping[str, str]] = {
     "AWS_ACCESS_KEY_ID": "a key's ID",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN": "a secret",
@@ -27,7 +29,7 @@ READ: Final[Mapping[str, str]] = {
     "GCE_METADATA_HOST": "HOST or HOST:PORT of the metadata server",
     "GOOGLE_APPLICATION_CREDENTIALS": "the path of a credential file",
     "GOOGLE_CLOUD_PROJECT": "a project's ID",
-    "GOOGLE_CLOUD_QUOTA_PROJECT": "a project's ID",
+    QUOTA_PROJECT: "a project's ID",
     "GOOGLE_EXTERNAL_ACCOUNT_ALLOW_EXECUTABLES": "1, or nothing",
     "HOME": "the path of the home directory",
     "IDTOKEN_PROXY_ADMIN": "the admin listener's address",

@@ -80,7 +80,7 @@ ARGUMENT = "--password=SENTINEL"
             {
                 "cause": "command_output",
                 "detail": "the command {} was stopped: it prints more than a token",
-                "remedy": "p must print the ID token alone; see what it prints: "
+                "remedy": "p must print the token alone; see what it prints: "
                 f"IDTOKEN_PROXY_AUDIENCE={AUDIENCE} {{}} ...",
             },
         ),

@@ -16,7 +16,9 @@ from idtoken_proxy.identity.sources.iam_credentials import (
     Method,
     iam_endpoint,
 )
-from idtoken_proxy.identity.sources.source import AccessToken
+from idtoken_proxy.identity.sources.source import CLOUD
+from idtoken_proxy.identity.token import AccessToken
+from idtoken_proxy.settings.model import Scopes
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import TARGET, fails
 
@@ -28,8 +30,8 @@ class Caller:
     who: str | None = "serviceAccount:me@proj.iam.gserviceaccount.com"
     quota_project: str | None = None
 
-    def access_token(self) -> AccessToken:
-        return AccessToken("SENTINEL", self.quota_project)
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
+        return AccessToken("SENTINEL", 4e9, quota_project=self.quota_project)
 
     def member(self) -> str | None:
         return self.who

@@ -23,6 +23,7 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.source import AccessTokenSource, Particular, Source, Watched
 from idtoken_proxy.settings.identities import GcloudIdentity, Identity, NoIdentity, sources
 from idtoken_proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.settings.variables import QUOTA_PROJECT
 
 if TYPE_CHECKING:
     from idtoken_proxy.identity.sources.iam_credentials import IamCredentials
@@ -53,7 +54,6 @@ class Builder:
     def iam(self, identity: Identity, source: Identity) -> IamCredentials:
         """IAM Credentials, asked by `source` on behalf of `identity`. TokenError where it cannot ask."""
         from idtoken_proxy.identity.sources.iam_credentials import (
-            QUOTA_VARIABLE,
             IamCredentials,
             iam_endpoint,
         )
@@ -62,7 +62,7 @@ class Builder:
             caller = self.source(source)
             if isinstance(caller, AccessTokenSource):
                 # As google.auth.default has it for every credential that it finds; gcloud has properties of its own.
-                quota = None if isinstance(source, GcloudIdentity) else self.environ.get(QUOTA_VARIABLE)
+                quota = None if isinstance(source, GcloudIdentity) else self.environ.get(QUOTA_PROJECT)
                 google = self.google
                 return IamCredentials(
                     iam_endpoint(google.iam_endpoint, google.universe_domain), caller, quota

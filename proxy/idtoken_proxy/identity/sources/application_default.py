@@ -16,13 +16,14 @@ from idtoken_proxy.identity.sources.credential_file import (
     kind_of,
 )
 from idtoken_proxy.identity.sources.external_account import ExternalAccountSource, impersonation
-from idtoken_proxy.identity.sources.iam_credentials import QUOTA_VARIABLE, IamCredentials, iam_endpoint
+from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
 from idtoken_proxy.identity.sources.service_account import ServiceAccountSource
 from idtoken_proxy.identity.sources.source import Credential
 from idtoken_proxy.identity.sources.user import UserSource
 from idtoken_proxy.identity.sources.workforce import WorkforceSource
 from idtoken_proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.settings.variables import QUOTA_PROJECT
 
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -79,7 +80,7 @@ def _impersonated(document: Document, google: GoogleEndpoints, environ: Mapping[
         IamCredentials(
             iam_endpoint(google.iam_endpoint or base, google.universe_domain),
             caller,
-            environ.get(QUOTA_VARIABLE),
+            environ.get(QUOTA_PROJECT),
         ),
         service_account,
         tuple(name.rpartition("/")[2] for name in delegates),

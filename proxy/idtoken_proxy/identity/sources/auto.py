@@ -16,11 +16,11 @@ from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.sources.application_default import VARIABLE, gcloud_file, named_file, source_of
 from idtoken_proxy.identity.sources.credential_file import LOGIN
 from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_host, metadata_variable
-from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken, Credential, Particular
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD, Credential, Particular
 from idtoken_proxy.identity.sources.user import audience_host, who_refuses
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import AutoIdentity
-from idtoken_proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.settings.model import GoogleEndpoints, Scopes
 from idtoken_proxy.settings.plausible import host_objection
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class AutoSource:
     def fetch(self, audience: str) -> IdToken:
         return self._by(lambda found: found.fetch(audience), audience)
 
-    def access_token(self) -> AccessToken:
-        return self._by(lambda found: found.access_token())
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
+        return self._by(lambda found: found.access_token(scopes))
 
     def member(self) -> str | None:
         return self._chosen.member() if self._chosen else None

@@ -15,12 +15,13 @@ from urllib.parse import unquote
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document
 from idtoken_proxy.identity.sources.federation import Federation
-from idtoken_proxy.identity.sources.iam_credentials import QUOTA_VARIABLE, IamCredentials, iam_endpoint
+from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
-from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
+from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import ExternalAccountIdentity
-from idtoken_proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.settings.model import GoogleEndpoints, Scopes
+from idtoken_proxy.settings.variables import QUOTA_PROJECT
 
 if TYPE_CHECKING:
     from idtoken_proxy.identity.sources import Builder
@@ -46,7 +47,7 @@ class ExternalAccountSource:
         self._google = google
         self._service_account = service_account
         self._found: str | None = service_account
-        self._quota_project = environ.get(QUOTA_VARIABLE)
+        self._quota_project = environ.get(QUOTA_PROJECT)
         self._federation = Federation(document, google.sts_endpoint, environ)
 
     def describe(self) -> str:
@@ -65,9 +66,9 @@ class ExternalAccountSource:
             )
         return impersonated.fetch(audience)
 
-    def access_token(self) -> AccessToken:
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         """The account's, or the federated principal's own: it may be the one that is granted something."""
-        return (self._impersonated() or self._federation).access_token()
+        return (self._impersonated() or self._federation).access_token(scopes)
 
     def member(self) -> str | None:
         return (self._impersonated() or self._federation).member()

@@ -16,8 +16,11 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.google_error import UNKNOWN
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
-from idtoken_proxy.identity.sources.source import SCOPE, AccessToken
+from idtoken_proxy.identity.sources.refreshed import access_token_of, quota_project_of
+from idtoken_proxy.identity.sources.source import CLOUD
 from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation, host_of
+from idtoken_proxy.identity.token import AccessToken
+from idtoken_proxy.settings.model import Scopes
 from idtoken_proxy.settings.plausible import shown_path
 
 AWS: Final = "urn:ietf:params:aws:token-type:aws4_request"
@@ -83,7 +86,7 @@ class Federation:
     def member(self) -> str | None:
         return pool_member(self._audience)
 
-    def access_token(self) -> AccessToken:
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         info = self.read()
         self._check(info["credential_source"])
         sts = sts_url(self._sts_endpoint, _PATH) if self._sts_endpoint else info["token_url"]
@@ -92,7 +95,7 @@ class Federation:
         try:
             with conversation("STS") as transport:
                 try:
-                    credentials = self._credentials({**info, "token_url": sts}, transport)
+                    credentials = self._credentials({**info, "token_url": sts}, transport, scopes)
                     credentials.refresh(transport)
                 finally:
                     asked = transport.last_url
@@ -108,9 +111,15 @@ class Federation:
             # Of whoever gives the subject token: neither Google's fault nor for Google's status page.
             why = "it is missing or malformed" if error.cause == "garbage" else error.detail
             raise _no_subject_token(origin, why, error.log_detail) from None
-        return AccessToken(credentials.token)
+        return access_token_of(
+            credentials,
+            transport,
+            origin="STS",
+            subject=self.member(),
+            quota_project=quota_project_of(info, self._document),
+        )
 
-    def _credentials(self, info: dict[str, Any], transport: Transport) -> Any:
+    def _credentials(self, info: dict[str, Any], transport: Transport, scopes: Scopes) -> Any:
         """As google.auth.default chooses, but it would ask the Resource Manager too, which needs a right of its own."""
         from google.auth import identity_pool  # noqa: PLC0415
 
@@ -130,7 +139,7 @@ class Federation:
         if token is not None:
             info |= {"credential_source": None, "subject_token_supplier": _Supplied(token)}
         new: Any = identity_pool.Credentials  # untyped in google-auth
-        return new.from_info(info, scopes=[SCOPE])
+        return new.from_info(info, scopes=list(scopes.names))
 
     def _check(self, source: Mapping[str, Any]) -> None:
         """What can be told before: google-auth's words for it are lost, since they may quote a token."""

@@ -1,18 +1,21 @@
-"""A JWT that something else writes to a file: another sidecar, a projected volume, a person."""
+"""A token that something else writes to a file: another sidecar, a projected volume, a person."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.sources.printed_token import access_token_in
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
+from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.plain_file import NotPlain, Version, read_plain, version
 from idtoken_proxy.settings.identities import FileIdentity
+from idtoken_proxy.settings.model import Scopes
 from idtoken_proxy.settings.plausible import shown_path
 
 if TYPE_CHECKING:
@@ -44,18 +47,32 @@ class FileSource:
                 return kept[1]
             read = read_plain(self._path, _MAX_BYTES)
         except (OSError, ValueError) as error:
-            raise TokenError(
-                f"the token file {self._shown} cannot be read ({_why(error)})",
-                cause="file_missing" if isinstance(error, FileNotFoundError) else "file_unreadable",
-                fault=Fault.OPERATOR,
-                remedy=f"Write the ID token (a JWT) to {self._shown}, readable by this user",
-            ) from None
+            raise self._unreadable(error, "the ID token (a JWT)") from None
         token = IdToken.parse(
             read.content.decode("latin-1"), origin=f"the token file {self._shown}", fault=Fault.OPERATOR
         )
         self._kept = (read.version, token)
         self._warn(token, audience)
         return token
+
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:  # noqa: ARG002 -- whoever writes it has chosen them
+        """Read anew each time: where the file does not say how long its token lives, it does as long as it stands there."""
+        asked = time()
+        try:
+            read = read_plain(self._path, _MAX_BYTES)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error, "the access token") from None
+        return access_token_in(
+            read.content.decode("latin-1"), origin=f"the token file {self._shown}", asked=asked
+        )
+
+    def _unreadable(self, error: OSError | ValueError, token: str) -> TokenError:
+        return TokenError(
+            f"the token file {self._shown} cannot be read ({_why(error)})",
+            cause="file_missing" if isinstance(error, FileNotFoundError) else "file_unreadable",
+            fault=Fault.OPERATOR,
+            remedy=f"Write {token} to {self._shown}, readable by this user",
+        )
 
     def _warn(self, token: IdToken, audience: str) -> None:
         """Not an error: a service may have custom audiences, which the configuration need not name."""

@@ -6,24 +6,27 @@ ignore an endpoint override and open a session of their own, hence not it.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.google_error import UNKNOWN
 from idtoken_proxy.identity.reasons import lacks_a_right, project_of, why
-from idtoken_proxy.identity.sources.source import AccessToken, AccessTokenSource
+from idtoken_proxy.identity.sources.source import AccessTokenSource
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
+from idtoken_proxy.identity.token import AccessToken
 from idtoken_proxy.settings.plausible import project_objection
+from idtoken_proxy.settings.variables import QUOTA_PROJECT
 
 _TOKEN_CREATOR = "roles/iam.serviceAccountTokenCreator"  # noqa: S105 -- a role's name
 _OPEN_ID_TOKEN_CREATOR = "roles/iam.serviceAccountOpenIdTokenCreator"  # noqa: S105
 _FEDERATED = "roles/iam.workloadIdentityUser"
-QUOTA_VARIABLE = "GOOGLE_CLOUD_QUOTA_PROJECT"  # google.auth.environment_vars
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,15 @@ class Method:
     name: str
     answers: str  # the field of its answer
     role: str  # that the caller needs on the target
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """`asked_at`: Unix seconds, when it was asked. `life`: seconds, where the answer says when the value ends."""
+
+    value: str = field(repr=False)
+    asked_at: float
+    life: float | None
 
 
 ID_TOKEN = Method("generateIdToken", "token", _OPEN_ID_TOKEN_CREATOR)
@@ -46,7 +58,7 @@ def iam_endpoint(configured: str | None, universe_domain: str) -> str:
 @dataclass(frozen=True, slots=True)
 class IamCredentials:
     """`endpoint`: its base, as `iam_endpoint` gives it. `caller`: who asks. `quota_project`: in place of the one
-    that its credential names, as QUOTA_VARIABLE says; TokenError at `ask` where it is no project.
+    that its credential names, as QUOTA_PROJECT says; TokenError at `ask` where it is no project.
     """
 
     endpoint: str
@@ -59,6 +71,12 @@ class IamCredentials:
         """The one value that the method answers with. `delegates`: the chain of accounts between caller and
         `service_account`. Raises TokenError.
         """
+        return self.answer(method, service_account, delegates, body).value
+
+    def answer(
+        self, method: Method, service_account: str, delegates: tuple[str, ...], body: Mapping[str, Any]
+    ) -> Answered:
+        """Likewise, with what stands beside the value."""
         _check_project(self.quota_project)
         token = self.caller.access_token()
         if self.quota_project:
@@ -71,10 +89,12 @@ class IamCredentials:
         try:
             with conversation("IAM Credentials") as transport:
                 answer = transport(url, "POST", json.dumps(body).encode(), _headers(token))
-                value = json.loads(answer.data)[method.answers]
+                members = json.loads(answer.data)
+                value = members[method.answers]
                 if not isinstance(value, str):
                     raise TypeError
-                return value
+                life = _life(members.get("expireTime"), answer.headers.get("Date"))
+                return Answered(value, transport.asked_at, life)
         except EndpointRefused as refused:
             raise self._refusal(refused, method, service_account, delegates) from None
 
@@ -114,14 +134,22 @@ class IamCredentials:
         )
 
 
+def _life(end: object, date: str | None) -> float | None:
+    """By Google's clock alone, which this machine's need not agree with."""
+    try:
+        return dt.datetime.fromisoformat(str(end)).timestamp() - parsedate_to_datetime(str(date)).timestamp()
+    except (ValueError, TypeError):
+        return None
+
+
 def _check_project(project: str | None) -> None:
     refused = project_objection(project) if project else None
     if refused is not None:
         raise TokenError(
-            f"{QUOTA_VARIABLE} {refused}",
+            f"{QUOTA_PROJECT} {refused}",
             cause="quota_project_invalid",
             fault=Fault.OPERATOR,
-            remedy=f"Set {QUOTA_VARIABLE} to a project's ID, such as my-project-123, or unset it",
+            remedy=f"Set {QUOTA_PROJECT} to a project's ID, such as my-project-123, or unset it",
         )
 
 

@@ -5,15 +5,19 @@ https://cloud.google.com/iam/docs/create-short-lived-credentials-direct, and -de
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from idtoken_proxy.identity.sources.iam_credentials import ACCESS_TOKEN, ID_TOKEN, IamCredentials
-from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
+from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import ImpersonatedIdentity
+from idtoken_proxy.settings.model import Scopes
 
 if TYPE_CHECKING:
     from idtoken_proxy.identity.sources import Builder
+
+
+LIFETIME: Final = 3600  # seconds; more needs a policy of the organization's
 
 
 class ImpersonatedSource:
@@ -36,9 +40,15 @@ class ImpersonatedSource:
         )
         return IdToken.parse(value, origin="IAM Credentials", audience=audience)
 
-    def access_token(self) -> AccessToken:
-        return AccessToken(
-            self._iam.ask(ACCESS_TOKEN, self._service_account, self._delegates, {"scope": [SCOPE]})
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
+        body = {"scope": list(scopes.names), "lifetime": f"{LIFETIME}s"}
+        answered = self._iam.answer(ACCESS_TOKEN, self._service_account, self._delegates, body)
+        return AccessToken.of(
+            answered.value,
+            origin="IAM Credentials",
+            asked=answered.asked_at,
+            life=LIFETIME if answered.life is None else answered.life,
+            email=self._service_account,
         )
 
     def member(self) -> str | None:

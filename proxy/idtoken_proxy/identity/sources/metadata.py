@@ -15,14 +15,16 @@ import json
 import re
 import socket
 from collections.abc import Mapping
+from time import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.metadata_refusal import ELSEWHERE, refusal
-from idtoken_proxy.identity.sources.source import METADATA_REFRESH_AHEAD, SCOPE, AccessToken
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.sources.source import CLOUD, METADATA_REFRESH_AHEAD
+from idtoken_proxy.identity.token import UNTOLD_LIFE, AccessToken, IdToken
 from idtoken_proxy.settings.identities import MetadataIdentity
+from idtoken_proxy.settings.model import Scopes
 from idtoken_proxy.settings.plausible import host_objection
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class MetadataSource:
         self._account = service_account
         self._host = host
         self._address = address
+        self._email = service_account if "@" in service_account else None
         self._elsewhere = ELSEWHERE if first is None else f"{first[0].upper()}{first[1:]}. {ELSEWHERE}"
 
     def describe(self) -> str:
@@ -79,29 +82,25 @@ class MetadataSource:
         body = self._asked(f"identity?{query}")
         return IdToken.parse(body.decode("latin-1"), origin="the metadata server", audience=audience)
 
-    def access_token(self) -> AccessToken:
-        """The scopes parameter is for those servers that heed it, such as GKE's and Cloud Run's."""
-        body = self._asked(f"token?{urlencode({'scopes': SCOPE})}")
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
+        """The scopes parameter is for those servers that heed it, such as GKE's and Cloud Run's; a VM has its own."""
+        asked = time()
+        body = self._asked(f"token?{urlencode({'scopes': ','.join(scopes.names)})}")
+        origin = "the metadata server"
         try:
-            value = json.loads(body)["access_token"]
-            if not isinstance(value, str):
-                raise TypeError  # noqa: TRY301 -- one more kind of garbage
-        except (ValueError, TypeError, KeyError, RecursionError):
+            answer = json.loads(body)
+            value, life = answer["access_token"], float(answer.get("expires_in", UNTOLD_LIFE))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise TokenError(
-                "the metadata server handed out something that is no access token",
-                cause="garbage",
-                fault=Fault.GOOGLE,
+                f"{origin} handed out something that is no access token", cause="garbage", fault=Fault.GOOGLE
             ) from None
-        return AccessToken(value)
+        if self._email is None:
+            self._email = self._email_alone()
+        return AccessToken.of(value, origin=origin, asked=asked, life=life, email=self._email)
 
     def member(self) -> str | None:
-        email = self._account
-        if "@" not in email:
-            try:
-                email = self._asked("email").decode("ascii").strip()
-            except (TokenError, UnicodeDecodeError):
-                return None
-        return f"serviceAccount:{email}" if _EMAIL.fullmatch(email) else None
+        email = self._account if "@" in self._account else self._email_alone()
+        return f"serviceAccount:{email}" if email is not None and _EMAIL.fullmatch(email) else None
 
     def _asked(self, what: str) -> bytes:
         """The account's `what`. TokenError for any answer but a metadata server's 200."""

@@ -9,10 +9,12 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import project_of, why
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document, read_as
 from idtoken_proxy.identity.sources.malformed import spoilt_key
-from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, SCOPE, AccessToken
-from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.sources.refreshed import access_token_of, quota_project_of
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
+from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation
+from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import ServiceAccountIdentity
+from idtoken_proxy.settings.model import Scopes
 
 if TYPE_CHECKING:
     from idtoken_proxy.identity.sources import Builder
@@ -49,7 +51,7 @@ class ServiceAccountSource:
         self._refresh(credentials)
         return IdToken.parse(credentials.token, origin="the token endpoint", audience=audience)
 
-    def access_token(self) -> AccessToken:
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         from google.oauth2 import service_account  # noqa: PLC0415
 
         info, signer = self.key()
@@ -58,11 +60,16 @@ class ServiceAccountSource:
             signer,
             info["client_email"],
             self._token_endpoint or info["token_uri"],
-            scopes=[SCOPE],
+            scopes=list(scopes.names),
             universe_domain=_universe(info),
         )
-        self._refresh(credentials)
-        return AccessToken(credentials.token)
+        return access_token_of(
+            credentials,
+            self._refresh(credentials),
+            origin="the token endpoint",
+            email=self._email,
+            quota_project=quota_project_of(info, self._document),
+        )
 
     def member(self) -> str | None:
         return f"serviceAccount:{self._email}" if self._email else None
@@ -93,10 +100,12 @@ class ServiceAccountSource:
         self._loaded = (info, signer)
         return self._loaded
 
-    def _refresh(self, credentials: Any) -> None:
+    def _refresh(self, credentials: Any) -> Transport:
+        """Whose conversation brought the token."""
         try:
             with conversation("the token endpoint") as transport:
                 credentials.refresh(transport)
+                return transport
         except EndpointRefused as refused:
             raise self._refusal(refused) from None
 

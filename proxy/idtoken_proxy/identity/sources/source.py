@@ -1,12 +1,12 @@
-"""What a source of ID tokens is: one blocking call, nothing of caching, threads or retries. And what else it may be."""
+"""What a source of tokens is: one blocking call, nothing of caching, threads or retries. And what else it may be."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from idtoken_proxy.errors import TokenError
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.token import AccessToken, IdToken, Token
+from idtoken_proxy.settings.model import Scopes, Wanted
 
 # How long before expiry the cache asks again. The metadata server hands out the same token until about 4
 # minutes are left, so that asking it sooner loops (google-auth-library-java#749, arrow-rs#6638).
@@ -14,7 +14,7 @@ METADATA_REFRESH_AHEAD = 210.0
 REFRESH_AHEAD = 600.0
 
 # What an access token must be good for to call IAM Credentials.
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+CLOUD = Scopes()
 
 
 class Source(Protocol):
@@ -51,20 +51,17 @@ class Particular(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """An OAuth access token. `quota_project`: whom Google is to charge the call to, where the credential says."""
+@runtime_checkable
+class HasAccessTokens(Protocol):
+    """A source for routes of `token: access`."""
 
-    value: str = field(repr=False)
-    quota_project: str | None = None
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
+        """Blocks, for seconds. Raises TokenError alone."""
 
 
 @runtime_checkable
-class AccessTokenSource(Protocol):
+class AccessTokenSource(HasAccessTokens, Protocol):
     """An identity that can ask Google for another's tokens: the `source` of an impersonation."""
-
-    def access_token(self) -> AccessToken:
-        """For SCOPE. Blocks, for seconds. Raises TokenError alone."""
 
     def member(self) -> str | None:
         """Whose token it is, as IAM names it (`serviceAccount:EMAIL`, `user:EMAIL`, `principalSet://...`), for the
@@ -76,3 +73,17 @@ class AccessTokenSource(Protocol):
 
 class Credential(Source, AccessTokenSource, Protocol):
     """What application default credentials can be: good for both."""
+
+
+def fetched(source: Source, wanted: Wanted) -> Token:
+    """The token of either kind. Blocks. Raises TokenError alone."""
+    if not isinstance(wanted, Scopes):
+        return source.fetch(wanted)
+    if isinstance(source, HasAccessTokens):
+        return source.access_token(wanted)
+    raise TokenError(
+        f"the {source.describe()} has no access tokens",
+        cause="source_without_access_token",
+        fault=Fault.OPERATOR,
+        remedy="Give the route another identity, or have it send an ID token (token: id)",
+    )

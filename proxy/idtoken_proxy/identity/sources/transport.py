@@ -13,7 +13,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -100,6 +100,7 @@ class Transport:
         # Anything here keeps requests from looking into .netrc, whose entry would replace our Authorization.
         self._session.auth = _keep
         self.last_url: str | None = None  # where the last request went
+        self.asked_at = self.answered_at = time()  # Unix seconds, of the last one
 
     def __enter__(self) -> Self:
         return self
@@ -122,6 +123,7 @@ class Transport:
         import requests  # noqa: PLC0415
 
         self.last_url = url
+        self.asked_at = time()
         host = host_of(url)
         try:
             response = self._session.request(
@@ -137,6 +139,7 @@ class Transport:
             )
             with response:
                 content = _bounded(response)
+            self.answered_at = time()
         except (requests.RequestException, OSError, ValueError) as error:
             # OSError: a REQUESTS_CA_BUNDLE that is not there. ValueError: a URL that urllib3 does not take.
             raise _unreachable(host, error) from None

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import LOGIN, Document, login, read_as
-from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
-from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.sources.refreshed import access_token_of, quota_project_of
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
+from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation
+from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import UserIdentity
+from idtoken_proxy.settings.model import Scopes
 
 if TYPE_CHECKING:
     from idtoken_proxy.identity.sources import Builder
@@ -50,7 +52,7 @@ class UserSource:
         return None if client == audience else objection(self.describe(), self._email, audience, host)
 
     def fetch(self, audience: str) -> IdToken:  # noqa: ARG002 -- Google does not ask for it
-        info, credentials = self._refreshed()
+        info, credentials, _ = self._refreshed()
         if credentials.id_token is None:
             raise TokenError(
                 f"the token endpoint's answer to the {self.describe()} holds no ID token: it was made without "
@@ -63,16 +65,23 @@ class UserSource:
         self._email = token.email or self._email
         return token
 
-    def access_token(self) -> AccessToken:
-        info, credentials = self._refreshed()
-        project = info.get("quota_project_id")
-        return AccessToken(credentials.token, project if isinstance(project, str) and project else None)
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
+        info, credentials, transport = self._refreshed(scopes)
+        return access_token_of(
+            credentials,
+            transport,
+            origin="the token endpoint",
+            email=self._email,
+            quota_project=quota_project_of(info, self._document),
+        )
 
     def member(self) -> str | None:
         return f"user:{self._email}" if self._email else None
 
-    def _refreshed(self) -> tuple[Mapping[str, Any], Any]:
-        """(what the file says, google-auth's credentials with fresh tokens)."""
+    def _refreshed(self, scopes: Scopes = CLOUD) -> tuple[Mapping[str, Any], Any, Transport]:
+        """(what the file says, google-auth's credentials with fresh tokens, the conversation that brought them). The usual
+        scopes are what the login was made with, and none is asked for: one that was not granted then would be refused.
+        """
         from google.oauth2.credentials import Credentials  # noqa: PLC0415
 
         info = read_as(
@@ -93,17 +102,18 @@ class UserSource:
             token_uri=self._token_endpoint or _text(info, "token_uri") or TOKEN_ENDPOINT,
             client_id=info["client_id"],
             client_secret=info["client_secret"],
+            scopes=None if scopes == CLOUD else list(scopes.names),
         )
         try:
             with conversation("the token endpoint") as transport:
                 credentials.refresh(transport)
         except EndpointRefused as refused:
-            raise self._refusal(refused) from None
+            raise self._refusal(refused, scopes) from None
         if self._email is None and credentials.id_token is not None:
             self._email = _email(credentials.id_token)
-        return info, credentials
+        return info, credentials, transport
 
-    def _refusal(self, refused: EndpointRefused) -> TokenError:
+    def _refusal(self, refused: EndpointRefused, scopes: Scopes) -> TokenError:
         detail = f"the token endpoint refused the {self.describe()} {refused.said}"
         found = why(refused.error, caller=self._email or "this login", member=self.member())
         if found is not None:
@@ -112,6 +122,16 @@ class UserSource:
                 cause=found.cause,
                 fault=Fault.OPERATOR,
                 remedy=found.remedy,
+                log_detail=f"status {refused.status}",
+            )
+        if refused.code == "invalid_scope":
+            return TokenError(
+                f"{detail}: it was not made for the scopes {scopes}",
+                cause="login_scopes",
+                fault=Fault.OPERATOR,
+                remedy=login(
+                    self._document, f"{LOGIN} --scopes=openid,{','.join((CLOUD.names[0], *scopes.names))}"
+                ),
                 log_detail=f"status {refused.status}",
             )
         if refused.code == "invalid_grant":

@@ -13,9 +13,11 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, login, read_as
 from idtoken_proxy.identity.sources.federation import pool_member, sts_url
-from idtoken_proxy.identity.sources.source import REFRESH_AHEAD, AccessToken
+from idtoken_proxy.identity.sources.refreshed import access_token_of, quota_project_of
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
 from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import AccessToken, IdToken
+from idtoken_proxy.settings.model import Scopes
 
 LOGIN = "gcloud auth application-default login --login-config=LOGIN_CONFIG_FILE"
 
@@ -44,7 +46,7 @@ class WorkforceSource:
             + login(self._document, f"{LOGIN} --impersonate-service-account=EMAIL"),
         )
 
-    def access_token(self) -> AccessToken:
+    def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:  # noqa: ARG002 -- they are the login's
         with self._lock:
             info, credentials = self._credentials()
             try:
@@ -52,8 +54,13 @@ class WorkforceSource:
                     credentials.refresh(transport)
             except EndpointRefused as refused:
                 raise self._refusal(refused) from None
-            project = info.get("quota_project_id")
-            return AccessToken(credentials.token, project if isinstance(project, str) and project else None)
+            return access_token_of(
+                credentials,
+                transport,
+                origin="STS",
+                subject=self.member(),
+                quota_project=quota_project_of(info, self._document),
+            )
 
     def member(self) -> str | None:
         return pool_member(self._audience)

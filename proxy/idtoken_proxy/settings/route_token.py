@@ -1,0 +1,82 @@
+"""Which kind of token a route sends, an ID token or an access token, and what its keys say against that.
+
+Order is the security property: with an access token whoever receives it can call Google's APIs as the identity, so that
+none is derived, and none may be asked for, for a host that is not Google's own or stated by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from idtoken_proxy.settings.audience import may_have_access_tokens, takes_access_tokens
+from idtoken_proxy.settings.document import Google, RouteEntry
+from idtoken_proxy.settings.identities import BY_TYPE, NoIdentity
+from idtoken_proxy.settings.mistakes import Location, Mistake
+from idtoken_proxy.settings.model import GoogleEndpoints
+
+_PUBLIC = "has no use on a public route (identity: none), which gets no token; remove one of the two"
+_OF_ACCESS = ("scopes", "quota_project")  # keys that are about access tokens alone
+
+
+def is_access(route: RouteEntry, identity: str, google: Google) -> bool:
+    """`identity`: the type of the one that the route has."""
+    if identity == NoIdentity.type:
+        return False
+    if route.token is not None:
+        return route.token == "access"  # noqa: S105 -- a kind
+    return takes_access_tokens(route.upstream.host, universe(google))
+
+
+def universe(google: Google) -> str:
+    return google.universe_domain or GoogleEndpoints().universe_domain
+
+
+def objections(route: RouteEntry, identity: str, google: Google, location: Location) -> Iterator[Mistake]:
+    """What the keys that are about tokens say against each other, but for an ID token's audience."""
+    if identity == NoIdentity.type:
+        yield from (
+            ((*location, name), _PUBLIC) for name in ("token", "audience", *_OF_ACCESS) if name in vars(route)
+        )
+    elif is_access(route, identity, google):
+        yield from _to_access(route, identity, google, location)
+    else:
+        for name in _OF_ACCESS:
+            if name in vars(route):
+                yield (
+                    (*location, name),
+                    "is about access tokens, and this route sends an ID token; say token: access too, or remove it",
+                )
+
+
+def _to_access(route: RouteEntry, identity: str, google: Google, location: Location) -> Iterator[Mistake]:
+    host = route.upstream.host
+    here = (*location, "token" if "token" in vars(route) else "upstream")
+    if not may_have_access_tokens(host, universe(google), google.access_token_hosts):
+        yield (
+            here,
+            (
+                f"would hand {host} an access token, with which whoever holds it can call Google's APIs as this identity; a "
+                "service of your own takes an ID token (token: id, the default). Where it is to have an access token all the "
+                f"same, state it: google: {{access_token_hosts: [{host}]}}"
+            ),
+        )
+    if route.audience is not None:
+        yield (
+            (*location, "audience"),
+            (
+                f"has no use at {host}, which takes access tokens, and those have no audience; remove it, or say token: id"
+                if route.token is None
+                else "has no use beside token: access, since access tokens have none; remove one of the two"
+            ),
+        )
+    if route.token_header not in ("auto", "Authorization"):
+        yield (
+            (*location, "token_header"),
+            "is not where Google's APIs look for an access token: they read Authorization alone; remove it",
+        )
+    if not BY_TYPE[identity].has_access_tokens:
+        able = ", ".join(kind for kind, declared in BY_TYPE.items() if declared.has_access_tokens)
+        yield (
+            here,
+            f"takes an access token, and an identity of type {identity} has none; use {able}",
+        )
