@@ -37,4 +37,4 @@ def _url(address: Address, route: Route) -> str:
 def _credential(token: SlotStatus | None, now: float) -> str:
     if token is None or token.expires_at is None:
         return "without a token"
-    return f"as {token.email or token.source}, token for {max(0, round((token.expires_at - now) / 60))} min"
+    return f"as {token.email or token.subject or token.source}, token for {max(0, round((token.expires_at - now) / 60))} min"

@@ -69,6 +69,7 @@ class Generation:
                 "source": status.source,
                 "valid": status.valid,
                 "email": status.email,
+                "subject": status.subject,
                 "audience": status.token_audience,
                 "expires_at": status.expires_at,
                 "error": status.error

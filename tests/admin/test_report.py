@@ -188,7 +188,12 @@ def test_json_tells_everything() -> None:
         "upstream": URL,
         "audience": "custom",
         "scopes": None,
-        "identity": {"type": "metadata", "found": "metadata server, account default", "email": "login@shop"},
+        "identity": {
+            "type": "metadata",
+            "found": "metadata server, account default",
+            "email": "login@shop",
+            "subject": None,
+        },
         "token": {"audience": "custom", "expires_in": 120},
         "receiver": {
             "steps": [

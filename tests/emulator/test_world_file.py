@@ -9,7 +9,7 @@ from google.auth import crypt
 
 from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
 from idtoken_proxy.emulator.keys import SigningKey
-from idtoken_proxy.emulator.world import ANYONE, Account, Iap, Service, World
+from idtoken_proxy.emulator.world import ANYONE, Account, Iap, Service, World, agent_id
 from idtoken_proxy.emulator.world_entries import DIGITS, NAME_SHAPE
 from idtoken_proxy.emulator.world_file import load_world, parse_world
 from idtoken_proxy.errors import ConfigError
@@ -42,6 +42,7 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
                 ),
             ),
             Account("dev@example.com"),
+            Account(agent_id("helper")),
         ),
         services=(
             Service(
@@ -112,7 +113,7 @@ def test_a_short_file_takes_the_defaults() -> None:
         (
             "accounts:\n- name: login\n  email: x@y\n- name: LOGIN\n- email: z\n  default: maybe\nservices: []\n",
             [
-                "w.yaml:2: accounts[0]: either name or email says who it is",
+                "w.yaml:2: accounts[0]: one of name, email and agent says who it is",
                 f'w.yaml:4: accounts[1].name: {NAME_SHAPE}, not "LOGIN"',
                 'w.yaml:5: accounts[2].email: an email address belongs here, not "z"',
                 'w.yaml:6: accounts[2].default: must be true or false, not "maybe"',

@@ -125,6 +125,7 @@ class _Case:
             identity_type=route.identity.type,
             identity=identity,
             email=token.email if token else None,
+            subject=token.subject if token else None,
             scopes=None if route.scopes is None else route.scopes.names,
             token_audience=token.audiences if isinstance(token, IdToken) else None,
             expires_in=self.expires_in,

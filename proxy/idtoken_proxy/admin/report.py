@@ -66,6 +66,7 @@ class RouteReport:
     egress_proxy: str | None = None
     http2: bool | None = None
     scopes: tuple[str, ...] | None = None
+    subject: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -98,7 +99,12 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
         "upstream": route.upstream,
         "audience": route.audience,
         "scopes": route.scopes,
-        "identity": {"type": route.identity_type, "found": route.identity, "email": route.email},
+        "identity": {
+            "type": route.identity_type,
+            "found": route.identity,
+            "email": route.email,
+            "subject": route.subject,
+        },
         "token": None
         if route.expires_in is None
         else {"audience": route.token_audience, "expires_in": round(route.expires_in)},
@@ -158,8 +164,9 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
 
 
 def _bearer(route: RouteReport) -> str:
-    known = not route.email or route.email in route.identity.replace(",", " ").split()
-    return route.identity if known else f"{route.identity} ({route.email})"
+    bearer = route.email or route.subject  # an agent has no email
+    known = not bearer or bearer in route.identity.replace(",", " ").split()
+    return route.identity if known else f"{route.identity} ({bearer})"
 
 
 def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:

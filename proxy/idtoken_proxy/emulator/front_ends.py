@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aiohttp import HttpVersion, web
-from google.auth import exceptions
+from google.auth import exceptions, jwt
 from google.oauth2 import id_token
 
 from idtoken_proxy.emulator.container import Headers
 from idtoken_proxy.emulator.key_files import GCLOUD_CLIENTS
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.token_endpoint import ANY_TIME
-from idtoken_proxy.emulator.tokens import Clock
+from idtoken_proxy.emulator.tokens import AGENTS, Clock
 from idtoken_proxy.emulator.world import Service, World
 from idtoken_proxy.settings.audience import untagged
 
@@ -109,11 +109,15 @@ class CloudRun:
         if not self._service.is_function:
             origins = tuple(map(_untagged, origins))
         others = () if self._service.is_function else (*self._service.audiences, *GCLOUD_CLIENTS)
+        accepted = [*(origin + self._service.path for origin in origins), *others]
+        agent = self._of_agent(token, accepted)
+        if agent is not None:
+            return agent
         try:
             claims: Mapping[str, Any] = id_token.verify_oauth2_token(  # type: ignore[no-untyped-call]
                 token,
                 self._published_keys,
-                audience=[*(origin + self._service.path for origin in origins), *others],
+                audience=accepted,
                 clock_skew_in_seconds=ANY_TIME,
             )
         except (ValueError, TypeError, KeyError, exceptions.GoogleAuthError):
@@ -125,6 +129,23 @@ class CloudRun:
         if claims["aud"] in GCLOUD_CLIENTS and claims.get("azp") != claims["aud"]:
             return None  # gcloud's audience is a user's alone
         return claims
+
+    def _of_agent(self, token: str, accepted: list[str]) -> Mapping[str, Any] | None:
+        """A JWT-SVID, whose `aud` is a list of which one is for this service."""
+        try:
+            claims: Mapping[str, Any] = jwt.decode(  # type: ignore[no-untyped-call]
+                token, self._keys.certificates(), clock_skew_in_seconds=ANY_TIME
+            )
+        except (ValueError, TypeError, KeyError, exceptions.GoogleAuthError):
+            return None
+        audiences = claims.get("aud")
+        good = (
+            claims.get("iss") == AGENTS
+            and isinstance(audiences, list)
+            and not set(audiences).isdisjoint(accepted)
+            and claims["iat"] - SKEW <= self._clock() <= claims["exp"]
+        )
+        return claims if good else None
 
     def _may_invoke(self, claims: Mapping[str, Any]) -> bool:
         account = self._world.account_of_subject(claims["sub"])

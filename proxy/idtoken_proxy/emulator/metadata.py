@@ -82,7 +82,10 @@ class MetadataServer:
         return web.json_response(self._mint.access_token_answer(self._account(request), scopes))
 
     async def _email(self, request: web.Request) -> web.Response:
-        return _text(self._account(request).email)
+        account = self._account(request)
+        if account.is_agent:
+            raise web.HTTPNotFound(text="no email", headers=FLAVOR)
+        return _text(account.email)
 
     async def _service_account(self, request: web.Request) -> web.Response:
         account = self._account(request)

@@ -16,10 +16,15 @@ from cachetools import TLRUCache
 from google.auth import jwt
 
 from idtoken_proxy.emulator.keys import Keys
-from idtoken_proxy.emulator.world import Account, Principal
+from idtoken_proxy.emulator.world import ORGANIZATION, Account, Principal
 from idtoken_proxy.settings.model import CLOUD_PLATFORM
 
 ISSUER = "https://accounts.google.com"
+# Of agents' tokens, which are JWT-SVIDs: https://cloud.google.com/iam/docs/agent-identity-overview.
+AGENTS = (
+    f"https://sts.googleapis.com/v1/organizations/{ORGANIZATION}/locations/global/workloadIdentityPools/"
+    f"agents.global.org-{ORGANIZATION}.system.id.goog"
+)
 LIFETIME = 3600  # seconds; https://cloud.google.com/docs/authentication/token-types#id-lifetime
 
 Clock: TypeAlias = Callable[[], float]  # Unix seconds
@@ -73,14 +78,16 @@ class Mint:
         """
         now = int(self.clock())
         claims: dict[str, Any] = {
-            "iss": ISSUER,
-            "aud": audience,
+            "iss": AGENTS if account.is_agent else ISSUER,
+            "aud": [audience] if account.is_agent else audience,
             "azp": azp or account.subject,
             "sub": account.subject,
             "iat": now,
             "exp": int(now + self._lifetime),
         }
-        if email:
+        if account.is_agent:
+            del claims["azp"]
+        elif email:
             claims |= {"email": account.email, "email_verified": True}
         self.counts.minted[by] += 1
         token: bytes = jwt.encode(self._keys.google.signer, self._altered(claims))  # type: ignore[no-untyped-call]

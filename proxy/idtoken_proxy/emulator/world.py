@@ -16,11 +16,12 @@ from idtoken_proxy.settings.model import CLOUD_PLATFORM
 ANYONE = "allUsers"
 ANY_ACCOUNT = "allAuthenticatedUsers"
 PROJECT_NUMBER = "123456789012"
+ORGANIZATION = "987654321098"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """`default`: whose tokens the metadata server gives out. `token_creators`: members that may impersonate it."""
+    """`email`: of an agent, its SPIFFE ID (agent_id). `default`: whose tokens the metadata server gives out. `token_creators`: members that may impersonate it."""
 
     email: str
     default: bool = False
@@ -28,7 +29,11 @@ class Account:
 
     @property
     def name(self) -> str:
-        return self.email.partition("@")[0]
+        return self.email.rpartition("/")[2].partition("@")[0]
+
+    @property
+    def is_agent(self) -> bool:
+        return self.email.startswith("spiffe://")
 
     @property
     def is_service_account(self) -> bool:
@@ -36,11 +41,15 @@ class Account:
 
     @property
     def member(self) -> str:
+        if self.is_agent:
+            return f"principal{self.email.removeprefix('spiffe')}"
         return f"{'serviceAccount' if self.is_service_account else 'user'}:{self.email}"
 
     @property
     def subject(self) -> str:
-        """The unique ID, 21 digits, the same at every start."""
+        """The unique ID, 21 digits, the same at every start; an agent's is its SPIFFE ID."""
+        if self.is_agent:
+            return self.email
         return f"1{int(hashlib.sha256(self.email.encode()).hexdigest(), 16) % 10**20:020d}"
 
     def is_among(self, members: frozenset[str]) -> bool:
@@ -115,6 +124,14 @@ class World:
     def provider(self, audience: str) -> Provider | None:
         """By its full resource name."""
         return next((p for p in self.providers if p.audience(self.number) == audience), None)
+
+
+def agent_id(name: str, number: str = PROJECT_NUMBER) -> str:
+    """https://cloud.google.com/iam/docs/agent-identity-overview."""
+    return (
+        f"spiffe://agents.global.org-{ORGANIZATION}.system.id.goog/resources/aiplatform/projects/{number}/locations/"
+        f"us-central1/reasoningEngines/{name}"
+    )
 
 
 def service_account_email(name: str, project: str) -> str:

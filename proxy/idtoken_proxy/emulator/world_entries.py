@@ -73,13 +73,19 @@ class AccountEntry(Entry):
     email: str | None = key(
         EMAIL, "Of any other account; a user has a refresh token in place of a key.", default=None
     )
+    agent: str | None = key(
+        NAME,
+        "Of an agent: no account, but a SPIFFE ID; its tokens have a list of audiences and no email.",
+        default=None,
+    )
     default: bool = key(BOOLEAN, "Whether the metadata server gives out its tokens.", default=False)
     token_creators: list[str] = key(
         Items(TEXT), "Who may impersonate it: accounts, and principals of the pools.", default=[]
     )
 
     def contradiction(self) -> str | None:
-        return "either name or email says who it is" if (self.name is None) == (self.email is None) else None
+        said = [self.name, self.email, self.agent].count(None)
+        return "one of name, email and agent says who it is" if said != 2 else None
 
 
 class IapEntry(Entry):

@@ -8,7 +8,15 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from idtoken_proxy.emulator.federation import POOL
-from idtoken_proxy.emulator.world import ANY_ACCOUNT, ANYONE, Account, Service, World, service_account_email
+from idtoken_proxy.emulator.world import (
+    ANY_ACCOUNT,
+    ANYONE,
+    Account,
+    Service,
+    World,
+    agent_id,
+    service_account_email,
+)
 from idtoken_proxy.emulator.world_entries import WorldEntry
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.mistakes import Location, Mistake, Origin, dotted
@@ -45,7 +53,14 @@ def parse_world(text: str | bytes, file: str) -> World:
 def _resolved(entry: WorldEntry) -> tuple[World, list[Mistake]]:
     """The world, and what its entries say against each other."""
     mistakes: list[Mistake] = []
-    plain = [Account(a.email or service_account_email(str(a.name), entry.project)) for a in entry.accounts]
+    plain = [
+        Account(
+            agent_id(a.agent, entry.number)
+            if a.agent
+            else a.email or service_account_email(str(a.name), entry.project)
+        )
+        for a in entry.accounts
+    ]
     members = {name: a.member for a in plain for name in (a.name, a.email, a.member)}
     members |= {ANYONE: ANYONE, ANY_ACCOUNT: ANY_ACCOUNT}
     pools = {pool.name for pool in entry.pools}

@@ -23,6 +23,7 @@ class FetchEvent:
     seconds: float  # how long the fetch took
     changed: bool = False
     email: str | None = None
+    bearer: str | None = None  # whose the token is: an email, or a subject where it has none
     expires_in: float | None = None  # by the wall clock, where it went well
     error: TokenError | None = None
     next_in: float = 0.0  # seconds to the next fetch
@@ -60,6 +61,7 @@ def log_event(event: FetchEvent) -> None:
             still_valid=event.still_valid,
         )
     elif event.changed:
-        log.info("token fetched", email=event.email, expires_in=round(event.expires_in or 0))
+        whose = {"email": event.email} if event.email or not event.bearer else {"subject": event.bearer}
+        log.info("token fetched", **whose, expires_in=round(event.expires_in or 0))
     else:
         log.debug("token unchanged", expires_in=round(event.expires_in or 0))

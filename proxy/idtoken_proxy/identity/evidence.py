@@ -26,6 +26,7 @@ _HEADING: Final = re.compile(r"^(?:403\.? )?(?:Error: )?Forbidden\s*")
 _SHOWN_PATH: Final = re.compile(r"/[A-Za-z_]{1,20}(?:/[A-Za-z_]{0,20})?")
 _EXPECTED: Final = re.compile(r"doesn't match expected value \(([A-Za-z0-9._-]+)\)")
 _CLIENT: Final = re.compile(r"[?&]client_id=([A-Za-z0-9._-]+)")
+_PRINCIPAL: Final = re.compile(r"principal(?:Set)?://[A-Za-z0-9._~%/*-]{1,300}")
 _EMAIL: Final = re.compile(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+")
 _UNPRINTABLE: Final = re.compile(r"[^!-~]")
 
@@ -129,13 +130,23 @@ class Evidence:
         token = self.token
         return isinstance(token, IdToken) and is_iap_client(token.audience) and self.differs
 
+    @property
+    def principal(self) -> str | None:
+        """The caller as IAM names it, where that is no account: an agent or a workload by its SPIFFE ID, or a pool's members.
+        https://cloud.google.com/iam/docs/agent-identity-overview
+        """
+        subject = (self.token.subject or "") if self.token is not None and not self.token.email else ""
+        name = f"principal{subject.removeprefix('spiffe')}" if subject.startswith("spiffe://") else subject
+        return name if _PRINCIPAL.fullmatch(name) else None
+
     @cached_property
     def words(self) -> Mapping[str, str]:
         """What the tables' texts may name. A token's claims may hold anything, and come out fit for a terminal."""
         told = (self.token.email or "") if self.token else ""
         email = told if _EMAIL.fullmatch(told) else "EMAIL"
         is_user = email != "EMAIL" and not email.endswith(".gserviceaccount.com")
-        member = f"{'user' if is_user else 'serviceAccount'}:{email}"
+        principal = self.principal
+        member = principal or f"{'user' if is_user else 'serviceAccount'}:{email}"
         aud = _UNPRINTABLE.sub("?", self.token.audience) if isinstance(self.token, IdToken) else "none"
         resource = self.meant if self.own.kind == "other" else self.own
         at = f"{resource.name} --region={resource.region}"
@@ -158,7 +169,7 @@ class Evidence:
             "scopes": asked_for(self.scopes),
             "aud": aud,
             "email": email,
-            "caller": email if told == email else "the caller",
+            "caller": principal or (email if told == email else "the caller"),
             "service_account": "EMAIL" if is_user else email,
             "what": self.upstream.authority if self.own.kind == "other" else resource.name,
             "sentence": redacted(self.sentence or self.error.message or "it does not say why"),

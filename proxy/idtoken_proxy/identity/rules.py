@@ -47,6 +47,14 @@ _SIGN: Final = (
 )
 _FIND_CLIENT: Final = "curl -sI {origin}/ shows it, as client_id in Location"
 
+_AGENT: Final = "{host} does not let {caller} in, which is no service account"
+# Whether Cloud Run takes an agent's own token is told both ways: the right first, and then what works in any case.
+_OF_AGENT: Final = (
+    "{grant}; and where that changes nothing, have a service account's token made: in route {route}: identity: {{type: "
+    "impersonated, service_account: EMAIL, source: metadata}}, and gcloud iam service-accounts add-iam-policy-binding EMAIL "
+    "--member={member} --role=roles/iam.serviceAccountOpenIdTokenCreator"
+)
+
 _OF_IAP: Final = (
     Rule(
         "no_identity",
@@ -196,6 +204,7 @@ _UNAUTHORIZED: Final = (
         "the service at {host} does not take tokens for {audience}",
         "In route {route}, take the service's run.app URL for an audience ({url}); or register this one: {register}",
     ),
+    Rule("agent_refused", lambda case: case.principal is not None, _AGENT, _OF_AGENT),
     Rule(
         "invalid_token",
         _always,
@@ -223,6 +232,9 @@ _FORBIDDEN: Final = (
         lambda case: "Access is forbidden" in case.said,
         "the ingress setting of {host} keeps out callers from outside its network",
         "Let them in, where that is meant: gcloud run services update {at} --ingress=all{in_project}; or call it from inside",
+    ),
+    Rule(
+        "agent_refused", lambda case: case.principal is not None and case.speaks_of_rights, _AGENT, _OF_AGENT
     ),
     Rule("no_invoker", lambda case: case.speaks_of_rights, "{caller} may not invoke {what}", "{grant}"),
     Rule(

@@ -63,6 +63,7 @@ class SlotStatus:
     source: str
     valid: bool
     email: str | None = None
+    subject: str | None = None
     token_audience: str | None = None
     expires_at: float | None = None  # Unix seconds
     error: TokenError | None = None
@@ -199,6 +200,7 @@ class TokenSlot:
             source=self._source.describe(),
             valid=self._wall() < self._wall_end and self._boot() < self._boot_end,
             email=token.email if token else None,
+            subject=token.subject if token else None,
             token_audience=token.audiences if isinstance(token, IdToken) else None,
             expires_at=token.expires_at if token else None,
             error=self._error,
@@ -256,6 +258,7 @@ class TokenSlot:
                     seconds=self._boot() - started,
                     changed=before is None or before.value != token.value,
                     email=token.email,
+                    bearer=token.bearer,
                     expires_in=token.expires_at - self._wall(),
                     next_in=delay,
                     slot=self,

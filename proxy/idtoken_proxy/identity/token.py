@@ -36,6 +36,11 @@ class IdToken:
     subject: str | None = None
     others: tuple[str, ...] = ()
 
+    @property
+    def bearer(self) -> str | None:
+        """Whose it is, for people: agents and workloads have no email, and are told by their subject."""
+        return self.email or self.subject
+
     def is_for(self, audience: str | None) -> bool:
         return audience == self.audience or audience in self.others
 
@@ -115,6 +120,11 @@ class AccessToken:
     email: str | None = None
     subject: str | None = None
     quota_project: str | None = None
+
+    @property
+    def bearer(self) -> str | None:
+        """Whose it is, for people."""
+        return self.email or self.subject
 
     def __str__(self) -> str:
         return "AccessToken(redacted)"
