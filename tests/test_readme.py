@@ -23,7 +23,6 @@ from idtoken_proxy.settings.environment import OVERRIDES
 from idtoken_proxy.settings.identities import BY_TYPE, ENTRIES, NoIdentity
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import Settings
-from idtoken_proxy.settings.pending import PENDING
 from idtoken_proxy.settings.shape import Entry
 from tests.cases import for_each
 
@@ -95,11 +94,6 @@ def test_every_command_and_option_exists() -> None:
 
 def test_every_variable_that_overrides_a_key_is_named() -> None:
     assert all(f"`{name}`" in README for name in OVERRIDES)
-
-
-def test_what_is_to_come_is_named() -> None:
-    (named,) = re.findall(r"A key of a later version \(([^)]*)\)", " ".join(README.split()))
-    assert set(named.replace("`", "").split(", ")) == set(PENDING)
 
 
 def test_links_within_lead_somewhere() -> None:

@@ -174,3 +174,23 @@ def test_the_variable_names_the_project_where_no_route_does() -> None:
         f"routes: [{{name: a, {RUN}}}]", "proxy.yaml", {"GOOGLE_CLOUD_QUOTA_PROJECT": "A B"}
     )
     assert plain.routes[0].quota_project is None
+
+
+SOVEREIGN = "google: {universe_domain: s3nsapis.fr}"
+
+
+def test_another_universe_has_hosts_of_its_own() -> None:
+    api, run, tagged = (
+        settings(routed(f"upstream: 'https://{host}'", SOVEREIGN)).routes[0]
+        for host in (
+            "storage.s3nsapis.fr",
+            "a-12.u-france-east1.s3nsrun.fr",
+            "tag---a-12.u-france-east1.s3nsrun.fr",
+        )
+    )
+    assert (api.scopes, api.audience) == (Scopes(), None)
+    assert run.audience == tagged.audience == "https://a-12.u-france-east1.s3nsrun.fr"
+    assert (
+        len(told(routed("upstream: 'https://a.s3nsrun.fr'"))) == 1
+    )  # which nothing is known of in Google's own
+    assert told(routed("upstream: 'https://a.run.app'", SOVEREIGN)) == []

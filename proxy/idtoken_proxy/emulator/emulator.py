@@ -87,7 +87,7 @@ class Emulator:
         self._http2 = http2
         if tls is not None:
             tls.set_alpn_protocols(["h2", "http/1.1"] if http2 else ["http/1.1"])
-        self._mint = Mint(self.keys, self._clock, token_lifetime, self._broken.claims)
+        self._mint = Mint(self.keys, self._clock, token_lifetime, self._broken.claims, self.world.account)
         self._metadata = MetadataServer(self.world, self._mint)
         self._workloads = Workloads(self.world, self.keys, clock)
         self.counts = self._mint.counts

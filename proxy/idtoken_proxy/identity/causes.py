@@ -52,6 +52,7 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "invalid_grant": "The key was deleted or disabled, or this machine's clock is wrong.",
         "clock_skew": "This machine's clock is wrong, or Google's endpoint says so of what it signs.",
         "account_not_found": "The key's service account was deleted.",
+        "universe_mismatch": "The key is of another universe than google.universe_domain.",
         "wrong_account": "The key file belongs to another service account than the one named.",
         # the metadata server
         "metadata_unreachable": "No metadata server: this does not run on Google Cloud, or its network is not up yet.",

@@ -13,7 +13,7 @@ document.py     what each key takes, with identities.py
 shape.py        how that is declared and read
 values.py, addresses.py, urls.py, names.py   one value each, parsed once: ValueError says what would be right
 checks.py       what keys say against each other
-pending.py      what the contract has and this version has not
+route_token.py  which kind of token a route sends
 audience.py     whom a token is for, where the route does not say
 resolve.py      Document -> Settings
 mistakes.py     where a mistake stands, and its words

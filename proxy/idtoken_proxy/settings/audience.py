@@ -51,13 +51,18 @@ def is_mtls(host: str) -> bool:
     return host.endswith(".mtls.run.app")
 
 
-def untagged(host: str) -> str:
+def run_domain(universe_domain: str) -> str:
+    """What a universe has for `run.app`: `s3nsapis.fr` has `s3nsrun.fr`."""
+    return _RUN[1:] if universe_domain == "googleapis.com" else universe_domain.replace("apis", "run", 1)
+
+
+def untagged(host: str, run: str = _RUN) -> str:
     """`TAG---SERVICE-...run.app` -> `SERVICE-...run.app`; any other host as it is. ValueError where it cannot be told
     which part is the tag. https://cloud.google.com/run/docs/rollouts-rollbacks-traffic-migration#tags: a tag's URL is a
     name of the service's, and no audience.
     """
     label, dot, domain = host.partition(".")
-    if _TAG not in label or not host.endswith(_RUN):
+    if _TAG not in label or not host.endswith(run):
         return host
     tag, _, service = label.partition(_TAG)
     if not tag or not service or _TAG in service:
@@ -68,15 +73,16 @@ def untagged(host: str) -> str:
     return service + dot + domain
 
 
-def derived_audience(upstream: Upstream) -> str:
+def derived_audience(upstream: Upstream, universe_domain: str = "googleapis.com") -> str:
     """ValueError where it cannot be told."""
+    for run in (_RUN, f".{run_domain(universe_domain)}"):
+        if upstream.host.endswith(run) and not is_mtls(upstream.host):
+            return replace(upstream, host=untagged(upstream.host, run)).origin
     if is_mtls(upstream.host):
         raise ValueError(
             f"cannot be derived from {upstream.host}, which is another name than the service's; write the service's "
             "run.app URL, or a custom audience that is registered with it"
         )
-    if upstream.host.endswith(_RUN):
-        return replace(upstream, host=untagged(upstream.host)).origin
     if is_loopback(upstream.host):
         return upstream.origin
     if is_function(upstream):

@@ -15,7 +15,7 @@ from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.names import is_iap_client, url_variable
 from idtoken_proxy.settings.plausible import shown_path
-from idtoken_proxy.settings.route_token import is_access, objections
+from idtoken_proxy.settings.route_token import is_access, objections, universe
 from idtoken_proxy.settings.shape import Entry
 
 # Set by `idtoken-proxy run` beside the routes' own.
@@ -180,7 +180,7 @@ def _audience(document: Document, route: RouteEntry, location: Location) -> Iter
         return
     if route.audience is None:
         try:
-            derived_audience(route.upstream)
+            derived_audience(route.upstream, universe(document.google))
         except ValueError as error:
             yield here, str(error)
     elif is_iap_client(route.audience) and route.token_header == "X-Serverless-Authorization":  # noqa: S105

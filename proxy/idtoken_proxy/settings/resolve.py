@@ -17,7 +17,7 @@ from idtoken_proxy.settings.identities import (
     SignedJwtIdentity,
     identity_of,
 )
-from idtoken_proxy.settings.route_token import is_access
+from idtoken_proxy.settings.route_token import is_access, universe
 from idtoken_proxy.settings.shape import Entry
 
 
@@ -63,7 +63,7 @@ def _route(
     return model.Route(
         name=route.name,
         upstream=route.upstream,
-        audience=None if access else _audience(route, identity),
+        audience=None if access else _audience(route, identity, universe(document.google)),
         identity=default[1] if route.identity is None else identity_of(identity, file_path),
         host=route.match.host,
         path=route.match.path,
@@ -83,12 +83,12 @@ def _scopes(route: RouteEntry) -> model.Scopes:
     return model.Scopes() if route.scopes is None else model.Scopes(tuple(dict.fromkeys(route.scopes)))
 
 
-def _audience(route: RouteEntry, identity: Entry) -> str | None:
+def _audience(route: RouteEntry, identity: Entry, universe_domain: str) -> str | None:
     if identity.tag == NoIdentity.type:
         return None
     if identity.tag == SignedJwtIdentity.type:
         return route.audience or signed_jwt_audience(route.upstream)
-    return route.audience or derived_audience(route.upstream)
+    return route.audience or derived_audience(route.upstream, universe_domain)
 
 
 def _address(address: model.Address, file_path: Callable[[str], str]) -> model.Address:

@@ -13,7 +13,6 @@ from typing import Any
 from idtoken_proxy.settings.checks import contradictions
 from idtoken_proxy.settings.document import Document, Match, RouteEntry
 from idtoken_proxy.settings.mistakes import Location, Mistake, in_tree, nearest
-from idtoken_proxy.settings.pending import pending
 from idtoken_proxy.settings.shape import Mistaken
 
 _OF_AUDIENCE = frozenset(
@@ -32,7 +31,6 @@ def validated(
     except Mistaken as mistaken:
         mistakes = [mistake for mistake in mistaken.mistakes if mistake[0] not in known]
     wrong = known | {location for location, _ in mistakes}
-    later = [mistake for mistake in pending(tree) if mistake[0] not in wrong]
     if document is not None and not known:
         across = contradictions(document, dict(enumerate(document.routes)), file_path)
         mistakes = [_located(mistake, tree) for mistake in across]
@@ -43,7 +41,7 @@ def validated(
         across = contradictions(rest, dict(zip(positions, rest.routes, strict=False)), file_path)
         mistakes += [_located(found, tree) for found in across if not _follows(found[0], doubts, wrong)]
         document = rest
-    return document, mistakes + later
+    return document, mistakes
 
 
 def _located(mistake: Mistake, tree: object) -> Mistake:

@@ -18,7 +18,7 @@ from idtoken_proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, 
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.causes import CAUSES
 from idtoken_proxy.identity.sources.source import Source
-from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.identity.token import IdToken, Token
 from idtoken_proxy.settings.model import GoogleEndpoints
 
 PROJECT = "proj"
@@ -69,7 +69,8 @@ class Google:
         await self.receives(token, self.audience)
         return token
 
-    async def receives(self, token: IdToken, url: str) -> None:
+    @staticmethod
+    async def receives(token: Token, url: str) -> None:
         async with (
             aiohttp.ClientSession() as session,
             session.get(url, headers={"Authorization": f"Bearer {token.value}"}) as response,

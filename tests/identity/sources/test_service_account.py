@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
@@ -10,11 +11,17 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from idtoken_proxy.emulator import Account, Emulator, Service, World
+from idtoken_proxy.emulator.key_files import key_file
+from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.sources import AccessTokenSource, Source, build
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.service_account import ServiceAccountSource
+from idtoken_proxy.settings.identities import ServiceAccountIdentity
+from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt, rsa_pem
-from tests.identity.sources.emulated import CALLER, Google
+from tests.identity.sources.emulated import CALLER, Google, write
 
 Serve = Callable[[Callable[[Received], Answer]], HttpEndpoint]
 
@@ -262,3 +269,56 @@ def test_nothing_of_it_is_logged_even_at_debug(
     assert token.value not in told
     assert sent not in told
     logging.getLogger("google").setLevel(logging.NOTSET)
+
+
+# -- other universes ---------------------------------------------------------------
+
+SOVEREIGN = "s3nsapis.fr"
+OWN = Account(EMAIL, token_creators=frozenset({f"serviceAccount:{EMAIL}"}))
+
+
+def of_universe(
+    path: Path, emulator: Emulator, said: str | None = SOVEREIGN, configured: str = SOVEREIGN
+) -> Source:
+    content = key_file(OWN, emulator.world, emulator.keys, "http://127.0.0.1:1/token")
+    write(path, {**content, "universe_domain": said})
+    google = GoogleEndpoints(iam_endpoint=emulator.iam_endpoint, universe_domain=configured)
+    return build(ServiceAccountIdentity(str(path)), google, {})
+
+
+async def test_a_key_of_another_universe_signs_its_access_tokens_and_has_iam_make_id_tokens(
+    keys: Keys, tmp_path: Path
+) -> None:
+    """Nobody asks a token endpoint, which such a universe has not."""
+    services = (
+        Service("mine", frozenset({OWN.member})),
+        Service("storage", frozenset({OWN.member}), api="storage"),
+    )
+    async with Emulator(World("proj", (OWN,), services), keys=keys) as emulator:
+        for configured in (SOVEREIGN, "googleapis.com"):
+            source = await asyncio.to_thread(of_universe, tmp_path / "k", emulator, SOVEREIGN, configured)
+            token = await asyncio.to_thread(source.fetch, emulator.urls["mine"])
+            await Google.receives(token, emulator.urls["mine"])
+            assert token.email == EMAIL
+            assert isinstance(source, AccessTokenSource)
+            access = await asyncio.to_thread(source.access_token)
+            assert (access.email, access.expires_at - (access.issued_at or 0)) == (EMAIL, 3600)
+            await Google.receives(access, emulator.urls["storage"])
+
+
+async def test_two_universes_are_one_too_many(keys: Keys, tmp_path: Path) -> None:
+    async with Emulator(World("proj", (OWN,), ()), keys=keys) as emulator:
+        for said in (None, "googleapis.com", "other.example"):
+            source = await asyncio.to_thread(of_universe, tmp_path / "k", emulator, said)
+            with pytest.raises(TokenError) as caught:
+                await asyncio.to_thread(source.fetch, AUDIENCE)
+            assert (caught.value.cause, caught.value.fault) == ("universe_mismatch", Fault.OPERATOR)
+
+
+async def test_a_universe_that_is_none_is_asked_for_nothing(keys: Keys, tmp_path: Path) -> None:
+    async with Emulator(World("proj", (OWN,), ()), keys=keys) as emulator:
+        odd = "evil.example/v1?x="
+        source = await asyncio.to_thread(of_universe, tmp_path / "k", emulator, odd, "googleapis.com")
+        with pytest.raises(TokenError) as caught:
+            await asyncio.to_thread(source.fetch, AUDIENCE)
+        assert caught.value.cause == "credential_file_invalid"

@@ -54,7 +54,9 @@ def source_of(document: Document, google: GoogleEndpoints, environ: Mapping[str,
     kind = kind_of(document.read())
     match kind:
         case "service_account":
-            return ServiceAccountSource(document, google.token_endpoint)
+            return ServiceAccountSource(
+                document, google.token_endpoint, google.iam_endpoint, google.universe_domain
+            )
         case "authorized_user":
             return UserSource(document, google.token_endpoint)
         case "external_account_authorized_user":

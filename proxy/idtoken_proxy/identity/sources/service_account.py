@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from time import time
+from typing import TYPE_CHECKING, Any, Final
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.reasons import project_of, why
+from idtoken_proxy.identity.redaction import redacted
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document, read_as
+from idtoken_proxy.identity.sources.iam_credentials import ID_TOKEN, IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.malformed import spoilt_key
 from idtoken_proxy.identity.sources.refreshed import access_token_of, quota_project_of
 from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
@@ -20,13 +24,29 @@ if TYPE_CHECKING:
     from idtoken_proxy.identity.sources import Builder
 
 
+PUBLIC: Final = "googleapis.com"
+_LIFETIME: Final = 3600  # seconds, the most that a signed JWT may have
+_DOMAIN: Final = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
+
+
 class ServiceAccountSource:
     name = "service_account"
     refresh_ahead = REFRESH_AHEAD
 
-    def __init__(self, document: Document, token_endpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        document: Document,
+        token_endpoint: str | None = None,
+        iam_endpoint: str | None = None,
+        universe_domain: str = PUBLIC,
+    ) -> None:
+        """`universe_domain`: the configured one. A key of another universe than PUBLIC asks no token endpoint, for there is
+        none: it signs its access tokens itself, and IAM Credentials make the ID tokens.
+        """
         self._document = document
         self._token_endpoint = token_endpoint
+        self._iam_endpoint = iam_endpoint
+        self._configured = universe_domain
         # (the document, the key in it as google-auth's signer); replaced as one, since threads share it.
         self._loaded: tuple[Mapping[str, Any], Any] | None = None
         self._email: str | None = None
@@ -40,13 +60,18 @@ class ServiceAccountSource:
         from google.oauth2 import service_account  # noqa: PLC0415
 
         info, signer = self.key()
+        universe = self._universe(info)
+        if universe != PUBLIC:
+            body = {"audience": audience, "includeEmail": True}
+            iam = IamCredentials(iam_endpoint(self._iam_endpoint, universe), self)
+            value = iam.ask(ID_TOKEN, info["client_email"], (), body)
+            return IdToken.parse(value, origin="IAM Credentials", audience=audience)
         new: Any = service_account.IDTokenCredentials  # untyped in google-auth
         credentials = new(
             signer,
             info["client_email"],
             self._token_endpoint or info["token_uri"],
             target_audience=audience,
-            universe_domain=_universe(info),
         )
         self._refresh(credentials)
         return IdToken.parse(credentials.token, origin="the token endpoint", audience=audience)
@@ -55,13 +80,14 @@ class ServiceAccountSource:
         from google.oauth2 import service_account  # noqa: PLC0415
 
         info, signer = self.key()
+        if self._universe(info) != PUBLIC:
+            return self._self_signed(info, signer, scopes)
         new: Any = service_account.Credentials
         credentials = new(
             signer,
             info["client_email"],
             self._token_endpoint or info["token_uri"],
             scopes=list(scopes.names),
-            universe_domain=_universe(info),
         )
         return access_token_of(
             credentials,
@@ -70,6 +96,38 @@ class ServiceAccountSource:
             email=self._email,
             quota_project=quota_project_of(info, self._document),
         )
+
+    def _self_signed(self, info: Mapping[str, Any], signer: Any, scopes: Scopes) -> AccessToken:
+        """https://google.aip.dev/auth/4111: nobody is asked for it."""
+        from google.auth import jwt  # noqa: PLC0415
+
+        now = int(time())
+        email = info["client_email"]
+        claims = {"iss": email, "sub": email, "scope": str(scopes), "iat": now, "exp": now + _LIFETIME}
+        encode: Any = jwt.encode  # untyped in google-auth
+        signed: bytes = encode(signer, claims)
+        return AccessToken.of(
+            signed.decode("ascii"),
+            origin=self.describe(),
+            asked=now,
+            life=_LIFETIME,
+            email=email,
+            quota_project=quota_project_of(info, self._document),
+        )
+
+    def _universe(self, info: Mapping[str, Any]) -> str:
+        said = info.get("universe_domain")
+        universe = said if isinstance(said, str) and said else PUBLIC
+        if self._configured not in (PUBLIC, universe):
+            raise TokenError(
+                f"the {self.describe()} is of the universe {redacted(universe)}, and google.universe_domain is {self._configured}",
+                cause="universe_mismatch",
+                fault=Fault.OPERATOR,
+                remedy="Use a key of that universe, or correct google.universe_domain",
+            )
+        if _DOMAIN.fullmatch(universe) is None:
+            raise self._document.invalid("has a universe_domain that is none")
+        return universe
 
     def member(self) -> str | None:
         return f"serviceAccount:{self._email}" if self._email else None
@@ -150,14 +208,17 @@ class ServiceAccountSource:
         )
 
 
-def _universe(info: Mapping[str, Any]) -> str:
-    universe = info.get("universe_domain")
-    return universe if isinstance(universe, str) and universe else "googleapis.com"
-
-
 def build(identity: ServiceAccountIdentity, by: Builder) -> ServiceAccountSource:
     return of_key_file(identity.key_file, by)
 
 
 def of_key_file(path: str, by: Builder) -> ServiceAccountSource:
-    return ServiceAccountSource(CredentialFile(path, noun="the key file"), by.google.token_endpoint)
+    google = by.google
+    return ServiceAccountSource(
+        *(
+            CredentialFile(path, noun="the key file"),
+            google.token_endpoint,
+            google.iam_endpoint,
+            google.universe_domain,
+        )
+    )
