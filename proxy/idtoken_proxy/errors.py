@@ -188,10 +188,10 @@ class HeadTooLarge(RequestError):
 
 
 class TokenError(ProxyError):
-    """No valid ID token could be had: nothing is sent upstream.
+    """No valid token could be had: nothing is sent upstream.
 
     `retry_after`: seconds; `cause`: a short slug for logs and metrics (such as `metadata_unreachable`); `identity`: which
-    one was asked, in words.
+    one was asked, in words; `login`: the command with which a person mends it, where one is needed.
     """
 
     status = 503
@@ -208,9 +208,11 @@ class TokenError(ProxyError):
         retry_after: int = 5,
         log_detail: str | None = None,
         identity: str | None = None,
+        login: str | None = None,
     ) -> None:
         super().__init__(detail, remedy=remedy, log_detail=log_detail)
         self.identity = identity
+        self.login = login
         self.cause = cause
         self.fault = fault
         self.retry_after = retry_after

@@ -77,6 +77,7 @@ class Generation:
                     "cause": status.error.cause,
                     "detail": status.error.detail,
                     "remedy": status.error.remedy,
+                    "login": status.error.login,
                 },
             }
         return told

@@ -17,6 +17,7 @@ from idtoken_proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, service_account_email
+from idtoken_proxy.identity.causes import HOST
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import BY_TYPE
 from idtoken_proxy.settings.load import settings_from_text
@@ -66,13 +67,17 @@ class Proxied:
         self.server: Server | None = None
 
     async def start(
-        self, routes: Mapping[str, Mapping[str, Any]], environ: Mapping[str, str] | None = None
+        self,
+        routes: Mapping[str, Mapping[str, Any]],
+        environ: Mapping[str, str] | None = None,
+        **more: Any,
     ) -> None:
         emulator = self.emulator
         text = json.dumps(
             {
                 "listen": "127.0.0.1:0",
                 "admin": "127.0.0.1:0",
+                **more,
                 "google": {
                     "token_endpoint": emulator.token_endpoint,
                     "iam_endpoint": emulator.iam_endpoint,
@@ -277,3 +282,41 @@ async def test_a_refusal_is_explained_on_the_status_page_and_in_metrics(proxied:
     async with proxied.session.get(f"http://{admin}/metrics") as answer:
         metrics = await answer.text()
     assert 'token_valid{audience="email",route="api"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("to", ["storage", "vertex"])
+async def test_a_login_that_has_run_out_mends_itself(
+    emulator: Emulator, proxied: Proxied, seen: list[Seen], tmp_path: Path, to: str
+) -> None:
+    """The request that waits, and the ones after it, go on without a restart."""
+    file = tmp_path / "application_default_credentials.json"
+    good = emulator.key_file(DEV.email)
+    write(file, {**good, "refresh_token": "1//revoked"})
+    await proxied.start(
+        {"api": {"identity": "user", "to": to, "scopes": [CLOUD_PLATFORM]}},
+        {"CLOUDSDK_CONFIG": str(tmp_path)},
+        wait_for_login="30s",
+    )
+    waiting = asyncio.ensure_future(proxied.get("/api/"))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    assert not seen
+    write(file, good)
+    async with asyncio.timeout(5):
+        status, _ = await waiting
+    assert status == (200 if to == "vertex" else 403)  # storage wants another scope: it has come that far
+
+
+async def test_a_login_that_has_run_out_is_said_with_its_command_and_machine(
+    emulator: Emulator, proxied: Proxied, tmp_path: Path
+) -> None:
+    good = emulator.key_file(DEV.email)
+    write(tmp_path / "application_default_credentials.json", {**good, "refresh_token": "1//revoked"})
+    await proxied.start({"api": {"identity": "user"}}, {"CLOUDSDK_CONFIG": str(tmp_path)})
+    status, told = await proxied.get("/api/")
+    command = "gcloud auth application-default login"
+    assert (status, told["cause"], told["login"]) == (503, "login_expired", command)
+    assert told["remedy"] == f"On {HOST}: {command}"
+    assert proxied.server is not None
+    (route,) = proxied.server.route_statuses()
+    assert (route["token"]["error"]["login"], route["token"]["error"]["remedy"]) == (command, told["remedy"])

@@ -162,6 +162,7 @@ NO_GRANTS = {
         f"timeouts.{name}"
         for name in ("connect", "response", "idle", "keepalive", "header", "drain", "lameduck")
     ),
+    "wait_for_login",
     "limits.header_bytes",
     "limits.connections",
     "rewrite.location",

@@ -49,6 +49,8 @@ def problem(
         members["cause"] = error.cause
         if error.identity is not None:
             members["identity"] = error.identity
+        if error.login is not None:
+            members["login"] = error.login
     if route is not None:
         members["route"] = route.name
         if route.scopes is not None:

@@ -136,7 +136,7 @@ class Exchange:
             return
         self._token = token = slot.current()
         if token is None:
-            self._await_token(slot.get())
+            self._await_token(slot.get(self.gateway.patience))
         else:
             self._dispatch(lane.token_lines(token))
 
@@ -149,7 +149,9 @@ class Exchange:
 
     def _await_token(self, fetch: Coroutine[Any, Any, Token]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
-        self._app.deadline = self._app.sweeper.now + self.timeouts.connect + TOKEN_GRACE
+        self._app.deadline = (
+            self._app.sweeper.now + self.timeouts.connect + TOKEN_GRACE + self.gateway.patience
+        )
         self._task = await_for(fetch, self._on_token, self._on_lack)
 
     def _on_token(self, token: Token) -> None:

@@ -158,6 +158,7 @@ class Gateway:
         self.settings = settings
         self._caller_token = caller_token
         self.bodies = bodies
+        self.patience = settings.wait_for_login
         self.lanes = lanes
         self.guard = guard
         trusted = settings.guard.trusted_proxies

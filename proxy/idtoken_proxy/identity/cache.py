@@ -9,6 +9,7 @@ from cachetools import LRUCache
 
 from idtoken_proxy.identity.clock import Clock, SystemClock
 from idtoken_proxy.identity.events import FetchEvent, Observer, log_event
+from idtoken_proxy.identity.login_watch import LoginWatch
 from idtoken_proxy.identity.slot import Shared, SlotStatus, TokenSlot
 from idtoken_proxy.identity.sources.source import Source
 from idtoken_proxy.identity.tasks import Tasks
@@ -34,9 +35,11 @@ class TokenCache:
         rng: random.Random | None = None,
     ) -> None:
         self._tasks = Tasks()
+        clock = clock or SystemClock()
         self._shared = Shared(
-            clock=clock or SystemClock(),
+            clock=clock,
             tasks=self._tasks,
+            logins=LoginWatch(clock, self._tasks),
             deadline=deadline,
             on_event=on_event,
             rng=rng or random.Random(),  # noqa: S311 -- jitter, no secret

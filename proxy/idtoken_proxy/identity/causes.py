@@ -5,6 +5,7 @@ names filled in.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -107,6 +108,8 @@ CAUSES: Mapping[str, str] = MappingProxyType(
     }
 )
 
+HOST = os.uname().nodename or "the machine of the proxy"
+
 TRANSIENT = "It passes, and the proxy tries again by itself; if it stays: https://status.cloud.google.com"
 
 # What to do where the source had no better word, because it could not know more: at Google, and where the operator's own
@@ -137,8 +140,11 @@ _OF_THE_OPERATORS: Mapping[str, str] = MappingProxyType(
 
 
 def remedy_of(error: TokenError) -> str | None:
-    """The error's own, or the usual one for its cause and whose fault it is."""
+    """The error's own, or the usual one for its cause and whose fault it is. Where a person has to log in, it says on which
+    machine: who reads it in a browser or a log may sit at another.
+    """
     if error.remedy is not None:
-        return error.remedy
+        here = f"On {HOST}: "
+        return error.remedy if error.login is None or error.remedy.startswith(here) else here + error.remedy
     own = _OF_THE_OPERATORS.get(error.cause) if error.fault is Fault.OPERATOR else None
     return own or REMEDIES.get(error.cause)

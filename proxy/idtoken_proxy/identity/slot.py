@@ -14,6 +14,7 @@ asked. Where the CPU sleeps between requests the timer stands still: hence curre
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import math
 import random
@@ -27,7 +28,8 @@ from idtoken_proxy.identity import schedule
 from idtoken_proxy.identity.causes import remedy_of
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, Observer
-from idtoken_proxy.identity.sources.source import Source, Watched, fetched
+from idtoken_proxy.identity.login_watch import LoginWatch
+from idtoken_proxy.identity.sources.source import LoggedIn, Source, Watched, fetched
 from idtoken_proxy.identity.tasks import Tasks
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken, Token
@@ -53,6 +55,7 @@ class Shared:
     deadline: float
     on_event: Observer
     rng: random.Random
+    logins: LoginWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class TokenSlot:
         "_error",
         "_failures",
         "_lease",
+        "_mending",
         "_outcome",
         "_refused_at",
         "_shared",
@@ -107,6 +111,9 @@ class TokenSlot:
         self._wall_due = self._boot_due = math.inf
         self._outcome: _Outcome | None = None  # of the flight under way
         self._timer: asyncio.Task[None] | None = None
+        self._mending: asyncio.Future[None] | None = (
+            None  # ends with the next token, for those who wait for a login
+        )
         self._error: TokenError | None = None  # of the last fetch, if it failed
         self._failures = 0  # in a row
         self._refused_at = -math.inf
@@ -141,9 +148,10 @@ class TokenSlot:
             return self._token
         return None
 
-    async def get(self) -> Token:
+    async def get(self, patience: float = 0.0) -> Token:
         """A valid token, waited for if need be. TokenError where there is none, with the source's cause and remedy;
-        its `retry_after` says when it pays to ask again. Put your own timeout on it: that stops no fetch.
+        its `retry_after` says when it pays to ask again. Put your own timeout on it: that stops no fetch. `patience`:
+        seconds to wait where a person has to log in first.
         """
         token = self.current()
         if token is not None:
@@ -151,12 +159,34 @@ class TokenSlot:
         outcome = self._outcome
         if outcome is None:
             if self._error is not None and self._boot() < self._boot_due:
-                raise self._fresh(self._error)
+                return await self._mended(self._error, patience)
             outcome = self._take_off()
         result = await asyncio.shield(outcome)
         if isinstance(result, TokenError):
-            raise self._fresh(result)
+            return await self._mended(result, patience)
         return result
+
+    async def _mended(self, error: TokenError, patience: float) -> Token:
+        """The token after somebody has logged in, within `patience` seconds; else, and where no login is wanted, the error."""
+        if patience > 0 and error.login is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    while (token := self.current()) is None:
+                        if self._mending is None:
+                            self._mending = asyncio.get_running_loop().create_future()
+                        await asyncio.shield(self._mending)
+                    return token
+        raise self._fresh(error)
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether the last fetch failed for want of one."""
+        return self._error is not None and self._error.login is not None
+
+    def retry(self) -> None:
+        """Now, whatever the back-off: somebody has logged in."""
+        if self.needs_login and self._outcome is None:
+            self._take_off()
 
     def refused(self, token: Token) -> bool:
         """A receiver called this token invalid (Google's own 401). True: renewed() may have a better one."""
@@ -228,6 +258,7 @@ class TokenSlot:
         source = self._source
         started = self._boot()
         before = self._token
+        login = await self._shared.logins.version(source) if isinstance(source, LoggedIn) else None
         try:
             token = await self._fetch(source)
             delay = self._accept(token, source, started)
@@ -268,6 +299,8 @@ class TokenSlot:
         delay = self._fail(failure)
         self._land(outcome, failure)
         self._arm(delay)
+        if failure.login is not None and isinstance(source, LoggedIn):
+            self._shared.logins.wait(source, self, login)
         self._shared.on_event(
             FetchEvent(
                 source=source.name,
@@ -316,6 +349,9 @@ class TokenSlot:
         self._wall_due, self._boot_due = wall + lease.interval, boot + lease.interval
         self._error = None
         self._failures = 0
+        if self._mending is not None:
+            self._mending.set_result(None)
+            self._mending = None
         return lease.interval
 
     def _fail(self, error: TokenError) -> float:
@@ -346,6 +382,7 @@ class TokenSlot:
             if self._error
             else error.retry_after,
             log_detail=error.log_detail,
+            login=error.login,
         )
         if isinstance(self.wanted, Scopes):
             mine.title = "No access token"

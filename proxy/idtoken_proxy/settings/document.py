@@ -270,6 +270,11 @@ class Document(Entry):
     timeouts: Timeouts = key(
         Section(Timeouts), "Times: 500ms, 5s, 10m, 1h, or a number of seconds.", default=Timeouts()
     )
+    wait_for_login: float = key(
+        DELAY,
+        "How long requests are held while somebody has to log in anew, as to gcloud.",
+        default=_SETTINGS.wait_for_login,
+    )
     limits: Limits = key(Section(Limits), "Of what apps may ask for.", default=Limits())
     guard: Guard = key(Section(Guard), "Who may use the proxy.", default=Guard())
     tls: Tls = key(Section(Tls), "The way receivers are trusted.", default=Tls())

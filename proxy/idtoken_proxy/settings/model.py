@@ -240,6 +240,7 @@ class Settings:
     allow_remote: bool = False
     forward_proxy: bool = True
     timeouts: Timeouts = Timeouts()
+    wait_for_login: float = 0.0  # how long requests are held while a person has to log in
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()
     ca_file: str | None = None

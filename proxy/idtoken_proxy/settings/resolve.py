@@ -40,6 +40,7 @@ def resolve(
         allow_remote=document.allow_remote,
         forward_proxy=document.forward_proxy,
         timeouts=timeouts,
+        wait_for_login=document.wait_for_login,
         limits=model.Limits(**vars(document.limits)),
         guard=_guard(document.guard, file_path),
         ca_file=None if ca_file is None else file_path(ca_file),

@@ -75,6 +75,9 @@ class AutoSource:
     def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         return self._by(lambda found: found.access_token(scopes))
 
+    def login_version(self) -> object:
+        return (None if self._named is None else self._named.version(), self._gcloud.version())
+
     def member(self) -> str | None:
         return self._chosen.member() if self._chosen else None
 
@@ -118,14 +121,16 @@ class AutoSource:
 
     def _nothing(self, error: TokenError, audience: str | None) -> TokenError:
         """Told to whoever has just installed this on a laptop: what they lack is a login."""
-        login = LOGIN if self._variable is None else f"{self._variable}; or {LOGIN}"
+        command = LOGIN
         if audience is not None and who_refuses(audience, audience_host(audience)) is not None:
-            login += " --impersonate-service-account=EMAIL"
+            command += " --impersonate-service-account=EMAIL"
+        login = command if self._variable is None else f"{self._variable}; or {command}"
         return TokenError(
             f"no credentials found: {VARIABLE} is not set, {self._gcloud.path} does not exist, and {error.detail}",
             cause=error.cause,
             fault=error.fault,
             remedy=f"{login}; or set {VARIABLE} to a credential file; or, without Google: idtoken-proxy emulate",
+            login=command,
             log_detail=error.log_detail,
         )
 

@@ -35,6 +35,9 @@ class Document(Protocol):
     def read(self) -> Mapping[str, Any]:
         """The same object as long as the file is the same: keys get rotated under a running proxy."""
 
+    def version(self) -> object:
+        """Compares equal as long as the file is the same, or is not there; raises nothing."""
+
     def invalid(self, what: str, *, remedy: str | None = None, log_detail: str | None = None) -> TokenError:
         """`what`: such as `lacks client_email`. Never a value of it."""
 
@@ -79,6 +82,12 @@ class CredentialFile:
             return True
         return True
 
+    def version(self) -> object:
+        try:
+            return version(self._path)
+        except (OSError, ValueError):
+            return None
+
     def read(self) -> Mapping[str, Any]:
         if self.is_misnamed:
             raise self._no_path()
@@ -94,6 +103,7 @@ class CredentialFile:
                 cause="credential_file_missing",
                 fault=Fault.OPERATOR,
                 remedy=f"Correct the path, or make it: {self._make}",
+                login=LOGIN if self._make == LOGIN else None,
             ) from None
         except IsADirectoryError:
             raise TokenError(
@@ -169,6 +179,9 @@ class CredentialPart:
     @property
     def masks_login(self) -> str | None:
         return self._whole.masks_login
+
+    def version(self) -> object:
+        return self._whole.version()
 
     def read(self) -> Mapping[str, Any]:
         part = self._whole.read().get(self._key)

@@ -7,8 +7,10 @@ impersonation; a user's token has gcloud's client ID as its audience, whatever w
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +18,7 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import process, user
 from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
 from idtoken_proxy.identity.token import AccessToken, IdToken
+from idtoken_proxy.plain_file import version
 from idtoken_proxy.settings.identities import GcloudIdentity
 from idtoken_proxy.settings.model import Scopes
 
@@ -114,6 +117,12 @@ class GcloudSource:
             fault=Fault.OPERATOR,
         )
 
+    def login_version(self) -> object:
+        """Of what `gcloud auth login` and `gcloud config set account` write."""
+        home = self._environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 -- may not raise
+        config = Path(self._environ.get("CLOUDSDK_CONFIG") or Path(home, ".config", "gcloud"))
+        return tuple(map(_version, (config / "credentials.db", config / "configurations" / "config_default")))
+
     def member(self) -> str | None:
         if self._found is None:
             return None
@@ -178,6 +187,7 @@ class GcloudSource:
         said = " ".join(ended.stderr)
         what = next((told for words, told in _SENTENCES if words in said), None)
         how = f"signal {-ended.code}" if ended.code < 0 else f"exit code {ended.code}"
+        login: str | None = None
         if what == _WRONG_KIND:
             remedy = "This login has no tokens for an audience of your choice: impersonate a service account with it"
         elif what == _OFFLINE:
@@ -190,7 +200,7 @@ class GcloudSource:
         elif account is not None and not _Login(account, None).is_user:
             remedy = f"gcloud auth activate-service-account {account} --key-file=KEY_FILE"
         else:
-            remedy = f"gcloud auth login{f' {account}' if account else ''}"
+            remedy = login = f"gcloud auth login{f' {account}' if account else ''}"
         if what is None:
             remedy = f"See what it says: gcloud auth print-identity-token; perhaps {remedy}"
         return TokenError(
@@ -198,7 +208,15 @@ class GcloudSource:
             cause="gcloud_failed",
             fault=Fault.OPERATOR,
             remedy=remedy,
+            login=login if what is not None else None,
         )
+
+
+def _version(path: Path) -> object:
+    try:
+        return version(path)
+    except (OSError, ValueError):
+        return None
 
 
 def _member(account: str | None) -> str:

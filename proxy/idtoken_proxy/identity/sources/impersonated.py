@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from idtoken_proxy.identity.sources.iam_credentials import ACCESS_TOKEN, ID_TOKEN, IamCredentials
-from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD, LoggedIn
 from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import ImpersonatedIdentity
 from idtoken_proxy.settings.model import Scopes
@@ -50,6 +50,10 @@ class ImpersonatedSource:
             life=LIFETIME if answered.life is None else answered.life,
             email=self._service_account,
         )
+
+    def login_version(self) -> object:
+        caller = self._iam.caller
+        return caller.login_version() if isinstance(caller, LoggedIn) else None
 
     def member(self) -> str | None:
         return f"serviceAccount:{self._service_account}"

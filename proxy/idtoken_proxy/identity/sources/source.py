@@ -42,6 +42,14 @@ class Watched(Protocol):
 
 
 @runtime_checkable
+class LoggedIn(Protocol):
+    """A source whose tokens come of a person's login, which somebody may renew at any moment."""
+
+    def login_version(self) -> object:
+        """Compares equal as long as the login is the same. May block for a moment; raises nothing."""
+
+
+@runtime_checkable
 class Particular(Protocol):
     """A source whose tokens not every receiver takes."""
 

@@ -60,6 +60,7 @@ class UserSource:
                 cause="no_id_token",
                 fault=Fault.OPERATOR,
                 remedy=login(self._document, _LOGIN_WITH_SCOPES),
+                login=_LOGIN_WITH_SCOPES,
             )
         token = IdToken.parse(credentials.id_token, origin="the token endpoint", audience=info["client_id"])
         self._email = token.email or self._email
@@ -74,6 +75,9 @@ class UserSource:
             email=self._email,
             quota_project=quota_project_of(info, self._document),
         )
+
+    def login_version(self) -> object:
+        return self._document.version()
 
     def member(self) -> str | None:
         return f"user:{self._email}" if self._email else None
@@ -125,13 +129,13 @@ class UserSource:
                 log_detail=f"status {refused.status}",
             )
         if refused.code == "invalid_scope":
+            command = f"{LOGIN} --scopes=openid,{','.join((CLOUD.names[0], *scopes.names))}"
             return TokenError(
                 f"{detail}: it was not made for the scopes {scopes}",
                 cause="login_scopes",
                 fault=Fault.OPERATOR,
-                remedy=login(
-                    self._document, f"{LOGIN} --scopes=openid,{','.join((CLOUD.names[0], *scopes.names))}"
-                ),
+                remedy=login(self._document, command),
+                login=command,
                 log_detail=f"status {refused.status}",
             )
         if refused.code == "invalid_grant":
@@ -141,6 +145,7 @@ class UserSource:
                 cause="login_required" if again else "login_expired",
                 fault=Fault.OPERATOR,
                 remedy=login(self._document),
+                login=LOGIN,
                 log_detail=f"status {refused.status}",
             )
         return TokenError(
@@ -148,6 +153,7 @@ class UserSource:
             cause="login_refused",
             fault=Fault.OPERATOR,
             remedy=login(self._document),
+            login=LOGIN,
             log_detail=f"status {refused.status}",
         )
 

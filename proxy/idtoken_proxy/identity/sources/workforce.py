@@ -62,6 +62,9 @@ class WorkforceSource:
                 quota_project=quota_project_of(info, self._document),
             )
 
+    def login_version(self) -> object:
+        return self._document.version()
+
     def member(self) -> str | None:
         return pool_member(self._audience)
 
@@ -74,7 +77,12 @@ class WorkforceSource:
             cause = "login_expired" if refused.code == "invalid_grant" else "login_refused"
             remedy = login(self._document, LOGIN)
         return TokenError(
-            detail, cause=cause, fault=Fault.OPERATOR, remedy=remedy, log_detail=f"status {refused.status}"
+            detail,
+            cause=cause,
+            fault=Fault.OPERATOR,
+            remedy=remedy,
+            log_detail=f"status {refused.status}",
+            login=LOGIN if found is None else None,
         )
 
     def _credentials(self) -> tuple[Mapping[str, Any], Any]:

@@ -1,0 +1,113 @@
+"""A login that has run out mends itself: what waits goes on the moment that somebody has logged in."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.causes import HOST
+from idtoken_proxy.identity.login_watch import INTERVAL
+from idtoken_proxy.identity.slot import TokenSlot
+from idtoken_proxy.settings.identities import UserIdentity
+from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage, turns
+
+LOGIN = "gcloud auth application-default login"
+
+
+class Login(FakeSource):
+    """Fails until somebody logs in."""
+
+    version = 1
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.fails = TokenError(
+            "it has expired", cause="login_expired", fault=Fault.OPERATOR, remedy=LOGIN, login=LOGIN
+        )
+        self.looks = 0
+
+    def login_version(self) -> object:
+        self.looks += 1
+        return self.version
+
+    def log_in(self) -> None:
+        self.version += 1
+        self.fails = None
+
+
+def made(stage: Stage, *audiences: str) -> tuple[Login, list[TokenSlot]]:
+    source = Login(stage.clock)
+    slots = [stage.cache.slot(UserIdentity(), source, audience) for audience in audiences]
+    stage.watched += slots
+    return source, slots
+
+
+async def fails(slot: TokenSlot, patience: float = 0.0) -> TokenError:
+    with pytest.raises(TokenError) as caught:
+        await slot.get(patience)
+    return caught.value
+
+
+async def test_the_error_names_the_command_and_the_machine(stage: Stage) -> None:
+    _, (slot,) = made(stage, AUDIENCE)
+    for _ in range(2):
+        error = await fails(slot)
+        assert (error.login, error.remedy) == (LOGIN, f"On {HOST}: {LOGIN}")
+    assert stage.events[0].error is not None
+    assert stage.events[0].error.remedy == error.remedy == getattr(slot.status().error, "remedy", None)
+
+
+async def test_a_login_ends_the_back_off(stage: Stage) -> None:
+    source, (slot,) = made(stage, AUDIENCE)
+    for _ in range(8):  # until the back-off is long
+        await fails(slot)
+        await stage.pass_(25)
+    await fails(slot)
+    tries = source.fetches
+    source.log_in()
+    await stage.pass_(2 * INTERVAL)
+    assert source.fetches == tries + 1
+    assert slot.current() is not None
+    looks = source.looks
+    await stage.pass_(60)
+    assert source.looks == looks  # nobody looks any more
+
+
+async def test_what_waits_goes_on(stage: Stage) -> None:
+    source, (slot,) = made(stage, AUDIENCE)
+    await fails(slot)
+    waiting = [asyncio.ensure_future(slot.get(60)) for _ in range(3)]
+    await turns()
+    assert not any(one.done() for one in waiting)
+    source.log_in()
+    await stage.pass_(2 * INTERVAL)
+    assert {(await one).value for one in waiting} == {slot.held and slot.held.value}
+
+
+async def test_patience_ends(stage: Stage) -> None:
+    _, (slot,) = made(stage, AUDIENCE)
+    assert (await fails(slot, 0.02)).cause == "login_expired"
+    assert (await fails(slot, 0.02)).cause == "login_expired"
+
+
+async def test_another_trouble_is_not_waited_out(stage: Stage) -> None:
+    source, (slot,) = made(stage, AUDIENCE)
+    source.fails = TokenError("x", cause="endpoint_unavailable", fault=Fault.GOOGLE)
+    async with asyncio.timeout(5):
+        assert (await fails(slot, 60)).cause == "endpoint_unavailable"
+    await stage.pass_(10)
+    assert source.looks <= source.fetches  # one before each fetch, and no watch
+
+
+async def test_one_look_serves_all_slots_of_a_login(stage: Stage) -> None:
+    source, slots = made(stage, *(f"https://{name}.a.run.app" for name in "abcdef"))
+    for slot in slots:
+        await fails(slot)
+    before, fetches = source.looks, source.fetches
+    await stage.pass_(3 * INTERVAL + 0.1)
+    assert source.looks - before <= 4 + (source.fetches - fetches)
+    source.log_in()
+    await stage.pass_(2 * INTERVAL)
+    assert all(slot.current() is not None for slot in slots)
