@@ -30,7 +30,7 @@ LAYERS = (
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "serving"),
-    ("breakable", "demo", "options", "wrapper"),
+    ("breakable", "demo", "login", "options", "wrapper"),
     ("cli",),
     ("__main__",),
 )

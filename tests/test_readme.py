@@ -15,6 +15,7 @@ import pytest
 
 from idtoken_proxy.cli import commands
 from idtoken_proxy.emulator import Account, Emulator, Service, World
+from idtoken_proxy.emulator.consent import CLIENT
 from idtoken_proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
@@ -25,6 +26,7 @@ from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.shape import Entry
 from tests.cases import for_each
+from tests.identity.sources.emulated import logged_in
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -121,6 +123,7 @@ WORLD = World(
     accounts=EVERYONE,
     services=(
         Service("user-profiles", INVOKERS),
+        Service("own-login", INVOKERS, iap=Iap(CLIENT)),
         Service("own-client", INVOKERS, iap=Iap("123456789-abcdef.apps.googleusercontent.com")),
         Service("managed-client", INVOKERS, iap=Iap(None)),
         Service("weather", frozenset({"allUsers"})),
@@ -153,10 +156,19 @@ def pasted(body: str, emulator: Emulator, directory: Path) -> tuple[Settings, di
     environment with its commands.
     """
     client = "apps.googleusercontent.com" in body
-    receiver = "own-client" if client else "managed-client" if "signed_jwt" in body else "user-profiles"
+    receiver = (
+        "own-login"
+        if CLIENT in body
+        else "own-client"
+        if client
+        else "managed-client"
+        if "signed_jwt" in body
+        else "user-profiles"
+    )
     text = whole(body)
     for url, name in (
         ("https://admin.example.com", receiver),
+        ("https://intranet.example.com", receiver),
         ("https://user-profiles-x7f3kq-uc.a.run.app", receiver),
         ("https://api.weather.gov", "weather"),
     ):
@@ -169,6 +181,7 @@ def pasted(body: str, emulator: Emulator, directory: Path) -> tuple[Settings, di
     (directory / "id-token").write_text(token)
     for account, name in (("caller", "caller.json"), ("first", "first.json"), (DEVELOPER.email, AUTO_FILE)):
         (directory / name).write_text(json.dumps(emulator.key_file(account)))
+    logged_in(emulator, directory)
     federation = emulator.external_account("my-provider", "url", impersonate="caller")
     (directory / "federation.json").write_text(json.dumps(federation))
     for name, script in (("gcloud", GCLOUD), ("print-id-token", PRINT_ID_TOKEN)):
@@ -184,6 +197,7 @@ def pasted(body: str, emulator: Emulator, directory: Path) -> tuple[Settings, di
     environ = {
         "PATH": f"{directory}:/usr/bin:/bin",
         "HOME": str(directory),
+        "XDG_STATE_HOME": str(directory),
         "GOOGLE_APPLICATION_CREDENTIALS": str(directory / AUTO_FILE),
     }
     return settings_from_text(text, str(directory / "proxy.yaml"), environ), environ
@@ -202,5 +216,5 @@ async def test_every_identity_gets_through(body: str, emulator: Emulator, tmp_pa
         await server.stop(drain=0)
     identity = settings.routes[0].identity
     if not isinstance(identity, NoIdentity):
-        as_user = identity.type in ("auto", "user")
+        as_user = identity.type in ("auto", "user", "oauth")
         assert told["caller"] == (DEVELOPER if as_user else CALLER).email

@@ -289,6 +289,60 @@ def token(
     return 0
 
 
+@commands.command(short_help="Log in as yourself, with an OAuth client of your organisation.")
+@of_file()
+@click.option("--route", metavar="NAME", help="The route whose login it is, where there are several.")
+@click.option(
+    "--no-browser", is_flag=True, help="For a browser on another machine: paste what it came back to."
+)
+def login(configuration: Configuration, route: str | None, no_browser: bool) -> int:  # noqa: FBT001 -- click's
+    """Log in as yourself, for routes with identity: {type: oauth, client_file: client.json}.
+
+    \b
+    idtoken-proxy login -c proxy.yaml
+    idtoken-proxy login --route intranet --no-browser
+
+    What it gets stays on this machine: in the system's keyring, or in a file that you alone can read. A running proxy takes
+    it up within a second.
+    """
+    from idtoken_proxy.login import Desk, identity_of  # noqa: PLC0415
+
+    def show(url: str) -> None:
+        say(f"Open this page, and log in:\n\n{url}\n", err=True)
+        if no_browser:
+            say(
+                "Then the browser comes back to a page that it cannot open. Paste that page's address here:",
+                err=True,
+            )
+        else:
+            import webbrowser  # noqa: PLC0415
+
+            webbrowser.open(url)
+
+    try:
+        identity = identity_of(configuration.settings, route)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    endpoint = configuration.settings.google.token_endpoint
+    say(Desk.of(identity, endpoint, os.environ).log_in(show, sys.stdin.readline if no_browser else None))
+    return 0
+
+
+@commands.command(short_help="Revoke and forget what login got.")
+@of_file()
+@click.option("--route", metavar="NAME", help="The route whose login it is, where there are several.")
+def logout(configuration: Configuration, route: str | None) -> int:
+    """Revoke what login got, and remove it from this machine."""
+    from idtoken_proxy.login import Desk, identity_of  # noqa: PLC0415
+
+    try:
+        identity = identity_of(configuration.settings, route)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    say(Desk.of(identity, configuration.settings.google.token_endpoint, os.environ).log_out())
+    return 0
+
+
 @commands.command(short_help="Print the configuration's JSON Schema.")
 @click.option("--world", is_flag=True, help="Of the file that emulate -c takes.")
 def schema(world: bool) -> int:  # noqa: FBT001 -- click's

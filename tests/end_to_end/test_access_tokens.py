@@ -22,7 +22,7 @@ from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import BY_TYPE
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import CLOUD_PLATFORM
-from tests.identity.sources.emulated import write
+from tests.identity.sources.emulated import logged_in, write
 
 PROJECT = "my-project"
 READ = "https://www.googleapis.com/auth/devstorage.read_only"
@@ -153,6 +153,7 @@ async def test_each_kind_of_identity_reaches_an_api_with_the_scopes_of_its_route
     (tmp_path / "token").write_text(emulator.access_token(CALLER.email, (READ,)))
     gcloud(tmp_path, emulator.access_token(CALLER.email))
     printed = json.dumps({"access_token": emulator.access_token(CALLER.email, (READ,)), "expires_in": 3600})
+    client = str(await asyncio.to_thread(logged_in, emulator, tmp_path, CLOUD_PLATFORM))
     scopes = {"scopes": [READ]}
     target = {"type": "impersonated", "service_account": TARGET.email, "delegates": [MIDDLE.email]}
     routes: dict[str, tuple[Mapping[str, Any], str | None]] = {
@@ -164,6 +165,14 @@ async def test_each_kind_of_identity_reaches_an_api_with_the_scopes_of_its_route
         ),
         "user": ({"identity": "user", "to": "vertex"}, DEV.email),
         "gcloud": ({"identity": "gcloud", "to": "vertex"}, CALLER.email),
+        "oauth": (
+            {
+                "identity": {"type": "oauth", "client_file": client, "scopes": [CLOUD_PLATFORM]},
+                "to": "vertex",
+                "quota_project": PROJECT,
+            },
+            DEV.email,
+        ),
         "impersonated": ({"identity": {**target, "source": "metadata"}, **scopes}, TARGET.email),
         "external_account": (
             {"identity": {"type": "external_account", "config_file": federation}, **scopes},
@@ -182,7 +191,12 @@ async def test_each_kind_of_identity_reaches_an_api_with_the_scopes_of_its_route
         ),
     }
     assert set(routes) == {kind for kind, declared in BY_TYPE.items() if declared.has_access_tokens}
-    environ = {"CLOUDSDK_CONFIG": str(tmp_path), "HOME": str(tmp_path), "PATH": f"{tmp_path}:/bin:/usr/bin"}
+    environ = {
+        "XDG_STATE_HOME": str(tmp_path),
+        "CLOUDSDK_CONFIG": str(tmp_path),
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path}:/bin:/usr/bin",
+    }
     assert login
     await proxied.start({name: said for name, (said, _) in routes.items()}, environ)
     for name, (_, email) in routes.items():

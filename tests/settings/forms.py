@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from idtoken_proxy.settings.identities import ACCOUNT, EMAIL, ENTRIES, METADATA_ACCOUNT, Identity
+from idtoken_proxy.settings.identities import ACCOUNT, EMAIL, ENTRIES, METADATA_ACCOUNT, SCOPE, Identity
 from idtoken_proxy.settings.shape import FilePath, Items, Kind, Tagged
 from tests.settings.told import settings
 
@@ -28,6 +28,8 @@ def _sample(kind: Kind[object]) -> object:
         case Tagged():
             return "user"
         case _:
+            if kind is SCOPE:
+                return "email"
             return "a@b.iam.gserviceaccount.com" if kind in (ACCOUNT, EMAIL, METADATA_ACCOUNT) else "word"
 
 

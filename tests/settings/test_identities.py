@@ -26,7 +26,7 @@ ROUTE = "routes: [{name: a, upstream: 'https://a.a.run.app'}]\nidentity: "
         (
             "{type: fle, path: a}",
             (
-                "identity.type: must be one of auto, none, metadata, service_account, user, gcloud, impersonated, "
+                "identity.type: must be one of auto, none, metadata, service_account, user, gcloud, oauth, impersonated, "
                 'external_account, file, command, signed_jwt, not "fle"; did you mean "file"?'
             ),
         ),
@@ -77,7 +77,7 @@ def test_identities_within_identities_are_checked_too() -> None:
     ]
 
 
-ASKS = "auto, metadata, service_account, user, gcloud, impersonated, external_account"
+ASKS = "auto, metadata, service_account, user, gcloud, oauth, impersonated, external_account"
 
 
 @for_each("form", ["type: impersonated, service_account: a@b.c", "type: signed_jwt, service_account: a@b.c"])

@@ -14,6 +14,7 @@ from idtoken_proxy.settings.identities import (
     ImpersonatedIdentity,
     MetadataIdentity,
     NoIdentity,
+    OauthIdentity,
     ServiceAccountIdentity,
     SignedJwtIdentity,
     UserIdentity,
@@ -172,6 +173,7 @@ EMAIL = "a@b.iam.gserviceaccount.com"
         ("{type: service_account, key_file: k}", ServiceAccountIdentity("/etc/k")),
         ("{type: file, path: t}", FileIdentity("/etc/t")),
         ("user", UserIdentity()),
+        ("{type: oauth, client_file: c, scopes: [email]}", OauthIdentity("/etc/c", ("email",))),
         (f"{{type: gcloud, account: {EMAIL}}}", GcloudIdentity(EMAIL)),
         (
             f"{{type: impersonated, service_account: {EMAIL}, delegates: [c@d.e], source: {{type: service_account, key_file: k}}}}",

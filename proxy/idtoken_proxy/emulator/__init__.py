@@ -10,6 +10,7 @@
     workloads.py         outside: GitHub, Azure and AWS as their workloads see them, and credential files for those
     metadata.py          issues: the metadata server
     token_endpoint.py    issues: POST /token, for key files
+    consent.py           issues: a person's consent, at a page of its own; revokes it
     sts.py               issues: POST /v1/token, for workloads outside; what they show is judged in subject_tokens.py
     iam_credentials.py   issues: impersonation, signatures
     refusals.py          how the issuers say no

@@ -26,6 +26,7 @@ from aiohttp.typedefs import Handler
 from idtoken_proxy.emulator import grpc_app, invokers, public_keys, token_endpoint
 from idtoken_proxy.emulator.backend import Backend
 from idtoken_proxy.emulator.breaks import KINDS, WHOLE, Broken
+from idtoken_proxy.emulator.consent import Consent, client_file
 from idtoken_proxy.emulator.doors import SHUTDOWN, Doors
 from idtoken_proxy.emulator.federation import Provider
 from idtoken_proxy.emulator.http2_front import Http2Front
@@ -165,6 +166,11 @@ class Emulator:
         """A credential file's content for an account's name or email. KeyError where there is no such account."""
         return key_file(self._account(account), self.world, self.keys, self.token_endpoint)
 
+    @property
+    def client_file(self) -> dict[str, object]:
+        """Of the OAuth client with which `idtoken-proxy login` logs in here."""
+        return client_file(self.url)
+
     def let_in_url(self, service: str, account: str) -> str:
         """To POST to, so that the account may invoke the service; to DELETE, so that it may not."""
         return self.url + invokers.PATH.format(service=service, member=account)
@@ -228,7 +234,9 @@ class Emulator:
         app = web.Application(middlewares=[self._troubled])
         app.on_response_prepare.append(_unnamed)
         self._metadata.add_to(app)
-        TokenEndpoint(self.world, self.keys, self._mint).add_to(app)
+        consent = Consent(self.world)
+        consent.add_to(app)
+        TokenEndpoint(self.world, self.keys, self._mint, consent).add_to(app)
         TokenExchange(self.world, self.keys, self._mint).add_to(app)
         IamCredentials(self.world, self.keys, self._mint).add_to(app)
         PublicKeys(self.keys).add_to(app)

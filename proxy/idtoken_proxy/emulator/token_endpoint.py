@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 from google.auth import exceptions, jwt
 
+from idtoken_proxy.emulator.consent import CLIENT, Consent, Consented
 from idtoken_proxy.emulator.key_files import GCLOUD_CLIENTS, refresh_token
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.refusals import OAuthRefusal
@@ -34,7 +35,8 @@ ANY_TIME = (
 
 
 class TokenEndpoint:
-    def __init__(self, world: World, keys: Keys, mint: Mint) -> None:
+    def __init__(self, world: World, keys: Keys, mint: Mint, consent: Consent | None = None) -> None:
+        self._consent = consent or Consent(world)
         self._world = world
         self._keys = keys
         self._mint = mint
@@ -56,6 +58,9 @@ class TokenEndpoint:
             return self._for_assertion(form, endpoint)
         if grant_type == "refresh_token":
             return self._for_refresh_token(form)
+        if grant_type == "authorization_code":
+            token, consented = self._consent.exchange(form)
+            return {**self._for_consent(consented), "refresh_token": token}
         raise OAuthRefusal("unsupported_grant_type", f"Invalid grant_type: {grant_type}")
 
     def _for_assertion(self, form: Mapping[str, str], endpoint: str) -> Mapping[str, object]:
@@ -98,6 +103,8 @@ class TokenEndpoint:
 
     def _for_refresh_token(self, form: Mapping[str, str]) -> Mapping[str, object]:
         client = form.get("client_id", "")
+        if client == CLIENT:
+            return self._for_consent(self._consent.refreshed(form))
         if client not in GCLOUD_CLIENTS:
             raise OAuthRefusal("invalid_client", "The OAuth client was not found.", status=401)
         given = form.get("refresh_token")
@@ -109,6 +116,11 @@ class TokenEndpoint:
                 answer = self._mint.access_token_answer(account, scopes)
                 return {**answer, "id_token": self._id_token(account, client, azp=client)}
         raise OAuthRefusal("invalid_grant", "Bad Request")
+
+    def _for_consent(self, consented: Consented) -> Mapping[str, object]:
+        answer = self._mint.access_token_answer(consented.account, consented.scopes)
+        scope = " ".join(sorted(consented.scopes))
+        return {**answer, "scope": scope, "id_token": self._id_token(consented.account, CLIENT, azp=CLIENT)}
 
     def _id_token(self, account: Account, audience: str, azp: str) -> str:
         self._mint.counts.handed_out["token_endpoint"] += 1

@@ -68,6 +68,8 @@ CAUSES: Mapping[str, str] = MappingProxyType(
         "metadata_refused": "The metadata server does not give this workload a token.",
         "no_service_account": "The metadata server knows no such service account here.",
         # a user's login
+        "login_missing": "Nobody has logged in yet, with this OAuth client, on this machine.",
+        "login_store": "What a login has left cannot be read, or others may read it.",
         "login_expired": "The login has expired or was revoked.",
         "login_required": "The organisation demands a new login, as it may do every day.",
         "login_scopes": "The login was not made for the scopes that the route asks for.",

@@ -36,6 +36,7 @@ AWAITED: Final = FilePath(printable, _TEXT, refuse=_file_objection, reread=True,
 ACCOUNT: Final = Scalar(names.account, {"type": "string", "pattern": rf"^({names.ACCOUNT}|[0-9]+)$"})
 EMAIL: Final = Scalar(names.email, {"type": "string", "pattern": f"^{names.ACCOUNT}$"})
 ARGUMENT: Final = Scalar(argument, {"type": "string", "minLength": 1}, refuse=None)  # may hold a secret
+SCOPE: Final = Scalar(names.scope, {"type": "string", "pattern": f"^({names.SCOPE})$"})
 METADATA_ACCOUNT: Final = Scalar(
     names.metadata_account, {"type": "string", "pattern": rf"^(default|{names.ACCOUNT}|[0-9]+)$"}
 )
@@ -194,6 +195,18 @@ class GcloudIdentity(Identity):
     type = "gcloud"
     asks = True
     account: str | None = said(ACCOUNT, "Another account than gcloud's current one.", default=None)
+
+
+@declared
+class OauthIdentity(Identity):
+    """A person's own login with an OAuth client of their organisation: `idtoken-proxy login`."""
+
+    type = "oauth"
+    asks = True
+    client_file: str = said(CREDENTIAL, "The OAuth client's JSON; relative to this file's directory.")
+    scopes: tuple[str, ...] = said(
+        Items(SCOPE), "What the login asks for, besides openid and email: for access tokens.", default=()
+    )
 
 
 @declared

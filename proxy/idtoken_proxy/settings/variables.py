@@ -43,6 +43,7 @@ READ: Final[Mapping[str, str]] = {
     "PATH": "directories, divided by colons",
     "PYTHONPATH": "directories, divided by colons",
     "TERM": "the terminal's kind",
+    "XDG_STATE_HOME": "the path of a directory",
     "no_proxy": "hosts, divided by commas",
 }
 BY_LIBRARIES: Final[Mapping[str, str]] = {  # requests and google-auth

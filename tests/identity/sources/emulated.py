@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import urllib.error
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,11 @@ from idtoken_proxy.emulator.key_files import key_file
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.causes import CAUSES
+from idtoken_proxy.identity.login_store import LoginStore
 from idtoken_proxy.identity.sources.source import Source
 from idtoken_proxy.identity.token import IdToken, Token
+from idtoken_proxy.login import Desk
+from idtoken_proxy.settings.identities import OauthIdentity
 from idtoken_proxy.settings.model import GoogleEndpoints
 
 PROJECT = "proj"
@@ -106,3 +112,32 @@ def fails(call: Callable[..., object], *args: object, **expected: Any) -> TokenE
         assert secret not in told
     assert error.__suppress_context__ or error.__context__ is None
     return error
+
+
+def consented(url: str, who: str = DEV.email) -> str:
+    """A person at the emulator's consent page, who clicks on their name: where the browser is sent to."""
+
+    class Stay(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, *_: Any) -> None:
+            return None
+
+    opener = urllib.request.build_opener(Stay)
+    with opener.open(url, timeout=10) as page:
+        assert who in page.read().decode()
+    with pytest.raises(urllib.error.HTTPError) as answer:
+        opener.open(url, urllib.parse.urlencode({"account": who}).encode(), timeout=10)
+    answer.value.close()
+    assert answer.value.code == 302
+    return answer.value.headers["Location"]
+
+
+def logged_in(emulator: Emulator, directory: Path, *scopes: str) -> Path:
+    """The OAuth client's file, with its first user's login in `directory`. Blocks."""
+    who = next(account.email for account in emulator.world.accounts if not account.is_service_account)
+    path = write(directory / "client.json", emulator.client_file)
+    environ = {"XDG_STATE_HOME": str(directory)}
+    identity = OauthIdentity(str(path), scopes)
+    desk = Desk.of(identity, None, environ, LoginStore)
+    shown: list[str] = []
+    desk.log_in(shown.append, lambda: consented(shown[0], who))
+    return path

@@ -25,11 +25,22 @@ from idtoken_proxy.settings.identities import (
     Identity,
     ImpersonatedIdentity,
     MetadataIdentity,
+    OauthIdentity,
     ServiceAccountIdentity,
     SignedJwtIdentity,
     UserIdentity,
 )
-from tests.identity.sources.emulated import AMAZON, AZURE, CALLER, DEV, GITHUB, TARGET, Google, write
+from tests.identity.sources.emulated import (
+    AMAZON,
+    AZURE,
+    CALLER,
+    DEV,
+    GITHUB,
+    TARGET,
+    Google,
+    logged_in,
+    write,
+)
 from tests.identity.sources.test_gcloud import Gcloud
 
 # What a kind of credential is got with, where that is more than one thing.
@@ -59,6 +70,7 @@ async def identities(google: Google, directory: Path) -> dict[str, Identity]:
         "service_account": ServiceAccountIdentity(key),
         "user": UserIdentity(),
         "gcloud": GcloudIdentity(),
+        "oauth": OauthIdentity(str(await asyncio.to_thread(logged_in, google.emulator, directory))),
         "impersonated": ImpersonatedIdentity(TARGET.email, source=UserIdentity()),
         "file": FileIdentity(str(directory / "token")),
         "command": CommandIdentity((sys.executable, "-Ic", f"print({token!r})")),
@@ -80,7 +92,12 @@ async def test_nothing_is_told(
 ) -> None:
     monkeypatch.setenv(ALLOW_EXECUTABLES, "1")
     login = await google.file(tmp_path / "application_default_credentials.json", DEV)
-    environ = {ALLOW_EXECUTABLES: "1", "CLOUDSDK_CONFIG": str(tmp_path), "PATH": str(tmp_path)}
+    environ = {
+        "XDG_STATE_HOME": str(tmp_path),
+        ALLOW_EXECUTABLES: "1",
+        "CLOUDSDK_CONFIG": str(tmp_path),
+        "PATH": str(tmp_path),
+    }
     source = build((await identities(google, tmp_path))[kind], google.endpoints, environ)
     caplog.set_level(logging.DEBUG)
     monkeypatch.setattr(logging.getLogger("google"), "level", logging.DEBUG)

@@ -24,15 +24,13 @@ if TYPE_CHECKING:
     from idtoken_proxy.identity.sources import Builder
 
 TOKEN_ENDPOINT = "https://oauth2.googleapis.com/token"  # noqa: S105 -- a URL
-_LOGIN_WITH_SCOPES = (
-    f"{LOGIN} --scopes=openid,https://www.googleapis.com/auth/userinfo.email,"
-    "https://www.googleapis.com/auth/cloud-platform"
-)
+_FOR_ID_TOKENS = Scopes(("https://www.googleapis.com/auth/userinfo.email", *CLOUD.names))
 
 
 class UserSource:
     name = "user"
     refresh_ahead = REFRESH_AHEAD
+    command = LOGIN  # with which a person logs in anew
 
     def __init__(self, document: Document, token_endpoint: str | None = None) -> None:
         self._document = document
@@ -42,6 +40,14 @@ class UserSource:
     def describe(self) -> str:
         of = f" of {self._email}" if self._email else ""
         return f"login{of} in {self._document.path}"
+
+    def command_for(self, scopes: Scopes) -> str:
+        """Likewise, for these scopes besides the usual ones."""
+        names = scopes.names if set(CLOUD.names) <= set(scopes.names) else (*CLOUD.names, *scopes.names)
+        return f"{LOGIN} --scopes=openid,{','.join(names)}"
+
+    def remedy_for(self, scopes: Scopes) -> str:
+        return login(self._document, self.command_for(scopes))
 
     def objection(self, audience: str, host: str) -> TokenError | None:
         try:
@@ -59,8 +65,8 @@ class UserSource:
                 "the scope openid",
                 cause="no_id_token",
                 fault=Fault.OPERATOR,
-                remedy=login(self._document, _LOGIN_WITH_SCOPES),
-                login=_LOGIN_WITH_SCOPES,
+                remedy=login(self._document, self.command_for(_FOR_ID_TOKENS)),
+                login=self.command_for(_FOR_ID_TOKENS),
             )
         token = IdToken.parse(credentials.id_token, origin="the token endpoint", audience=info["client_id"])
         self._email = token.email or self._email
@@ -93,7 +99,7 @@ class UserSource:
             "authorized_user",
             "a user's login",
             ("client_id", "client_secret", "refresh_token"),
-            remedy=f"{login(self._document)}, or set identity: auto",
+            remedy=f"{login(self._document, self.command)}, or set identity: auto",
         )
         account = info.get("account")  # gcloud leaves it empty
         if isinstance(account, str) and account:
@@ -129,13 +135,12 @@ class UserSource:
                 log_detail=f"status {refused.status}",
             )
         if refused.code == "invalid_scope":
-            command = f"{LOGIN} --scopes=openid,{','.join((CLOUD.names[0], *scopes.names))}"
             return TokenError(
                 f"{detail}: it was not made for the scopes {scopes}",
                 cause="login_scopes",
                 fault=Fault.OPERATOR,
-                remedy=login(self._document, command),
-                login=command,
+                remedy=self.remedy_for(scopes),
+                login=self.command_for(scopes),
                 log_detail=f"status {refused.status}",
             )
         if refused.code == "invalid_grant":
@@ -144,16 +149,16 @@ class UserSource:
                 f"{detail}: {'the organisation asks for a new login' if again else 'it has expired or was revoked'}",
                 cause="login_required" if again else "login_expired",
                 fault=Fault.OPERATOR,
-                remedy=login(self._document),
-                login=LOGIN,
+                remedy=login(self._document, self.command),
+                login=self.command,
                 log_detail=f"status {refused.status}",
             )
         return TokenError(
             detail,
             cause="login_refused",
             fault=Fault.OPERATOR,
-            remedy=login(self._document),
-            login=LOGIN,
+            remedy=login(self._document, self.command),
+            login=self.command,
             log_detail=f"status {refused.status}",
         )
 

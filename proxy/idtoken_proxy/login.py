@@ -1,0 +1,294 @@
+"""`idtoken-proxy login` and `logout`: a person's own login with an OAuth client of their organisation.
+
+https://developers.google.com/identity/protocols/oauth2/native-app, RFC 8252: the browser comes back to a port of loopback, with
+PKCE (RFC 7636) and a state that only this process knows. What it comes back with is good once, and for this process alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.login_store import COMMAND, Login, LoginStore
+from idtoken_proxy.identity.oauth_client import OAuthClient, oauth_client
+from idtoken_proxy.identity.redaction import redacted
+from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.oauth import NOUN, store_of
+from idtoken_proxy.identity.sources.transport import EndpointRefused, conversation
+from idtoken_proxy.identity.token import IdToken
+from idtoken_proxy.settings.identities import Identity, OauthIdentity
+from idtoken_proxy.settings.model import Settings
+
+PATIENCE: Final = 300.0  # seconds for the person at the browser
+USUAL: Final = ("openid", "email")
+_LOOK: Final = 0.2  # seconds between two looks at whether somebody has come back
+_LONGEST: Final = 8 * 1024  # of what is pasted
+_PAGE: Final = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>idtoken-proxy</title><link rel="icon" href="data:,">
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 4rem auto; max-width: 36rem; padding: 0 1rem }}</style>
+<h1>{title}</h1><p>{sentence}</p></html>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One login under way. `redirect_uri`: where the browser comes back to."""
+
+    client: OAuthClient
+    scopes: tuple[str, ...]
+    redirect_uri: str
+    state: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    verifier: str = field(default_factory=lambda: secrets.token_urlsafe(64), repr=False)
+
+    @property
+    def url(self) -> str:
+        """To be opened in a browser. Nothing in it is a secret of more than this attempt."""
+        digest = hashlib.sha256(self.verifier.encode()).digest()
+        query = {
+            "client_id": self.client.client_id,
+            "redirect_uri": self.redirect_uri,
+            "response_type": "code",
+            "scope": " ".join(dict.fromkeys((*USUAL, *self.scopes))),
+            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge_method": "S256",
+            "state": self.state,
+            "access_type": "offline",
+            "prompt": "consent",  # or there is no refresh token the second time
+        }
+        return f"{self.client.auth_uri}?{urlencode(query)}"
+
+    def code_of(self, target: str) -> str:
+        """Of the URL that the browser came back to, whole or from its path on. ValueError where it is another's; TokenError
+        where the person, or the organisation, said no.
+        """
+        answer = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
+        if not hmac.compare_digest(answer.get("state", "").encode(), self.state.encode()):
+            raise ValueError("this is no answer to the login that is under way")
+        if "error" in answer or not answer.get("code"):
+            raise TokenError(
+                f"the login was refused ({redacted(answer.get('error', 'no code'))})",
+                cause="login_refused",
+                fault=Fault.OPERATOR,
+                remedy=f"{COMMAND}; or see in the console whether the client may be used",
+            )
+        return answer["code"]
+
+    def exchange(self, code: str) -> tuple[Login, tuple[str, ...]]:
+        """(the login, the scopes that were not granted). Blocks. TokenError."""
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "code_verifier": self.verifier,
+            "redirect_uri": self.redirect_uri,
+            "client_id": self.client.client_id,
+            "client_secret": self.client.client_secret,
+        }
+        try:
+            answer = _posted(self.client.token_uri, form)
+            refresh_token, id_token = answer["refresh_token"], answer.get("id_token")
+            granted = tuple(str(answer.get("scope", "")).split()) or self.scopes
+            if not isinstance(refresh_token, str) or not refresh_token:
+                raise TypeError  # noqa: TRY301 -- one more way to hold none
+        except EndpointRefused as refused:
+            raise TokenError(
+                f"the token endpoint refused the login {refused.said}",
+                cause="login_refused",
+                fault=Fault.OPERATOR,
+                remedy=COMMAND,
+            ) from None
+        except (KeyError, TypeError):
+            raise TokenError(
+                "the token endpoint's answer holds no refresh token",
+                cause="login_refused",
+                fault=Fault.GOOGLE,
+                remedy=f"See that the client is of the type Desktop app, then {COMMAND}",
+            ) from None
+        email = (
+            IdToken.parse(id_token, origin="the token endpoint").email if isinstance(id_token, str) else None
+        )
+        missing = tuple(scope for scope in self.scopes if scope not in granted)
+        return Login(refresh_token, email, granted), missing
+
+
+def _posted(url: str, form: Mapping[str, str]) -> dict[str, Any]:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    with conversation("the token endpoint") as transport:
+        answer = json.loads(transport(url, "POST", urlencode(form).encode(), headers).data)
+        if not isinstance(answer, dict):
+            raise TypeError
+        return answer
+
+
+def identity_of(settings: Settings, route: str | None) -> OauthIdentity:
+    """The one to log in for: the named route's, or all routes'. ValueError says what has to be named."""
+    found: dict[OauthIdentity, str] = {}
+    for one in settings.routes:
+        identity = _oauth_in(one.identity)
+        if identity is not None and route in (None, one.name):
+            found.setdefault(identity, one.name)
+    if not found:
+        where = f'route "{route}" has' if route else "no route has"
+        raise ValueError(
+            f"{where} an identity of type oauth; write identity: {{type: oauth, client_file: client.json}}"
+            if route in {None, *(one.name for one in settings.routes)}
+            else f"there is no such route; there are: {', '.join(one.name for one in settings.routes)}"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"there are several logins; name one of their routes with --route: {', '.join(found.values())}"
+        )
+    return next(iter(found))
+
+
+def _oauth_in(identity: Identity) -> OauthIdentity | None:
+    """Itself, or who asks on its behalf."""
+    if isinstance(identity, OauthIdentity):
+        return identity
+    source = getattr(identity, "source", None)
+    return _oauth_in(source) if isinstance(source, Identity) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a login is of, and where it is kept."""
+
+    identity: OauthIdentity
+    client: OAuthClient
+    store: LoginStore
+
+    @classmethod
+    def of(
+        cls,
+        identity: OauthIdentity,
+        token_endpoint: str | None,
+        environ: Mapping[str, str],
+        store: Callable[[str, Mapping[str, str]], LoginStore] = store_of,
+    ) -> Desk:
+        """Blocks. TokenError where the client's file is none."""
+        client = oauth_client(CredentialFile(identity.client_file, noun=NOUN), token_endpoint)
+        return cls(identity, client, store(client.client_id, environ))
+
+    def log_in(self, show: Callable[[str], None], pasted: Callable[[], str] | None = None) -> str:
+        """`show`: opens the page, or tells of it. `pasted`: reads the URL that a browser elsewhere came back to; None: it
+        comes back here. What is to be told of it. Blocks until then. TokenError, OSError.
+        """
+        with _Doorstep() as doorstep:
+            attempt = Attempt(self.client, self.identity.scopes, doorstep.uri)
+            show(attempt.url)
+            if pasted is not None:
+                try:
+                    code = attempt.code_of(pasted().strip()[:_LONGEST])
+                except ValueError as error:
+                    raise _no_answer(str(error)) from None
+            else:
+                code = doorstep.wait(attempt)
+        login, missing = attempt.exchange(code)
+        where = self.store.save(login)
+        lacking = f"; not granted: {', '.join(missing)}" if missing else ""
+        return f"Logged in as {login.email or 'somebody without an email'}; kept in {where}{lacking}"
+
+    def log_out(self) -> str:
+        """Revokes and removes. Blocks. What is to be told of it. TokenError where there is no login, OSError."""
+        login = self.store.load()
+        try:
+            _posted(self.client.revoke_uri, {"token": login.refresh_token})
+            told = "revoked and removed"
+        except EndpointRefused:
+            told = "removed; it had ended already"
+        except TokenError as error:
+            told = f"removed, and not revoked ({error.detail}): see https://myaccount.google.com/connections"
+        self.store.remove()
+        return f"The login of {login.email or 'somebody'} is {told}"
+
+
+class _Doorstep:
+    """A port of loopback, to which the browser comes back."""
+
+    def __init__(self) -> None:
+        target: list[str] = []
+        self._target = target
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10
+
+            def do_GET(self) -> None:
+                target[:] = [self.path]
+                self.server.answer(self)  # type: ignore[attr-defined]
+
+            def log_message(self, *_: object) -> None:
+                """The code is in the target."""
+
+        # Browsers open connections ahead, and say nothing on them: none may keep the answer waiting.
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._server.answer = self._answer  # type: ignore[attr-defined]
+        self._attempt: Attempt | None = None
+        self._outcome: str | TokenError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.server_close()
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def wait(self, attempt: Attempt) -> str:
+        """Whoever else comes by is told so, and waited on."""
+        self._attempt = attempt
+        end = time.monotonic() + PATIENCE
+        while self._outcome is None:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise _no_answer(f"the browser did not come back within {PATIENCE:.0f} s")
+            self._server.timeout = min(left, _LOOK)
+            self._server.handle_request()
+        if isinstance(self._outcome, TokenError):
+            raise self._outcome
+        return self._outcome
+
+    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+        assert self._attempt is not None
+        status, title, sentence = 200, "Logged in", "You can close this window, and go back to the terminal."
+        outcome: str | TokenError | None = None
+        try:
+            outcome = self._attempt.code_of(handler.path)
+        except ValueError:
+            status, title, sentence = 400, "Not this one", "This is no answer to the login that is under way."
+        except TokenError as error:
+            outcome = error
+            status, title, sentence = 403, "Not logged in", "The login was refused. The terminal says more."
+        page = _PAGE.format(title=title, sentence=sentence).encode()
+        handler.send_response(status)
+        for name, value in (
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(page))),
+            (
+                "Content-Security-Policy",
+                "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
+            ),
+            ("Referrer-Policy", "no-referrer"),  # the address holds the code
+            ("Cache-Control", "no-store"),
+            ("Connection", "close"),
+        ):
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(page)
+        handler.wfile.flush()
+        self._outcome = self._outcome or outcome  # once the page is on its way
+
+
+def _no_answer(detail: str) -> TokenError:
+    return TokenError(detail, cause="login_refused", fault=Fault.OPERATOR, remedy=COMMAND)

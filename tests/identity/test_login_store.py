@@ -1,0 +1,172 @@
+"""The refresh token is in its store, and nowhere else; of two who log in at once one good login is left."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.login_store import COMMAND, SERVICE, Login, LoginStore, system_keyring
+from tests.cases import for_each
+
+CLIENT = "55-a.apps.googleusercontent.com"
+LOGIN = Login("1//SENTINEL", "dev@example.com", ("openid", "email"))
+
+
+class Ring:
+    """A keyring."""
+
+    def __init__(self, *, locked: bool = False) -> None:
+        self.kept: dict[tuple[str, str], str] = {}
+        self.locked = locked
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self._open()
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self._open()
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        self._open()
+        del self.kept[service, username]
+
+    def _open(self) -> None:
+        if self.locked:
+            raise RuntimeError("locked")
+
+
+def store(directory: Path, ring: Ring | None = None) -> LoginStore:
+    return LoginStore(CLIENT, {"XDG_STATE_HOME": str(directory)}, ring)
+
+
+def files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def test_without_a_keyring_it_is_a_file_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        kept = store(tmp_path)
+        assert kept.save(LOGIN) == kept.path
+    finally:
+        os.umask(before)
+    [file] = files(tmp_path)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert store(tmp_path).load() == LOGIN
+    assert "SENTINEL" not in f"{LOGIN!r}{kept!r}{kept.path}"
+
+
+def test_in_a_keyring_no_file_holds_it(tmp_path: Path) -> None:
+    ring = Ring()
+    assert store(tmp_path, ring).save(LOGIN) == "the system's keyring"
+    assert ring.kept == {(SERVICE, CLIENT): "1//SENTINEL"}
+    [file] = files(tmp_path)
+    assert "SENTINEL" not in file.read_text()
+    assert store(tmp_path, ring).load() == LOGIN
+    store(tmp_path, ring).remove()
+    assert (ring.kept, files(tmp_path)) == ({}, [])
+
+
+def test_a_keyring_that_does_not_take_it_leaves_the_file(tmp_path: Path) -> None:
+    ring = Ring(locked=True)
+    kept = store(tmp_path, ring)
+    assert kept.save(LOGIN) == kept.path
+    assert kept.load() == LOGIN
+
+
+def fails(kept: LoginStore) -> TokenError:
+    with pytest.raises(TokenError) as caught:
+        kept.load()
+    assert "SENTINEL" not in f"{caught.value}{caught.value.remedy}"
+    return caught.value
+
+
+def test_what_cannot_be_had_says_so(tmp_path: Path) -> None:
+    missing = fails(store(tmp_path))
+    assert (missing.cause, missing.login, missing.remedy) == ("login_missing", COMMAND, COMMAND)
+    ring = Ring()
+    store(tmp_path, ring).save(LOGIN)
+    ring.locked = True
+    assert "locked" in fails(store(tmp_path, ring)).detail
+    assert fails(store(tmp_path)).cause == "login_store"  # the library is gone
+
+
+def test_one_that_others_may_read_is_not_used(tmp_path: Path) -> None:
+    store(tmp_path).save(LOGIN)
+    [file] = files(tmp_path)
+    file.chmod(0o640)
+    assert str(fails(store(tmp_path)).remedy).startswith(f"chmod 600 {file}")
+
+
+@for_each(
+    "content", ["", "{", "[]", '{"kept_in": "file"}', '{"kept_in": "file", "refresh_token": 7}', "[" * 50_000]
+)
+def test_one_that_is_broken(content: str) -> None:
+    import tempfile  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as directory:
+        kept = store(Path(directory))
+        kept.save(LOGIN)
+        [file] = files(Path(directory))
+        file.write_text(content)
+        assert fails(kept).cause == "login_store"
+
+
+def test_a_change_shows_in_its_version(tmp_path: Path) -> None:
+    kept = store(tmp_path, Ring())
+    versions = [kept.version()]
+    for act in (lambda: kept.save(LOGIN), lambda: kept.save(LOGIN), kept.remove):
+        cast_act: Callable[[], Any] = act
+        cast_act()
+        versions.append(kept.version())
+    assert versions[0] is versions[3] is None
+    assert len({versions[1], versions[2]}) == 2
+
+
+def _again_and_again(directory: str, number: int) -> None:
+    for turn in range(60):
+        store(Path(directory)).save(Login(f"1//{number}", f"{number}@example.com", (str(turn),)))
+
+
+def test_two_processes_that_log_in_at_once_leave_one_good_store(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    both = [context.Process(target=_again_and_again, args=(str(tmp_path), number)) for number in (1, 2)]
+    for one in both:
+        one.start()
+    seen = set()
+    while any(one.is_alive() for one in both):
+        try:
+            found = store(tmp_path).load()
+        except TokenError as error:
+            assert error.cause == "login_missing"  # neither has been there yet  # noqa: PT017
+            continue
+        assert found.refresh_token.removeprefix("1//") == str(found.email).removesuffix("@example.com")
+        seen.add(found.refresh_token)
+    for one in both:
+        one.join()
+        assert one.exitcode == 0
+    [file] = files(tmp_path)
+    assert json.loads(file.read_text())["kept_in"] == "file"
+    assert store(tmp_path).load().refresh_token in ("1//1", "1//2")
+
+
+def test_the_system_s_keyring_is_one_that_encrypts_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keyring  # noqa: PLC0415
+    from keyring.backends import fail, null  # noqa: PLC0415
+
+    for backend in (fail.Keyring(), null.Keyring()):  # type: ignore[no-untyped-call]
+        monkeypatch.setattr(keyring, "get_keyring", lambda backend=backend: backend)
+        assert system_keyring() is None
+    monkeypatch.setitem(sys.modules, "keyring", None)
+    assert system_keyring() is None
