@@ -22,6 +22,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.cli import commands, main
 from idtoken_proxy.emulator import BREAKS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.identity.causes import HOST
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.load import load_settings
 from tests.cases import for_each
@@ -336,7 +337,9 @@ def test_serve_without_a_file_and_without_credentials_says_what_lacks_until_it_i
             answer = client.getresponse()
             assert answer.status == 503
             remedy = json.load(answer)["remedy"]
-            assert remedy.startswith("unset GCE_METADATA_HOST, or name a metadata server in it; or ")
+            assert remedy.startswith(
+                f"On {HOST}: unset GCE_METADATA_HOST, or name a metadata server in it; or "
+            )
             assert "; or gcloud auth application-default login; or " in remedy
         proxy.send_signal(signal.SIGTERM)
         assert "Traceback" not in proxy.stderr.read()
@@ -402,7 +405,7 @@ def test_demo_breaks_on_demand() -> None:
             answer = client.getresponse()
             assert (answer.status, answer.headers["Content-Type"]) == (503, "application/problem+json")
             assert json.load(answer)["remedy"].startswith(
-                "gcloud auth application-default login, and unset GOOGLE_"
+                f"On {HOST}: gcloud auth application-default login, and unset GOOGLE_"
             )
         demo.send_signal(signal.SIGTERM)
         assert demo.wait(20) == 0
