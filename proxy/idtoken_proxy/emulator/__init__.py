@@ -23,6 +23,8 @@
     http2_writer.py      what is answered on it
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
+    google_api.py        or that of one of Google's APIs
+    google_apps.py       and what answers there: vertex_ai.py, cloud_storage.py, Prometheus, a pip index
     container.py         the application behind it: tells what it received
     grpc_app.py          and its services of gRPC
     grpc_services.py     which are found by their path; health

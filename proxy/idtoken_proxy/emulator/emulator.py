@@ -23,12 +23,13 @@ from aiohttp import web
 from aiohttp.http import SERVER_SOFTWARE
 from aiohttp.typedefs import Handler
 
-from idtoken_proxy.emulator import grpc_app, invokers, public_keys, token_endpoint
+from idtoken_proxy.emulator import invokers, public_keys, token_endpoint
 from idtoken_proxy.emulator.backend import Backend
 from idtoken_proxy.emulator.breaks import KINDS, WHOLE, Broken
 from idtoken_proxy.emulator.consent import Consent, client_file
 from idtoken_proxy.emulator.doors import SHUTDOWN, Doors
 from idtoken_proxy.emulator.federation import Provider
+from idtoken_proxy.emulator.google_apps import app_of
 from idtoken_proxy.emulator.http2_front import Http2Front
 from idtoken_proxy.emulator.iam_credentials import IamCredentials
 from idtoken_proxy.emulator.invokers import Invokers
@@ -101,7 +102,7 @@ class Emulator:
             await asyncio.to_thread(self.keys.of, GOOGLE)
             self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
             for service in self.world.services:
-                app = grpc_app.answer
+                app = app_of(service.api)
                 if service.backend:
                     app = (await starting.enter_async_context(Backend(service.backend))).answer
                 receiver = Receiver(
