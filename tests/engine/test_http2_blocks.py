@@ -178,3 +178,34 @@ def test_the_apps_own_credential_stands_beside_the_token() -> None:
         read = receiver.reads(outbound(request))
         assert read.count((b"authorization", b"Basic eA==")) == 1
         assert read.count((b"x-serverless-authorization", b"Bearer first")) == 1
+
+
+def test_a_token_of_another_project_is_charged_to_that_one() -> None:
+    """The shape's block holds the line of whom Google charges, and the token after a new login may name another."""
+    receiver = Receiver()
+    shape = shape_of(block_of(b"/0", (b"user-agent", b"test")))
+    for number in range(12):
+        project = b"first-1" if number < 6 else b"second-2"
+        charged = b"X-Goog-User-Project: " + project + b"\r\n"
+        line = b"Authorization: Bearer ya29.a\r\n"
+        lines = TokenLines(line, line, keeps_authorization=False, is_access=True, charged=charged)
+        request = alike(shape, block_of(b"/%d" % number, (b"user-agent", b"test")))
+        read = receiver.reads(outbound(request, lines=lines))
+        assert [value for name, value in read if name == b"x-goog-user-project"] == [project]
+
+
+def test_an_api_key_over_http2_gives_way_too() -> None:
+    receiver = Receiver()
+    line = b"Authorization: Bearer ya29.a\r\n"
+    lines = TokenLines(line, line, keeps_authorization=False, is_access=True)
+    theirs = (
+        (b"x-goog-api-key", b"dummy"),
+        (b"authorization", b"Bearer sk-dummy"),
+        (b"x-goog-user-project", b"theirs"),
+    )
+    fields = Decoder(request_fields, MOST).decode(block_of(b"/", *theirs))
+    for _ in range(3):
+        read = receiver.reads(outbound(long_way(request_head(fields)), lines=lines))
+        assert [value for name, value in read if name == b"authorization"] == [b"Bearer ya29.a"]
+        assert [value for name, value in read if name == b"x-goog-user-project"] == [b"theirs"]
+        assert not [value for name, value in read if name == b"x-goog-api-key"]

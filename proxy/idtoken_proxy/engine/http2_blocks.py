@@ -24,6 +24,7 @@ class _Shared(NamedTuple):
     rewriter: Rewriter
     caller: Caller
     peer: Peer
+    charged: bytes  # the token's line of whom Google charges
     generation: int
     lasts: bool
     before: bytes
@@ -64,7 +65,7 @@ class RequestBlocks:
 
     def _of_shape(self, outbound: Outbound) -> bytes:
         """No order is changed by it but that of fields with different names, which says nothing (RFC 9110 section 5.3)."""
-        request, target, _, caller, peer, _, rewriter = outbound
+        request, target, _, caller, peer, token, rewriter = outbound
         encoder, shape = self._encoder, request.shape
         shared: _Shared | None = shape.made
         known = (
@@ -73,6 +74,7 @@ class RequestBlocks:
             and shared.rewriter is rewriter
             and shared.caller is caller
             and shared.peer is peer
+            and shared.charged == token.charged
         )
         generation = encoder.generation
         if shared is None or not known or not shared.lasts or shared.generation != generation:
@@ -80,7 +82,8 @@ class RequestBlocks:
             before, behind = encoder.encode(first), encoder.encode(rest)
             lasts = known and encoder.generation == generation  # as for a whole block
             shape.made = shared = _Shared(
-                encoder, rewriter, caller, peer, encoder.generation, lasts, before, behind
+                *(encoder, rewriter, caller, peer, token.charged),
+                *(encoder.generation, lasts, before, behind),
             )
         varying: list[Pair] = [field.pair for field in request.varying]
         if request.content_length is not None:
