@@ -140,3 +140,23 @@ def test_what_other_tools_would_expand_is_taken_to_the_letter(line: str, key: st
     [warning] = settings_from_text(text, "proxy.yaml", {}).warnings
     assert (warning.key, warning.line) == (key, 4)
     assert warning.message.endswith(says)
+
+
+API = "routes: [{name: storage, upstream: 'https://storage.googleapis.com'}]\n"
+REMOTE = "listen: 0.0.0.0:8080\nallow_remote: true\n"
+
+
+@for_each(
+    ("text", "keys"),
+    [
+        (API, []),
+        (API + REMOTE, ["allow_remote"]),
+        (API + "guard: {unverified_pages: allow}", ["guard.unverified_pages"]),
+        (API + REMOTE + "guard: {caller_token_file: /s, unverified_pages: allow}", []),
+        (REMOTE + "routes: [{name: a, upstream: 'https://a.a.run.app'}]", []),
+    ],
+)
+def test_whom_google_s_apis_are_open_to(text: str, keys: list[str]) -> None:
+    found = settings_from_text(text, "proxy.yaml", {}).warnings
+    assert [warning.key for warning in found] == keys
+    assert all("by route storage, as its identity" in warning.message for warning in found)

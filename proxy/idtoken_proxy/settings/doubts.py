@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from idtoken_proxy.settings.addresses import is_loopback
+from idtoken_proxy.settings.addresses import is_loopback, is_remote
 from idtoken_proxy.settings.audience import is_mtls, untagged
 from idtoken_proxy.settings.identities import SignedJwtIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
@@ -22,6 +22,10 @@ _UNTOLD: Final = (
     "say nothing there (no Sec-Fetch-Site); write a name under .localhost, ask callers for a secret "
     "(guard.caller_token_file), or, where no browser runs, guard: {{unverified_pages: allow}}"
 )
+_EXPOSED: Final = (
+    "lets {who} send requests to Google's APIs by route {route}, as its identity; ask callers for a secret "
+    "(guard.caller_token_file)"
+)
 _VARIABLE: Final = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _RUN: Final = ".run.app"
 _FUNCTIONS: Final = ".cloudfunctions.net"
@@ -29,6 +33,7 @@ _FUNCTIONS: Final = ".cloudfunctions.net"
 
 def doubts(settings: Settings) -> Iterator[Mistake]:
     yield from _untold_names(settings)
+    yield from _exposed_apis(settings)
     for index, route in enumerate(settings.routes):
         doubt = audience_doubt(route)
         if doubt is not None:
@@ -55,6 +60,18 @@ def _untold_names(settings: Settings) -> Iterator[Mistake]:
     for place, name in names:
         if not is_loopback(name.lower().strip("[]")):
             yield place, _UNTOLD.format(name=name)
+
+
+def _exposed_apis(settings: Settings) -> Iterator[Mistake]:
+    """Whoever gets through to a route with an access token may do at Google's APIs what the identity may."""
+    guard = settings.guard
+    first = next((route.name for route in settings.routes if route.scopes is not None), None)
+    if first is None or guard.caller_token_file is not None:
+        return
+    if any(is_remote(address) for address in settings.listen):
+        yield ("allow_remote",), _EXPOSED.format(who="every machine that reaches a listener", route=first)
+    if guard.unverified_pages == "allow":
+        yield ("guard", "unverified_pages"), _EXPOSED.format(who="pages of other sites", route=first)
 
 
 def _unexpanded(audience: str) -> str | None:
