@@ -21,7 +21,7 @@ WORLD = World(
     (CALLER, OTHER, DEV),
     (
         Service(
-            "storage", frozenset({CALLER.member, DEV.member}), api="storage", scopes=(CLOUD_PLATFORM, READ)
+            "storage", frozenset({CALLER.member, DEV.member}), api="pubsub", scopes=(CLOUD_PLATFORM, READ)
         ),
     ),
 )

@@ -38,10 +38,10 @@ WORLD = World(
         Service(
             "storage",
             frozenset({CALLER.member, TARGET.member, DEV.member, PRINCIPAL}),
-            api="storage",
+            api="pubsub",
             scopes=(READ,),
         ),
-        Service("vertex", frozenset({CALLER.member, DEV.member}), api="aiplatform"),
+        Service("vertex", frozenset({CALLER.member, DEV.member}), api="logging"),
     ),
     providers=(Provider("outside", "github", Oidc("https://github.example.com")),),
 )

@@ -292,7 +292,7 @@ async def test_a_key_of_another_universe_signs_its_access_tokens_and_has_iam_mak
     """Nobody asks a token endpoint, which such a universe has not."""
     services = (
         Service("mine", frozenset({OWN.member})),
-        Service("storage", frozenset({OWN.member}), api="storage"),
+        Service("storage", frozenset({OWN.member}), api="pubsub"),
     )
     async with Emulator(World("proj", (OWN,), services), keys=keys) as emulator:
         for configured in (SOVEREIGN, "googleapis.com"):
