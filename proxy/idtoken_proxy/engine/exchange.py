@@ -20,7 +20,7 @@ from idtoken_proxy.engine.accept import (
 )
 from idtoken_proxy.engine.gateway import Gateway, Lane
 from idtoken_proxy.engine.kept_body import KeptBody, may_be_kept
-from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
+from idtoken_proxy.engine.overdue import overdue
 from idtoken_proxy.engine.states import (
     ANSWER,
     ANSWER_END,
@@ -149,9 +149,7 @@ class Exchange:
 
     def _await_token(self, fetch: Coroutine[Any, Any, Token]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
-        self._app.deadline = (
-            self._app.sweeper.now + self.timeouts.connect + TOKEN_GRACE + self.gateway.patience
-        )
+        self._app.deadline = self._app.sweeper.now + self.timeouts.connect + self.gateway.token_grace
         self._task = await_for(fetch, self._on_token, self._on_lack)
 
     def _on_token(self, token: Token) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from idtoken_proxy.engine.http2.fields import never_remember
 from idtoken_proxy.engine.kept_body import KeptBodies
+from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.tally import RouteCounts, Tally
@@ -159,6 +160,7 @@ class Gateway:
         self._caller_token = caller_token
         self.bodies = bodies
         self.patience = settings.wait_for_login
+        self.token_grace = TOKEN_GRACE + self.patience
         self.lanes = lanes
         self.guard = guard
         trusted = settings.guard.trusted_proxies
