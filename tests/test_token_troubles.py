@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from idtoken_proxy.admin.report import Verdict
+from idtoken_proxy.emulator.consent import CLIENT
 from idtoken_proxy.emulator.refusals import (
     UNIQUE_IDENTIFIER,
     ApiRefusal,
@@ -16,7 +17,15 @@ from idtoken_proxy.emulator.refusals import (
     permission_denied,
 )
 from idtoken_proxy.emulator.world import agent_id
-from idtoken_proxy.settings.identities import FileIdentity, GcloudIdentity, Identity, UserIdentity
+from idtoken_proxy.identity.causes import HOST
+from idtoken_proxy.identity.login_store import Login, LoginStore
+from idtoken_proxy.settings.identities import (
+    FileIdentity,
+    GcloudIdentity,
+    Identity,
+    OauthIdentity,
+    UserIdentity,
+)
 from idtoken_proxy.settings.model import CLOUD_PLATFORM, Scopes
 from tests.identity.fakes import jwt
 from tests.test_troubles import (
@@ -70,7 +79,34 @@ def file_that_holds(content: str | None) -> Arrange:
     return arrange
 
 
+def own_login(*, revoked: bool) -> Arrange:
+    def arrange(town: Town) -> Scene:
+        path = town.file(town.emulator.client_file, "client.json")
+        store = LoginStore(CLIENT, {"XDG_STATE_HOME": str(town.directory)})
+        if revoked:
+            store.save(Login("1//revoked", "dev@example.com"))
+        return Scene(
+            api(STORAGE, OauthIdentity(path, (CLOUD_PLATFORM,))), {"XDG_STATE_HOME": str(town.directory)}
+        )
+
+    return arrange
+
+
 WITHOUT_TOKEN = (
+    Trouble(
+        "a login of one's own that nobody has made",
+        own_login(revoked=False),
+        "login_missing",
+        (f"nobody has logged in with the OAuth client {CLIENT} on this machine",),
+        (f"On {HOST}: idtoken-proxy login",),
+    ),
+    Trouble(
+        "a login of one's own that was revoked, or has ended by policy",
+        own_login(revoked=True),
+        "login_expired",
+        ("login of dev@example.com in DIR/", "it has expired or was revoked"),
+        (f"On {HOST}: idtoken-proxy login",),
+    ),
     Trouble(
         "a login that was made for other scopes",
         login_for(READ),

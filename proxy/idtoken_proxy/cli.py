@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import NoReturn
 
 import click
 
 from idtoken_proxy import __version__
 from idtoken_proxy.breakable import Breakable, break_option
-from idtoken_proxy.errors import ConfigError, ProxyError
+from idtoken_proxy.errors import ConfigError, ProxyError, TokenError
 from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
 from idtoken_proxy.settings.model import Address
 from idtoken_proxy.terminal import colors, printable_lines, say
@@ -289,6 +291,18 @@ def token(
     return 0
 
 
+@contextlib.contextmanager
+def _of_login() -> Iterator[None]:
+    """What fails is no token's affair yet; and a directory that cannot be written has words of its own."""
+    try:
+        yield
+    except TokenError as error:
+        error.title = "No login"
+        raise
+    except OSError as error:
+        raise click.ClickException(f"the login cannot be kept: {error.strerror}") from None
+
+
 @commands.command(short_help="Log in as yourself, with an OAuth client of your organisation.")
 @of_file()
 @click.option("--route", metavar="NAME", help="The route whose login it is, where there are several.")
@@ -323,8 +337,9 @@ def login(configuration: Configuration, route: str | None, no_browser: bool) -> 
         identity = identity_of(configuration.settings, route)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    endpoint = configuration.settings.google.token_endpoint
-    say(Desk.of(identity, endpoint, os.environ).log_in(show, sys.stdin.readline if no_browser else None))
+    with _of_login():
+        desk = Desk.of(identity, configuration.settings.google.token_endpoint, os.environ)
+        say(desk.log_in(show, sys.stdin.readline if no_browser else None))
     return 0
 
 
@@ -339,7 +354,8 @@ def logout(configuration: Configuration, route: str | None) -> int:
         identity = identity_of(configuration.settings, route)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    say(Desk.of(identity, configuration.settings.google.token_endpoint, os.environ).log_out())
+    with _of_login():
+        say(Desk.of(identity, configuration.settings.google.token_endpoint, os.environ).log_out())
     return 0
 
 

@@ -28,9 +28,9 @@ from idtoken_proxy.identity.sources.transport import EndpointRefused, conversati
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.identities import Identity, OauthIdentity
 from idtoken_proxy.settings.model import Settings
+from idtoken_proxy.settings.route_token import USUAL_SCOPES
 
 PATIENCE: Final = 300.0  # seconds for the person at the browser
-USUAL: Final = ("openid", "email")
 _LOOK: Final = 0.2  # seconds between two looks at whether somebody has come back
 _LONGEST: Final = 8 * 1024  # of what is pasted
 _PAGE: Final = """<!DOCTYPE html>
@@ -58,7 +58,7 @@ class Attempt:
             "client_id": self.client.client_id,
             "redirect_uri": self.redirect_uri,
             "response_type": "code",
-            "scope": " ".join(dict.fromkeys((*USUAL, *self.scopes))),
+            "scope": " ".join(dict.fromkeys((*USUAL_SCOPES, *self.scopes))),
             "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
             "state": self.state,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -138,7 +139,12 @@ else:
 
 
 async def test_each_kind_of_identity_reaches_an_api_with_the_scopes_of_its_route(
-    emulator: Emulator, proxied: Proxied, seen: list[Seen], tmp_path: Path
+    emulator: Emulator,
+    proxied: Proxied,
+    seen: list[Seen],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     def file(name: str, content: Mapping[str, Any]) -> str:
         return str(write(tmp_path / name, content))
@@ -198,6 +204,7 @@ async def test_each_kind_of_identity_reaches_an_api_with_the_scopes_of_its_route
         "PATH": f"{tmp_path}:/bin:/usr/bin",
     }
     assert login
+    caplog.set_level(logging.DEBUG)
     await proxied.start({name: said for name, (said, _) in routes.items()}, environ)
     for name, (_, email) in routes.items():
         status, told = await proxied.get(f"/{name}/bucket")
@@ -210,6 +217,8 @@ async def test_each_kind_of_identity_reaches_an_api_with_the_scopes_of_its_route
         assert (await proxied.get(f"/{name}/bucket"))[0] == 200
     tokens = [dict(headers)["Authorization"] for headers in before]
     assert [dict(one.headers)["Authorization"] for one in seen[len(before) :]] == tokens
+    said = f"{caplog.text}{capfd.readouterr()}"
+    assert "ya29." not in said
 
 
 def sent(one: Seen, name: str) -> list[str]:

@@ -151,7 +151,16 @@ def test_every_identity_has_access_tokens_or_says_who_has(kind: str) -> None:
     import json  # noqa: PLC0415
 
     text = json.dumps(
-        {"routes": [{"name": "a", "upstream": "https://storage.googleapis.com", "identity": form_of(kind)}]}
+        {
+            "routes": [
+                {
+                    "name": "a",
+                    "upstream": "https://storage.googleapis.com",
+                    "identity": form_of(kind),
+                    "scopes": ["email"],
+                }
+            ]
+        }
     )
     mistakes = told(text)
     if BY_TYPE[kind].has_access_tokens:
@@ -194,3 +203,18 @@ def test_another_universe_has_hosts_of_its_own() -> None:
         len(told(routed("upstream: 'https://a.s3nsrun.fr'"))) == 1
     )  # which nothing is known of in Google's own
     assert told(routed("upstream: 'https://a.run.app'", SOVEREIGN)) == []
+
+
+OAUTH = "identity: {type: oauth, client_file: c.json"
+
+
+def test_a_login_asks_beforehand_for_what_its_routes_want() -> None:
+    assert told(routed(f"{STORAGE}\n  {OAUTH}}}")) == [
+        (
+            f"proxy.yaml:3: routes[0].upstream: takes an access token for {CLOUD_PLATFORM}, which the login does not ask for; add "
+            "that to the scopes of its identity, and log in anew: idtoken-proxy login"
+        )
+    ]
+    assert told(routed(f"{STORAGE}\n  {OAUTH}, scopes: ['{CLOUD_PLATFORM}']}}")) == []
+    assert told(routed(f"{STORAGE}\n  scopes: [email]\n  {OAUTH}}}")) == []
+    assert told(routed(f"{RUN}\n  {OAUTH}}}")) == []

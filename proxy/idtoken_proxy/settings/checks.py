@@ -15,7 +15,7 @@ from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.names import is_iap_client, url_variable
 from idtoken_proxy.settings.plausible import shown_path
-from idtoken_proxy.settings.route_token import is_access, objections, universe
+from idtoken_proxy.settings.route_token import is_access, login_s_objections, objections, universe
 from idtoken_proxy.settings.shape import Entry
 
 # Set by `idtoken-proxy run` beside the routes' own.
@@ -173,6 +173,8 @@ def _audience(document: Document, route: RouteEntry, location: Location) -> Iter
     identity = route.identity or document.identity
     kind = AutoIdentity.type if identity is None else identity.tag
     yield from objections(route, kind, document.google, location)
+    if identity is not None and is_access(route, kind, document.google):
+        yield from login_s_objections(route, identity, location)
     if kind == SignedJwtIdentity.type and not is_access(route, kind, document.google):
         yield from _signed_jwt(route, location)
         return

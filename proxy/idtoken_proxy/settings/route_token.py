@@ -10,11 +10,13 @@ from collections.abc import Iterator
 
 from idtoken_proxy.settings.audience import may_have_access_tokens, takes_access_tokens
 from idtoken_proxy.settings.document import Google, RouteEntry
-from idtoken_proxy.settings.identities import BY_TYPE, NoIdentity
+from idtoken_proxy.settings.identities import BY_TYPE, NoIdentity, OauthIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
-from idtoken_proxy.settings.model import GoogleEndpoints
+from idtoken_proxy.settings.model import GoogleEndpoints, Scopes
+from idtoken_proxy.settings.shape import Entry
 
 _PUBLIC = "has no use on a public route (identity: none), which gets no token; remove one of the two"
+USUAL_SCOPES = ("openid", "email")  # of every login of one's own
 _OF_ACCESS = ("scopes", "quota_project")  # keys that are about access tokens alone
 
 
@@ -46,6 +48,22 @@ def objections(route: RouteEntry, identity: str, google: Google, location: Locat
                     (*location, name),
                     "is about access tokens, and this route sends an ID token; say token: access too, or remove it",
                 )
+
+
+def login_s_objections(route: RouteEntry, identity: Entry, location: Location) -> Iterator[Mistake]:
+    """Of a route with an access token whose identity is a login of one's own: that asks for its scopes once, beforehand."""
+    if identity.tag != OauthIdentity.type:
+        return
+    asked = {*USUAL_SCOPES, *identity.scopes}  # type: ignore[attr-defined]  # the entry's, as declared
+    lacking = [scope for scope in route.scopes or Scopes().names if scope not in asked]
+    if lacking:
+        yield (
+            (*location, "scopes" if route.scopes is not None else "upstream"),
+            (
+                f"takes an access token for {', '.join(lacking)}, which the login does not ask for; add that to the scopes of its "
+                "identity, and log in anew: idtoken-proxy login"
+            ),
+        )
 
 
 def _to_access(route: RouteEntry, identity: str, google: Google, location: Location) -> Iterator[Mistake]:

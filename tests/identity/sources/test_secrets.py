@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.identity.sources.federation import ALLOW_EXECUTABLES
-from idtoken_proxy.identity.sources.source import AccessTokenSource
+from idtoken_proxy.identity.sources.source import AccessTokenSource, HasAccessTokens
 from idtoken_proxy.settings.identities import (
     BY_TYPE,
     AutoIdentity,
@@ -104,8 +104,11 @@ async def test_nothing_is_told(
     with capture_logs() as logs:
         token = await asyncio.to_thread(source.fetch, google.audience)
         secrets = [token.value, json.loads(login.read_text())["refresh_token"], "PRIVATE KEY"]
-        if isinstance(source, AccessTokenSource) and kind != "gcloud":
-            secrets.append((await asyncio.to_thread(source.access_token)).value)
+        if isinstance(source, HasAccessTokens) and kind != "gcloud":
+            access = await asyncio.to_thread(source.access_token)
+            secrets.append(access.value)
+            assert access.value not in f"{access!r}{access}"
+        if isinstance(source, AccessTokenSource):
             await asyncio.to_thread(source.member)
     records = "".join(repr(vars(record)) for record in caplog.records)
     told = f"{records}{logs}{capfd.readouterr()}{source!r}{source.describe()}{token!r}{token}"
