@@ -15,7 +15,8 @@ How a request travels, top to bottom; the order is the security property (engine
                 first_tokens.py the tokens that its start waits for; trust.py whose certificates count
     serving.py  the process around it, and leaving.py its end; reload.py the next configuration
     wrapper/    an app that is started, watched and ended with
-    cli.py      the commands; options.py which configuration they mean; startup.py what comes before all of it
+    cli.py      the commands; options.py which configuration they mean; startup.py what comes before all of it;
+                login.py a person at a browser
 
 Imports point one way: errors -> settings -> policy -> identity -> engine -> admin, emulator -> server -> cli
 (tests/test_architecture.py holds it).

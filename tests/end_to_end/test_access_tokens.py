@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx
 import pytest
 
 from idtoken_proxy.emulator import Account, Emulator, Service, World
@@ -343,3 +344,25 @@ async def test_a_login_that_has_run_out_is_said_with_its_command_and_machine(
     assert proxied.server is not None
     (route,) = proxied.server.route_statuses()
     assert (route["token"]["error"]["login"], route["token"]["error"]["remedy"]) == (command, told["remedy"])
+
+
+async def test_over_http2_alike(
+    emulator: Emulator, proxied: Proxied, seen: list[Seen], tmp_path: Path
+) -> None:
+    """What an app's requests have in common is remembered there; its credentials and whom it has charged are its own."""
+    write(tmp_path / "application_default_credentials.json", emulator.key_file(DEV.email))
+    await proxied.start({"api": {"identity": "user", "to": "vertex"}}, {"CLOUDSDK_CONFIG": str(tmp_path)})
+    async with httpx.AsyncClient(http1=False, http2=True) as client:
+        for number in range(8):
+            headers = {"X-Goog-Api-Key": "dummy", "Authorization": "Bearer sk-dummy"}
+            if number % 2:
+                headers["X-Goog-User-Project"] = PROJECT_NUMBER
+            answer = await client.get(f"{proxied.url}/api/{number}", headers=headers if number % 4 else None)
+            assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+    assert [sent(one, "x-goog-user-project") for one in seen] == [
+        [PROJECT_NUMBER if number % 2 else PROJECT] for number in range(8)
+    ]
+    for one in seen:
+        (credential,) = sent(one, "authorization")
+        assert credential.startswith("Bearer ya29.")
+        assert sent(one, "x-goog-api-key") == []

@@ -5,7 +5,8 @@ source.py               what a source is, and what else it may be: Watched, Part
 application_default.py  where Google's credential files are, and which source each type of them makes
 auto.py                 the environment variable, gcloud's file, the metadata server
 metadata.py  service_account.py  user.py  workforce.py  external_account.py (over federation.py)  impersonated.py
-gcloud.py  command.py (over process.py)  file.py  signed_jwt.py
+oauth.py  gcloud.py  command.py (over process.py)  file.py  signed_jwt.py
+refreshed.py            google-auth's credentials as an access token    printed_token.py  one in a file, or of a command
 executable.py           a credential file's executable (executable_answer.py: what it prints)
 aws.py                  AWS: aws_web_identity.py (EKS), aws_container.py (ECS, EKS), aws_instance.py (EC2), aws_credentials.py
 iam_credentials.py      IAM's three methods, and what its refusals mean
