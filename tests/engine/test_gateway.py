@@ -7,7 +7,7 @@ import ipaddress
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -19,7 +19,8 @@ from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import FileIdentity, MetadataIdentity, NoIdentity
-from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route, TokenHeader, Upstream
+from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route, Scopes, TokenHeader, Upstream
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.engine.test_downstream import problem
@@ -545,3 +546,23 @@ async def test_a_preflight_is_answered_here_and_the_connection_goes_on(
         assert answer.one("access-control-allow-origin") == origin
     assert await app.to_end() == b""
     assert not receiver.connections
+
+
+@for_each(
+    ("host", "scopes", "foreign"),
+    [
+        ("storage.googleapis.com", Scopes(), False),
+        ("127.0.0.1", Scopes(), False),
+        ("mcp.example.com", Scopes(), True),
+        ("mcp.example.com", None, False),
+    ],
+)
+def test_of_a_stated_host_nobody_knows_who_refuses_an_access_token(
+    host: str,
+    scopes: Scopes | None,
+    foreign: bool,  # noqa: FBT001
+) -> None:
+    """So a POST that it answers 401 is not sent to it again."""
+    route = Route("a", Upstream("https", host, 443), None if scopes else "a", scopes=scopes)
+    lane = Lane(route, None, cast("Pool", None), RouteCounts(), Rewrite(), shared=False)
+    assert lane.foreign is foreign

@@ -272,7 +272,7 @@ class Exchange:
             return False
         self._token = None
         if self.state is not SENT or not second_try.with_another_token(
-            request, kept=self._kept is not None, acted=self._acted
+            request, kept=self._kept is not None, acted=self._acted or lane.foreign
         ):
             slot.renew(token)
             return False

@@ -27,6 +27,8 @@ from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.routes import RouteTable, forward
 from idtoken_proxy.policy.target import PathMap
+from idtoken_proxy.settings.addresses import is_loopback
+from idtoken_proxy.settings.audience import takes_access_tokens
 from idtoken_proxy.settings.model import Rewrite, Route, Settings, TokenHeader, UpstreamProtocol
 from idtoken_proxy.turns import Pieces
 
@@ -69,6 +71,7 @@ class Lane:
         "allow",
         "counts",
         "first_lines",
+        "foreign",
         "methods",
         "path_map",
         "pool",
@@ -99,6 +102,10 @@ class Lane:
         self._downwards = route.protocol is UpstreamProtocol.HTTP1
         self.rewriter = Rewriter(route, rewrite)
         self.first_lines = first_lines_of(route)
+        # A host that the configuration states besides Google's: whether its code or its front end refuses an access token,
+        # nobody can tell.
+        host = route.upstream.host
+        self.foreign = route.scopes is not None and not (takes_access_tokens(host) or is_loopback(host))
         self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
         self.allow = DEFAULT_ALLOW if route.methods is None else tuple(sorted(route.methods))
         self._place = TokenPlace.of(route)
