@@ -516,6 +516,16 @@ async def test_an_app_of_http1_to_a_receiver_of_http2(serve: Serve) -> None:
     assert (asked.one("via") or "").startswith("1.1 ")
 
 
+async def test_a_request_that_expects_content_and_has_none_says_so_in_either_version(serve: Serve) -> None:
+    receiver, proxied, app = await serve(fixed(), route={"protocol": UpstreamProtocol.HTTP2})
+    for method in ("POST", "PUT", "DELETE"):
+        for number in range(3):  # heads that are alike but for the path
+            assert (await app.request(method=method, path=f"/{number}").done()).status == 200
+        assert (await proxied.ask(f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())).status == 200
+    expected = ["0"] * 8 + [None] * 4
+    assert [asked.one("content-length") for asked in receiver.streams] == expected
+
+
 async def test_an_app_of_http2_to_a_route_of_http1(receive: Receive, start: Start) -> None:
     receiver = await receive(answering(ok(b"plain", "Connection: X-Hop", "X-Hop: a", "Keep-Alive: 1")))
     proxied = await start(receiver, route={"protocol": UpstreamProtocol.HTTP1})
