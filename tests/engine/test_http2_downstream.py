@@ -162,6 +162,27 @@ async def test_what_the_proxy_refuses_is_a_status_of_grpc(serve: Serve, name: st
     assert not receiver.streams
 
 
+# to whom: words of the remedy
+TUNNELS: dict[bytes, str] = {
+    b"127.0.0.1:%d": "or CONNECT by HTTP/1.1",
+    b"svc.a.run.app:443": "add a route whose upstream it is",
+    b"localhost:1": "NO_PROXY=localhost",
+    b"localhost": "use http:// URLs",
+}
+
+
+async def test_a_connect_is_told_what_to_do_instead(serve: Serve) -> None:
+    receiver, _, app = await serve(echo)
+    for to, remedy in TUNNELS.items():
+        authority = to.replace(b"%d", b"%d" % receiver.port)
+        tunnel = app.open([(b":method", b"CONNECT"), (b":authority", authority)])
+        tunnel.data(b"\x16\x03\x01")
+        await tunnel.done()
+        assert (tunnel.status, tunnel.reset) == (405, ErrorCode.NO_ERROR)
+        assert remedy in tunnel.body.decode(), tunnel.body
+    assert not receiver.streams
+
+
 async def test_what_the_proxy_refuses_others_is_problem_json(serve: Serve) -> None:
     _, _, app = await serve(echo)
     answer = await app.request((b"origin", b"http://evil.test")).done()
