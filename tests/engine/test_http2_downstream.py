@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from tests.engine.http2_peers import (
     nothing,
     values,
 )
-from tests.engine.proxied import Proxied
+from tests.engine.proxied import Proxied, make_token
 from tests.engine.wire import answering, eventually, ok
 
 Serve = Callable[..., Awaitable[tuple[Http2Receiver, Proxied, Http2Peer]]]
@@ -381,11 +382,13 @@ async def test_goaway_fails_no_call_that_was_not_processed(serve: Serve) -> None
     assert len(receiver.peers) == 2
 
 
+CHALLENGE = (
+    b"www-authenticate",
+    b'Bearer error="invalid_token" error_description="The access token could not be verified"',
+)
+
+
 async def test_a_refused_token_is_replaced_and_the_call_said_again(serve: Serve) -> None:
-    challenge = (
-        b"www-authenticate",
-        b'Bearer error="invalid_token" error_description="The access token could not be verified"',
-    )
     tries: list[Stream] = []
     refusals: list[asyncio.Future[None]] = []
 
@@ -395,7 +398,7 @@ async def test_a_refused_token_is_replaced_and_the_call_said_again(serve: Serve)
 
             async def refuse() -> None:
                 await stream.until(lambda stream: stream.ended)
-                stream.head(challenge, status=401, end=True)
+                stream.head(CHALLENGE, status=401, end=True)
 
             refusals.append(asyncio.ensure_future(refuse()))
         else:
@@ -405,6 +408,29 @@ async def test_a_refused_token_is_replaced_and_the_call_said_again(serve: Serve)
     await eventually(lambda: proxied.server.ready, "no token")
     call = await app.call(body=b"kept").done()
     assert (call.body, call.grpc[0], len(tries)) == (b"kept", 0, 2)
+
+
+@pytest.mark.parametrize("body", [b"begun", b"x" * 65_537], ids=["a stream", "more than is kept"])
+async def test_a_refused_token_is_replaced_for_the_next_call_where_one_cannot_be_said_again(
+    serve: Serve, token_file: Path, body: bytes
+) -> None:
+    def script(stream: Stream) -> None:
+        if stream.one("authorization") == f"Bearer {fresh}":
+            echo(stream)
+        else:
+            stream.head(CHALLENGE, status=401, end=True)
+
+    fresh = make_token(lifetime=3000.0)
+    receiver, proxied, app = await serve(script)
+    await eventually(lambda: proxied.server.ready, "no token")
+    token_file.write_text(fresh)
+    call = await app.call(body=body, end=False).done()
+    assert (call.grpc[0], call.reset, len(receiver.streams)) == (16, ErrorCode.NO_ERROR, 1)
+    assert "another one is being fetched" in call.grpc[1]
+    assert "Remedy: Send the request once more." in call.grpc[1]
+    slot = proxied.server.slots["receiver"]
+    await eventually(lambda: (token := slot.current()) is not None and token.value == fresh, "no renewal")
+    assert (await app.call(body=b"again").done()).body == b"again"
 
 
 async def test_a_drain_is_told_in_two_steps_and_ends_nothing(serve: Serve) -> None:
