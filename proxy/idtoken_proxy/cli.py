@@ -11,7 +11,7 @@ import click
 from idtoken_proxy import __version__
 from idtoken_proxy.breakable import Breakable, break_option
 from idtoken_proxy.errors import ConfigError, ProxyError
-from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
+from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file_if_found, of_file_or_upstream
 from idtoken_proxy.settings.model import Address
 from idtoken_proxy.terminal import colors, printable_lines, say
 
@@ -65,12 +65,13 @@ def serve(configuration: Configuration) -> int:
 
 
 @commands.command(short_help="Tell every mistake of the configuration at once.")
-@of_file()
+@of_file_or_upstream()
 def check(configuration: Configuration) -> int:
     """Validate the configuration: every mistake at once, each with its file, line and key.
 
     \b
     idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
+    idtoken-proxy check --upstream https://user-profiles-x7f3kq-uc.a.run.app
 
     Prints one line a route, or the mistakes, and exits with 0 or 2. What is no mistake and looks like one is a warning,
     on standard error.
@@ -240,7 +241,7 @@ def probe(admin: Address, what: str) -> int:
 
 @commands.command(short_help="Print one ID token.")
 @click.option("--audience", metavar="AUD", help="Whom the token is for, such as https://SERVICE.a.run.app.")
-@of_file(required=False)
+@of_file_if_found
 @click.option(
     "--route", metavar="NAME", help="The route whose identity, and, without --audience, audience to take."
 )
