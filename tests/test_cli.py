@@ -94,6 +94,15 @@ def test_check_prints_one_line_a_route(capsys: pytest.CaptureFixture[str], good:
     ]
 
 
+def test_check_takes_what_serve_takes_in_place_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "check", "--upstream", "https://tag---svc-x7f3kq2abc-uc.a.run.app")
+    assert code == 0
+    assert out.endswith("audience https://svc-x7f3kq2abc-uc.a.run.app, identity auto\nOK: 1 route\n")
+    code, _, err = run(capsys, "check", "--upstream", "svc-x7f3kq2abc-uc.a.run.app")
+    assert code == 2
+    assert "write https://svc-x7f3kq2abc-uc.a.run.app" in err
+
+
 def test_check_counts_one_route_as_one(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     file = tmp_path / "proxy.yaml"
     file.write_text("routes: [{name: a, upstream: 'https://a.a.run.app'}]")
@@ -139,7 +148,7 @@ def test_without_any_configuration_it_says_what_was_tried(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for command, instead in (
-        (("check",), "doctor, serve and run take --upstream URL instead"),
+        (("check",), "or one receiver with --upstream URL"),
         (("serve",), "or one receiver with --upstream URL"),
         (("doctor",), "or one receiver with --upstream URL"),
         (("run", "--", "true"), "or one receiver with --upstream URL"),

@@ -8,22 +8,37 @@ import asyncio
 import json
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from idtoken_proxy.admin.client import ask
+from idtoken_proxy.emulator.front_ends import PAGE
 from idtoken_proxy.server import ListenFailed, Server
 from idtoken_proxy.settings.identities import AutoIdentity
 from idtoken_proxy.settings.load import settings_from_text
-from idtoken_proxy.settings.model import GuardSettings, Route, Settings, TcpAddress, UnixAddress, Upstream
+from idtoken_proxy.settings.model import GuardSettings, Route, Settings, TcpAddress, UnixAddress
 from idtoken_proxy.wrapper.variables import direct, variables
+from tests.engine.http2_peers import (
+    Http2Peer,
+    Http2Receiver,
+    Pair,
+    Stream,
+    fixed,
+    http2_app,
+    http2_receiver,
+    nothing,
+)
 from tests.engine.proxied import make_token, route_to, settings_for
+from tests.engine.test_explain import robot
 from tests.engine.test_refused_tokens import Front
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Receiver, Wire, answering, connect, eventually, get, ok, post
@@ -52,6 +67,24 @@ class Desk:
         await server.start()
         self._stack.push_async_callback(server.stop, 0.05)
         return server
+
+    @asynccontextmanager
+    async def by_http2(
+        self,
+        script: Callable[[Stream], object],
+        route: dict[str, Any] | None = None,
+        guard: GuardSettings | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> AsyncIterator[tuple[Http2Receiver, Http2Peer]]:
+        """A receiver and an app that speak it."""
+        receiver = await self._stack.enter_async_context(http2_receiver(script))
+        settings = settings_for(self.route(receiver.port, **(route or {})), guard=guard or GuardSettings())
+        server = await self.proxy(settings, **environ)
+        app = await http2_app(server.addresses[0].port)
+        try:
+            yield receiver, app
+        finally:
+            app.transport.abort()
 
     async def app(self, server: Server) -> Wire:
         wire = await connect(server.addresses[0].port)
@@ -121,6 +154,57 @@ async def _(desk: Desk) -> None:
     app.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (await app.response()).status == 200
     assert receiver.requests[0].one("content-length") == "0"
+
+
+@trouble("a PUT of gRPC-Web's or curl's by HTTP/2, without a body")
+async def _(desk: Desk) -> None:
+    async with desk.by_http2(fixed()) as (receiver, app):
+        assert (await app.request(method="PUT").done()).status == 200
+    assert receiver.streams[0].one("content-length") == "0"
+
+
+@trouble("the key itself in GOOGLE_APPLICATION_CREDENTIALS, and an app of gRPC")
+async def _(desk: Desk) -> None:
+    environ = {"GOOGLE_APPLICATION_CREDENTIALS": KEY, "GCE_METADATA_HOST": "127.0.0.1:9"}
+    async with desk.by_http2(nothing, {"identity": AutoIdentity()}, environ=environ) as (_, app):
+        status, said = (await app.call(body=b"x").done()).grpc
+    assert status == 16
+    assert "SENTINEL" not in said
+    assert "GOOGLE_APPLICATION_CREDENTIALS holds the credential itself" in said
+
+
+@trouble("what Google refuses of a call of gRPC, looked for in the log")
+async def _(desk: Desk) -> None:
+    html = (b"content-type", b"text/html")
+    refusals = ((413, "Request Entity Too Large"), (411, "Length Required"), (404, "Not Found"))
+    with capture_logs() as lines:
+        for status, words in refusals:
+            script = fixed(html, status=status, body=robot(status, words))
+            async with desk.by_http2(script) as (_, app):
+                for _ in range(2):
+                    await app.call(body=b"x", path="/healthz").done()
+    told = [line["cause"] for line in lines if line["event"] == "refused by Google"]
+    assert told == ["request_too_large", "length_required", "reserved_path"]
+
+
+@trouble("a proxy in front that ends TLS and speaks HTTP/2")
+async def _(desk: Desk) -> None:
+    guard = GuardSettings(trusted_proxies=(ip_network("127.0.0.0/8"),))
+    https: tuple[Pair, Pair] = (b"x-forwarded-proto", b"https"), (b"origin", b"https://localhost")
+    async with desk.by_http2(fixed(), guard=guard) as (receiver, app):
+        passed = await app.request(*https, method="POST").done()
+        other = await app.request(https[0], (b"origin", b"http://localhost"), method="POST").done()
+    assert (passed.status, other.status) == (200, 403)
+    assert [asked.one("x-forwarded-proto") for asked in receiver.streams] == ["https"]
+
+
+@trouble("an app of HTTP/2 under a prefix that it does not see")
+async def _(desk: Desk) -> None:
+    under = {"path": "/app", "strip_prefix": True}
+    async with desk.by_http2(fixed(), under) as (receiver, app):
+        await app.request((b"x-forwarded-prefix", b"/theirs"), path="/app/login").done()
+    (asked,) = receiver.streams
+    assert (asked.one(":path"), asked.one("x-forwarded-prefix")) == ("/login", "/app")
 
 
 @trouble("an HTTP client that takes HTTP_PROXY by CONNECT")
@@ -268,17 +352,20 @@ async def _(desk: Desk) -> None:
 
 @trouble("what Google refuses, looked for on the status page afterwards")
 async def _(desk: Desk) -> None:
-    forbidden = (
-        b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html; charset=UTF-8\r\nContent-Length: 0\r\n\r\n"
-    )
+    page = PAGE.format(title="403 Forbidden", sentence="Your client does not have permission.").encode()
+    head = "HTTP/1.1 403 Forbidden\r\nServer: Google Frontend\r\nContent-Type: text/html\r\n"
+    forbidden = f"{head}Content-Length: {len(page)}\r\n\r\n".encode() + page
     receiver = await desk.receiver(answering(forbidden))
-    route = desk.route(receiver, upstream=Upstream("http", "127.0.0.1", receiver.port))
-    server = await desk.proxy(settings_for(route, admin=TcpAddress("127.0.0.1", 0)))
+    server = await desk.proxy(settings_for(desk.route(receiver), admin=TcpAddress("127.0.0.1", 0)))
     app = await desk.app(server)
     app.send(get("/"))
     assert (await app.response()).status == 403
     _, metrics = await asyncio.to_thread(ask, server.admin[0], "/metrics")
-    assert 'requests_total{route="receiver",status="4xx"} 1' in metrics
+    assert 'upstream_refusals_total{cause="no_invoker",route="receiver"} 1' in metrics
+    _, status = await asyncio.to_thread(ask, server.admin[0], "/api/status")
+    (told,) = json.loads(status)["errors"]
+    assert "may not invoke" in told["detail"]
+    assert "--role=roles/run.invoker" in told["remedy"]
 
 
 @trouble("a name in a guard that browsers tell nothing of")
@@ -300,4 +387,4 @@ async def test_it_comes_out_right(told: str) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len(TROUBLES) >= 18
+    assert len(TROUBLES) >= 23

@@ -12,7 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from idtoken_proxy.errors import ConfigError
-from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
+from idtoken_proxy.options import (
+    Configuration,
+    Decorator,
+    of_a_running_proxy,
+    of_file_if_found,
+    of_file_or_upstream,
+)
 from idtoken_proxy.settings.model import Address, TcpAddress
 from tests.cases import for_each
 
@@ -65,26 +71,26 @@ def test_a_named_file_counts_before_the_variable_and_the_variable_before_what_is
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written(tmp_path / "config" / "proxy.yaml", "found")
-    assert name_of(meant(of_file())) == ["found"]
+    assert name_of(meant(of_file_or_upstream())) == ["found"]
     monkeypatch.setenv("IDTOKEN_PROXY_CONFIG", str(written(tmp_path / "other.yaml", "variable")))
-    assert name_of(meant(of_file())) == ["variable"]
-    assert name_of(meant(of_file(), "-c", str(file))) == ["shop"]
-    assert name_of(meant(of_file(), "--config", str(file))) == ["shop"]
+    assert name_of(meant(of_file_or_upstream())) == ["variable"]
+    assert name_of(meant(of_file_or_upstream(), "-c", str(file))) == ["shop"]
+    assert name_of(meant(of_file_or_upstream(), "--config", str(file))) == ["shop"]
 
 
 def test_none_is_a_mistake_unless_there_need_not_be_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no configuration found"):
-        meant(of_file())
-    assert meant(of_file(required=False)).settings.routes == ()
-    assert meant(of_file(required=False)).source is None
+        meant(of_file_or_upstream())
+    assert meant(of_file_if_found).settings.routes == ()
+    assert meant(of_file_if_found).source is None
     monkeypatch.setenv("IDTOKEN_PROXY_CONFIG", str(file))
-    assert name_of(meant(of_file(required=False))) == ["shop"]
+    assert name_of(meant(of_file_if_found)) == ["shop"]
 
 
-@for_each("required", [True, False])
-def test_a_named_file_that_is_not_there_is_a_mistake(required: bool) -> None:  # noqa: FBT001
+@for_each("options", [of_file_if_found, of_file_or_upstream()])
+def test_a_named_file_that_is_not_there_is_a_mistake(options: Decorator) -> None:
     with pytest.raises(ConfigError, match=r"gone\.yaml: cannot be read"):
-        meant(of_file(required=required), "-c", "gone.yaml")
+        meant(options, "-c", "gone.yaml")
 
 
 # -- or --upstream -----------------------------------------------------------------

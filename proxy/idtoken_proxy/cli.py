@@ -13,7 +13,13 @@ import click
 from idtoken_proxy import __version__
 from idtoken_proxy.breakable import Breakable, break_option
 from idtoken_proxy.errors import ConfigError, ProxyError, TokenError
-from idtoken_proxy.options import Configuration, of_a_running_proxy, of_file, of_file_or_upstream
+from idtoken_proxy.options import (
+    Configuration,
+    of_a_running_proxy,
+    of_file,
+    of_file_if_found,
+    of_file_or_upstream,
+)
 from idtoken_proxy.settings.model import Address
 from idtoken_proxy.terminal import colors, printable_lines, say
 
@@ -67,12 +73,13 @@ def serve(configuration: Configuration) -> int:
 
 
 @commands.command(short_help="Tell every mistake of the configuration at once.")
-@of_file()
+@of_file_or_upstream()
 def check(configuration: Configuration) -> int:
     """Validate the configuration: every mistake at once, each with its file, line and key.
 
     \b
     idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
+    idtoken-proxy check --upstream https://user-profiles-x7f3kq-uc.a.run.app
 
     Prints one line a route, or the mistakes, and exits with 0 or 2. What is no mistake and looks like one is a warning,
     on standard error.
@@ -249,7 +256,7 @@ def probe(admin: Address, what: str) -> int:
 @click.option(
     "--scopes", metavar="SCOPE,...", help="Print an access token, good for these, such as cloud-platform."
 )
-@of_file(required=False)
+@of_file_if_found
 @click.option(
     "--route",
     metavar="NAME",
@@ -304,7 +311,7 @@ def _of_login() -> Iterator[None]:
 
 
 @commands.command(short_help="Log in as yourself, with an OAuth client of your organisation.")
-@of_file()
+@of_file
 @click.option("--route", metavar="NAME", help="The route whose login it is, where there are several.")
 @click.option(
     "--no-browser", is_flag=True, help="For a browser on another machine: paste what it came back to."
@@ -344,7 +351,7 @@ def login(configuration: Configuration, route: str | None, no_browser: bool) -> 
 
 
 @commands.command(short_help="Revoke and forget what login got.")
-@of_file()
+@of_file
 @click.option("--route", metavar="NAME", help="The route whose login it is, where there are several.")
 def logout(configuration: Configuration, route: str | None) -> int:
     """Revoke what login got, and remove it from this machine."""

@@ -48,23 +48,25 @@ class Configuration:
     source: ConfigFile | None = None
 
 
-def of_file(*, required: bool = True) -> Decorator:
-    """`-c`, as `configuration`. Where none is `required`, and none is named or found, there are no routes."""
+def of_file(command: Command) -> Command:
+    """`-c`, as `configuration`."""
 
-    def decorate(command: Command) -> Command:
-        @functools.wraps(command)
-        def configured(file: str | None, **others: Any) -> int:
-            wanted = required or file is not None
-            configuration = (
-                _read(file, "; doctor, serve and run take --upstream URL instead")
-                if wanted
-                else _read_if_found()
-            )
-            return command(configuration=configuration, **others)
+    @functools.wraps(command)
+    def configured(file: str | None, **others: Any) -> int:
+        return command(configuration=_read(file, ""), **others)
 
-        return _FILE(configured)
+    return _FILE(configured)
 
-    return decorate
+
+def of_file_if_found(command: Command) -> Command:
+    """`-c`, as `configuration`. Where none is named or found, there are no routes."""
+
+    @functools.wraps(command)
+    def configured(file: str | None, **others: Any) -> int:
+        configuration = _read_if_found() if file is None else _read(file, "")
+        return command(configuration=configuration, **others)
+
+    return _FILE(configured)
 
 
 def of_file_or_upstream(

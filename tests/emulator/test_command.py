@@ -17,6 +17,7 @@ from idtoken_proxy.emulator.world import DEMO, Account, Service, World
 from idtoken_proxy.emulator.world_entries import NAME_SHAPE
 from tests.emulator.conftest import CLIENT, WORLD
 from tests.emulator.grpc_client import dialled
+from tests.settings.test_plausible import BASE64, KEY
 
 RUN = "import sys; from idtoken_proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
 
@@ -125,7 +126,18 @@ def test_a_wrong_world_is_2_with_every_mistake(tmp_path: Path, capsys: pytest.Ca
 
 def test_no_world_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_emulator(str(tmp_path / "none.yaml"), "127.0.0.1", 0) == 2
-    assert capsys.readouterr().err == f"{tmp_path}/none.yaml: No such file or directory\n"
+    assert capsys.readouterr().err == f"{tmp_path}/none.yaml: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("secret", [KEY, BASE64, "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJTRU5USU5FTCJ9.SENTINEL"])
+def test_a_secret_in_place_of_the_world_s_path_is_not_shown(
+    secret: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_emulator(secret, "127.0.0.1", 0) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("-c: holds the credential itself, as it looks")
+    assert "SENTINEL" not in told
+    assert secret not in told
 
 
 def test_a_taken_port_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -201,14 +201,17 @@ class Http2Peer(asyncio.Protocol):
         return self.streams.setdefault(stream_id, Stream(self, stream_id))
 
     def request(self, *pairs: Pair, path: str = "/", method: str = "GET", end: bool = True) -> Stream:
-        stream_id = self.h2.get_next_available_stream_id()
         head = [
             (b":method", method.encode()),
             (b":scheme", b"http"),
             (b":authority", b"localhost"),
             (b":path", path.encode()),
         ]
-        self.h2.send_headers(stream_id, [*head, *pairs], end_stream=end)
+        return self.open([*head, *pairs], end=end)
+
+    def open(self, head: Sequence[Pair], *, end: bool = False) -> Stream:
+        stream_id = self.h2.get_next_available_stream_id()
+        self.h2.send_headers(stream_id, list(head), end_stream=end)
         self.flush()
         return self._at(stream_id)
 

@@ -49,6 +49,7 @@ class Exchange:
     request: Request | None = None
     said: bytes | None = None
     path: bytes = b"/"
+    renews: bool = False
 
 
 def lane(name: str = "shop", *, public: bool = False, token: IdToken | None = None) -> Lane:
@@ -164,6 +165,14 @@ def test_what_the_front_end_refuses_by_itself(exchange: Exchange, cause: str, sa
     assert key == ("shop", cause)
     assert (trouble.count, trouble.at, trouble.status) == (2, NOW, exchange.status)
     assert (trouble.detail, trouble.remedy) == (line["detail"], line["remedy"])
+
+
+def test_a_token_that_is_being_replaced_may_be_all_that_is_wrong() -> None:
+    """Or it is not, which the next answer tells."""
+    first, then = refused(401, renews=True), refused(401)
+    lines = said(first, then)
+    assert [line["cause"] for line in lines] == ["token_renewed", "invalid_token"]
+    assert lines[0]["remedy"] == f"Send the request once more. If it is refused again: {lines[1]['remedy']}"
 
 
 def test_a_public_route_sends_no_token() -> None:

@@ -37,7 +37,7 @@ FIRST = token("first")
 
 
 def block_of(path: bytes, *pairs: Pair) -> bytes:
-    usual = (b":method", b"POST"), (b":scheme", b"http"), (b":authority", b"localhost"), (b":path", path)
+    usual = (b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"localhost"), (b":path", path)
     return b"".join(literal(0, *pair, 0x00, 0x0F) for pair in (*usual, *pairs))
 
 
@@ -89,7 +89,7 @@ class Receiver:
 
 def sent(path: bytes, *pairs: Pair, bearer: bytes = b"first", host: bytes = b"localhost") -> list[Pair]:
     return [
-        *((b":method", b"POST"), (b":scheme", b"https"), (b":authority", b"receiver.test")),
+        *((b":method", b"GET"), (b":scheme", b"https"), (b":authority", b"receiver.test")),
         (b":path", b"/base" + path),
         *pairs,
         *((b"x-forwarded-for", b"127.0.0.1"), (b"x-forwarded-proto", b"http"), (b"via", b"2 proxy")),

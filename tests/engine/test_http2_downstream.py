@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from tests.engine.http2_peers import (
     nothing,
     values,
 )
-from tests.engine.proxied import Proxied
+from tests.engine.proxied import Proxied, make_token
 from tests.engine.wire import answering, eventually, ok
 
 Serve = Callable[..., Awaitable[tuple[Http2Receiver, Proxied, Http2Peer]]]
@@ -159,6 +160,27 @@ async def test_what_the_proxy_refuses_is_a_status_of_grpc(serve: Serve, name: st
     assert call.status == 200
     assert call.grpc[0] == status
     assert words in call.grpc[1]
+    assert not receiver.streams
+
+
+# to whom: words of the remedy
+TUNNELS: dict[bytes, str] = {
+    b"127.0.0.1:%d": "or CONNECT by HTTP/1.1",
+    b"svc.a.run.app:443": "add a route whose upstream it is",
+    b"localhost:1": "NO_PROXY=localhost",
+    b"localhost": "use http:// URLs",
+}
+
+
+async def test_a_connect_is_told_what_to_do_instead(serve: Serve) -> None:
+    receiver, _, app = await serve(echo)
+    for to, remedy in TUNNELS.items():
+        authority = to.replace(b"%d", b"%d" % receiver.port)
+        tunnel = app.open([(b":method", b"CONNECT"), (b":authority", authority)])
+        tunnel.data(b"\x16\x03\x01")
+        await tunnel.done()
+        assert (tunnel.status, tunnel.reset) == (405, ErrorCode.NO_ERROR)
+        assert remedy in tunnel.body.decode(), tunnel.body
     assert not receiver.streams
 
 
@@ -360,11 +382,13 @@ async def test_goaway_fails_no_call_that_was_not_processed(serve: Serve) -> None
     assert len(receiver.peers) == 2
 
 
+CHALLENGE = (
+    b"www-authenticate",
+    b'Bearer error="invalid_token" error_description="The access token could not be verified"',
+)
+
+
 async def test_a_refused_token_is_replaced_and_the_call_said_again(serve: Serve) -> None:
-    challenge = (
-        b"www-authenticate",
-        b'Bearer error="invalid_token" error_description="The access token could not be verified"',
-    )
     tries: list[Stream] = []
     refusals: list[asyncio.Future[None]] = []
 
@@ -374,7 +398,7 @@ async def test_a_refused_token_is_replaced_and_the_call_said_again(serve: Serve)
 
             async def refuse() -> None:
                 await stream.until(lambda stream: stream.ended)
-                stream.head(challenge, status=401, end=True)
+                stream.head(CHALLENGE, status=401, end=True)
 
             refusals.append(asyncio.ensure_future(refuse()))
         else:
@@ -384,6 +408,29 @@ async def test_a_refused_token_is_replaced_and_the_call_said_again(serve: Serve)
     await eventually(lambda: proxied.server.ready, "no token")
     call = await app.call(body=b"kept").done()
     assert (call.body, call.grpc[0], len(tries)) == (b"kept", 0, 2)
+
+
+@pytest.mark.parametrize("body", [b"begun", b"x" * 65_537], ids=["a stream", "more than is kept"])
+async def test_a_refused_token_is_replaced_for_the_next_call_where_one_cannot_be_said_again(
+    serve: Serve, token_file: Path, body: bytes
+) -> None:
+    def script(stream: Stream) -> None:
+        if stream.one("authorization") == f"Bearer {fresh}":
+            echo(stream)
+        else:
+            stream.head(CHALLENGE, status=401, end=True)
+
+    fresh = make_token(lifetime=3000.0)
+    receiver, proxied, app = await serve(script)
+    await eventually(lambda: proxied.server.ready, "no token")
+    token_file.write_text(fresh)
+    call = await app.call(body=body, end=False).done()
+    assert (call.grpc[0], call.reset, len(receiver.streams)) == (16, ErrorCode.NO_ERROR, 1)
+    assert "another one is being fetched" in call.grpc[1]
+    assert "Remedy: Send the request once more." in call.grpc[1]
+    slot = proxied.server.slots["receiver"]
+    await eventually(lambda: (token := slot.current()) is not None and token.value == fresh, "no renewal")
+    assert (await app.call(body=b"again").done()).body == b"again"
 
 
 async def test_a_drain_is_told_in_two_steps_and_ends_nothing(serve: Serve) -> None:
@@ -514,6 +561,16 @@ async def test_an_app_of_http1_to_a_receiver_of_http2(serve: Serve) -> None:
     assert (asked.one("x-case"), asked.one("transfer-encoding"), asked.one(":path")) == ("Kept", None, "/up")
     assert asked.one("authorization") == f"Bearer {proxied.token}"
     assert (asked.one("via") or "").startswith("1.1 ")
+
+
+async def test_a_request_that_expects_content_and_has_none_says_so_in_either_version(serve: Serve) -> None:
+    receiver, proxied, app = await serve(fixed(), route={"protocol": UpstreamProtocol.HTTP2})
+    for method in ("POST", "PUT", "DELETE"):
+        for number in range(3):  # heads that are alike but for the path
+            assert (await app.request(method=method, path=f"/{number}").done()).status == 200
+        assert (await proxied.ask(f"{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())).status == 200
+    expected = ["0"] * 8 + [None] * 4
+    assert [asked.one("content-length") for asked in receiver.streams] == expected
 
 
 async def test_an_app_of_http2_to_a_route_of_http1(receive: Receive, start: Start) -> None:

@@ -8,6 +8,7 @@ from idtoken_proxy.engine.http1 import parse_response
 from idtoken_proxy.engine.http2.fields import NeverIndexed, request_fields, response_fields
 from idtoken_proxy.engine.http2.heads import RequestHead, request_head, response_head
 from idtoken_proxy.engine.http2_messages import (
+    length_of,
     pairs_of,
     request_of,
     response_of,
@@ -44,6 +45,27 @@ def test_a_request() -> None:
     assert (request.origin, request.te_trailers, request.expect_continue) == (b"http://a.test", True, True)
     assert request.http2
     assert not request.grpc
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "chunked", "goes"),
+    [
+        *((method, None, False, 0) for method in (b"POST", b"PUT", b"PATCH")),
+        *((method, None, False, None) for method in (b"GET", b"DELETE", b"OPTIONS", b"REPORT")),
+        (b"POST", None, True, None),
+        (b"POST", 5, False, 5),
+        (b"GET", 0, False, 0),
+    ],
+)
+def test_the_length_that_goes_upstream(
+    method: bytes,
+    said: int | None,
+    chunked: bool,  # noqa: FBT001
+    goes: int | None,
+) -> None:
+    request = Request()
+    request.method, request.content_length, request.chunked = method, said, chunked
+    assert length_of(request) == goes
 
 
 @pytest.mark.parametrize(

@@ -166,8 +166,8 @@ OF_THE_STREAM: dict[str, tuple[bytes, int]] = {
         PROTOCOL,
     ),
     "8.3.1 Host is another": (headers(1, [*GET, (b"host", b"other")], end=True), PROTOCOL),
-    "8.5 CONNECT": (
-        headers(1, [(b":method", b"CONNECT"), (b":authority", b"localhost:1")], end=True),
+    "8.5 CONNECT with a path": (
+        headers(1, [(b":method", b"CONNECT"), (b":authority", b"localhost:1"), GET[3]], end=True),
         PROTOCOL,
     ),
     "8.2.2 te": (headers(1, [*GET, (b"te", b"gzip")], end=True), PROTOCOL),

@@ -43,9 +43,6 @@ def run_emulator(
     except ConfigError as error:
         say(error.detail, err=True)
         return 2
-    except OSError as error:
-        say(f"{world_file}: {error.strerror}", err=True)
-        return 2
     try:
         return leaving.run(_serve(numbered(world, port), host or loopback(), port, break_kind))
     except OSError as error:

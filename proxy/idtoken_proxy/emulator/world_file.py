@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 from idtoken_proxy.emulator.federation import POOL
 from idtoken_proxy.emulator.world import (
@@ -19,6 +18,7 @@ from idtoken_proxy.emulator.world import (
 )
 from idtoken_proxy.emulator.world_entries import WorldEntry
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings.load import read_file
 from idtoken_proxy.settings.mistakes import Location, Mistake, Origin, dotted
 from idtoken_proxy.settings.shape import Mistaken, without_nulls
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
@@ -27,8 +27,8 @@ _PRINCIPAL = re.compile(rf"principal(?:Set)?:{POOL}/(?:\*|[^/]+/.+)")
 
 
 def load_world(file: str) -> World:
-    """ConfigError where it is wrong; OSError where it cannot be read."""
-    return parse_world(Path(file).read_bytes(), file)
+    """ConfigError where it is wrong, or cannot be read. `-` is standard input."""
+    return parse_world(read_file(file), file)
 
 
 def parse_world(text: str | bytes, file: str) -> World:

@@ -22,6 +22,7 @@ from idtoken_proxy.settings.model import UpstreamProtocol
 
 _NO_ROUTE_S: Final = frozenset({b"CONNECT", b"TRACE"})
 _CONNECT_IS: Final = "methods differ by their letters' case: CONNECT"  # RFC 9110 section 9.1
+_WITHOUT_TUNNEL: Final = "send the requests themselves to the proxy's own address, or CONNECT by HTTP/1.1"
 _TRACE_SHOWS: Final = "its answer would show the token: use another method"  # RFC 9110 section 9.3.8
 USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
 
@@ -63,6 +64,12 @@ def admit_connect(request: Request, guard: Guard, port: int | None) -> Tunnelled
             ) from None
         error.closes = True
         raise
+    if (
+        request.http2
+    ):  # which tells streams of its own apart, and carries what is in a tunnel no better than without one
+        raise MethodNotAllowed(
+            "CONNECT is not served over HTTP/2", allow=DEFAULT_ALLOW, remedy=_WITHOUT_TUNNEL
+        )
     if request.chunked or request.content_length:
         raise MalformedRequest("a CONNECT has no body", remedy="send what is for the tunnel after the 200")
     return Tunnelled(authority)

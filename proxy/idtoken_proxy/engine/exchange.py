@@ -57,8 +57,8 @@ class Exchange:
 
     __slots__ = (
         "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_token",
-        "_tunnelled", "_upstream", "error", "gateway", "lane", "received", "request", "response", "said",
-        "sent", "started", "state", "status", "timeouts",
+        "_tunnelled", "_upstream", "error", "gateway", "lane", "received", "renews", "request", "response",
+        "said", "sent", "started", "state", "status", "timeouts",
     )  # fmt: skip
 
     def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
@@ -69,10 +69,10 @@ class Exchange:
         self.state = WAITING
         self.request: Request | None = None
         self.lane: Lane | None = None
-        self.status = 0
-        self.sent = 0  # octets to the app
+        self.status = self.sent = 0  # sent: octets to the app
         self.response: Response | None = None  # the receiver's last final head
         self.said: bytes | None = None  # the beginning of a refusal's body, which tells who refuses
+        self.renews = False  # Google refused the token, and the next request is to have another
         self.error: ProxyError | None = None
         self._upstream: AnswerSide | None = None
         self._task: asyncio.Task[None] | None = None
@@ -274,7 +274,7 @@ class Exchange:
         if self.state is not SENT or not second_try.with_another_token(
             request, kept=self._kept is not None, acted=self._acted or lane.foreign
         ):
-            slot.renew(token)
+            self.renews = slot.renew(token)
             return False
         if not slot.refused(token):
             return False

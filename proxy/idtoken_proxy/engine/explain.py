@@ -24,7 +24,9 @@ _OF_AN_API: Final = (b'"reason"', b"UniqueIdentifier", b"<Code>")
 
 
 class Refused(Protocol):
-    """An exchange at its end. `response`: the receiver's last final head; `said`: the beginning of its body."""
+    """An exchange at its end. `response`: the receiver's last final head; `said`: the beginning of its body; `renews`: Google
+    refused its token, and the next request is to have another.
+    """
 
     @property
     def status(self) -> int: ...
@@ -43,6 +45,9 @@ class Refused(Protocol):
 
     @property
     def said(self) -> bytes | None: ...
+
+    @property
+    def renews(self) -> bool: ...
 
     @property
     def path(self) -> bytes: ...
@@ -112,7 +117,20 @@ def explanation(exchange: Refused, wall: Callable[[], float] = time) -> Diagnosi
     found = diagnose(lane.route, token, answer, wall(), exchange.path.decode("latin-1"))
     if found is None or not (found.sure or response.status in _OF_CREDENTIALS or said is not None):
         return None
-    return found
+    return _until_renewed(found) if exchange.renews else found
+
+
+def _until_renewed(found: Diagnosis) -> Diagnosis:
+    """A token that was good for hours may be refused for its age, or its key's: no audience is wrong then. Only the next
+    answer tells.
+    """
+    return Diagnosis(
+        "token_renewed",
+        "the token that was at hand is refused, and another one is being fetched; if that is refused too: "
+        + found.detail,
+        f"Send the request once more. If it is refused again: {found.remedy}",
+        found.sure,
+    )
 
 
 def _asks_who(response: Response, lane: Lane) -> bool:

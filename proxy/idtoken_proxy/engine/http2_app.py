@@ -210,7 +210,7 @@ class AppStream(AppBody):
         raise AssertionError("HTTP/2 has no 101 (RFC 9113 section 8.6)")
 
     def send_established(self, tunnelled: Tunnelled) -> int:
-        raise AssertionError("CONNECT is refused with its head (http2/heads.py)")
+        raise AssertionError("CONNECT over HTTP/2 is refused (accept.py)")
 
     def on_switch(self, upstream: AnswerSide) -> None:
         raise AssertionError("HTTP/2 has no 101")

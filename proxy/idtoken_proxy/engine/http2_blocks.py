@@ -8,7 +8,13 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, never_indexed, path_field
-from idtoken_proxy.engine.http2_messages import outbound_pairs, pairs_of, response_pairs, shared_pairs
+from idtoken_proxy.engine.http2_messages import (
+    length_of,
+    outbound_pairs,
+    pairs_of,
+    response_pairs,
+    shared_pairs,
+)
 from idtoken_proxy.policy.guard import Caller
 from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines
 from idtoken_proxy.policy.request import Response
@@ -86,8 +92,9 @@ class RequestBlocks:
                 *(encoder.generation, lasts, before, behind),
             )
         varying: list[Pair] = [field.pair for field in request.varying]
-        if request.content_length is not None:
-            varying.append((b"content-length", b"%d" % request.content_length))
+        length = length_of(request)
+        if length is not None:
+            varying.append((b"content-length", b"%d" % length))
         block = shared.before + path_field(target) + shared.behind
         return block + encoder.encode(varying) if varying else block
 

@@ -12,7 +12,7 @@ from idtoken_proxy.engine.http2.heads import RequestHead, ResponseHead
 from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED, Pair
 from idtoken_proxy.engine.known_fields import apply_request_field, apply_response_field
 from idtoken_proxy.engine.line_table import holds_secret
-from idtoken_proxy.policy.headers import Outbound, outbound_lines
+from idtoken_proxy.policy.headers import EXPECTS_CONTENT, Outbound, outbound_lines
 from idtoken_proxy.policy.request import Request, Response
 
 _MOST_LINES: Final = 4096
@@ -119,9 +119,20 @@ def outbound_pairs(outbound: Outbound, scheme: bytes) -> list[Pair]:
     (_, host), *prefix = pairs_of((first,))
     pairs += ((b":authority", host), (b":path", outbound.target), *prefix)
     pairs += pairs_of(lines)
-    if request.content_length is not None:
-        pairs.append((b"content-length", b"%d" % request.content_length))
+    length = length_of(request)
+    if length is not None:
+        pairs.append((b"content-length", b"%d" % length))
     return pairs
+
+
+def length_of(request: Request) -> int | None:
+    """What content-length goes upstream: 0, too, where the method expects content and the request ends with its head. RFC 9110
+    section 8.6 asks for it in every version, and a receiver may pass the request on by HTTP/1.1.
+    """
+    length = request.content_length
+    if length is None and not request.chunked and request.method in EXPECTS_CONTENT:
+        return 0
+    return length
 
 
 def shared_pairs(outbound: Outbound, scheme: bytes) -> tuple[list[Pair], list[Pair]]:

@@ -198,12 +198,15 @@ class TokenSlot:
         self._refused_at = boot
         return True
 
-    def renew(self, token: Token) -> None:
-        """In the background, where a receiver refused this token and the request is not sent again: the next one is to have
-        another.
+    def renew(self, token: Token) -> bool:
+        """In the background, where a receiver refused this token and the request is not sent again. True: the next one is to
+        have another.
         """
-        if self.refused(token) and token is self._token and self._outcome is None:
+        if not self.refused(token):
+            return False
+        if token is self._token and self._outcome is None:
             self._take_off()
+        return True
 
     async def renewed(self, token: Token) -> Token:
         """In place of one that a receiver refused: what has replaced it, or a fresh fetch. Where that fails, the same

@@ -111,7 +111,7 @@ def _forwarded_for(earlier: tuple[bytes, ...], address: str | None) -> bytes:
 # RFC 9110 section 8.6: a request without content says so where its method gives content a meaning; Google's front end
 # answers 411 otherwise. Where the method expects none (GET, HEAD, DELETE, OPTIONS) the field SHOULD NOT be sent, and of
 # methods that are not known here only their own definition says it: those go as they came.
-_EXPECTS_CONTENT: Final = frozenset({b"POST", b"PUT", b"PATCH"})
+EXPECTS_CONTENT: Final = frozenset({b"POST", b"PUT", b"PATCH"})
 _NO_CONTENT: Final = b"Content-Length: 0\r\n"
 _EXPECT: Final = b"Expect: 100-continue\r\n"
 
@@ -154,7 +154,7 @@ def outbound_head(
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif request.content_length is not None:
         parts.append(b"Content-Length: %d\r\n" % request.content_length)
-    elif request.method in _EXPECTS_CONTENT:
+    elif request.method in EXPECTS_CONTENT:
         parts.append(_NO_CONTENT)
     if request.expect_continue:
         parts.append(_EXPECT)

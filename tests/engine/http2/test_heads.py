@@ -92,6 +92,12 @@ def test_paths_and_methods_as_http1_takes_them(method: bytes, path: bytes) -> No
     assert (head.method, head.path) == (method, path)
 
 
+def test_connect_names_in_its_authority_what_it_does_for_a_target_over_http1() -> None:
+    """Section 8.5."""
+    head = request((b":method", b"CONNECT"), (b":authority", b"a.test:443"))
+    assert (head.method, head.path, head.authority) == (b"CONNECT", b"a.test:443", b"a.test:443")
+
+
 BARE_GET = GET[:3]
 MALFORMED_REQUESTS: dict[str, Sequence[Pair]] = {
     "nothing": [],
@@ -110,7 +116,8 @@ MALFORMED_REQUESTS: dict[str, Sequence[Pair]] = {
     "a second pseudo-field behind a field": [*GET, (b"x-a", b"b"), (b":authority", b"s3cr3t")],
     "a pseudo-field behind a host": [*GET[:2], (b"host", b"a"), GET[3]],
     "a pseudo-field among cookies": [*BARE_GET, (b"cookie", b"a=s3cr3t"), GET[3]],
-    "CONNECT": [(b":method", b"CONNECT"), (b":authority", b"s3cr3t:443")],
+    "CONNECT to nobody": [(b":method", b"CONNECT")],
+    "CONNECT with a user": [(b":method", b"CONNECT"), (b":authority", b"s3cr3t@a.test:443")],
     "CONNECT with all of them": with_method(b"CONNECT", b"/"),
     "CONNECT as RFC 8441 has it": [*with_method(b"CONNECT", b"/"), (b":protocol", b"websocket")],
     "an empty method": with_method(b"", b"/"),

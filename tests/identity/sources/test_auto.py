@@ -57,6 +57,7 @@ def test_first_the_variable(both: HttpEndpoint, tmp_path: Path) -> None:
     gcloud(tmp_path / "gcloud").write_text("not looked at")
     source = auto(both, GOOGLE_APPLICATION_CREDENTIALS=str(key), CLOUDSDK_CONFIG=str(tmp_path / "gcloud"))
     assert (source.name, source.refresh_ahead) == ("auto", 600.0)
+    assert source.describe() == "auto: what GOOGLE_APPLICATION_CREDENTIALS names"
     with capture_logs() as logs:
         assert source.fetch(AUDIENCE).email == EMAIL
         source.fetch(AUDIENCE)

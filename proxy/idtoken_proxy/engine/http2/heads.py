@@ -130,12 +130,15 @@ def request_head(fields: Sequence[HeaderField]) -> RequestHead:
     if method is None or _METHOD(method) is None:
         raise MalformedMessage("no :method, or none that is a token")
     if method == b"CONNECT":
-        raise MalformedMessage("CONNECT, which is not served over HTTP/2")  # nor is RFC 8441's extended one
+        # Section 8.5: it has neither, and names in :authority what HTTP/1.1 has for a target. RFC 8441's has both.
+        if scheme is not None or path is not None:
+            raise MalformedMessage("a CONNECT with a :scheme or a :path")
+        scheme, path = b"http", authority
+    elif path is None or (_PATH(path) is None and not (path == b"*" and method == b"OPTIONS")):
+        raise MalformedMessage("no :path, or none that a request may have")
     if scheme not in _SCHEMES:
         raise MalformedMessage("no :scheme, or another than http and https")
-    if path is None or (_PATH(path) is None and not (path == b"*" and method == b"OPTIONS")):
-        raise MalformedMessage("no :path, or none that a request may have")
-    if authority is None or _AUTHORITY(authority) is None:
+    if authority is None or path is None or _AUTHORITY(authority) is None:
         raise MalformedMessage("no authority, or none that a host may have")
     head.method = method
     head.scheme = scheme

@@ -60,7 +60,9 @@ class AutoSource:
         return self._chosen.refresh_ahead if self._chosen else REFRESH_AHEAD
 
     def describe(self) -> str:
-        return f"auto: {self._chosen.describe()}" if self._chosen else "auto: nothing found yet"
+        if self._chosen:
+            return f"auto: {self._chosen.describe()}"
+        return "auto: nothing found yet" if self._named is None else f"auto: what {VARIABLE} names"
 
     def objection(self, audience: str, host: str) -> TokenError | None:
         try:
