@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import aiohttp
 from google.auth import jwt
 
 from idtoken_proxy.emulator import DEMO, Emulator, Seen
@@ -23,7 +24,7 @@ CALLS = 300
 
 def expiry_of(seen: Seen) -> float:
     """Of the one token that it carries."""
-    (bearer,) = [value for name, value in seen.headers if name == "authorization"]
+    (bearer,) = [value for name, value in seen.headers if name.lower() == "authorization"]
     token = bearer.removeprefix("Bearer ")
     claims = jwt.decode(token, verify=False)  # type: ignore[no-untyped-call]
     return float(claims["exp"])
@@ -39,11 +40,35 @@ def moments(clock: FakeClock, server: Server) -> Iterator[int]:
 
 async def settled(server: Server) -> None:
     """A fetch that was due has begun, and has come to its end."""
-    (slot,) = server.slots.values()
     for _ in range(3):
         await asyncio.sleep(0)
-    while slot.under_way is not None:
-        await asyncio.wait([slot.under_way], timeout=10)
+    for slot in server.slots.values():
+        while slot.under_way is not None:
+            await asyncio.wait([slot.under_way], timeout=10)
+
+
+DAYS = 2 * 24 * LIFE
+ASKS = 600  # seconds between two requests of a client that never restarts
+
+
+async def test_two_days_without_a_401(keys: Keys, serve: Serve) -> None:
+    """The same for access tokens, at the cache: identity/test_two_days.py."""
+    clock, seen = FakeClock(), list[Seen]()
+    async with Emulator(
+        DEMO, keys=keys, clock=clock.wall, token_lifetime=LIFE, on_request=seen.append
+    ) as emulator:
+        route = route_to(emulator, "user-profiles")
+        server = await serve(settings_for(route, metadata_host=emulator.metadata_host), clock)
+        url = f"http://localhost:{server.addresses[0].port}"
+        async with aiohttp.ClientSession() as client:
+            for _ in range(0, DAYS, ASKS):
+                async with client.get(f"{url}/user-profiles/x") as answer:
+                    assert answer.status == 200, await answer.text()
+                clock.pass_(ASKS)
+                server.front.sweeper.sweep()
+                await settled(server)
+    assert [one.refused for one in seen] == [None] * (DAYS // ASKS)
+    assert 48 <= len({expiry_of(one) for one in seen}) <= 60
 
 
 async def test_a_stream_outlives_its_token_and_calls_after_it_carry_the_next(
