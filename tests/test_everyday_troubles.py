@@ -32,6 +32,7 @@ from tests.engine.http2_peers import (
     Http2Receiver,
     Pair,
     Stream,
+    echo,
     fixed,
     http2_app,
     http2_receiver,
@@ -53,6 +54,7 @@ class Desk:
     def __init__(self, stack: AsyncExitStack, directory: Path) -> None:
         self._stack = stack
         self.directory = directory
+        self.servers: list[Server] = []
         self.token_file = directory / "token"
         self.token_file.write_text(make_token())
 
@@ -66,6 +68,7 @@ class Desk:
         server = Server(settings, {"HOME": str(self.directory), **environ})
         await server.start()
         self._stack.push_async_callback(server.stop, 0.05)
+        self.servers.append(server)
         return server
 
     @asynccontextmanager
@@ -73,14 +76,15 @@ class Desk:
         self,
         script: Callable[[Stream], object],
         route: dict[str, Any] | None = None,
-        guard: GuardSettings | None = None,
         environ: Mapping[str, str] = MappingProxyType({}),
+        **changes: Any,
     ) -> AsyncIterator[tuple[Http2Receiver, Http2Peer]]:
         """A receiver and an app that speak it."""
         receiver = await self._stack.enter_async_context(http2_receiver(script))
-        settings = settings_for(self.route(receiver.port, **(route or {})), guard=guard or GuardSettings())
+        settings = settings_for(self.route(receiver.port, **(route or {})), **changes)
         server = await self.proxy(settings, **environ)
-        app = await http2_app(server.addresses[0].port)
+        at = settings.listen[0]
+        app = await http2_app(at.path if isinstance(at, UnixAddress) else server.addresses[0].port)
         try:
             yield receiver, app
         finally:
@@ -343,6 +347,35 @@ async def _(desk: Desk) -> None:
     assert 'route "looped"' in json.loads(answer.body)["remedy"]
 
 
+@trouble("an upstream that leads back to the proxy itself, by HTTP/2")
+async def _(desk: Desk) -> None:
+    async with desk.by_http2(fixed()) as (_, app):
+        server = desk.servers[-1]
+        looped = desk.route(server.addresses[0].port, name="looped")
+        await server.reload(replace(server.settings, routes=(looped,)))
+        status, said = (await app.call(body=b"x").done()).grpc
+        assert (await app.request().done()).status == 508
+    assert status == 13
+    assert 'route "looped"' in said
+
+
+@trouble("an app of gRPC that names its unix socket, or anything, for an authority")
+async def _(desk: Desk) -> None:
+    path = str(desk.directory / "it.sock")
+    async with desk.by_http2(echo, listen=(UnixAddress(path),)) as (receiver, app):
+        for authority in (b"localhost", b"anything.example", b"%2Frun%2Fit.sock"):
+            head = [
+                (b":method", b"POST"),
+                (b":scheme", b"http"),
+                (b":path", b"/x"),
+                (b":authority", authority),
+            ]
+            call = app.open([*head, (b"content-type", b"application/grpc")])
+            call.data(b"x", end=True)
+            assert (await call.done()).grpc == (0, "")
+    assert len(receiver.streams) == 3
+
+
 @trouble("https:// to the plain port")
 async def _(desk: Desk) -> None:
     app = await desk.app(await desk.proxy(settings_for(desk.route(1))))
@@ -387,4 +420,4 @@ async def test_it_comes_out_right(told: str) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    assert len(TROUBLES) >= 23
+    assert len(TROUBLES) >= 25

@@ -290,10 +290,17 @@ async def http2_receiver(
         await server.wait_closed()
 
 
-async def http2_app(port: int) -> Http2Peer:
-    _, peer = await asyncio.get_running_loop().create_connection(
-        lambda: Http2Peer(client=True), "127.0.0.1", port
-    )
+async def http2_app(at: int | str) -> Http2Peer:
+    """`at`: a port, or a unix socket's path."""
+    loop = asyncio.get_running_loop()
+
+    def make() -> Http2Peer:
+        return Http2Peer(client=True)
+
+    if isinstance(at, str):
+        _, peer = await loop.create_unix_connection(make, at)
+    else:
+        _, peer = await loop.create_connection(make, "127.0.0.1", at)
     await peer.until(lambda: peer.settled)
     return peer
 

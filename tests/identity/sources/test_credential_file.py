@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from idtoken_proxy.errors import Fault
+from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, CredentialPart, kind_of, read_as
 from tests.cases import for_each
 from tests.identity.sources.emulated import fails, write
@@ -41,6 +41,12 @@ def test_missing(tmp_path: Path, name: str, make: str) -> None:
     )
 
 
+def test_a_path_in_a_command_is_one_word(tmp_path: Path) -> None:
+    with pytest.raises(TokenError) as error:
+        CredentialFile(f"{tmp_path}/my keys/$(id);k").read()
+    assert f" keys create '{tmp_path}/my keys/$(id);k' --iam" in (error.value.remedy or "")
+
+
 def test_unreadable(tmp_path: Path) -> None:
     fails(
         CredentialFile(str(tmp_path)).read,
@@ -69,7 +75,7 @@ def test_no_json(tmp_path: Path, text: str, says: str) -> None:
         cause="credential_file_invalid",
         fault=Fault.OPERATOR,
         detail=f"the credential file {path} {says}",
-        remedy=f"Make it anew: {KEYS.format(path)}",
+        remedy=f"Put it in place as it was made, whole and unchanged; where that is gone: {KEYS.format(path)}",
     )
 
 
@@ -81,12 +87,13 @@ def test_how_to_make_one_of_its_type(tmp_path: Path, kind: object, make: str) ->
     path = write(tmp_path / "f", {"type": kind})
     file = CredentialFile(str(path))
     file.read()
-    assert file.invalid("lacks x").remedy == f"Make it anew: {make.format(path)}"
+    anew = f"Put it in place as it was made, whole and unchanged; where that is gone: {make.format(path)}"
+    assert file.invalid("lacks x").remedy == anew
     assert file.invalid("lacks x", remedy="Do").remedy == "Do"
 
 
 def test_a_part_of_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "f", {"inner": {"type": "t", "a": "1"}, "other": 7})
+    path = write(tmp_path / "f", {"type": "w", "inner": {"type": "t", "a": "1"}, "other": 7})
     file = CredentialFile(str(path))
     part = CredentialPart(file, "inner")
     assert part.read() == {"type": "t", "a": "1"}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.sources.malformed import malformed
+from idtoken_proxy.identity.sources.malformed import another_document, malformed
 from idtoken_proxy.plain_file import NotPlain, Version, read_plain, version
 from idtoken_proxy.settings.environment import is_there
 from idtoken_proxy.settings.plausible import credential_in, path_objection, shown_path
@@ -133,6 +134,9 @@ class CredentialFile:
             raise self._malformed(read.content, None, "is not JSON") from None
         if not isinstance(info, dict):
             raise self._malformed(read.content, info, "is no JSON object")
+        other = None if "type" in info else another_document(info, self.path)
+        if other is not None:
+            raise self.invalid(other[0], remedy=other[1])
         self._make = _make(self.path, info.get("type"))
         self._loaded = (read.version, info)
         return info
@@ -156,7 +160,8 @@ class CredentialFile:
             f"{self.label} {what}",
             cause="credential_file_invalid",
             fault=Fault.OPERATOR,
-            remedy=remedy or f"Make it anew: {self._make}",
+            remedy=remedy
+            or f"Put it in place as it was made, whole and unchanged; where that is gone: {self._make}",
             log_detail=log_detail,
         )
 
@@ -228,8 +233,8 @@ def _make(path: str, kind: object) -> str:
         return (
             "gcloud iam workload-identity-pools create-cred-config "
             "projects/NUMBER/locations/global/workloadIdentityPools/POOL/providers/PROVIDER "
-            f"--service-account=EMAIL --output-file={path} and where the subject token comes from"
+            f"--service-account=EMAIL --output-file={shlex.quote(path)} and where the subject token comes from"
         )
     if Path(path).name == "application_default_credentials.json" or kind == "authorized_user":
         return LOGIN
-    return f"gcloud iam service-accounts keys create {path} --iam-account=EMAIL"
+    return f"gcloud iam service-accounts keys create {shlex.quote(path)} --iam-account=EMAIL"

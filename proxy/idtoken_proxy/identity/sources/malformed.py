@@ -1,15 +1,21 @@
-"""What a credential file holds in place of its JSON object, and how to get that out of it: no new key is needed for it."""
+"""What a credential file holds in place of its JSON object, or in place of a credential, and how to get that out of it: no new
+key is needed for it.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
+import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from idtoken_proxy.settings.plausible import credential_in
+
+_ASSIGNED: Final = re.compile(r"(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=\s*")
+_PEM_KIND: Final = re.compile(r"-----BEGIN ((?:[A-Z]+ ){0,2}(?:KEY|CERTIFICATE))-----")
 
 
 def malformed(content: bytes, value: object, path: str) -> tuple[str, str] | None:
@@ -35,6 +41,15 @@ def malformed(content: bytes, value: object, path: str) -> tuple[str, str] | Non
         return _in_base64(f"base64 -d {where} > FILE")
     if text[0] in "'\"`\u201c\u2018" and _is_object(text[1:-1].strip()):
         return "has quotes around its JSON", "Remove the first and the last character of it"
+    if _ASSIGNED.match(text) and _is_object(_ASSIGNED.sub("", text).strip("'\"")):
+        return "has an assignment (NAME=) before its JSON", "Remove what stands before its first {"
+    if isinstance(value, list):
+        within = [one for one in value if isinstance(one, dict) and "type" in one]
+        return (
+            ("is a list with the credential in it", f"Take it out: jq '.[0]' {where} > FILE")
+            if within
+            else None
+        )
     if text.startswith("{") and _is_object(text.replace('\\"', '"')):
         return "has backslashes before its quotes", f"Take them out: sed 's/\\\\\"/\"/g' {where} > FILE"
     found = credential_in(text) if not text.startswith("{") else None
@@ -43,6 +58,35 @@ def malformed(content: bytes, value: object, path: str) -> tuple[str, str] | Non
             f"is not JSON: it holds {found}",
             "Name the whole JSON file that Google gave; a file that holds an ID token: identity: {type: file, path: FILE}",
         )
+    return None
+
+
+def another_document(info: Mapping[str, Any], path: str) -> tuple[str, str] | None:
+    """As `malformed`, of a JSON object that says no type, as every credential does."""
+    where = shlex.quote(path)
+    if "installed" in info or "web" in info:  # https://developers.google.com/identity/protocols/oauth2
+        return (
+            "is an OAuth client's, which tells an app and nobody who uses it",
+            "Name a service account's key, or a login: gcloud auth application-default login writes one",
+        )
+    if (
+        "privateKeyData" in info
+    ):  # https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.keys
+        return (
+            "is what the IAM API answered, with the key in its privateKeyData",
+            f"Take it out: jq -r .privateKeyData {where} | base64 -d > FILE",
+        )
+    if "sops" in info:
+        return "is encrypted by SOPS", f"Decrypt it: sops --decrypt {where} > FILE"
+    if info.get("kind") in ("Secret", "ConfigMap"):
+        return (
+            "is a manifest of Kubernetes",
+            "Apply it, mount it as a volume, and name the file that stands there",
+        )
+    parts = [one for one in info.values() if isinstance(one, dict) and "type" in one]
+    if len(parts) == 1:
+        command = "jq 'map(objects | select(.type))[0]'"
+        return "holds the credential within another object", f"Take it out: {command} {where} > FILE"
     return None
 
 
@@ -79,6 +123,17 @@ def spoilt_key(info: Mapping[str, Any], path: str) -> tuple[str, str] | None:
         return (
             "holds a private key in quotes of its own",
             rf"""Take them out: jq '.private_key |= gsub("^\\s*[\"\u0027]+|[\"\u0027]+\\s*$"; "")' {where} > FILE""",
+        )
+    kind = _PEM_KIND.search(key)
+    if kind is not None and not kind[1].endswith("PRIVATE KEY"):
+        return (
+            f"holds a {kind[1].lower()} where its private key belongs",
+            "Put the file in place as Google gave it, unchanged",
+        )
+    if kind is not None and (kind[1].startswith("ENCRYPTED") or "Proc-Type: 4,ENCRYPTED" in key):
+        return (
+            "holds a private key that is under a passphrase",
+            "Put the file in place as Google gave it, without one",
         )
     if "-----BEGIN" not in key:
         if "-----BEGIN" in _decoded(key):
