@@ -52,11 +52,14 @@ class CredentialFile:
         named_by: str | None = None,
         variable: tuple[str, str] | None = None,
         masks_login: bool = False,
+        of_client: bool = False,
     ) -> None:
         """`named_by`: who says that it is this file, for the errors, where the configuration does not. `variable`: the
         environment's, and what it holds; it may be no path at all. `masks_login`: it keeps a new login from being found.
+        `of_client`: it is to hold an OAuth client, which is no credential.
         """
         self._path = path
+        self._of_client = of_client
         self._variable = variable[0] if variable else None
         self.masks_login = self._variable if masks_login else None
         self._misnamed = path_objection(variable[1] if variable else path)
@@ -134,7 +137,7 @@ class CredentialFile:
             raise self._malformed(read.content, None, "is not JSON") from None
         if not isinstance(info, dict):
             raise self._malformed(read.content, info, "is no JSON object")
-        other = None if "type" in info else another_document(info, self.path)
+        other = None if "type" in info or self._of_client else another_document(info, self.path)
         if other is not None:
             raise self.invalid(other[0], remedy=other[1])
         self._make = _make(self.path, info.get("type"))
