@@ -134,9 +134,6 @@ class CredentialFile:
             raise self._malformed(read.content, None, "is not JSON") from None
         if not isinstance(info, dict):
             raise self._malformed(read.content, info, "is no JSON object")
-        other = None if "type" in info else another_document(info, self.path)
-        if other is not None:
-            raise self.invalid(other[0], remedy=other[1])
         self._make = _make(self.path, info.get("type"))
         self._loaded = (read.version, info)
         return info
@@ -214,12 +211,24 @@ def read_as(
     info = document.read()
     found = kind_of(info)
     if found != kind:
-        named = f"of type {found!r}" if found else "without a type"
-        raise document.invalid(f"holds a credential {named}, not {wanted}", remedy=remedy)
+        if found is None:
+            raise untyped(document, info, f", not {wanted}", remedy=remedy)
+        raise document.invalid(f"holds a credential of type {found!r}, not {wanted}", remedy=remedy)
     missing = [key for key in required if not isinstance(info.get(key), str) or not info[key]]
     if missing:
         raise document.invalid(f"lacks {', '.join(missing)}", remedy=remedy)
     return info
+
+
+def untyped(
+    document: Document, info: Mapping[str, Any], wanted: str = "", *, remedy: str | None = None
+) -> TokenError:
+    """Of a document that says no type, as every credential does."""
+    what, how = another_document(info, document.path) or (
+        f"holds a credential without a type{wanted}",
+        remedy,
+    )
+    return document.invalid(what, remedy=how)
 
 
 def kind_of(info: Mapping[str, Any]) -> str | None:
