@@ -175,7 +175,7 @@ class Desk:
         store: Callable[[str, Mapping[str, str]], LoginStore] = store_of,
     ) -> Desk:
         """Blocks. TokenError where the client's file is none."""
-        client = oauth_client(CredentialFile(identity.client_file, noun=NOUN, of_client=True), token_endpoint)
+        client = oauth_client(CredentialFile(identity.client_file, noun=NOUN), token_endpoint)
         return cls(identity, client, store(client.client_id, environ))
 
     def log_in(self, show: Callable[[str], None], pasted: Callable[[], str] | None = None) -> str:

@@ -93,7 +93,7 @@ def test_how_to_make_one_of_its_type(tmp_path: Path, kind: object, make: str) ->
 
 
 def test_a_part_of_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "f", {"type": "w", "inner": {"type": "t", "a": "1"}, "other": 7})
+    path = write(tmp_path / "f", {"inner": {"type": "t", "a": "1"}, "other": 7})
     file = CredentialFile(str(path))
     part = CredentialPart(file, "inner")
     assert part.read() == {"type": "t", "a": "1"}

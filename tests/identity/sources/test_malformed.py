@@ -12,7 +12,7 @@ import pytest
 
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.sources.application_default import gcloud_file, named_file
-from idtoken_proxy.identity.sources.credential_file import CredentialFile
+from idtoken_proxy.identity.sources.credential_file import CredentialFile, read_as
 from idtoken_proxy.identity.sources.malformed import spoilt_key
 from tests.cases import for_each
 from tests.settings.test_plausible import ONLY_PERHAPS, SECRETS
@@ -24,7 +24,7 @@ TEXT = json.dumps(INFO)
 
 def told(file: CredentialFile) -> TokenError:
     with pytest.raises(TokenError) as error:
-        file.read()
+        read_as(file, "service_account", "a key", ())
     whole = f"{error.value.detail} {error.value.remedy} {error.value.log_detail} {error.value!r} {file.label} {file.path}"
     assert "SENTINEL" not in whole
     assert "keys create" not in whole

@@ -14,6 +14,7 @@ from idtoken_proxy.identity.sources.credential_file import (
     CredentialPart,
     Document,
     kind_of,
+    untyped,
 )
 from idtoken_proxy.identity.sources.external_account import ExternalAccountSource, impersonation
 from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
@@ -66,7 +67,7 @@ def source_of(document: Document, google: GoogleEndpoints, environ: Mapping[str,
         case "impersonated_service_account":
             return _impersonated(document, google, environ)
     if kind is None:
-        raise document.invalid("holds a credential without a type")
+        raise untyped(document, document.read())
     raise document.invalid(f"holds a credential of type {kind!r}, from which no ID token can be had")
 
 

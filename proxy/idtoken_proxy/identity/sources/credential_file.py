@@ -52,14 +52,11 @@ class CredentialFile:
         named_by: str | None = None,
         variable: tuple[str, str] | None = None,
         masks_login: bool = False,
-        of_client: bool = False,
     ) -> None:
         """`named_by`: who says that it is this file, for the errors, where the configuration does not. `variable`: the
         environment's, and what it holds; it may be no path at all. `masks_login`: it keeps a new login from being found.
-        `of_client`: it is to hold an OAuth client, which is no credential.
         """
         self._path = path
-        self._of_client = of_client
         self._variable = variable[0] if variable else None
         self.masks_login = self._variable if masks_login else None
         self._misnamed = path_objection(variable[1] if variable else path)
@@ -137,9 +134,6 @@ class CredentialFile:
             raise self._malformed(read.content, None, "is not JSON") from None
         if not isinstance(info, dict):
             raise self._malformed(read.content, info, "is no JSON object")
-        other = None if "type" in info or self._of_client else another_document(info, self.path)
-        if other is not None:
-            raise self.invalid(other[0], remedy=other[1])
         self._make = _make(self.path, info.get("type"))
         self._loaded = (read.version, info)
         return info
@@ -217,12 +211,24 @@ def read_as(
     info = document.read()
     found = kind_of(info)
     if found != kind:
-        named = f"of type {found!r}" if found else "without a type"
-        raise document.invalid(f"holds a credential {named}, not {wanted}", remedy=remedy)
+        if found is None:
+            raise untyped(document, info, f", not {wanted}", remedy=remedy)
+        raise document.invalid(f"holds a credential of type {found!r}, not {wanted}", remedy=remedy)
     missing = [key for key in required if not isinstance(info.get(key), str) or not info[key]]
     if missing:
         raise document.invalid(f"lacks {', '.join(missing)}", remedy=remedy)
     return info
+
+
+def untyped(
+    document: Document, info: Mapping[str, Any], wanted: str = "", *, remedy: str | None = None
+) -> TokenError:
+    """Of a document that says no type, as every credential does."""
+    what, how = another_document(info, document.path) or (
+        f"holds a credential without a type{wanted}",
+        remedy,
+    )
+    return document.invalid(what, remedy=how)
 
 
 def kind_of(info: Mapping[str, Any]) -> str | None:

@@ -67,10 +67,7 @@ def another_document(info: Mapping[str, Any], path: str) -> tuple[str, str] | No
     if "installed" in info or "web" in info:  # https://developers.google.com/identity/protocols/oauth2
         return (
             "is an OAuth client's, which tells an app and nobody who uses it",
-            (
-                "Say who logs in with it: identity: {type: oauth, client_file: ...}, then idtoken-proxy login; or name a service "
-                "account's key, or a login: gcloud auth application-default login writes one"
-            ),
+            f"To log in by it: identity: {{type: oauth, client_file: {path}}}; else name a service account's key, or a login's file",
         )
     if (
         "privateKeyData" in info

@@ -88,5 +88,5 @@ def store_of(client_id: str, environ: Mapping[str, str]) -> LoginStore:
 
 
 def build(identity: OauthIdentity, by: Builder) -> OauthSource:
-    client = CredentialFile(identity.client_file, noun=NOUN, of_client=True)
+    client = CredentialFile(identity.client_file, noun=NOUN)
     return OauthSource(StoredLogin(client, by.environ, store_of), by.google.token_endpoint)
