@@ -1,17 +1,19 @@
 """Many cases in one test. What pytest does around each test costs several times what a case of a pure function does, and
-is paid by every worker; `pytest.mark.parametrize` remains for cases that need fixtures of their own.
+as much as a request does that goes through a proxy; all workers pay for it. `pytest.mark.parametrize` remains for cases
+that need fixtures of their own.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import wraps
-from typing import Any, TypeAlias
+from typing import Any, TypeVar, cast
 
 from _pytest.mark import ParameterSet
 
-Test: TypeAlias = Callable[..., None]
+Test = TypeVar("Test", bound=Callable[..., Any])
 
 
 def for_each(
@@ -20,46 +22,67 @@ def for_each(
     *,
     ids: Iterable[object] | Callable[[Any], object] | None = None,
 ) -> Callable[[Test], Test]:
-    """As `pytest.mark.parametrize` is written, and stacked. All cases run; those that failed are named in notes."""
+    """As `pytest.mark.parametrize` is written, and stacked, for functions and coroutine functions. All cases run, one
+    after the other, with the same fixtures and on the same event loop; those that failed are named in notes.
+    """
     all_names = tuple(name.strip() for name in names.split(",")) if isinstance(names, str) else names
     sets = [ParameterSet.extract_from(case, force_tuple=len(all_names) == 1) for case in cases]
     assert sets, "no case"
     assert not any(one.marks for one in sets), "a mark is for a test of its own"
     labels = [None] * len(sets) if ids is None or callable(ids) else list(ids)
     assert len(labels) == len(sets), "an id for each"
-    told = [
-        _told(dict(zip(all_names, one.values, strict=True)), label or one.id)
-        for one, label in zip(sets, labels, strict=True)
-    ]
+    values = [dict(zip(all_names, one.values, strict=True)) for one in sets]
+    told = [_told(one, label or set_.id) for one, label, set_ in zip(values, labels, sets, strict=True)]
 
     def decorate(test: Test) -> Test:
-        @wraps(test)
         def run_all(**outer: Any) -> None:
-            failures = []
-            for one, name in zip(sets, told, strict=True):
-                try:
-                    test(**outer, **dict(zip(all_names, one.values, strict=True)))
-                except BaseException as error:
-                    error.add_note(f"case: {name}")
-                    if not isinstance(error, Exception):  # pytest's own, such as that nothing was raised
-                        raise
-                    failures.append(error)
-            if len(failures) == 1:
-                raise failures[0]
-            if failures:
-                raise ExceptionGroup(f"{len(failures)} of {len(sets)} cases", failures)
+            failures = _Failures()
+            for one, name in zip(values, told, strict=True):
+                with failures.named(name):
+                    test(**outer, **one)
+            failures.tell(len(values))
 
-        run_all.__signature__ = _without(test, all_names)  # type: ignore[attr-defined]
-        return run_all
+        async def await_all(**outer: Any) -> None:
+            failures = _Failures()
+            for one, name in zip(values, told, strict=True):
+                with failures.named(name):
+                    await test(**outer, **one)
+            failures.tell(len(values))
+
+        made: Any = wraps(test)(await_all if inspect.iscoroutinefunction(test) else run_all)
+        made.__signature__ = _without(test, all_names)
+        return cast("Test", made)
 
     return decorate
+
+
+class _Failures:
+    def __init__(self) -> None:
+        self._all: list[Exception] = []
+
+    @contextmanager
+    def named(self, case: str) -> Iterator[None]:
+        """Keeps what a case fails with, so that the others run; what is no Exception, such as pytest's own, ends them."""
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"case: {case}")
+            if not isinstance(error, Exception):
+                raise
+            self._all.append(error)
+
+    def tell(self, cases: int) -> None:
+        if len(self._all) == 1:
+            raise self._all[0]
+        if self._all:
+            raise ExceptionGroup(f"{len(self._all)} of {cases} cases", self._all)
 
 
 def _told(values: Mapping[str, Any], label: object) -> str:
     return str(label) if label is not None else ", ".join(f"{k}={v!r:.200}" for k, v in values.items())
 
 
-def _without(test: Test, names: tuple[str, ...]) -> inspect.Signature:
+def _without(test: Callable[..., Any], names: tuple[str, ...]) -> inspect.Signature:
     """What is left for others to give: pytest would look for fixtures of these names."""
     signature = inspect.signature(test)
     missing = set(names) - set(signature.parameters)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import inspect
 
 import pytest
@@ -34,6 +35,39 @@ def test_they_stack() -> None:
         test()
     assert caught.value.__notes__ == ["case: six", "case: the last"]
     assert ran == [(1, 2, 5), (1, 2, 6), (3, 4, 5), (3, 4, 6)]
+
+
+async def test_they_may_wait() -> None:
+    ran = []
+
+    @for_each("one", [1, 2, 3])
+    @for_each("two", [4, 5])
+    async def test(one: int, two: int) -> None:
+        await asyncio.sleep(0)
+        ran.append((one, two))
+        assert (one, two) not in ((1, 4), (3, 5))
+
+    assert inspect.iscoroutinefunction(test)
+    with pytest.raises(ExceptionGroup, match="2 of 3 cases") as caught:
+        await test()
+    assert ran == [(1, 4), (1, 5), (2, 4), (2, 5), (3, 4), (3, 5)]
+    assert [failure.__notes__ for failure in caught.value.exceptions] == [
+        ["case: two=4", "case: one=1"],
+        ["case: two=5", "case: one=3"],
+    ]
+
+
+async def test_who_is_cancelled_goes_on_with_no_other() -> None:
+    ran = []
+
+    @for_each("one", [1, 2])
+    async def test(one: int) -> None:
+        ran.append(one)
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await test()
+    assert ran == [1]
 
 
 def test_what_only_pytest_raises_is_named_too() -> None:
