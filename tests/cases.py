@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from _pytest.mark import ParameterSet
 
-Test = TypeVar("Test", bound=Callable[..., Any])
+Result = TypeVar("Result")
 
 
 def for_each(
@@ -21,7 +21,7 @@ def for_each(
     cases: Iterable[Any],
     *,
     ids: Iterable[object] | Callable[[Any], object] | None = None,
-) -> Callable[[Test], Test]:
+) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """As `pytest.mark.parametrize` is written, and stacked, for functions and coroutine functions. All cases run, one
     after the other, with the same fixtures and on the same event loop; those that failed are named in notes.
     """
@@ -34,7 +34,7 @@ def for_each(
     values = [dict(zip(all_names, one.values, strict=True)) for one in sets]
     told = [_told(one, label or set_.id) for one, label, set_ in zip(values, labels, sets, strict=True)]
 
-    def decorate(test: Test) -> Test:
+    def decorate(test: Callable[..., Any]) -> Callable[..., Any]:
         def run_all(**outer: Any) -> None:
             failures = _Failures()
             for one, name in zip(values, told, strict=True):
@@ -51,7 +51,7 @@ def for_each(
 
         made: Any = wraps(test)(await_all if inspect.iscoroutinefunction(test) else run_all)
         made.__signature__ = _without(test, all_names)
-        return cast("Test", made)
+        return cast("Callable[..., Any]", made)
 
     return decorate
 

@@ -321,7 +321,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "credentials", "why", "remedy"), REFUSALS)
+@for_each(("status", "credentials", "why", "remedy"), REFUSALS)
 async def test_it_answers_no(
     receive: Receive, out: Out, status: int, credentials: bytes | None, why: str, remedy: str
 ) -> None:
@@ -342,7 +342,7 @@ async def test_it_answers_no(
 NONSENSE = ["SSH", "a bare LF", "a protocol that nobody asked for"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "drip"),
     [(name, drip) for name in NONSENSE for drip in (False, True)]
     + [("endless", False), ("TLS behind it", False)],

@@ -11,6 +11,7 @@ import pytest
 
 from idtoken_proxy.engine.downstream import REQUESTS_A_TURN, WRITE_HIGH_WATER, Downstream
 from idtoken_proxy.settings.model import Limits, Timeouts
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.wire import (
@@ -162,8 +163,8 @@ UPLOADS = {
 }
 
 
-@pytest.mark.parametrize("pieces", ["whole", "octets"])
-@pytest.mark.parametrize("case", UPLOADS)
+@for_each("pieces", ["whole", "octets"])
+@for_each("case", UPLOADS)
 async def test_uploads(receive: Receive, start: Start, case: str, pieces: str) -> None:
     async def script(wire: Wire) -> None:
         while True:
@@ -338,7 +339,7 @@ async def test_octets_that_are_no_http(receive: Receive, start: Start, hello: by
     assert not receiver.connections
 
 
-@pytest.mark.parametrize(
+@for_each(
     "request_",
     [
         b"CONNECT a.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n",

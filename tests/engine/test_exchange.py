@@ -19,6 +19,7 @@ from idtoken_proxy.engine.states import WAITING
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.settings.identities import CommandIdentity, FileIdentity, NoIdentity
 from idtoken_proxy.settings.model import Timeouts, Upstream
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_downstream import problem
@@ -150,8 +151,8 @@ ANSWERS: dict[str, tuple[str, bytes, int, bytes, tuple[str | None, str | None], 
 }
 
 
-@pytest.mark.parametrize("pieces", ["whole", "octets"])
-@pytest.mark.parametrize("case", ANSWERS)
+@for_each("pieces", ["whole", "octets"])
+@for_each("case", ANSWERS)
 async def test_framing(receive: Receive, start: Start, case: str, pieces: str) -> None:
     method, said, status, body, framing, reused = ANSWERS[case]
 
@@ -368,8 +369,8 @@ def dying_after(first: bytes, then: bytes, *, way: str) -> Script:
     return script
 
 
-@pytest.mark.parametrize("way", ["reset", "close"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+@for_each("way", ["reset", "close"])
+@for_each("method", ["GET", "HEAD", "OPTIONS"])
 async def test_a_dead_connection_costs_a_safe_request_nothing(
     receive: Receive, start: Start, method: str, way: str
 ) -> None:
@@ -386,8 +387,8 @@ async def test_a_dead_connection_costs_a_safe_request_nothing(
     await proxied.settled(idle=1)
 
 
-@pytest.mark.parametrize("way", ["reset", "close"])
-@pytest.mark.parametrize(
+@for_each("way", ["reset", "close"])
+@for_each(
     "request_",
     [
         post(b"pay"),
@@ -506,8 +507,8 @@ async def test_the_keep_alive_race(receive: Receive, start: Start) -> None:
 # -- the receiver breaks off ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", ["close", "reset"])
-@pytest.mark.parametrize(
+@for_each("way", ["close", "reset"])
+@for_each(
     "said",
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
@@ -541,7 +542,7 @@ async def test_a_broken_answer_never_ends_cleanly(
     await proxied.settled(idle=0)
 
 
-@pytest.mark.parametrize("at", range(1, 39, 3))
+@for_each("at", range(1, 39, 3))
 async def test_a_reset_at_every_place(receive: Receive, start: Start, at: int) -> None:
     said = ok(b"hello")
     assert len(said) > 39
@@ -1191,7 +1192,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("case", HOSTILE)
+@for_each("case", HOSTILE)
 async def test_exactly_one_token_goes_upstream_and_it_is_ours(
     receive: Receive, start: Start, case: str
 ) -> None:

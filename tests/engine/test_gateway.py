@@ -106,7 +106,7 @@ async def test_a_thousand_routes_are_not_all_named(receive: Receive, routed: Rou
     assert len(proxied.pools) == 1  # of one origin
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "base", "strip", "target", "expected"),
     [
         ("/", "", False, "/a?b", "/a?b"),
@@ -140,7 +140,7 @@ async def test_targets(
     assert (await proxied.ask(in_full)).body == expected.encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "target",
     [
         "/p/../x",
@@ -154,7 +154,7 @@ async def test_targets(
         "/p/.",
     ],
 )
-@pytest.mark.parametrize("websocket", [False, True])
+@for_each("websocket", [False, True])
 async def test_no_way_out_of_a_prefix(
     receive: Receive, routed: Routed, target: str, *, websocket: bool
 ) -> None:
@@ -191,7 +191,7 @@ SPELLINGS = [
 ]
 
 
-@pytest.mark.parametrize("target", SPELLINGS)
+@for_each("target", SPELLINGS)
 async def test_what_a_route_forbids_no_other_spelling_of_its_path_gets_around(
     receive: Receive, routed: Routed, target: str
 ) -> None:
@@ -215,7 +215,7 @@ async def test_what_a_route_forbids_no_other_spelling_of_its_path_gets_around(
     assert (await apart.ask(get(target))).body == target.encode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("line", "status"),
     [
         (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost", 400),
@@ -296,7 +296,7 @@ async def test_a_proxy_in_front_that_is_listed_says_that_tls_ends_there(
     assert len(heads) == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "status"),
     [
         (("Origin: null",), 403),
@@ -418,7 +418,7 @@ def prefixes(received: bytes) -> list[bytes]:
     ]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("where", "line"),
     [
         ({"path": "/a/b", "strip_prefix": True}, b"X-Forwarded-Prefix: /a/b"),
@@ -427,7 +427,7 @@ def prefixes(received: bytes) -> list[bytes]:
         ({"host": "localhost", "strip_prefix": True}, None),
     ],
 )
-@pytest.mark.parametrize("websocket", [False, True])
+@for_each("websocket", [False, True])
 async def test_the_receiver_is_told_the_prefix_that_it_does_not_see(
     receive: Receive,
     routed: Routed,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-import pytest
-
 from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.grpc_status import message_of, of_error, of_http, trailers, trailers_only
 from idtoken_proxy.errors import (
@@ -31,6 +29,7 @@ from idtoken_proxy.errors import (
     UpstreamTimeout,
     VersionNotServed,
 )
+from tests.cases import for_each
 
 
 def late(cause: str) -> UpstreamTimeout:
@@ -39,7 +38,7 @@ def late(cause: str) -> UpstreamTimeout:
     return error
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("error", "status"),
     [
         (Refused("no"), 7),

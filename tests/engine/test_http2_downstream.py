@@ -14,6 +14,7 @@ import pytest
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2_downstream import MAX_STREAMS
 from idtoken_proxy.settings.model import UpstreamProtocol
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.http2_peers import (
     Http2Peer,
@@ -152,7 +153,7 @@ REFUSED: dict[str, tuple[dict[str, Any], tuple[tuple[bytes, bytes], ...], int, s
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
+@for_each("name", REFUSED)
 async def test_what_the_proxy_refuses_is_a_status_of_grpc(serve: Serve, name: str) -> None:
     changes, pairs, status, words = REFUSED[name]
     receiver, _, app = await serve(echo, **changes)

@@ -17,6 +17,7 @@ from idtoken_proxy.engine.http2_messages import (
 )
 from idtoken_proxy.errors import MalformedRequest
 from idtoken_proxy.policy.request import Request
+from tests.cases import for_each
 
 
 def head(*pairs: tuple[bytes, bytes]) -> RequestHead:
@@ -82,7 +83,7 @@ def test_whether_it_has_a_body(length: bytes | None, end: bool, chunked: bool, h
     assert (request.chunked, request.has_body) == (chunked, has_body)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kind", "grpc"),
     [
         (b"application/grpc", True),
@@ -97,7 +98,7 @@ def test_whether_it_is_grpc(kind: bytes, grpc: bool) -> None:  # noqa: FBT001
     assert made((b"content-type", kind)).grpc == grpc
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("said", "seconds"),
     [
         (b"1H", 3600.0), (b"2M", 120.0), (b"3S", 3.0), (b"99999999m", 99999.999), (b"5u", 5e-6), (b"7n", 7e-9),

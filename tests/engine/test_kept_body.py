@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from idtoken_proxy.engine.kept_body import MAX_ALL, MAX_BODY, KeptBodies, KeptBody
+from tests.cases import for_each
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def bodies(full: list[int]) -> KeptBodies:
     return KeptBodies(lambda: full.append(1))
 
 
-@pytest.mark.parametrize("pieces", [[MAX_BODY], [1] * 100, [MAX_BODY - 1, 1], [0, 5], []])
+@for_each("pieces", [[MAX_BODY], [1] * 100, [MAX_BODY - 1, 1], [0, 5], []])
 def test_what_fits_is_kept_as_it_came(bodies: KeptBodies, pieces: list[int]) -> None:
     body = KeptBody(bodies)
     for number, size in enumerate(pieces):

@@ -11,6 +11,7 @@ from idtoken_proxy.engine.http2_messages import response_of
 from idtoken_proxy.engine.known_fields import apply_request_field
 from idtoken_proxy.errors import MalformedRequest
 from idtoken_proxy.policy.request import Request
+from tests.cases import for_each
 from tests.engine.test_http2_messages import made
 
 FIELDS = [
@@ -30,7 +31,7 @@ LOOKED_AT = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("pairs", FIELDS, ids=lambda pairs: b",".join(name for name, _ in pairs).decode())
+@for_each("pairs", FIELDS, ids=lambda pairs: b",".join(name for name, _ in pairs).decode())
 def test_both_versions_read_a_request_alike(pairs: list[tuple[bytes, bytes]]) -> None:
     lines = b"".join(b"\r\n%b: %b" % pair for pair in pairs)
     old = parse_request(b"GET / HTTP/1.1\r\nhost: localhost" + lines)

@@ -164,7 +164,7 @@ def test_the_kinds_are_those_of_the_metric() -> None:
 # -- through the proxy -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@for_each("name", FOREIGN)
 async def test_it_is_answered_at_once(receive: Receive, start: Start, name: str) -> None:
     """Long before timeouts.header, which nobody here lives to see; the receiver hears nothing."""
     slug, wire, remedy = FOREIGN[name]
@@ -195,7 +195,7 @@ async def test_it_is_answered_at_once(receive: Receive, start: Start, name: str)
     assert len(receiver.requests) == 4
 
 
-@pytest.mark.parametrize("octet", [b"\x00", b"\x16", b"\x05", b"\x80", b"\n", b"{", b" "])
+@for_each("octet", [b"\x00", b"\x16", b"\x05", b"\x80", b"\n", b"{", b" "])
 async def test_one_octet_is_enough(receive: Receive, start: Start, octet: bytes) -> None:
     proxied = await start(await receive(answering(ok())), timeouts=PATIENT)
     app = await proxied.connect()

@@ -10,6 +10,7 @@ import pytest
 
 from idtoken_proxy.engine.kept_body import MAX_BODY
 from idtoken_proxy.settings.model import Timeouts
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_tunnel import HANDSHAKE
@@ -207,8 +208,8 @@ OUT: dict[str, WaysOut] = {
 }
 
 
-@pytest.mark.parametrize("out", OUT)
-@pytest.mark.parametrize("whole", [True, False], ids=["whole", "half"])
+@for_each("out", OUT)
+@for_each("whole", [True, False], ids=["whole", "half"])
 async def test_it_is_let_go_on_every_way_out(
     receive: Receive,
     start: Start,

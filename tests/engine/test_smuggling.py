@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
 from tests.engine.wire import Wire, answering, chunked, ok
@@ -97,8 +98,8 @@ async def _feed(wire: Wire, data: bytes, pieces: str) -> None:
         wire.send(data)
 
 
-@pytest.mark.parametrize("pieces", ["whole", "octets"])
-@pytest.mark.parametrize("case", AMBIGUOUS)
+@for_each("pieces", ["whole", "octets"])
+@for_each("case", AMBIGUOUS)
 async def test_the_ambiguous_is_refused(receive: Receive, start: Start, case: str, pieces: str) -> None:
     receiver = await receive(answering(ok()))
     proxied = await start(receiver)
@@ -112,8 +113,8 @@ async def test_the_ambiguous_is_refused(receive: Receive, start: Start, case: st
     assert not receiver.connections
 
 
-@pytest.mark.parametrize("pieces", ["whole", "octets"])
-@pytest.mark.parametrize("case", BROKEN_CHUNKS)
+@for_each("pieces", ["whole", "octets"])
+@for_each("case", BROKEN_CHUNKS)
 async def test_a_broken_body_never_becomes_a_request(
     receive: Receive, start: Start, case: str, pieces: str
 ) -> None:

@@ -31,6 +31,7 @@ from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import EgressProxy, Route, Settings, TcpAddress, UnixAddress, Upstream
 from idtoken_proxy.settings.shape import Entry, Items, Kind, Section
 from idtoken_proxy.turns import at_once
+from tests.cases import for_each
 from tests.engine.proxied import AUDIENCE, make_token
 from tests.engine.test_tunnel import SWITCHING, UPGRADE
 from tests.engine.wire import Receiver, Wire, connect, eventually, get, ok
@@ -262,8 +263,8 @@ def directory() -> Iterator[Path]:
 CASES = [pytest.param(case, id=f"{key}-{n}") for key, cases in GRANTS.items() for n, case in enumerate(cases)]
 
 
-@pytest.mark.parametrize("kept", [False, True], ids=["taken", "kept"])
-@pytest.mark.parametrize("case", CASES)
+@for_each("kept", [False, True], ids=["taken", "kept"])
+@for_each("case", CASES)
 async def test_what_a_reload_takes_away_is_gone(directory: Path, case: Taken, *, kept: bool) -> None:
     """For the next request on an open connection, and for a tunnel at once. What it leaves goes on."""
     (directory / "token").write_text(make_token())

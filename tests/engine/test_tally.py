@@ -285,7 +285,7 @@ FIELDS = "".join(f"A{number}: b\r\n" for number in range(MAX_FIELDS + 1)).encode
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("limit", "request_", "answer"),
     [
         ("header_bytes", get("/" + "x" * 65536), ok()),

@@ -20,6 +20,7 @@ from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings, Timeouts, Upstream
 from idtoken_proxy.trust import tls_context
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, route_to, settings_for
 from tests.engine.test_downstream import problem
@@ -432,7 +433,7 @@ def established(
     return outer, near, far, inner
 
 
-@pytest.mark.parametrize("size", [1, 16 * 1024, 240 * 1024, 240 * 1024 + 1, 256 * 1024, 1_000_000])
+@for_each("size", [1, 16 * 1024, 240 * 1024, 240 * 1024 + 1, 256 * 1024, 1_000_000])
 async def test_what_comes_at_once_is_delivered_at_once(ca: trustme.CA, ca_file: str, size: int) -> None:
     """What stands behind the end of an answer would otherwise be a connection's that is in the pool again."""
     outer, near, far, inner = established(ca, ca_file)

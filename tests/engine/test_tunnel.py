@@ -14,6 +14,7 @@ from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.settings.model import Timeouts
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.test_downstream import narrow, problem, widen
@@ -86,7 +87,7 @@ async def test_octets_that_come_right_behind_the_handshake(receive: Receive, sta
     assert await app.exactly(13) == b"welcomegot it"
 
 
-@pytest.mark.parametrize("at", range(len(SWITCHING) - 6, len(SWITCHING) + 6))
+@for_each("at", range(len(SWITCHING) - 6, len(SWITCHING) + 6))
 async def test_the_switch_cut_at_every_place(receive: Receive, start: Start, at: int) -> None:
     said = SWITCHING + b"welcome"
 
@@ -146,7 +147,7 @@ async def test_a_switch_to_something_else_is_502(receive: Receive, start: Start,
     assert b"poison" not in app.received
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("request_", "status"),
     [
         (get("/", *UPGRADE, "Content-Length: 5") + b"hello", 400),
@@ -167,7 +168,7 @@ async def test_handshakes_that_are_not_passed_on(
     assert not receiver.connections
 
 
-@pytest.mark.parametrize(
+@for_each(
     "fields",
     [
         ("Upgrade: websocket",),

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.test_downstream import problem
 from tests.engine.wire import Ended, Wire, answering, chunked, eventually, get, ok, post, turns
@@ -50,8 +51,8 @@ async def test_what_an_idle_connection_says_is_nobodys_answer(
     assert len(receiver.connections) == 2
 
 
-@pytest.mark.parametrize("pieces", ["whole", "after"])
-@pytest.mark.parametrize(
+@for_each("pieces", ["whole", "after"])
+@for_each(
     "said",
     [
         ok(b"hello"),
@@ -164,7 +165,7 @@ MALFORMED = {
 TOO_LONG_TO_DRIP = 2000
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("case", "pieces"),
     [
         *((case, "whole") for case in MALFORMED),
@@ -215,8 +216,8 @@ BROKEN_BODIES = {
 }
 
 
-@pytest.mark.parametrize("pieces", ["whole", "octets"])
-@pytest.mark.parametrize("case", BROKEN_BODIES)
+@for_each("pieces", ["whole", "octets"])
+@for_each("case", BROKEN_BODIES)
 async def test_a_malformed_body_breaks_the_answer(
     receive: Receive, start: Start, case: str, pieces: str
 ) -> None:

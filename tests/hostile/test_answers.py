@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import for_each
 from tests.engine.wire import Wire, turns
 from tests.hostile.answers import BODIES, FRAMINGS, HEADS, POISON, Answer
 from tests.hostile.strict import Head, Incomplete, Reader
@@ -64,8 +65,8 @@ async def ask(made: World, request: bytes = ASK) -> tuple[Head | None, bool]:
         made.proxied.clients.remove(app)
 
 
-@pytest.mark.parametrize("pieces", ["whole", "octets"])
-@pytest.mark.parametrize("family", FAMILIES)
+@for_each("pieces", ["whole", "octets"])
+@for_each("family", FAMILIES)
 async def test_the_malformed_is_502_or_breaks(tmp_path: Path, family: str, pieces: str) -> None:
     said = Said()
     said.drip = pieces == "octets"
@@ -118,7 +119,7 @@ async def test_cut_at_any_place_it_is_never_whole(tmp_path: Path, wire: bytes) -
         assert (head.status, head.body) == (200, b"hello world")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "to"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"GET"),

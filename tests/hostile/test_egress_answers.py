@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 
 from idtoken_proxy.settings.model import EgressProxy, Timeouts, TokenHeader, Upstream
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file, unhandled
 from tests.engine.egress import ESTABLISHED, relaying, saying
 from tests.engine.proxied import Proxied
@@ -104,7 +105,7 @@ ANSWERS: Final[dict[str, tuple[bytes, str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", ANSWERS)
+@for_each("case", ANSWERS)
 async def test_it_answers_something_else(receive: Receive, out: Out, case: str) -> None:
     said, why = ANSWERS[case]
     egress = await receive(saying(said))
@@ -151,7 +152,7 @@ async def late(wire: Wire, behind: bytes) -> None:
     wire.close()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "behind",
     [b"<p>its own words", ok(b"its own words"), ESTABLISHED, b"\x15\x03\x03\x00\x02\x02\x28", b"\x17\x03\x03\x00\x01x"],
     ids=["a page", "an answer", "another 200", "an alert", "data"],

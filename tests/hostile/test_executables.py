@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import process
 from idtoken_proxy.identity.sources.command import CommandSource
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, START, jwt
 from tests.identity.sources.test_executable import GOOD, Scene
 from tests.identity.sources.test_process import is_gone
@@ -87,7 +88,7 @@ FLOODS: Final = {
 }
 
 
-@pytest.mark.parametrize("case", FLOODS)
+@for_each("case", FLOODS)
 def test_one_that_prints_too_much_is_stopped(program: Program, case: str) -> None:
     assert "more than" in program.fails(FLOODS[case], "output").detail
     assert all(is_gone(pid) for pid in program.pids())
@@ -106,7 +107,7 @@ HANGS: Final = {
 }
 
 
-@pytest.mark.parametrize("case", HANGS)
+@for_each("case", HANGS)
 def test_one_that_does_not_end_is_stopped(program: Program, case: str) -> None:
     """An answer of a program that has not ended is none: it may yet say that it failed."""
     if case == "it wants an answer":
@@ -148,7 +149,7 @@ ENDS: Final = {
 }
 
 
-@pytest.mark.parametrize("case", ENDS)
+@for_each("case", ENDS)
 def test_how_it_ends_is_told_and_nothing_that_it_said(program: Program, case: str) -> None:
     script, how = ENDS[case]
     with capture_logs() as logs:

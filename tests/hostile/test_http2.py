@@ -14,6 +14,7 @@ from idtoken_proxy.engine.http2.frames import frame as whole
 from idtoken_proxy.engine.http2.hpack_encoder import literal
 from idtoken_proxy.engine.http2_downstream import MAX_STREAMS, Http2Downstream
 from idtoken_proxy.settings.model import Timeouts, UpstreamProtocol
+from tests.cases import for_each
 from tests.engine.http2.peer import GET, POST, block, data, headers
 from tests.engine.wire import Ended, Wire, eventually
 from tests.hostile.raw_http2 import (
@@ -117,7 +118,7 @@ async def silent(wire: Wire) -> None:
     await Raw.receiver(wire)
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@for_each("name", ATTACKS)
 async def test_an_attack_ends_its_own_connection(tmp_path: Path, name: str) -> None:
     octets, code = ATTACKS[name]
     async with attacked(tmp_path, serve) as world:
@@ -295,7 +296,7 @@ FIRST_WORDS = {
 }
 
 
-@pytest.mark.parametrize("name", FIRST_WORDS)
+@for_each("name", FIRST_WORDS)
 async def test_who_says_no_more_is_not_waited_for(tmp_path: Path, name: str) -> None:
     async with attacked(tmp_path, serve) as world:
         app = await world.proxied.connect()
@@ -422,8 +423,8 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["call", "plain", "HTTP/1.1"])
-@pytest.mark.parametrize(("name", "octets", "closes"), CASES, ids=[name for name, *_ in CASES])
+@for_each("kind", ["call", "plain", "HTTP/1.1"])
+@for_each(("name", "octets", "closes"), CASES, ids=[name for name, *_ in CASES])
 async def test_a_broken_answer_is_never_a_good_one(
     tmp_path: Path, *, name: str, octets: bytes, closes: bool, kind: str
 ) -> None:

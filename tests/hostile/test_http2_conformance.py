@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from idtoken_proxy.engine.http2.hpack_encoder import literal
+from tests.cases import for_each
 from tests.engine.http2.peer import GET, POST, block, data, headers
 from tests.hostile.raw_http2 import (
     ACK,
@@ -206,7 +207,7 @@ BORNE: dict[str, bytes] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", OF_THE_CONNECTION)
+@for_each("name", OF_THE_CONNECTION)
 async def test_a_connection_error(tmp_path: Path, name: str) -> None:
     octets, code = OF_THE_CONNECTION[name]
     async with attacked(tmp_path, serve) as world:
@@ -215,7 +216,7 @@ async def test_a_connection_error(tmp_path: Path, name: str) -> None:
         assert await app.gone() == code
 
 
-@pytest.mark.parametrize("name", OF_THE_STREAM)
+@for_each("name", OF_THE_STREAM)
 async def test_a_stream_error(tmp_path: Path, name: str) -> None:
     octets, code = OF_THE_STREAM[name]
     async with attacked(tmp_path, lambda wire: wire.until(PREFACE)) as world:
@@ -228,7 +229,7 @@ async def test_a_stream_error(tmp_path: Path, name: str) -> None:
         assert not app.goaways
 
 
-@pytest.mark.parametrize("name", BORNE)
+@for_each("name", BORNE)
 async def test_what_is_borne(tmp_path: Path, name: str) -> None:
     async with attacked(tmp_path, serve) as world:
         app = await world.app()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from idtoken_proxy.settings.model import UpstreamProtocol
+from tests.cases import for_each
 from tests.engine.http2.peer import GET, POST, data, headers
 from tests.engine.wire import Ended, Wire, answering, eventually, ok, turns
 from tests.hostile.case import CANARY, Case
@@ -51,8 +52,8 @@ def upstream(world: Attacked) -> list[Raw]:
     return found
 
 
-@pytest.mark.parametrize("version", ["1.1", "1.0"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@for_each("version", ["1.1", "1.0"])
+@for_each("method", ["GET", "HEAD", "POST"])
 async def test_an_answer_without_a_body_or_a_length_ends_where_it_ends(
     tmp_path: Path, method: str, version: str
 ) -> None:
@@ -69,7 +70,7 @@ async def test_an_answer_without_a_body_or_a_length_ends_where_it_ends(
             assert answer.one("content-length") == (None if method == "HEAD" else "0")
 
 
-@pytest.mark.parametrize("family", UP)
+@for_each("family", UP)
 async def test_nothing_malformed_becomes_a_request_of_http2(tmp_path: Path, family: str) -> None:
     async with attacked(tmp_path, serve, protocol=UpstreamProtocol.HTTP2) as world:
         begun = 0

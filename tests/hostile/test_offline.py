@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tests.cases import for_each
 from tests.hostile import answers
 from tests.hostile.case import CANARY, CHUNKS, GET, POST, Case
 from tests.hostile.oddities import ODDITIES, Oddity
@@ -43,7 +44,7 @@ def _places(wire: bytes, number: int) -> range:
     return range(1, len(wire)) if whole else range(1 + number % EACH, len(wire), EACH)
 
 
-@pytest.mark.parametrize("family", HOSTILE)
+@for_each("family", HOSTILE)
 def test_no_cut_lets_a_hostile_request_through(offline: Offline, family: str) -> None:
     for number, case in enumerate(HOSTILE[family].values()):
         wire = case.wire + CANARY

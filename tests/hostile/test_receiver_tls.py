@@ -22,6 +22,7 @@ from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.load import load_settings
 from idtoken_proxy.settings.model import EgressProxy, Timeouts, Upstream
 from idtoken_proxy.trust import tls_context
+from tests.cases import for_each
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file, unhandled
 from tests.engine.egress import relaying
 from tests.engine.proxied import Proxied
@@ -135,7 +136,7 @@ CERTIFICATES: Final[dict[str, tuple[str, Issue, str, str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", CERTIFICATES)
+@for_each("case", CERTIFICATES)
 async def test_a_certificate_that_is_not_good_gets_nothing(
     receive: Receive, start: Start, ca: Issuer, ca_file: str, case: str
 ) -> None:
@@ -163,7 +164,7 @@ GOOD: Final[dict[str, tuple[str, Issue]]] = {
 }
 
 
-@pytest.mark.parametrize("case", GOOD)
+@for_each("case", GOOD)
 async def test_one_that_is_good_gets_the_request(
     receive: Receive, start: Start, ca: Issuer, ca_file: str, case: str
 ) -> None:
@@ -226,7 +227,7 @@ HANDSHAKES: Final[dict[str, tuple[bytes, str]]] = {
 }
 
 
-@pytest.mark.parametrize("case", HANDSHAKES)
+@for_each("case", HANDSHAKES)
 async def test_a_handshake_that_is_none_gets_nothing(
     receive: Receive, start: Start, ca_file: str, case: str
 ) -> None:
@@ -447,7 +448,7 @@ BROKEN_OFF: Final = b"-----BEGIN CERTIFICATE-----\nMII"
 NONE, BAD = "holds no certificate", "holds a certificate that is broken"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("before", "behind", "said"),
     [
         (b"", None, NONE),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from tests.cases import for_each
 from tests.hostile.bodies import BODIES
 from tests.hostile.callers import CALLERS
 from tests.hostile.case import CANARY, Case
@@ -51,13 +52,13 @@ async def refused(world: World, case: Case, at: Iterable[int] = ()) -> None:
         assert not record.requests, (case.name, record)
 
 
-@pytest.mark.parametrize("family", HOSTILE)
+@for_each("family", HOSTILE)
 async def test_nothing_malformed_becomes_a_request_upstream(proxied_world: World, family: str) -> None:
     for case in HOSTILE[family].values():
         await refused(proxied_world, case)
 
 
-@pytest.mark.parametrize("family", HOSTILE)
+@for_each("family", HOSTILE)
 async def test_nor_does_it_octet_by_octet(proxied_world: World, family: str) -> None:
     """A part of them over real sockets, as below."""
     for case in list(HOSTILE[family].values())[::PART]:
@@ -65,7 +66,7 @@ async def test_nor_does_it_octet_by_octet(proxied_world: World, family: str) -> 
             await refused(proxied_world, case, at=range(1, len(case.wire + CANARY)))
 
 
-@pytest.mark.parametrize("family", HOSTILE)
+@for_each("family", HOSTILE)
 async def test_nor_cut_at_any_place(proxied_world: World, family: str) -> None:
     """A share of them over real sockets; test_offline.py cuts every one."""
     for case in list(HOSTILE[family].values())[::SHARE]:
