@@ -185,7 +185,7 @@ async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None, d
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("kind", [None, *BREAKS])
+@for_each("kind", [None, *BREAKS])
 async def test_each_failure_meets_a_caller_whom_it_hits(kind: str | None, keys: Keys) -> None:
     async with Emulator(keys=keys) as emulator:
         caller = demo.caller_for(emulator, kind)

@@ -38,6 +38,7 @@ from tests.engine.http2_peers import (
     http2_receiver,
     nothing,
 )
+from tests.cases import for_each
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.test_explain import robot
 from tests.engine.test_refused_tokens import Front
@@ -413,7 +414,7 @@ async def _(desk: Desk) -> None:
     assert "unverified_pages: allow" in json.loads(answer.body)["remedy"]
 
 
-@pytest.mark.parametrize("told", TROUBLES)
+@for_each("told", TROUBLES)
 async def test_it_comes_out_right(told: str) -> None:
     async with _desk() as desk:
         await TROUBLES[told](desk)

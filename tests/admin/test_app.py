@@ -196,7 +196,7 @@ async def test_status(client: aiohttp.ClientSession, url: str) -> None:
     assert [route["name"] for route in told["routes"]] == ["users"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("host", "status"),
     [
         ("localhost", 200),
@@ -216,7 +216,7 @@ async def test_status(client: aiohttp.ClientSession, url: str) -> None:
         ("", 403),
     ],
 )
-@pytest.mark.parametrize("path", ["/api/status", "/liveness"])
+@for_each("path", ["/api/status", "/liveness"])
 async def test_a_rebound_name_reads_nothing(
     client: aiohttp.ClientSession, url: str, path: str, host: str, status: int
 ) -> None:
@@ -224,7 +224,7 @@ async def test_a_rebound_name_reads_nothing(
         assert answer.status == status
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "status"),
     [
         ("http://localhost:9090", 200),
@@ -353,8 +353,8 @@ async def test_an_expectation_is_met_or_refused(client: aiohttp.ClientSession, u
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
-@pytest.mark.parametrize("path", ["/metrics", "/api/status", "/readiness", "/"])
+@for_each("site", ["cross-site", "same-site", "nonsense"])
+@for_each("path", ["/metrics", "/api/status", "/readiness", "/"])
 async def test_a_browser_s_request_for_a_page_of_another_site_is_refused(
     client: aiohttp.ClientSession, url: str, site: str, path: str
 ) -> None:

@@ -15,6 +15,7 @@ from idtoken_proxy.errors import BrokenOff, ConnectFailed, MalformedResponse, Tl
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.settings.model import EgressProxy, Route, Timeouts, TokenHeader, Upstream
+from tests.cases import for_each
 from tests.engine.egress import relaying, saying
 from tests.engine.test_tls import certified
 from tests.engine.wire import Receiver, Script, Wire, answering, chunked, ok
@@ -93,7 +94,7 @@ async def test_a_connection_alone_says_nothing(sweeper: Sweeper) -> None:
     assert names(found) == [("dns", True), ("tcp", True)]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("raw", "status", "body"),
     [
         (b"HTTP/1.1 204 No Content\r\n\r\n", 204, ""),

@@ -13,6 +13,7 @@ from idtoken_proxy.admin.connections import Connections
 from idtoken_proxy.admin.unreadable import handlers
 from idtoken_proxy.logs import configure
 from idtoken_proxy.settings.model import LogSettings
+from tests.cases import for_each
 
 FIELDS = (b"X-Content-Type-Options: nosniff", b"Cross-Origin-Resource-Policy: same-origin")
 UNREADABLE = {
@@ -72,7 +73,7 @@ async def told(port: int, octets: bytes) -> bytes:
         writer.close()
 
 
-@pytest.mark.parametrize("kind", UNREADABLE)
+@for_each("kind", UNREADABLE)
 async def test_it_is_told_so_in_a_line_and_the_connection_ends(port: int, kind: str) -> None:
     out = io.StringIO()
     configure(LogSettings("json", "debug"), out)

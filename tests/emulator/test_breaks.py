@@ -224,7 +224,7 @@ async def test_receivers_go_by_googles_clock(emulator: Emulator, client: aiohttp
     assert (await client.get(url, headers=headers)).status == 200
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kind", "struck"),
     [
         ("permission-denied", {impersonation: (403, "PERMISSION_DENIED")}),

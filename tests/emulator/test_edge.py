@@ -11,6 +11,7 @@ import pytest
 from idtoken_proxy.emulator.edge import LARGEST
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.identity.answer import Answer, Speaker
+from tests.cases import for_each
 from tests.emulator.test_receivers import raw, token_for
 
 
@@ -20,8 +21,8 @@ def said(answer: bytes) -> Answer:
     return Answer.of(int(status.split()[1]), lines, body)
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/eventlog", "/_ah/warmup", "/healthz?x=1"])
-@pytest.mark.parametrize("service", ["profiles", "public"])
+@for_each("path", ["/healthz", "/eventlog", "/_ah/warmup", "/healthz?x=1"])
+@for_each("service", ["profiles", "public"])
 async def test_reserved_paths(emulator: Emulator, path: str, service: str) -> None:
     host = emulator.urls[service].removeprefix("http://")
     answer = said(

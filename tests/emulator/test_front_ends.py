@@ -8,6 +8,7 @@ import pytest
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.emulator.world import Account
+from tests.cases import for_each
 from tests.emulator.conftest import LOGIN
 from tests.emulator.test_receivers import raw
 
@@ -71,8 +72,8 @@ async def test_a_functions_pages_stand_under_its_name(
     assert await response.read() == b"\x00\x01\x02"
 
 
-@pytest.mark.parametrize("service", ["profiles", "intranet", "public"])
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+@for_each("service", ["profiles", "intranet", "public"])
+@for_each("method", ["POST", "PUT", "PATCH"])
 async def test_no_length_is_411_for_whoever_asks(emulator: Emulator, method: str, service: str) -> None:
     answer = await raw(
         emulator, service, f"{method} / HTTP/1.1\r\nHost: elsewhere\r\nConnection: close\r\n\r\n".encode()
@@ -83,7 +84,7 @@ async def test_no_length_is_411_for_whoever_asks(emulator: Emulator, method: str
     assert f"{method} requests require a <code>Content-length</code> header.".encode() in answer
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "framing"),
     [
         *(("POST", framing) for framing in ("Content-Length: 0", "Transfer-Encoding: chunked")),

@@ -14,6 +14,7 @@ from idtoken_proxy.emulator.grpc_messages import decode, encode
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.receivers import Cancelled
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from tests.cases import for_each
 from tests.emulator.conftest import WORLD
 from tests.emulator.grpc_client import dialled
 from tests.emulator.http2_client import Came, connected
@@ -56,7 +57,7 @@ async def test_a_message_keeps_the_blanks_at_its_ends(emulator: Emulator) -> Non
     assert came.headers["grpc-message"] == "%20"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("body", "status"),
     [
         (b"", 12),

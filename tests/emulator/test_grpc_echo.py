@@ -10,6 +10,7 @@ import pytest
 from grpc import aio
 
 from idtoken_proxy.emulator.emulator import Emulator
+from tests.cases import for_each
 from tests.emulator.conftest import LOGIN
 from tests.emulator.grpc_client import Client, dialled, invoker
 
@@ -73,7 +74,7 @@ async def test_a_delay_is_before_each_answer(client: Client) -> None:
     assert loop.time() - began >= 0.12
 
 
-@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+@for_each("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 async def test_a_status_is_what_was_asked_for(client: Client, code: grpc.StatusCode) -> None:
     with pytest.raises(aio.AioRpcError) as told:
         await client.unary({"status": code.value[0], "message": "100 % of wörds\nand lines"})

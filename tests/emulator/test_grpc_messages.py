@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.emulator.grpc_messages import Field, Kind, Message, decode, encode, varint
+from tests.cases import for_each
 
 INNER = Message("t.Inner", (Field("name", 1, Kind.STRING),))
 OUTER = Message(
@@ -66,7 +67,7 @@ def test_what_is_unknown_is_passed_over() -> None:
     assert decode(OUTER, unknown + b"\x0a\x01a")["text"] == "a"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "octets",
     [
         b"\x0a", b"\x0a\x05abc", b"\x80", b"\x80" * 11, b"\x0b", b"\x0a\x01\xff", b"\x08\x01", b"\x1a\x01a", b"\x00\x01",

@@ -15,6 +15,7 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.receivers import Cancelled
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import PREFACE, build_settings
+from tests.cases import for_each
 from tests.emulator.conftest import LOGIN, WORLD, Recorder
 from tests.emulator.http2_client import connected
 from tests.emulator.test_receivers import CHALLENGE, bearer, token_for
@@ -48,7 +49,7 @@ async def test_the_other_token_header_is_read_first(emulator: Emulator) -> None:
         assert (await client.answer(client.request("/", *fields))).status == 401
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("service", "path", "fields"),
     [
         ("profiles", "/<x>", {}),

@@ -15,6 +15,7 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.refusals import permission_denied
 from idtoken_proxy.emulator.world import Account, World
 from idtoken_proxy.identity.token import IdToken
+from tests.cases import for_each
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, WORLD, FakeClock
 
 NAMES = "projects/-/serviceAccounts"
@@ -70,7 +71,7 @@ async def test_the_access_token_given_out_is_the_others(
     assert status == 403
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("asked", "status", "name"),
     [
         ({"authorization": "Bearer ya29.unknown"}, 401, "UNAUTHENTICATED"),
@@ -132,7 +133,7 @@ async def test_a_jwt_is_signed_with_the_accounts_key(
     assert told == payload
 
 
-@pytest.mark.parametrize(
+@for_each(
     "payload",
     [None, 3, "x", "[]", '{"exp": 1799999999}', '{"exp": 1800043201}', '{"exp": "soon"}', '{"exp": true}'],
 )

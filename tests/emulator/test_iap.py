@@ -12,6 +12,7 @@ from idtoken_proxy.emulator.iap import MANAGED_CLIENT
 from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.emulator.keys import SigningKey
 from idtoken_proxy.emulator.tokens import ISSUER
+from tests.cases import for_each
 from tests.emulator.conftest import CLIENT, INDEXER, LOGIN, FakeClock
 
 STRANGER = SigningKey.generate("stranger")
@@ -97,7 +98,7 @@ async def test_other_headers_are_no_credential(
     assert (status, text) == (401, "Invalid IAP credentials: empty token")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("claims", "said"),
     [
         ({"aud": "https://x"}, f"('aud' claim (https://x) doesn't match expected value ({CLIENT}))"),
@@ -167,8 +168,8 @@ async def test_googles_own_client_takes_no_oidc_token(
         assert "JWT audience doesn't match this application" in text
 
 
-@pytest.mark.parametrize("name", ["managed", "intranet"])
-@pytest.mark.parametrize("pattern", ["{}/*", "{}/a/*", "{}/a/b"])
+@for_each("name", ["managed", "intranet"])
+@for_each("pattern", ["{}/*", "{}/a/*", "{}/a/b"])
 async def test_a_jwt_that_an_account_signed_is_taken_for_the_url(
     emulator: Emulator, client: aiohttp.ClientSession, clock: FakeClock, name: str, pattern: str
 ) -> None:
@@ -188,7 +189,7 @@ async def test_the_origin_alone_means_its_root(
     assert (await client.get(f"{url}/a", headers=headers)).status == 401
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("claims", "said"),
     [
         ({"aud": "{}/x/*"}, "JWT audience doesn't match"),

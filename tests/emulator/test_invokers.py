@@ -4,6 +4,7 @@ import aiohttp
 import pytest
 
 from idtoken_proxy.emulator.emulator import Emulator
+from tests.cases import for_each
 from tests.emulator.conftest import CLIENT, INDEXER, LOGIN
 from tests.emulator.test_receivers import bearer, token_for
 
@@ -54,7 +55,7 @@ async def test_what_is_not_there_is_404(
     assert (await response.text()).startswith(said)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "headers",
     [
         {"Origin": "https://evil.example"},
@@ -66,7 +67,7 @@ async def test_what_is_not_there_is_404(
         {"Host": "evil.example"},
     ],
 )
-@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@for_each("method", ["POST", "DELETE"])
 async def test_no_page_lets_anybody_in(
     emulator: Emulator, client: aiohttp.ClientSession, method: str, headers: dict[str, str]
 ) -> None:

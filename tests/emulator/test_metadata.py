@@ -12,6 +12,7 @@ from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import Service, World
 from idtoken_proxy.identity.token import IdToken
+from tests.cases import for_each
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, FakeClock
 
 FLAVOR = {"Metadata-Flavor": "Google"}
@@ -108,10 +109,8 @@ async def test_a_wrong_question_is_400(
     assert await get(client, emulator, IDENTITY, **query) == (400, message)
 
 
-@pytest.mark.parametrize(
-    "headers", [{}, {"Metadata-Flavor": "Amazon"}, {**FLAVOR, "X-Forwarded-For": "127.0.0.1"}]
-)
-@pytest.mark.parametrize("path", [IDENTITY, "/computeMetadata/v1/no/such/thing"])
+@for_each("headers", [{}, {"Metadata-Flavor": "Amazon"}, {**FLAVOR, "X-Forwarded-For": "127.0.0.1"}])
+@for_each("path", [IDENTITY, "/computeMetadata/v1/no/such/thing"])
 async def test_who_does_not_mean_it_is_refused(
     emulator: Emulator, client: aiohttp.ClientSession, headers: dict[str, str], path: str
 ) -> None:

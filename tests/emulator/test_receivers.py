@@ -14,6 +14,7 @@ from idtoken_proxy.emulator.keys import Keys, SigningKey
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.tokens import ISSUER
 from idtoken_proxy.emulator.world import Service, World
+from tests.cases import for_each
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, WORLD, FakeClock, Recorder
 
 CHALLENGE = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
@@ -100,7 +101,7 @@ def signed(emulator: Emulator, key: SigningKey, **claims: Any) -> str:
     return token.decode()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "claims",
     [
         {},
@@ -158,9 +159,7 @@ async def test_tokens_that_do_not_verify_are_401(
     assert [seen.refused for seen in recorder.seen] == [401]
 
 
-@pytest.mark.parametrize(
-    "credential", ["Basic eDp5", "Bearer", "Bearer ya29.opaque", "Bearer a.b.c", "x", ""]
-)
+@for_each("credential", ["Basic eDp5", "Bearer", "Bearer ya29.opaque", "Bearer a.b.c", "x", ""])
 async def test_other_credentials_are_401(
     emulator: Emulator, client: aiohttp.ClientSession, credential: str
 ) -> None:

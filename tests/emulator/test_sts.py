@@ -15,6 +15,7 @@ from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.sts import ACCESS_TOKEN, TOKEN_EXCHANGE
 from idtoken_proxy.emulator.workloads import Kind
+from tests.cases import for_each
 from tests.emulator.conftest import INDEXER, LOGIN, WORLD
 
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
@@ -131,7 +132,7 @@ async def test_an_exchange_answers_as_rfc_8693_says(
     assert answer == {"issued_token_type": ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 3600}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("form", "error"),
     [
         ({"grant_type": None}, "unsupported_grant_type"),

@@ -61,7 +61,7 @@ def test_a_providers_own_audiences_and_keys_are_the_ones_that_count(keys: Keys) 
             holder_of_jwt(token, oidc, exchange(oidc), keys)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("claims", "error", "said"),
     [
         ({"iss": "https://x"}, "invalid_grant", "The issuer in ID Token https://x does not match"),

@@ -13,6 +13,7 @@ from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.emulator.keys import Keys, SigningKey
 from idtoken_proxy.emulator.token_endpoint import JWT_BEARER
+from tests.cases import for_each
 from tests.emulator.conftest import DEV, INDEXER, LOGIN, WORLD, FakeClock
 
 STRANGER = SigningKey.generate("stranger")
@@ -117,7 +118,7 @@ NOT_SHORT_LIVED = (
 )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("claims", "error"),
     [
         ({"key": STRANGER}, BAD_SIGNATURE),
@@ -160,7 +161,7 @@ async def test_no_key_given_out_is_no_signature(
     assert answer["error_description"] == "Invalid JWT Signature."
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("form", "status", "error"),
     [
         ({}, 400, "unsupported_grant_type"),

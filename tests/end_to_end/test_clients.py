@@ -14,6 +14,7 @@ import pytest
 
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.receivers import Seen
+from tests.cases import for_each
 from tests.end_to_end.conftest import CALLER, PATIENCE
 
 curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed; .ci/run installs it")
@@ -260,7 +261,7 @@ async def test_an_apps_own_authorization_reaches_the_container(
     assert told["caller"] == CALLER
 
 
-@pytest.mark.parametrize("status", [200, 201, 301, 304, 401, 403, 404, 418, 500, 503])
+@for_each("status", [200, 201, 301, 304, 401, 403, 404, 418, 500, 503])
 async def test_every_status_passes(client: aiohttp.ClientSession, url: str, status: int) -> None:
     target = f"{url}/user-profiles/status/{status}?header=X-Two:a&header=X-Two:b"
     async with client.get(target, allow_redirects=False) as answer:

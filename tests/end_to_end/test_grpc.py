@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from idtoken_proxy.emulator import DEMO, Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.settings.model import Route
+from tests.cases import for_each
 from tests.emulator.grpc_client import Client, dialled
 from tests.end_to_end.conftest import Serve, route_to, settings_for
 
@@ -76,7 +77,7 @@ async def test_metadata_and_trailers_come_back(dial: Dial) -> None:
     assert dict(await call.trailing_metadata())["x-echo-trailing-bin"] == b"\0\1\xff"
 
 
-@pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
+@for_each("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
 async def test_a_service_s_own_status_passes(dial: Dial, code: grpc.StatusCode) -> None:
     client = await dial()
     with pytest.raises(aio.AioRpcError) as told:

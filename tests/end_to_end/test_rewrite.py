@@ -16,6 +16,7 @@ from yarl import URL
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import FileIdentity, NoIdentity
 from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route, Settings, TcpAddress, Upstream
+from tests.cases import for_each
 from tests.end_to_end.conftest import PATIENCE, Serve
 from tests.engine.wire import Receiver, answering, connect, get, parse_head
 
@@ -329,11 +330,11 @@ async def test_with_a_body_it_is_the_connections_last(guarded: Guarded) -> None:
     assert not app.asked
 
 
-@pytest.mark.parametrize(
+@for_each(
     "origin",
     ["https://evil.example", "null", "http://localhost:3000", f"{LISTED}.evil.example", f"{LISTED}:444"],
 )
-@pytest.mark.parametrize("method", ["OPTIONS", "GET", "PUT"])
+@for_each("method", ["OPTIONS", "GET", "PUT"])
 async def test_any_other_page_is_refused_and_told_nothing(guarded: Guarded, origin: str, method: str) -> None:
     app, url, session = guarded
     async with session.request(method, f"{url}/api", headers={**PREFLIGHT, "Origin": origin}) as answer:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cases import for_each
 from tests.fuzz import targets
 from tests.fuzz.__main__ import FOUND, NAMES, main
 from tests.hostile.case import CHUNKS
@@ -19,7 +20,7 @@ def offline() -> Iterator[Offline]:
         yield made
 
 
-@pytest.mark.parametrize("name", targets.TARGETS)
+@for_each("name", targets.TARGETS)
 def test_the_seeds_are_fine(offline: Offline, name: str) -> None:
     count = 0
     for seed in targets.seeds(name):

@@ -12,7 +12,7 @@ from tests.cases import for_each
 READ, CHANGED, REPLACED = "may be read by", "may be changed by", "may be replaced by"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("mode", "own", "key", "said"),
     [
         (0o600, True, "key_file", None),

@@ -4,13 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources.application_default import gcloud_file, named_file, source_of
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.source import Credential
 from idtoken_proxy.settings.model import GoogleEndpoints
+from tests.cases import for_each
 from tests.identity.sources.emulated import (
     CALLER,
     DEV,
@@ -74,7 +73,7 @@ async def test_the_endpoint_of_the_file_itself(google: Google, tmp_path: Path) -
     await google.accepts(await found(GoogleEndpoints(), tmp_path / "f", content), email=TARGET.email)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content", "detail"),
     [
         ({}, "holds a credential without a type"),
@@ -125,7 +124,7 @@ async def test_what_is_broken_inside_is_told_at_the_fetch(google: Google, tmp_pa
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kind", "name"),
     [
         ("service_account", "service_account"),

@@ -164,8 +164,8 @@ def test_a_named_file_that_is_missing_is_an_error(both: HttpEndpoint) -> None:
     assert both.received == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"type": 3}', '{"type": "service_account"}'])
-@pytest.mark.parametrize("named", [True, False])
+@for_each("text", ["", "{", "[]", "{}", '{"type": 3}', '{"type": "service_account"}'])
+@for_each("named", [True, False])
 def test_a_broken_file_is_never_passed_over(
     both: HttpEndpoint, tmp_path: Path, text: str, *, named: bool
 ) -> None:
@@ -306,7 +306,7 @@ def test_without_home(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "/nowhere/.config/gcloud/" in error.detail
 
 
-@pytest.mark.parametrize("status", [302, 403, 404, 429, 500])
+@for_each("status", [302, 403, 404, 429, 500])
 def test_a_stranger_in_the_metadata_server_s_place_is_no_credential(
     http_endpoint: Serve, tmp_path: Path, status: int
 ) -> None:

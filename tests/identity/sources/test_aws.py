@@ -15,6 +15,7 @@ from idtoken_proxy.identity.sources.aws import AwsWorkload
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.external_account import ExternalAccountSource
 from idtoken_proxy.identity.sources.transport import Transport
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import AMAZON, TARGET, Google, fails, write
 
@@ -120,8 +121,8 @@ def test_half_a_key(tmp_path: Path, present: str, absent: str) -> None:
     )
 
 
-@pytest.mark.parametrize("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
-@pytest.mark.parametrize("region", ["SENTINEL", "evil.example/", "eu-west-1\n", "eu-west-1.evil"])
+@for_each("variable", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+@for_each("region", ["SENTINEL", "evil.example/", "eu-west-1\n", "eu-west-1.evil"])
 def test_a_region_that_is_none(tmp_path: Path, variable: str, region: str) -> None:
     """It becomes a part of the host that gets the token."""
     error = fails(lambda: token({variable: region}, tmp_path), cause="aws_region", fault=Fault.OPERATOR)
@@ -178,7 +179,7 @@ def test_who_has_nothing_is_told_of_all(tmp_path: Path) -> None:
     assert "none of them is set here" in (error.remedy or "")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("changed", "what"),
     [
         ({"environment_id": "aws2"}, "whose environment_id is not aws1"),

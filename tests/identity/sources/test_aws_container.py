@@ -63,7 +63,7 @@ def test_the_token_itself(http_endpoint: Serve) -> None:
     assert server.received[0].headers["Authorization"] == "Basic abc"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "why"),
     [
         (Answer(403, b"SENTINEL"), "and it answered 403"),
@@ -73,9 +73,7 @@ def test_the_token_itself(http_endpoint: Serve) -> None:
     ],
     ids=range(4),
 )
-@pytest.mark.parametrize(
-    ("kind", "remedy"), [("ecs", "taskRoleArn"), ("eks", "list-pod-identity-associations")]
-)
+@for_each(("kind", "remedy"), [("ecs", "taskRoleArn"), ("eks", "list-pod-identity-associations")])
 def test_none(http_endpoint: Serve, answer: Answer, why: str, kind: str, remedy: str) -> None:
     server = http_endpoint(lambda _: answer)
     environ = {RELATIVE: "/x"} if kind == "ecs" else {FULL: server.url}

@@ -11,6 +11,7 @@ from idtoken_proxy.identity.sources import transport
 from idtoken_proxy.identity.sources.aws_credentials import AwsCredentials
 from idtoken_proxy.identity.sources.aws_instance import Instance
 from idtoken_proxy.identity.sources.transport import Transport
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import fails
 
@@ -69,7 +70,7 @@ def none(base: str, *without: str) -> TokenError:
         return fails(Instance(urls(base, *without), asking).credentials, fault=Fault.OPERATOR)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("changed", "detail", "remedy"),
     [
         ({"role": Answer(404)}, "the instance ({}) has no role attached", "associate-iam-instance-profile"),

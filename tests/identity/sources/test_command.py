@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources.command import CommandSource
 from tests.cases import for_each
@@ -55,7 +53,7 @@ def test_it_is_described_without_its_arguments() -> None:
 ARGUMENT = "--password=SENTINEL"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("script", "expected"),
     [
         (

@@ -10,6 +10,7 @@ import pytest
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.executable import DEADLINE, Executable
+from tests.cases import for_each
 from tests.identity.sources.emulated import fails, write
 
 NOW = 1_800_000_000.0
@@ -127,7 +128,7 @@ def test_its_own_refusal(scene: Scene, code: int, how: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("printed", "what"),
     [
         ("SENTINEL", "is not JSON"),
@@ -242,7 +243,7 @@ def test_what_is_to_be_kept_must_say_when_it_expires(scene: Scene, kept: Path) -
 # -- what the credential file says -----------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("said", "what"),
     [
         ({"command": None}, "without a command"),

@@ -12,6 +12,7 @@ import pytest
 from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.federation import Federation
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import Google, fails, write
 
@@ -256,7 +257,7 @@ def test_sts_that_is_down_is_google_s(
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("more", "detail"),
     [
         (

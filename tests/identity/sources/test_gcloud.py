@@ -16,6 +16,7 @@ from idtoken_proxy.identity.sources.gcloud import GcloudSource
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.identity.sources.user import UserSource
 from idtoken_proxy.settings.identities import GcloudIdentity, ImpersonatedIdentity
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, jwt
 from tests.identity.sources.emulated import CALLER, DEV, TARGET, Google, fails
 
@@ -147,7 +148,7 @@ def test_gcloud_s_own_impersonation(gcloud: Gcloud) -> None:
     assert source.describe() == f"gcloud login of {EMAIL}"
 
 
-@pytest.mark.parametrize("config", ["", "[]", "SENTINEL", '{"core": 7}', "{}"])
+@for_each("config", ["", "[]", "SENTINEL", '{"core": 7}', "{}"])
 def test_where_it_does_not_say_whose_login_it_is(gcloud: Gcloud, config: str) -> None:
     """On a VM, or with CLOUDSDK_AUTH_CREDENTIAL_FILE_OVERRIDE: a service account, likely; gcloud says so if it is not."""
     source = gcloud.installed(config=config).source()
@@ -161,7 +162,7 @@ def test_where_it_does_not_say_whose_login_it_is(gcloud: Gcloud, config: str) ->
 ERROR = "import sys; sys.exit('ERROR: (gcloud.auth.print-identity-token) {} SENTINEL\\nPlease run:\\n\\n  $ gcloud auth login')"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("account", "does", "detail", "remedy"),
     [
         (

@@ -19,6 +19,7 @@ from idtoken_proxy.identity.sources.iam_credentials import (
 from idtoken_proxy.identity.sources.source import CLOUD
 from idtoken_proxy.identity.token import AccessToken
 from idtoken_proxy.settings.model import Scopes
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received
 from tests.identity.sources.emulated import TARGET, fails
 
@@ -84,7 +85,7 @@ SCOPES = (
 ENABLE = "gcloud services enable iamcredentials.googleapis.com --project="
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "cause", "remedy"),
     [
         (error(403, "PERMISSION_DENIED", DISABLED.format("12345")), "iam_api_disabled", ENABLE + "12345"),
@@ -192,7 +193,7 @@ def test_what_may_pass(http_endpoint: Serve, status: int) -> None:
     refused(server, Caller(), cause="endpoint_unavailable", fault=Fault.GOOGLE, retry_after=10)
 
 
-@pytest.mark.parametrize("body", [b"SENTINEL", b"[]", b"{}", b'{"token": 7}', b"\xff"], ids=range(5))
+@for_each("body", [b"SENTINEL", b"[]", b"{}", b'{"token": 7}', b"\xff"], ids=range(5))
 def test_garbage(http_endpoint: Serve, body: bytes) -> None:
     server = http_endpoint(lambda _: Answer(body=body))
     refused(
@@ -218,7 +219,7 @@ def test_the_variable_s_quota_project_goes_before_the_credential_s(http_endpoint
     assert server.received[0].headers["x-goog-user-project"] == "of-the-variable"
 
 
-@pytest.mark.parametrize("said", ['"my-project"', "ya29.SENTINELabcdef", "My Project", "x", "my-project\n"])
+@for_each("said", ['"my-project"', "ya29.SENTINELabcdef", "My Project", "x", "my-project\n"])
 def test_a_quota_project_that_is_none_is_told_by_its_variable(http_endpoint: Serve, said: str) -> None:
     server = http_endpoint(lambda _: Answer(body=b'{"token": "it"}'))
     iam = IamCredentials(server.url, Caller(), said)

@@ -18,6 +18,7 @@ from idtoken_proxy.settings.identities import (
     UserIdentity,
 )
 from idtoken_proxy.settings.model import GoogleEndpoints
+from tests.cases import for_each
 from tests.identity.sources.emulated import CALLER, DEV, LAST, LONER, MIDDLE, PROJECT, TARGET, Google
 
 METADATA = MetadataIdentity()
@@ -34,9 +35,7 @@ def impersonated(
     return build(identity, google.endpoints, {"HOME": "/nonexistent", **(environ or {})})
 
 
-@pytest.mark.parametrize(
-    "kind", ["metadata", "account", "auto", "service_account", "user", "auto-user", "nested"]
-)
+@for_each("kind", ["metadata", "account", "auto", "service_account", "user", "auto-user", "nested"])
 async def test_a_private_service_takes_it(google: Google, tmp_path: Path, kind: str) -> None:
     key = str(await google.file(tmp_path / "key.json", CALLER))
     login = str(await google.file(tmp_path / "application_default_credentials.json", DEV))

@@ -31,7 +31,7 @@ def told(file: CredentialFile) -> TokenError:
     return error.value
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content", "says"),
     [
         ("", "is empty"),
@@ -140,7 +140,7 @@ def test_a_variable_that_may_hold_a_secret_is_not_shown(secret: str) -> None:
     assert secret not in f"{error.value.detail} {error.value.remedy}"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("around", "says"),
     [
         ('"{}"', "has quotes"), ("'{}'", "has quotes"), ("{}\r", "CR"), ("{}\n", "LF"), (" {}", "blanks"),

@@ -116,7 +116,7 @@ def test_a_name_that_does_not_resolve(host: str) -> None:
     assert fails(host).cause == "metadata_unreachable"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("status", "cause", "fault"),
     [
         (404, "no_service_account", Fault.OPERATOR),
@@ -142,7 +142,7 @@ def _said(answer: Answer, _received: Received) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize("status", [200, 204, 301, 302, 400, 401, 403, 404, 429, 500, 502, 503])
+@for_each("status", [200, 204, 301, 302, 400, 401, 403, 404, 429, 500, 502, 503])
 def test_a_stranger_is_none_whatever_it_answers(http_endpoint: Serve, status: int) -> None:
     """A router's page, a guest network's sign-in, a web server of one's own at that name (google-cloud-go#7165)."""
     strangers: list[dict[str, str]] = [{}, {"Metadata-Flavor": "google"}, {"Metadata-Flavor": "Evil"}]
@@ -255,9 +255,7 @@ def test_the_access_token(http_endpoint: Serve) -> None:
     assert parse_qs(url.query) == {"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}
 
 
-@pytest.mark.parametrize(
-    "body", [b"SENTINEL", b"[]", b"{}", b'{"access_token": 7}', b"\xff", b"[" * 50_000], ids=range(6)
-)
+@for_each("body", [b"SENTINEL", b"[]", b"{}", b'{"access_token": 7}', b"\xff", b"[" * 50_000], ids=range(6))
 def test_an_access_token_that_is_none(http_endpoint: Serve, body: bytes) -> None:
     server = http_endpoint(lambda _: Answer(body=body, headers=FLAVOR))
     emulated.fails(
@@ -268,7 +266,7 @@ def test_an_access_token_that_is_none(http_endpoint: Serve, body: bytes) -> None
     )
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "member"),
     [
         (Answer(body=f"{EMAIL}\n".encode(), headers=FLAVOR), f"serviceAccount:{EMAIL}"),

@@ -20,6 +20,7 @@ from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.service_account import ServiceAccountSource
 from idtoken_proxy.settings.identities import ServiceAccountIdentity
 from idtoken_proxy.settings.model import GoogleEndpoints
+from tests.cases import for_each
 from tests.identity.fakes import AUDIENCE, EMAIL, Answer, HttpEndpoint, Received, claims_of, jwt, rsa_pem
 from tests.identity.sources.emulated import CALLER, Google, write
 
@@ -143,7 +144,7 @@ def test_unreadable(tmp_path: Path) -> None:
     assert "Is a directory" in error.detail
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "says"),
     [
         ("SENTINEL", "is not JSON"),
@@ -227,7 +228,7 @@ def test_unavailable_is_left_to_the_cache_s_backoff(http_endpoint: Serve, tmp_pa
     assert len(server.received) == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("body", "cause"),
     [
         (b"SENTINEL", "garbage"),

@@ -259,7 +259,7 @@ def test_timeouts_together_stay_under_the_cache_s_deadline() -> None:
 TOKEN = "eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJhIn0.c2lnbmF0dXJl"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("body", "code", "description"),
     [
         ({"error": "invalid_grant", "error_description": "Bad."}, "invalid_grant", "Bad."),
@@ -291,7 +291,7 @@ def test_an_error_that_is_no_json(http_endpoint: Serve) -> None:
     assert (caught.value.code, caught.value.description) == ("unknown", "")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("body", "reason"),
     [
         ({"error": "invalid_grant", "error_subtype": "invalid_rapt"}, "invalid_rapt"),

@@ -15,6 +15,7 @@ from idtoken_proxy.identity.sources.application_default import VARIABLE, named_f
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.identity.sources.user import UserSource
+from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received, jwt
 from tests.identity.sources.emulated import DEV, Google, fails, write
 
@@ -129,7 +130,7 @@ def test_a_reason_of_googles_is_no_expired_login(
     assert error.remedy != "gcloud auth application-default login"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "cause", "said"),
     [
         (
@@ -227,7 +228,7 @@ def test_a_login_with_something_missing(tmp_path: Path) -> None:
 RUN = "users-x7f3kq-uc.a.run.app"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("audience", "host", "says"),
     [
         (f"https://{RUN}", RUN, None),
