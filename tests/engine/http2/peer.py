@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -174,6 +175,11 @@ class Subject:
 
 def block(pairs: Sequence[Pair]) -> bytes:
     """Literals without indexing: it means the same whatever a table holds."""
+    return _block(tuple(pairs))
+
+
+@functools.lru_cache(100)  # attacks say the same thing thousands of times
+def _block(pairs: tuple[Pair, ...]) -> bytes:
     return b"".join(literal(0, name, value, 0x00, 0x0F) for name, value in pairs)
 
 
