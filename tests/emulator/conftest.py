@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ import pytest
 
 from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool_path
-from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.keys import Keys, SigningKey
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
 
@@ -68,6 +69,12 @@ class Recorder:
 
     def __call__(self, seen: Seen) -> None:
         self.seen.append(seen)
+
+
+@functools.cache
+def stranger() -> SigningKey:
+    """A key that nobody here knows. RSA keys are slow to make."""
+    return SigningKey.generate("stranger")
 
 
 @pytest.fixture

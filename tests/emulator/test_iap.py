@@ -13,9 +13,7 @@ from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.emulator.keys import SigningKey
 from idtoken_proxy.emulator.tokens import ISSUER
 from tests.cases import for_each
-from tests.emulator.conftest import CLIENT, INDEXER, LOGIN, FakeClock
-
-STRANGER = SigningKey.generate("stranger")
+from tests.emulator.conftest import CLIENT, INDEXER, LOGIN, FakeClock, stranger
 
 
 def bearer(token: str, header: str = "Authorization") -> dict[str, str]:
@@ -221,7 +219,7 @@ async def test_a_strangers_signature_is_none(
     emulator: Emulator, client: aiohttp.ClientSession, clock: FakeClock
 ) -> None:
     url = emulator.urls["managed"]
-    token = signed(STRANGER, clock, iss=LOGIN.email, sub=LOGIN.email, aud=f"{url}/*")
+    token = signed(stranger(), clock, iss=LOGIN.email, sub=LOGIN.email, aud=f"{url}/*")
     status, _ = await refused(client, url, bearer(token))
     assert status == 401
 

@@ -15,10 +15,9 @@ from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.tokens import ISSUER
 from idtoken_proxy.emulator.world import Service, World
 from tests.cases import for_each
-from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, WORLD, FakeClock, Recorder
+from tests.emulator.conftest import DEV, INDEXER, LOGIN, PROJECT, WORLD, FakeClock, Recorder, stranger
 
 CHALLENGE = 'Bearer error="invalid_token" error_description="The access token could not be verified"'
-STRANGER = SigningKey.generate("stranger")
 
 
 def token_for(emulator: Emulator, service: str, account: str = "login") -> str:
@@ -168,7 +167,7 @@ async def test_other_credentials_are_401(
 
 
 async def test_anothers_signature_is_401(emulator: Emulator, client: aiohttp.ClientSession) -> None:
-    response = await client.get(emulator.urls["profiles"], headers=bearer(signed(emulator, STRANGER)))
+    response = await client.get(emulator.urls["profiles"], headers=bearer(signed(emulator, stranger())))
     assert response.status == 401
 
 

@@ -13,10 +13,10 @@ from idtoken_proxy.emulator.keys import Keys, SigningKey
 from idtoken_proxy.emulator.refusals import OAuthRefusal
 from idtoken_proxy.emulator.subject_tokens import TARGET, Exchange, holder_of_aws_keys, holder_of_jwt
 from tests.cases import for_each
+from tests.emulator.conftest import stranger
 
 NOW = 1_800_000_000
 OIDC = Oidc("https://issuer.example.com")
-STRANGER = SigningKey.generate("stranger")
 AWS = Aws("111122223333", "web", "eu-west-1")
 AUDIENCE = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/x"
 
@@ -54,9 +54,9 @@ def test_a_good_id_token_names_its_holder(keys: Keys, claims: dict[str, Any]) ->
 
 
 def test_a_providers_own_audiences_and_keys_are_the_ones_that_count(keys: Keys) -> None:
-    oidc = Oidc(OIDC.issuer, ("api://a", "api://b"), ((STRANGER.kid, STRANGER.certificate),))
-    assert holder_of_jwt(signed(STRANGER, aud="api://a"), oidc, exchange(oidc), keys).subject == "octo"
-    for token in (signed(STRANGER), signed(keys.of(OIDC.issuer), aud="api://a")):
+    oidc = Oidc(OIDC.issuer, ("api://a", "api://b"), ((stranger().kid, stranger().certificate),))
+    assert holder_of_jwt(signed(stranger(), aud="api://a"), oidc, exchange(oidc), keys).subject == "octo"
+    for token in (signed(stranger()), signed(keys.of(OIDC.issuer), aud="api://a")):
         with pytest.raises(OAuthRefusal):
             holder_of_jwt(token, oidc, exchange(oidc), keys)
 
@@ -89,7 +89,7 @@ def test_what_is_wrong_with_an_id_token_is_said(
 def test_anothers_signature_is_none(keys: Keys) -> None:
     keys.of(OIDC.issuer)
     with pytest.raises(OAuthRefusal, match="signature could not be verified"):
-        holder_of_jwt(signed(STRANGER), OIDC, exchange(OIDC), keys)
+        holder_of_jwt(signed(stranger()), OIDC, exchange(OIDC), keys)
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "ya29.opaque"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -14,9 +15,7 @@ from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.emulator.keys import Keys, SigningKey
 from idtoken_proxy.emulator.token_endpoint import JWT_BEARER
 from tests.cases import for_each
-from tests.emulator.conftest import DEV, INDEXER, LOGIN, WORLD, FakeClock
-
-STRANGER = SigningKey.generate("stranger")
+from tests.emulator.conftest import DEV, INDEXER, LOGIN, WORLD, FakeClock, stranger
 
 
 @pytest.fixture
@@ -47,7 +46,9 @@ async def test_googles_own_library_gets_a_users_token_with_gclouds_audience(now:
     assert held.token.startswith("ya29.")
 
 
-def assertion(emulator: Emulator, clock: FakeClock, *, key: SigningKey | None = None, **claims: Any) -> str:
+def assertion(
+    emulator: Emulator, clock: FakeClock, *, key: Callable[[], SigningKey] | None = None, **claims: Any
+) -> str:
     """A good one, but for `claims`; a claim that is None is left out."""
     emulator.key_file("login")
     good = {
@@ -59,7 +60,7 @@ def assertion(emulator: Emulator, clock: FakeClock, *, key: SigningKey | None = 
         "target_audience": "https://a",
     }
     payload = {name: value for name, value in (good | claims).items() if value is not None}
-    signer = (key or emulator.keys.of(LOGIN.email)).signer
+    signer = (key() if key else emulator.keys.of(LOGIN.email)).signer
     token: bytes = jwt.encode(signer, payload)  # type: ignore[no-untyped-call]
     return token.decode()
 
@@ -121,7 +122,7 @@ NOT_SHORT_LIVED = (
 @for_each(
     ("claims", "error"),
     [
-        ({"key": STRANGER}, BAD_SIGNATURE),
+        ({"key": stranger}, BAD_SIGNATURE),
         ({"iat": None}, BAD_SIGNATURE),
         ({"exp": "soon"}, BAD_SIGNATURE),
         ({"iss": INDEXER.email, "sub": INDEXER.email}, BAD_SIGNATURE),
