@@ -37,6 +37,20 @@ def test_what_cannot_be_run(
     assert capsys.readouterr().err == f"idtoken-proxy: {said}\n"
 
 
+def test_what_is_there_and_is_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """By the real exec."""
+    plain = tmp_path / "plain"
+    plain.write_text("exit 5")
+    assert execute([str(tmp_path / "missing")], {}) == NOT_FOUND
+    assert execute([str(plain)], {}) == NOT_EXECUTABLE
+    assert execute([str(tmp_path)], {}) == NOT_EXECUTABLE
+    assert capsys.readouterr().err == (
+        f"idtoken-proxy: {tmp_path}/missing: not found\n"
+        f"idtoken-proxy: {plain}: Permission denied\n"
+        f"idtoken-proxy: {tmp_path}: Permission denied\n"
+    )
+
+
 def test_a_script_without_an_interpreter_is_a_shell_s(tmp_path: Path) -> None:
     script = tmp_path / "app"
     script.write_text("exit 0")
