@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -68,7 +69,12 @@ def layer_of(module: str) -> int:
     raise AssertionError(f"{module} has no place in the order of imports")
 
 
-def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+@cache
+def imports_of(path: Path) -> list[tuple[int, str]]:
+    return list(_imports_of(path))
+
+
+def _imports_of(path: Path) -> Iterator[tuple[int, str]]:
     """(line, absolute module) of every import, within functions and for type checkers alone included."""
     module = name_of(path)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
@@ -84,6 +90,7 @@ def imports_of(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, whole if _is_module(whole) else source
 
 
+@cache
 def _is_module(name: str) -> bool:
     place = PACKAGE.parent.joinpath(*name.split("."))
     return place.with_suffix(".py").exists() or (place / "__init__.py").exists()

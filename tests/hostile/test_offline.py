@@ -21,7 +21,7 @@ from tests.hostile.tokens import TOKENS
 
 ANSWERS = {"heads": answers.HEADS, "framings": answers.FRAMINGS, "bodies": answers.BODIES}
 EVERYWHERE = 110  # octets of a message that is cut at every place, where it is one of the first of EACH
-EACH = 16  # the others are cut at every sixteenth, each beginning one further than the one before
+EACH = 32  # the others are cut at every thirty-second, each beginning one further than the one before
 
 
 @pytest.fixture(scope="module")
