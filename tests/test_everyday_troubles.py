@@ -27,6 +27,7 @@ from idtoken_proxy.settings.identities import AutoIdentity
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import GuardSettings, Route, Settings, TcpAddress, UnixAddress
 from idtoken_proxy.wrapper.variables import direct, variables
+from tests.cases import for_each
 from tests.engine.http2_peers import (
     Http2Peer,
     Http2Receiver,
@@ -38,7 +39,6 @@ from tests.engine.http2_peers import (
     http2_receiver,
     nothing,
 )
-from tests.cases import for_each
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.test_explain import robot
 from tests.engine.test_refused_tokens import Front

@@ -120,10 +120,9 @@ def test_a_key_that_was_spoilt_on_its_way_is_told_as_that(key: str, says: str) -
     assert spoilt_key({"private_key": PEM}, "/k.json") is None
 
 
-@for_each("kind", SECRETS)
+@for_each("secret", SECRETS.values(), ids=SECRETS)
 @for_each("variable", ["GOOGLE_APPLICATION_CREDENTIALS", "CLOUDSDK_CONFIG"])
-def test_a_variable_that_holds_the_credential_is_named_and_never_shown(variable: str, kind: str) -> None:
-    secret = SECRETS[kind]
+def test_a_variable_that_holds_the_credential_is_named_and_never_shown(variable: str, secret: str) -> None:
     file = named_file({variable: secret}) or gcloud_file({variable: secret})
     error = told(file)
     what = "text of several lines" if secret == SECRETS["YAML"] else "the credential itself"
