@@ -17,7 +17,7 @@ WRITE_HIGH_WATER: Final = 64 * 1024
 _JOINED: Final = 64 * 1024
 # The loop reads one socket as often as 32 times in a row: what it could take in before anybody is told to stop is 8 MiB. Who
 # keeps to the connection's window sends less than this before our output, and with it more credit, goes out.
-_READ_A_TURN: Final = 1280 * 1024
+READ_A_TURN: Final = 1280 * 1024
 _ASK_AGAIN: Final = 0.02  # seconds
 # Of a peer's that does not read: beyond what its streams may have under way, it gets nothing more out of us.
 _MOST_UNREAD: Final = 1024 * 1024
@@ -48,7 +48,7 @@ class Http2Transport(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.core.receive(data)
         self._read += len(data)
-        if self._read > _READ_A_TURN and self._reading:
+        if self._read > READ_A_TURN and self._reading:
             self._reading = False
             self.transport.pause_reading()
         if not self._flushing and self.unsettled:
