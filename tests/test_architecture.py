@@ -31,7 +31,7 @@ LAYERS = (
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "serving"),
-    ("breakable", "demo", "login", "options", "wrapper"),
+    ("breakable", "demo", "init", "login", "options", "wrapper"),
     ("cli",),
     ("__main__",),
 )

@@ -24,7 +24,7 @@ Command: TypeAlias = Callable[..., int]
 Decorator: TypeAlias = Callable[[Command], Command]
 
 
-def _files(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
+def completed_files(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
     """For a shell to complete. No click.Path, whose message about a name that is not text ends in a traceback."""
     return [CompletionItem(begun, type="file")]
 
@@ -33,7 +33,7 @@ _FILE = click.option(
     "-c",
     "--config",
     "file",
-    shell_complete=_files,
+    shell_complete=completed_files,
     metavar="FILE",
     help="The configuration file, or - for standard input. Default: $IDTOKEN_PROXY_CONFIG, then ./config/proxy.yaml, "
     "then ./proxy.yaml, then /etc/idtoken-proxy/proxy.yaml.",

@@ -46,7 +46,7 @@ class TimedOut(Exception):
 
 
 class TooMuch(Exception):
-    """It wrote more than MAX_OUTPUT, and was killed."""
+    """It wrote more than it may, and was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,10 @@ class Ended:
     stderr: tuple[str, ...]
 
 
-def run(argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = DEADLINE) -> Ended:
-    """No shell, nothing on stdin. Raises TimedOut, TooMuch, and OSError where it cannot be started."""
+def run(
+    argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = DEADLINE, limit: int = MAX_OUTPUT
+) -> Ended:
+    """No shell, nothing on stdin. `limit`: bytes, of stdout and of stderr. Raises TimedOut, TooMuch, and OSError where it cannot be started."""
     _warn_of(argv[0], environ)
     end = time.monotonic() + deadline
     # A session of its own: a group to kill, and no terminal to ask for a password on.
@@ -73,7 +75,7 @@ def run(argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = DEA
     ) as process:
         _running.add(process.pid)
         try:
-            stdout, stderr = _read(process, end)
+            stdout, stderr = _read(process, end, limit)
         except BaseException:
             _kill(process.pid)
             raise
@@ -96,7 +98,7 @@ def _warn_of(program: str, environ: Mapping[str, str]) -> None:
     _log.warning("others may write to a program that prints tokens", path=shown, remedy=f"chmod o-w {shown}")
 
 
-def _read(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:
+def _read(process: subprocess.Popen[bytes], end: float, limit: int) -> tuple[bytes, bytes]:
     """Until both pipes are closed, or the process has ended: a daemon that it left behind may hold them open."""
     assert process.stdout is not None
     assert process.stderr is not None
@@ -113,7 +115,7 @@ def _read(process: subprocess.Popen[bytes], end: float) -> tuple[bytes, bytes]:
                 if not chunk:
                     selector.unregister(key.fd)
                 read[key.fd] += chunk
-                if len(read[key.fd]) > MAX_OUTPUT:
+                if len(read[key.fd]) > limit:
                     raise TooMuch
             if ended and not ready:
                 break
