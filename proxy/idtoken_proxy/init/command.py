@@ -19,7 +19,7 @@ from idtoken_proxy.init.configuration import Planned, as_text, planned
 from idtoken_proxy.init.gcloud_lists import gcloud_lists
 from idtoken_proxy.init.inventory import read, receivers_of
 from idtoken_proxy.init.questions import GaveUp, asked
-from idtoken_proxy.init.receivers import Receiver, distinct
+from idtoken_proxy.init.receivers import Door, Receiver, distinct
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.plausible import path_objection, shown_path
 from idtoken_proxy.terminal import say
@@ -63,7 +63,8 @@ def run(options: InitOptions, environ: Mapping[str, str]) -> int:
         raise NothingToWrite(
             f"there is no service and no function in {', '.join(known.sources)}", remedy=_REMEDY
         )
-    audience = next((one.audience for one in receivers if one.audience is not None), _ANY_AUDIENCE)
+    # Of its URL: a custom audience would have a login told that it takes an impersonation.
+    audience = next((one.url for one in receivers if one.url and one.door is Door.PRIVATE), _ANY_AUDIENCE)
     caller = asyncio.run(find_caller(audience, environ, known.service_account))
     routes = planned(receivers, caller)
     if all(route.lacking is not None for route in routes):

@@ -102,7 +102,9 @@ def _lines(routes: list[Planned], caller: Caller, sources: list[str]) -> Iterato
     yield f"identity: {_of_caller(caller)}"
     yield ""
     yield "routes:"
-    for route in routes:
+    for number, route in enumerate(routes):
+        if number:
+            yield ""
         yield from _route(route)
 
 
