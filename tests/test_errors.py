@@ -41,7 +41,7 @@ def make(kind: type[ProxyError]) -> ProxyError:
 @for_each("kind", classes())
 def test_each_can_be_answered_with(kind: type[ProxyError]) -> None:
     error = make(kind)
-    assert error.status in (400, 403, 404, 405, 431, 500, 502, 503, 504, 505, 508)
+    assert error.status in (400, 403, 404, 405, 429, 431, 500, 502, 503, 504, 505, 508)
     assert "what happened" in error.detail
     assert error.title
     assert isinstance(error.fault, Fault)

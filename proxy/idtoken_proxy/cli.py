@@ -151,10 +151,9 @@ def check(configuration: Configuration) -> int:
     for warning in (*configuration.settings.warnings, *exposed):
         say(f"warning: {warning}", err=True)
     for route in routes:
-        match, wanted = (
-            f"{route.host or ''}{route.path}",
-            f"{kind_of(route.wanted)} {asked_for(route.wanted)}",
-        )
+        match = f"{route.host or ''}{route.path}"
+        own = "each service's own audience"
+        wanted = own if route.is_pattern else f"{kind_of(route.wanted)} {asked_for(route.wanted)}"
         say(f"{route.name}: {match} -> {route.upstream}, {wanted}, identity {route.identity.type}")
     say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
     return 0

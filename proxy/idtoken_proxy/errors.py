@@ -10,6 +10,7 @@
         MethodNotAllowed         405
         HeadTooLarge             431
         VersionNotServed         505
+        TooManyServices          429, of names of services that were new
         LoopDetected             508
       TokenError               503, nothing was sent upstream; ours, the operator's or Google's
       UpstreamError            the receiver's, or the way there
@@ -167,6 +168,12 @@ class VersionNotServed(RequestError):
 
     status = 505
     title = "HTTP version not served"
+
+
+class TooManyServices(RequestError):
+    status = 429
+    title = "Too many new services"
+    proxy_status = "http_request_denied"
 
 
 class LoopDetected(RequestError):

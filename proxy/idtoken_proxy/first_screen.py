@@ -8,6 +8,7 @@ from typing import Final
 
 from idtoken_proxy.identity.slot import SlotStatus
 from idtoken_proxy.settings.addresses import base_url, is_loopback
+from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import Address, Route, TcpAddress
 
 _MOST: Final = 20  # routes, beyond which a screen is no help
@@ -21,7 +22,7 @@ def first_screen(
     """
     address = next(iter(bound))
     for route in islice(routes, _MOST):
-        yield f"  {_url(address, route)} -> {route.upstream}  {_credential(tokens.get(route.name), now)}"
+        yield f"  {_url(address, route)} -> {route.upstream}  {_token_of(route, tokens, now)}"
     if len(routes) > _MOST:
         yield f"  and {len(routes) - _MOST} more"
 
@@ -32,6 +33,12 @@ def _url(address: Address, route: Route) -> str:
         return f"{address} {route.host or ''}{route.path}"
     name = route.host or ("localhost" if is_loopback(address.host) else address.host)
     return base_url(TcpAddress(name, address.port)) + path
+
+
+def _token_of(route: Route, tokens: Mapping[str, SlotStatus], now: float) -> str:
+    if route.is_pattern and not isinstance(route.identity, NoIdentity):
+        return "with a token for each service"
+    return _credential(tokens.get(route.name), now)
 
 
 def _credential(token: SlotStatus | None, now: float) -> str:

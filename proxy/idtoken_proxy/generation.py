@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.gateway import Gateway, ServiceParts
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally, UpstreamCounts
@@ -51,6 +51,14 @@ class Generation:
         """Idle upstream connections go; one in use goes with its exchange."""
         for pool in self.pools:
             pool.close()
+        self.gateway.services.close()
+
+    def named_slots(self) -> Iterator[tuple[str, TokenSlot]]:
+        """(a route's name, a slot of it): for a pattern one for each of its services that is known."""
+        yield from self.slots.items()
+        for service, lane in self.gateway.services:
+            if lane.slot is not None:
+                yield service.pattern, lane.slot
 
     def status_of(self, route: Route) -> dict[str, Any]:
         """What /api/status tells of one of its routes: no token."""
@@ -120,9 +128,15 @@ def means(
 
 
 def composing(
-    settings: Settings, means: Means, *, cache: TokenCache, sweeper: Sweeper, tally: Tally
+    settings: Settings,
+    means: Means,
+    *,
+    cache: TokenCache,
+    sweeper: Sweeper,
+    tally: Tally,
+    before: Generation | None = None,
 ) -> Pieces[Generation]:
-    """In pieces, during which what is in force goes on as it is. Asks nobody and reads nothing."""
+    """In pieces, during which what is in force goes on as it is. Asks nobody and reads nothing. `before`: what is in force."""
     sources = means.sources
     slots: dict[str, TokenSlot] = {}
     by_name: dict[str, Source] = {}
@@ -132,31 +146,56 @@ def composing(
             yield
         timeouts.add(route.timeouts)
         source = sources.get(route.identity)
-        if source is not None and route.wanted is not None:
+        if source is None:
+            continue
+        if route.wanted is not None:
             slots[route.name] = cache.slot(route.identity, source, route.wanted)
-            by_name[route.name] = source
+        by_name[route.name] = source
     pools: dict[tuple[object, ...], Pool] = {}
     upstreams: dict[str, UpstreamCounts] = {}
 
-    def pool_of(route: Route) -> Pool:
+    def new_pool(route: Route, counted_as: str) -> Pool:
         upstream, timeouts = route.upstream, route.timeouts
-        key = (upstream.origin, timeouts.connect, timeouts.keepalive, route.egress_proxy)
+        return Pool(
+            upstream,
+            sweeper,
+            tls=means.trust if upstream.scheme == "https" else None,
+            connect=timeouts.connect,
+            keepalive=timeouts.keepalive,
+            egress=route.egress_proxy,
+            http2_tls=means.http2_trust,
+            counts=upstreams.setdefault(counted_as, tally.upstreams.get(counted_as) or UpstreamCounts()),
+        )
+
+    def pool_of(route: Route) -> Pool:
+        origin, timeouts = route.upstream.origin, route.timeouts
+        key = (origin, timeouts.connect, timeouts.keepalive, route.egress_proxy)
         pool = pools.get(key)
         if pool is None:
-            origin = upstream.origin
-            pool = pools[key] = Pool(
-                upstream,
-                sweeper,
-                tls=means.trust if upstream.scheme == "https" else None,
-                connect=timeouts.connect,
-                keepalive=timeouts.keepalive,
-                egress=route.egress_proxy,
-                http2_tls=means.http2_trust,
-                counts=upstreams.setdefault(origin, tally.upstreams.get(origin) or UpstreamCounts()),
-            )
+            pool = pools[key] = new_pool(route, origin)
         return pool
 
-    gateway = yield from Gateway.made(settings, slots, pool_of, means.caller_token, tally)
+    # What a request has named is no label of a metric: it is counted as its pattern.
+    patterns = {route.name: route.upstream.origin for route in settings.routes if route.is_pattern}
+
+    def service_slot(route: Route) -> TokenSlot | None:
+        source = sources.get(route.identity)
+        if source is None or route.audience is None:
+            return None
+        return cache.slot(route.identity, source, route.audience, patterns[route.name])
+
+    def forget(route: Route, slot: TokenSlot) -> None:
+        if slot not in listed:
+            cache.forget(route.identity, slot)
+
+    listed = set(slots.values())
+    parts = ServiceParts(
+        service_slot,
+        lambda route: new_pool(route, patterns[route.name]),
+        forget,
+        () if before is None else (service for service, _ in before.gateway.services),
+    )
+    gateway = yield from Gateway.made(settings, slots, pool_of, means.caller_token, tally, parts)
     sweep = Sweeper.interval_for(list(timeouts))
     return Generation(settings, by_name, slots, tuple(pools.values()), gateway, upstreams, sweep)
 

@@ -116,12 +116,12 @@ class Server:
         """
         held: list[object] = []
         try:
-            generation = await self._compose(settings)
+            generation = await self._compose(settings, before=self._generation)
             exposed_files = await self._object_to(generation)
             held = self._generation.held()
             await _to_its_end(self._exchange(generation, exposed_files))
         finally:
-            self._cache.retain(self._generation.slots.values())
+            self._cache.retain(slot for _, slot in self._generation.named_slots())
         del generation
         await in_turns(given_up(held))
 
@@ -160,7 +160,7 @@ class Server:
         self._first_tokens = FirstTokens(generation.slots)
         self._front.access_log = explain_once(access_log(settings.log.access), self._tally)
         self._front.adopt(generation.gateway)
-        for name, slot in generation.slots.items():
+        for name, slot in generation.named_slots():
             slot.use(generation.sources[name])
         self._count_for(generation)
         before.retire()
@@ -170,7 +170,12 @@ class Server:
         routes = {lane.route.name: lane.counts for lane in generation.gateway.lanes}
         self._tally.take(routes, generation.upstreams)
         self._tally.retain(
-            routes, generation.upstreams, {asked_for(route.wanted) for route in generation.settings.routes}
+            routes,
+            generation.upstreams,
+            {
+                route.upstream.origin if route.is_pattern else asked_for(route.wanted)
+                for route in generation.settings.routes
+            },
         )
 
     def reloading(self) -> None:
@@ -276,7 +281,12 @@ class Server:
 
     # -- parts -----------------------------------------------------------------
 
-    async def _compose(self, settings: Settings, trusted: Callable[[], Trust] | None = None) -> Generation:
+    async def _compose(
+        self,
+        settings: Settings,
+        trusted: Callable[[], Trust] | None = None,
+        before: Generation | None = None,
+    ) -> Generation:
         try:
             found = await self._reading.run(
                 functools.partial(means, settings, self._environ, trusted), _CERTIFICATES
@@ -285,7 +295,9 @@ class Server:
             told = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"
             raise ConfigError((Problem("settings", 0, "", told),)) from None
         return await in_turns(
-            composing(settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally)
+            composing(
+                settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally, before=before
+            )
         )
 
     async def _object_to(self, generation: Generation) -> tuple[Problem, ...]:

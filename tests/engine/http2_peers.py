@@ -200,11 +200,18 @@ class Http2Peer(asyncio.Protocol):
         assert stream_id is not None
         return self.streams.setdefault(stream_id, Stream(self, stream_id))
 
-    def request(self, *pairs: Pair, path: str = "/", method: str = "GET", end: bool = True) -> Stream:
+    def request(
+        self,
+        *pairs: Pair,
+        path: str = "/",
+        method: str = "GET",
+        end: bool = True,
+        authority: bytes = b"localhost",
+    ) -> Stream:
         head = [
             (b":method", method.encode()),
             (b":scheme", b"http"),
-            (b":authority", b"localhost"),
+            (b":authority", authority),
             (b":path", path.encode()),
         ]
         return self.open([*head, *pairs], end=end)

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from idtoken_proxy.engine import line_table
-from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import RouteCounts

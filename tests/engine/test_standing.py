@@ -166,6 +166,7 @@ NO_GRANTS = {
     "wait_for_login",
     "limits.header_bytes",
     "limits.connections",
+    "limits.services",
     "rewrite.location",
     "rewrite.cookies",
     "rewrite.origin",

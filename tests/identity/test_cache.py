@@ -57,6 +57,21 @@ async def test_retain_forgets_the_rest(stage: Stage) -> None:
     assert stage.cache.slot(AutoIdentity(), source, OTHER) is not gone
 
 
+async def test_a_slot_that_is_forgotten_fetches_nothing_ahead(stage: Stage) -> None:
+    source = stage.source()
+    slot = stage.cache.slot(AutoIdentity(), source, AUDIENCE, "a pattern")
+    token = await slot.get()
+    assert stage.events[-1].counted_as == "a pattern"
+    stage.cache.forget(AutoIdentity(), slot)
+    await stage.pass_(60)
+    assert (slot.current(), stage.cache.busy) == (token, 0)  # for a request under way, and no timer is left
+    await stage.pass_(3600)
+    assert source.fetches == 1
+    await slot.get()  # who still asks is served, once
+    assert (source.fetches, stage.cache.busy) == (2, 0)
+    assert stage.cache.slot(AutoIdentity(), source, AUDIENCE) is not slot
+
+
 async def test_no_token_is_minted_for_a_slot_that_nobody_holds() -> None:
     stage = Stage(maxsize=1)
     source = stage.source()

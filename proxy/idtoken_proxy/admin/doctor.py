@@ -31,6 +31,7 @@ from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.identities import Identity, NoIdentity
 from idtoken_proxy.settings.model import Route, Settings, UpstreamProtocol
 from idtoken_proxy.settings.names import is_iap_client
+from idtoken_proxy.settings.services import service_route
 from idtoken_proxy.trust import trust, trust_for_http2
 
 LIMIT: Final = 30.0  # seconds for all routes together
@@ -159,11 +160,17 @@ class _Practice:
 
     async def examine(self, case: _Case) -> None:
         route = case.route
+        if route.is_pattern:
+            # There is nobody there of that name: the identity is what can be tried.
+            case.route = service_route(route, "service")
         try:
             await self._token(case)
         except TokenError as missing:
             remedy = remedy_of(missing) or TRANSIENT
             case.fail(missing.cause, missing.detail, remedy)
+        if route.is_pattern:
+            case.route, case.judged = route, True
+            return
         # Without the token that belongs to it, a request would find out nothing.
         ask = case.token is not None or isinstance(route.identity, NoIdentity)
         case.probe = probed = await probe(

@@ -23,8 +23,8 @@ from prometheus_client.registry import Collector
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, gauge
 from idtoken_proxy.admin.status import Observed, connections_of
-from idtoken_proxy.engine.gateway import Lane
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.settings.model import asked_for

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
 from idtoken_proxy.engine.front import Front
-from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from idtoken_proxy.engine.gateway import DEFAULT_ALLOW, Gateway, Lane
+from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.lane import DEFAULT_ALLOW, Lane
 from idtoken_proxy.errors import (
     LoopDetected,
     MalformedRequest,
@@ -76,7 +77,9 @@ def admit_connect(request: Request, guard: Guard, port: int | None) -> Tunnelled
 
 
 def lane_for(caller: Caller, path: bytes, gateway: Gateway) -> Lane:
-    """Raises NoRoute."""
+    """Raises NoRoute, and TooManyServices."""
+    if caller.service is not None:
+        return gateway.services.lane(caller.service)
     if caller.upstream is None:
         lane = gateway.table.match(caller.name, path)
     else:

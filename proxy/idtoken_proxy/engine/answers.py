@@ -72,6 +72,8 @@ def problem(
     ]
     if isinstance(error, TokenError):
         lines.append(f"Retry-After: {max(1, error.retry_after)}")
+    elif error.status == 429:
+        lines.append("Retry-After: 1")
     elif error.status == 503:
         lines.append(f"Retry-After: {_DRAINING_RETRY_SECONDS}")
     if isinstance(error, MethodNotAllowed):

@@ -10,7 +10,6 @@ from typing import Any
 from idtoken_proxy.engine import second_try
 from idtoken_proxy.engine.accept import (
     USUAL,
-    Accepted,
     accepted_on,
     admit_connect,
     is_no_routes,
@@ -18,8 +17,9 @@ from idtoken_proxy.engine.accept import (
     outbound_of,
     turned_back,
 )
-from idtoken_proxy.engine.gateway import Gateway, Lane
+from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.kept_body import KeptBody, may_be_kept
+from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.overdue import overdue
 from idtoken_proxy.engine.states import (
     ANSWER,
@@ -88,8 +88,8 @@ class Exchange:
 
     @property
     def path(self) -> bytes:
-        accepted: Accepted = self._accepted
-        return accepted.target.partition(b"?")[0]  # as it went to the receiver
+        target: bytes = self._accepted.target
+        return target.partition(b"?")[0]  # as it went to the receiver
 
     # -- the way there ---------------------------------------------------------
 
@@ -116,7 +116,7 @@ class Exchange:
         self.lane = lane = lane_for(caller, path, gateway)
         self._accepted = accepted = accepted_on(lane, request, caller, path, gateway, app.peer)
         self.timeouts = lane.route.timeouts
-        if request.http2:
+        if request.http2 and caller.service is None:  # else the next one counts as use of it
             request.verdict = gateway, accepted
 
     def forward(self) -> None:

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from idtoken_proxy.engine.gateway import Lane
+from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.identity.answer import MARKS, SPEAKS_OF, Answer

@@ -7,148 +7,38 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Protocol, Self
-
-import structlog
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, Self
 
 from idtoken_proxy.engine.http2.fields import never_remember
 from idtoken_proxy.engine.kept_body import KeptBodies
+from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.pool import Pool
-from idtoken_proxy.engine.streams import AnswerSide
+from idtoken_proxy.engine.services import Services
 from idtoken_proxy.engine.tally import RouteCounts, Tally
 from idtoken_proxy.identity.cache import TokenSlot
-from idtoken_proxy.identity.token import AccessToken, Token
 from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
-from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace, first_lines_of
-from idtoken_proxy.policy.request import Request
-from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.routes import RouteTable, forward
-from idtoken_proxy.policy.target import PathMap
-from idtoken_proxy.settings.addresses import is_loopback
-from idtoken_proxy.settings.audience import takes_access_tokens
-from idtoken_proxy.settings.model import Rewrite, Route, Settings, TokenHeader, UpstreamProtocol
+from idtoken_proxy.policy.services import NamedService, ServicePatterns
+from idtoken_proxy.settings.model import Route, Settings
+from idtoken_proxy.settings.services import service_route
 from idtoken_proxy.turns import Pieces
 
-DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOST_SHOWN = 20
 _AT_A_TIME = 64  # routes, before others may have their turn: a millisecond or two
 
-log = structlog.get_logger("idtoken_proxy.engine")
 
+class ServiceParts(NamedTuple):
+    """What one service of a project takes: its token's slot and its connections; and what lets go of the slot. `before`: the
+    services of the settings before these.
+    """
 
-class Connections(Protocol):
-    """To one origin, in one version of HTTP."""
-
-    def take(self) -> AnswerSide | None:
-        """One that is there; None where there is none."""
-
-    async def connect(self, *, fresh: bool) -> AnswerSide:
-        """Raises UpstreamError."""
-
-
-def lines_of(route: Route, token: Token, place: TokenPlace | None = None) -> TokenLines:
-    """`place`: the route's, where that is at hand."""
-    charged = route.quota_project
-    if charged is None and isinstance(token, AccessToken):
-        charged = token.quota_project
-    return (place or TokenPlace.of(route)).lines(token.value, charged)
-
-
-class Lane:
-    """A route, ready to be driven on: its path map, host line, token slot and the pool of its upstream's origin."""
-
-    __slots__ = (
-        "_auto",
-        "_downwards",
-        "_lines",
-        "_place",
-        "_token",
-        "_told",
-        "_upwards",
-        "allow",
-        "counts",
-        "first_lines",
-        "foreign",
-        "methods",
-        "path_map",
-        "pool",
-        "rewriter",
-        "route",
-        "shared",
-        "slot",
-    )
-
-    def __init__(
-        self,
-        route: Route,
-        slot: TokenSlot | None,
-        pool: Pool,
-        counts: RouteCounts,
-        rewrite: Rewrite,
-        *,
-        shared: bool,
-    ) -> None:
-        self.route = route
-        self.shared = shared  # its receiver may be another route's too, whose paths are not for this one
-        self.counts = counts
-        self.slot = slot
-        self.pool = pool
-        self.path_map = PathMap(route.path, route.upstream.base_path, strip_prefix=route.strip_prefix)
-        self._upwards = route.protocol is UpstreamProtocol.HTTP2
-        self._auto = route.protocol is UpstreamProtocol.AUTO
-        self._downwards = route.protocol is UpstreamProtocol.HTTP1
-        self.rewriter = Rewriter(route, rewrite)
-        self.first_lines = first_lines_of(route)
-        # A host that the configuration states besides Google's: whether its code or its front end refuses an access token,
-        # nobody can tell.
-        host = route.upstream.host
-        self.foreign = route.scopes is not None and not (takes_access_tokens(host) or is_loopback(host))
-        self.methods = None if route.methods is None else frozenset(m.encode() for m in route.methods)
-        self.allow = DEFAULT_ALLOW if route.methods is None else tuple(sorted(route.methods))
-        self._place = TokenPlace.of(route)
-        self._token: Token | None = None
-        self._lines = NO_TOKEN
-        # There it is what was asked for.
-        self._told = self.route.token_header is not TokenHeader.AUTO or self.route.scopes is not None
-
-    def pool_for(self, request: Request) -> Connections:
-        """A WebSocket stays on HTTP/1.1 (RFC 8441 is not spoken)."""
-        if request.http2:
-            return self.pool if self.goes_downwards(request) else self.pool.http2
-        return self.pool.http2 if self._upwards and not request.websocket else self.pool
-
-    def goes_downwards(self, request: Request) -> bool:
-        """By HTTP/1.1, of an app that speaks HTTP/2."""
-        return self._downwards or (self._auto and not request.grpc and self.pool.http2.unspoken)
-
-    def may_go_downwards(self, request: Request) -> bool:
-        """To a receiver of HTTP/1.1 alone, where the app speaks HTTP/2."""
-        return self._auto and request.http2 and not request.grpc
-
-    def allows(self, method: bytes) -> bool:
-        return self.methods is None or method in self.methods
-
-    def tell_of_replacement(self) -> None:
-        """Once: the app's Authorization gives way, in a header that 1st-generation functions alone need. To an access token
-        it always does, and that is what apps with a dummy in it are for.
-        """
-        if not self._told:
-            self._told = True
-            log.warning(
-                "the app's own Authorization is replaced by the token",
-                route=self.route.name,
-                remedy="if the receiver is a 2nd-generation function, say token_header: X-Serverless-Authorization, "
-                "and the app's passes",
-            )
-
-    def token_lines(self, token: Token) -> TokenLines:
-        if token is not self._token:
-            self._lines = lines_of(self.route, token, self._place)
-            self._token = token
-        return self._lines
+    slot_of: Callable[[Route], TokenSlot | None]
+    pool_of: Callable[[Route], Pool]
+    forget: Callable[[Route, TokenSlot], None]
+    before: Iterable[NamedService] = ()
 
 
 class Gateway:
@@ -161,8 +51,11 @@ class Gateway:
         guard: Guard,
         table: RouteTable[Lane],
         forward_table: RouteTable[Lane],
+        services: Services,
     ) -> None:
-        """`forward_table`: for requests whose target names a receiver, by its authority, and by their path as it is there."""
+        """`forward_table`: for requests whose target names a receiver, by its authority, and by their path as it is there.
+        `services`: for requests that name a service of a project, in either way.
+        """
         self.settings = settings
         self._caller_token = caller_token
         self.bodies = bodies
@@ -176,6 +69,7 @@ class Gateway:
         self.directions = _directions(settings)
         self.table = table
         self.forward_table = forward_table
+        self.services = services
 
     @classmethod
     def made(
@@ -185,6 +79,7 @@ class Gateway:
         pool_of: Callable[[Route], Pool],
         caller_token: bytes | None,
         tally: Tally,
+        parts: ServiceParts | None = None,
     ) -> Pieces[Self]:
         """In pieces. `slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's
         content. Of `tally` it takes the counts that are there; what it adds is not in it before it is taken.
@@ -228,18 +123,51 @@ class Gateway:
             hosts,
             unverified_pages=guard.unverified_pages == "allow",
             forwards=settings.forward_proxy,
+            services=ServicePatterns(settings.routes),
         )
-        table = yield from RouteTable.filled((lane.route.host, lane.route.path, lane) for lane in lanes)
+        # A pattern's own lane leads nowhere: it is there to be counted and shown.
+        table = yield from RouteTable.filled(
+            (lane.route.host, lane.route.path, lane) for lane in lanes if not lane.route.is_pattern
+        )
         forward_table = yield from RouteTable.filled(
-            (authority, path, lane_of(route)) for (authority, path), route in forwarded.items()
+            (authority, path, lane_of(route))
+            for (authority, path), route in forwarded.items()
+            if not route.is_pattern
         )
-        return cls(settings, caller_token, tally.bodies, tuple(lanes), doorkeeper, table, forward_table)
+        services = _services(settings, lanes, parts)
+        return cls(
+            settings, caller_token, tally.bodies, tuple(lanes), doorkeeper, table, forward_table, services
+        )
 
     def grants_as(self, other: Gateway) -> bool:
         """Whether it cannot refuse what the other let in: the same settings, and the same secret."""
         return self is other or (
             self.settings == other.settings and self._caller_token == other._caller_token
         )
+
+
+def _services(settings: Settings, lanes: Iterable[Lane], parts: ServiceParts | None) -> Services:
+    patterns = {lane.route.name: lane for lane in lanes if lane.route.is_pattern} if parts is not None else {}
+
+    def begin(service: NamedService) -> Lane:
+        assert parts is not None
+        pattern = patterns[service.pattern]
+        route = service_route(pattern.route, service.label)
+        return Lane(
+            route, parts.slot_of(route), parts.pool_of(route), pattern.counts, settings.rewrite, shared=False
+        )
+
+    def end(lane: Lane) -> None:
+        assert parts is not None
+        lane.pool.close()
+        # A service and its traffic tags have one token.
+        if lane.slot is not None and all(other.slot is not lane.slot for _, other in services):
+            parts.forget(lane.route, lane.slot)
+
+    services = Services(begin, end, settings.limits.services)
+    if parts is not None:
+        services.adopt(one for one in parts.before if one.pattern in patterns)
+    return services
 
 
 def _directions(settings: Settings) -> str:

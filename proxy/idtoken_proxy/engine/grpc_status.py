@@ -23,6 +23,7 @@ from idtoken_proxy.errors import (
     RequestError,
     RequestHeadTooLarge,
     TokenError,
+    TooManyServices,
     UpstreamError,
     UpstreamTimeout,
     VersionNotServed,
@@ -57,7 +58,7 @@ _SPECIAL: Final = re.compile(rb"[^\x20-\x24\x26-\x7e]")
 
 def of_error(error: ProxyError) -> int:
     match error:
-        case HeadTooLarge() | AnswerHeadTooLarge() | RequestHeadTooLarge() | Overloaded():
+        case HeadTooLarge() | AnswerHeadTooLarge() | RequestHeadTooLarge() | Overloaded() | TooManyServices():
             return RESOURCE_EXHAUSTED
         case Refused():
             return PERMISSION_DENIED

@@ -334,7 +334,7 @@ class Tally:
         cause = event.cause
         if cause is not None:
             fetches.failed += 1
-            key = (event.source, event.asked_for, cause)
+            key = (event.source, event.counted_as or event.asked_for, cause)
             self.fetch_failures[key] = self.fetch_failures.get(key, 0) + 1
         elif event.changed:
             fetches.fresh += 1

@@ -56,15 +56,22 @@ class TokenCache:
         """Fetches under way and timers of the next."""
         return len(self._tasks)
 
-    def slot(self, identity: Identity, source: Source, wanted: Wanted) -> TokenSlot:
+    def slot(self, identity: Identity, source: Source, wanted: Wanted, counted_as: str = "") -> TokenSlot:
         """The one slot of (identity, wanted), made where there is none; one that is there keeps its source until it is
-        told to `use` another. Nothing is fetched before its first get().
+        told to `use` another. Nothing is fetched before its first get(). `counted_as`: in place of an audience that a
+        caller may choose, in metrics.
         """
         key = (identity, wanted)
         slot = self._slots.get(key)
         if slot is None:
-            slot = self._slots[key] = TokenSlot(self._shared, source, wanted)
+            slot = self._slots[key] = TokenSlot(self._shared, source, wanted, counted_as)
         return slot
+
+    def forget(self, identity: Identity, slot: TokenSlot) -> None:
+        """One that nobody is to ask any more: its token goes with who holds it, and no other is fetched ahead."""
+        if self._slots.get((identity, slot.wanted)) is slot:
+            del self._slots[identity, slot.wanted]
+        slot.retire()
 
     def retain(self, slots: Iterable[TokenSlot]) -> None:
         """After a reload: forget all other slots, so that no token is minted for a route that is gone. One that is

@@ -28,6 +28,7 @@ class FetchEvent:
     error: TokenError | None = None
     next_in: float = 0.0  # seconds to the next fetch
     still_valid: bool = False  # a failed refresh left a token that is still good
+    counted_as: str = ""  # in metrics, where the audience is one that a caller may choose
     slot: object = field(default=None, repr=False, compare=False)  # whose token it is
 
     @property

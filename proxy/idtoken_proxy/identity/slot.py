@@ -80,12 +80,14 @@ class TokenSlot:
         "_boot",
         "_boot_due",
         "_boot_end",
+        "_counted_as",
         "_error",
         "_failures",
         "_lease",
         "_mending",
         "_outcome",
         "_refused_at",
+        "_retired",
         "_shared",
         "_source",
         "_threads",
@@ -97,8 +99,10 @@ class TokenSlot:
         "wanted",
     )
 
-    def __init__(self, shared: Shared, source: Source, wanted: Wanted) -> None:
+    def __init__(self, shared: Shared, source: Source, wanted: Wanted, counted_as: str = "") -> None:
         self.wanted = wanted
+        self._counted_as = counted_as
+        self._retired = False
         self._shared = shared
         self._source = source
         self._threads = Threads(f"token-{source.name}")
@@ -226,6 +230,12 @@ class TokenSlot:
         """From the next fetch on, ask this source: a reload may change the way to the same identity."""
         self._source = source
 
+    def retire(self) -> None:
+        """Nothing is fetched ahead any more. Whoever holds it still gets what it asks for."""
+        self._retired = True
+        if self._timer is not None:
+            self._timer.cancel()
+
     def status(self) -> SlotStatus:
         token = self._token
         return SlotStatus(
@@ -295,6 +305,7 @@ class TokenSlot:
                     bearer=token.bearer,
                     expires_in=token.expires_at - self._wall(),
                     next_in=delay,
+                    counted_as=self._counted_as,
                     slot=self,
                 )
             )
@@ -313,6 +324,7 @@ class TokenSlot:
                 error=failure,
                 next_in=delay,
                 still_valid=self.status().valid,
+                counted_as=self._counted_as,
                 slot=self,
             )
         )
@@ -370,6 +382,8 @@ class TokenSlot:
     def _arm(self, delay: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._retired:
+            return
         # Weakly: a slot that nobody holds any more, neither a route nor the cache, is not kept alive to mint tokens.
         self._timer = self._shared.tasks.spawn(_wake(weakref.ref(self), self._shared.clock.sleep, delay))
 

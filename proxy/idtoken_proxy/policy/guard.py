@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from idtoken_proxy.errors import MalformedRequest, Refused
 from idtoken_proxy.policy.cors import is_preflight
 from idtoken_proxy.policy.request import Request
+from idtoken_proxy.policy.services import NamedService, ServicePatterns
 from idtoken_proxy.settings.addresses import is_loopback
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -50,13 +51,14 @@ class Caller:
     # A name under which browsers do not say what page a request is from (https://www.w3.org/TR/fetch-metadata/#framework,
     # "potentially trustworthy"): an <img> or a no-cors GET of any page looks like a program's request.
     untold: bool = field(default=False, compare=False)
+    service: NamedService | None = None  # the one that it named, by its own name or by one of the proxy's
 
 
 class Guard:
     """`secret`: (header name, value) that every request must carry; it goes no further than here. `upstreams`: the
     authorities that a request's target may name, without port 80. `routed`: the hosts that routes match, which it may
     name with any port. `unverified_pages`: requests that may be a page's are let in where nothing tells. `forwards`: whether
-    it is a forward proxy's at all, whose requests name a receiver.
+    it is a forward proxy's at all, whose requests name a receiver. `services`: the names that stand for one of a project's.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class Guard:
         *,
         unverified_pages: bool = False,
         forwards: bool = True,
+        services: ServicePatterns | None = None,
     ) -> None:
+        self._services = services or ServicePatterns()
         self._secret = None if secret is None else (secret[0].lower().encode() + b":", secret[1])
         self._unverified_pages = unverified_pages
         self._secret_header = None if secret is None else secret[0]
@@ -124,14 +128,18 @@ class Guard:
         if not self._forwards:
             raise _not_forwarded(name)
         authority = _authority(name, number)
-        if number == "443" and (authority in self._upstreams or name in self._upstreams | self._routed):
+        if number == "443" and (
+            authority in self._upstreams
+            or name in self._upstreams | self._routed
+            or self._services.by_authority(name) is not None
+        ):
             raise Refused(
                 f"the proxy itself speaks TLS to {name}, and could attach no token within an app's",
                 reason="host",
                 remedy=f"write http://{name}/ in place of https://{name}/",
             )
         caller = self._judge_target(request.target, port)
-        if caller.upstream is None and name not in self._routed:
+        if caller.upstream is None and caller.service is None and name not in self._routed:
             raise Refused(
                 f'"{authority}" is the proxy itself',
                 reason="host",
@@ -159,6 +167,8 @@ class Guard:
         secure = scheme in (b"https", b"wss")
         authority = _authority(name, "443" if secure and not port else port)
         known = authority in self._upstreams
+        service = None if known else self._services.by_authority(authority)
+        known = known or service is not None
         if scheme != b"http" and not known and self._is_own(name):
             if name not in self._routed:
                 raise MalformedRequest(
@@ -178,6 +188,7 @@ class Guard:
                 b"X-Forwarded-Host: " + host + b"\r\n",
                 authority,
                 untold=True,
+                service=service,
             )
         elif here:
             caller = self._judge_host(host, None)
@@ -228,7 +239,9 @@ class Guard:
         else:
             origin, memo = b"http://" + _authority(name, port).encode(), self._callers
             untold = not is_loopback(name.strip("[]"))
-        caller = Caller(name, origin, b"X-Forwarded-Host: " + host + b"\r\n", untold=untold)
+        # A route of that very name comes before one for all.
+        service = None if name in self._routed else self._services.by_host(name)
+        caller = Caller(name, origin, b"X-Forwarded-Host: " + host + b"\r\n", untold=untold, service=service)
         if len(memo) >= _MEMO_LIMIT:
             memo.clear()
         memo[host] = caller

@@ -16,6 +16,7 @@ from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.names import is_iap_client, url_variable
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.settings.route_token import is_access, login_s_objections, objections, universe
+from idtoken_proxy.settings.services import STAR
 from idtoken_proxy.settings.shape import Entry
 
 # Set by `idtoken-proxy run` beside the routes' own.
@@ -35,6 +36,7 @@ def contradictions(
     yield from _loops(document, routes)
     yield from _names(routes)
     yield from _matches(routes)
+    yield from _patterns(routes)
     for index, route in routes.items():
         if route.identity is not None:
             yield from _identity(route.identity, ("routes", index, "identity"))
@@ -165,6 +167,30 @@ def _matches(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
                     f"matches the same requests as routes[{earlier}]: {where}; "
                     "give one of them another path or host"
                 ),
+            )
+
+
+def _patterns(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+    """Of routes that stand for every service of a project."""
+    for index, route in routes.items():
+        by_name = route.match.host is not None and route.match.host.startswith(STAR)
+        if by_name != route.upstream.host.startswith(STAR):
+            yield (
+                ("routes", index, "match", "host") if by_name else ("routes", index, "upstream"),
+                (
+                    "stands for every service, and so must the other: write match: {host: '*.run.localhost'} and upstream: "
+                    "https://*-PROJECT_NUMBER.REGION.run.app"
+                ),
+            )
+        elif by_name and route.match.path != "/":
+            yield (
+                ("routes", index, "match", "path"),
+                "has no place beside a host for every service, each of which has all of its paths; remove it",
+            )
+        elif by_name and route.audience is not None:
+            yield (
+                ("routes", index, "audience"),
+                "has no place beside an upstream for every service, each of which has an audience of its own; remove it",
             )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from idtoken_proxy.settings import addresses, egress, model, names, urls, values
+from idtoken_proxy.settings import addresses, egress, model, names, services, urls, values
 from idtoken_proxy.settings.identities import FILE, IDENTITY
 from idtoken_proxy.settings.plausible import url_path_objection
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, choice_of, key
@@ -41,10 +41,11 @@ HEADER_BYTES: Final = Scalar(
     values.header_bytes, {"type": "integer", "minimum": 1024, "maximum": 1024**2}, _pattern(values.SIZE)
 )
 CONNECTIONS: Final = Scalar(values.connections, {"type": "integer", "minimum": 1, "maximum": 1_000_000})
+SERVICES: Final = Scalar(values.services, {"type": "integer", "minimum": 1, "maximum": 1024})
 UID: Final = Scalar(values.uid, {"type": "integer", "minimum": 0, "maximum": 2**32 - 2})
 LISTEN: Final = Scalar(addresses.listen_address, _STRING)
 ADMIN: Final = Scalar(addresses.admin_address, _STRING, {"const": False})
-UPSTREAM: Final = Scalar(urls.upstream, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
+UPSTREAM: Final = Scalar(services.upstream_or_services, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
 URL_PATH: Final = Scalar(urls.path, _pattern(r"/[^?#%\\]*"), refuse=url_path_objection)
 ENDPOINT: Final = Scalar(urls.endpoint, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
 EGRESS_PROXY: Final = Scalar(
@@ -55,6 +56,7 @@ EGRESS_PROXY: Final = Scalar(
 PAGE_ORIGIN: Final = Scalar(urls.origin, _pattern("[a-z][a-z0-9+.-]*://[^/?#@]+"))
 PROXY_RANGE: Final = Scalar(addresses.proxy_range, _STRING)
 HOST_NAME: Final = Scalar(addresses.host_only, _STRING)
+MATCH_HOST: Final = Scalar(services.match_host, _STRING)
 HOST_PORT: Final = Scalar(addresses.host_and_port, _STRING)
 ROUTE_NAME: Final = Scalar(names.route_name, _pattern(names.ROUTE_NAME))
 METHOD: Final = Scalar(names.method, _pattern(f"(?!CONNECT$|TRACE$){names.METHOD}"))
@@ -74,7 +76,11 @@ class Match(Entry):
     """Which requests take the route."""
 
     path: str = key(URL_PATH, "A prefix of whole segments; the longest wins.", default="/")
-    host: str | None = key(HOST_NAME, "A host name, such as profiles.localhost. Left out: any.", default=None)
+    host: str | None = key(
+        MATCH_HOST,
+        "A host name, such as profiles.localhost, or *.run.localhost for every service of upstream's. Left out: any.",
+        default=None,
+    )
 
 
 class RouteTimeouts(Entry):
@@ -114,7 +120,8 @@ class RouteEntry(Entry):
 
     name: str = key(ROUTE_NAME, "Unique; names the route in logs, metrics and errors.")
     upstream: model.Upstream = key(
-        UPSTREAM, "The receiver: https, or http on loopback. May carry a base path."
+        UPSTREAM,
+        "The receiver: https, or http on loopback. May carry a base path. https://*-PROJECT_NUMBER.REGION.run.app: every service.",
     )
     match: Match = key(Section(Match), "Which requests take the route; default all.", default=Match())
     audience: str | None = key(
@@ -171,6 +178,9 @@ class Limits(Entry):
         HEADER_BYTES, "The largest request head: 64KiB, or a number of bytes.", default=_LIMITS.header_bytes
     )
     connections: int = key(CONNECTIONS, "Connections from apps at one time.", default=_LIMITS.connections)
+    services: int = key(
+        SERVICES, "Services at one time, of routes that stand for a project's.", default=_LIMITS.services
+    )
 
 
 class Guard(Entry):

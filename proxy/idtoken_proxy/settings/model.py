@@ -145,6 +145,7 @@ class Timeouts:
 class Limits:
     header_bytes: int = 64 * 1024
     connections: int = 1024
+    services: int = 64  # of projects whose services no route lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class LogSettings:
 class Route:
     """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end); `host` is lower case or None for
     every host; `audience` is an ID token's and `scopes` are an access token's: a route has one of them, and neither where
-    `identity` is NoIdentity; `quota_project` is whom Google charges for what an access token does, where the configuration
+    `identity` is NoIdentity, or for a pattern, whose services have their own; `quota_project` is whom Google charges for what an access token does, where the configuration
     says; `methods` None means all but CONNECT and TRACE; `egress_proxy` is what the receiver is reached through, None for
     one on loopback.
     """
@@ -216,6 +217,11 @@ class Route:
     def wanted(self) -> Wanted | None:
         """What its token is asked for with; None on a public route."""
         return self.audience if self.scopes is None else self.scopes
+
+    @property
+    def is_pattern(self) -> bool:
+        """It stands for every service of a project and region (services.py)."""
+        return self.upstream.host.startswith("*")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from idtoken_proxy.settings.identities import (
     identity_of,
 )
 from idtoken_proxy.settings.route_token import is_access, universe
+from idtoken_proxy.settings.services import STAR
 from idtoken_proxy.settings.shape import Entry
 
 
@@ -85,6 +86,8 @@ def _scopes(route: RouteEntry) -> model.Scopes:
 
 
 def _audience(route: RouteEntry, identity: Entry, universe_domain: str) -> str | None:
+    if route.upstream.host.startswith(STAR):
+        return None  # each of its services has one
     if identity.tag == NoIdentity.type:
         return None
     if identity.tag == SignedJwtIdentity.type:

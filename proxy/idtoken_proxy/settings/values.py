@@ -115,6 +115,12 @@ def connections(value: object) -> int:
     return value
 
 
+def services(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1024:
+        raise ValueError(f"must be a whole number from 1 to 1024, not {shown(value)}")
+    return value
+
+
 def uid(value: object) -> int:
     """A user's number; 2**32 - 1 is -1, which is nobody."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32 - 1:

@@ -61,8 +61,8 @@ def check(settings: Settings, *, http_proxy: bool) -> None:
 def variables(
     settings: Settings, bound: Sequence[Address], *, http_proxy: bool, from_options: bool = False
 ) -> dict[str, str]:
-    """`bound`: what is really listened on, in the settings' order. Without a TCP port there is no URL for a route. Nor is
-    there one for the route that `--upstream` makes (`from_options`): nobody gave it its name, and it is the proxy's own.
+    """`bound`: what is really listened on, in the settings' order. Without a TCP port there is no URL for a route. Nor is there one for every service of a project, or
+    for the route that `--upstream` makes (`from_options`): nobody gave it its name, and it is the proxy's own.
     """
     named = next((address for address in settings.listen if isinstance(address, TcpAddress)), None)
     taken = next((address for address in bound if isinstance(address, TcpAddress)), None)
@@ -73,7 +73,7 @@ def variables(
     own = f"http://{TcpAddress(host, taken.port)}"
     told = {OWN: own}
     for route in settings.routes:
-        if from_options and route.name == ONLY_ROUTE:
+        if (from_options and route.name == ONLY_ROUTE) or route.is_pattern:
             continue
         origin = own if route.host is None else f"http://{route.host}:{taken.port}"
         told[url_variable(route.name)] = origin + (route.path if route.path != "/" else "")
