@@ -31,6 +31,14 @@ def token(**more: object) -> SlotStatus:
     return SlotStatus("https://profiles-x.a.run.app", "key file", valid=True, **told)  # type: ignore[arg-type]
 
 
+def test_every_service_of_a_project_has_a_token_of_its_own() -> None:
+    pattern = Upstream("https", "*-123456789012.us-central1.run.app", 443)
+    project = Route("project", pattern, None, host="*.run.localhost")
+    assert list(first_screen([LOCAL], (project,), {}, NOW)) == [
+        "  http://*.run.localhost:8080 -> https://*-123456789012.us-central1.run.app  with a token for each service"
+    ]
+
+
 def test_a_line_says_where_as_whom_and_for_how_long() -> None:
     routes = (route("a", path="/profiles"), route("b", host="b.localhost"), route("c", identity=NoIdentity()))
     assert list(first_screen([LOCAL], routes, {"a": token(), "b": token(email=None)}, NOW)) == [

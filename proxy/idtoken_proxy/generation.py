@@ -70,6 +70,8 @@ class Generation:
             "audience": route.audience,
             "scopes": None if route.scopes is None else route.scopes.names,
         }
+        if route.is_pattern and not isinstance(route.identity, NoIdentity):
+            told["services"] = [one.label for one, _ in self.gateway.services if one.pattern == route.name]
         slot = self.slots.get(route.name)
         if slot is not None:
             status = slot.status()

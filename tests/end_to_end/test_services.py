@@ -211,7 +211,10 @@ async def test_made_up_names_cost_a_few_tokens_a_second_and_no_more_are_kept(pro
     refused = next(answer for answer in answers if answer.status == 429)
     assert refused.one("retry-after") == "1"
     assert b"too many services" in refused.body
+    assert project.server.front.tally.limits["services"] == statuses.count(429)
     assert len(project.known) == 3
+    [status, _] = project.server.route_statuses()
+    assert (status["services"], "token" in status) == (project.known, False)
     audiences = {slot.wanted for slot in project.server._cache.slots}
     assert audiences == {"by-list"} | {f"https://{name(service)}" for service in project.known}
 

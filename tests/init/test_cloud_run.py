@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -83,6 +84,23 @@ def test_an_audience_that_no_configuration_takes_is_left_out_and_told() -> None:
     [ledger] = read(service("ledger", ingress="all", custom_audiences='["has blanks", "good"]'))
     assert ledger.audience == "good"
     assert "left out" in ledger.notes[0]
+
+
+@for_each(
+    "audience",
+    [
+        "https://billing-x7f3kq-uc.a.run.app",
+        "HTTPS://Billing-x7f3kq-uc.a.run.app./",
+        "billing-x7f3kq-uc.a.run.app",
+        "https://us-central1-p.cloudfunctions.net/f",
+        "1234-x.apps.googleusercontent.com",
+        "https://oauth2.googleapis.com/token",
+    ],
+)
+def test_another_receiver_s_audience_is_never_taken(audience: str) -> None:
+    [ledger] = read(service("ledger", ingress="all", custom_audiences=json.dumps([audience])))
+    assert ledger.audience == ledger.url
+    assert "another receiver's" in ledger.notes[0]
 
 
 def changed(*path: str, to: object) -> dict[str, Any]:

@@ -25,6 +25,17 @@ def settings(*listen: Address) -> Settings:
     return Settings(routes, listen=listen)
 
 
+def test_every_service_of_a_project_has_no_variable() -> None:
+    pattern = Upstream("https", "*-123456789012.us-central1.run.app", 443)
+    routes = (Route("project", pattern, None, host="*.run.localhost"),)
+    local = TcpAddress("localhost", 8080)
+    assert variables(Settings(routes, listen=(local,)), [local], http_proxy=True) == {
+        "IDTOKEN_PROXY_URL": "http://localhost:8080",
+        "HTTP_PROXY": "http://localhost:8080",
+        "http_proxy": "http://localhost:8080",
+    }
+
+
 @for_each(
     ("listen", "bound", "own", "hosted"),
     [

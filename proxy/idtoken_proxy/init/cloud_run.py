@@ -19,6 +19,7 @@ from idtoken_proxy.settings.plausible import shown
 API: Final = "serving.knative.dev/"
 _RUN: Final = "run.googleapis.com/"
 _LOCATION: Final = "cloud.googleapis.com/location"
+_RECEIVERS: Final = ("run.app", "cloudfunctions.net", "googleapis.com", "googleusercontent.com", "google.com")
 _NUMBER: Final = re.compile(r"[0-9]{6,20}")
 _TAG: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -104,6 +105,14 @@ def _settings(item: Item) -> tuple[Door, tuple[str, ...], tuple[str, ...]]:
     return door, tuple(notes), tuple(unknown)
 
 
+def is_receiver_s(audience: str) -> bool:
+    """Whether it is what Google's own receivers have for an audience. Whoever deploys a service registers what he likes, and a
+    token that is sent there for somebody else's audience is his to use at somebody else's.
+    """
+    host = audience.lower().rpartition("://")[2].partition("/")[0].partition(":")[0].rstrip(".")
+    return host.endswith(_RECEIVERS)
+
+
 def _custom_audience(item: Item) -> tuple[str | None, tuple[str, ...]]:
     key = f"{_RUN}custom-audiences"
     text = item.text("metadata", "annotations", key)
@@ -115,10 +124,14 @@ def _custom_audience(item: Item) -> tuple[str | None, tuple[str, ...]]:
         listed = None
     if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
         raise item.wrong(f"its annotation {key} is no JSON list of strings")
-    good = [one for one in (item.audience(one) for one in listed) if one is not None]
+    good = [
+        one for one in (item.audience(one) for one in listed) if one is not None and not is_receiver_s(one)
+    ]
     notes = []
     if len(good) < len(listed):
-        notes.append("a custom audience of it is left out here, as no configuration takes it")
+        notes.append(
+            "a custom audience of it is left out here: no configuration takes it, or it is another receiver's, where such tokens would be good"
+        )
     if not good:
         return None, tuple(notes)
     others = "".join(f", {one}" for one in good[1:])
