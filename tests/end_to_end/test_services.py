@@ -15,6 +15,7 @@ import trustme
 from aiohttp import web
 
 from idtoken_proxy.admin.doctor import examine
+from idtoken_proxy.admin.status import connections_of
 from idtoken_proxy.emulator import DEMO, Emulator
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.load import settings_from_text
@@ -225,6 +226,10 @@ async def test_no_metric_has_a_name_that_a_caller_chose(project: Project) -> Non
     assert set(tally.upstreams) == {f"https://{name('*')}", "https://listed-x7f3kq-uc.a.run.app"}
     assert tally.upstreams[f"https://{name('*')}"].opened == 1
     assert set(tally.routes) == {"project", "listed"}
+    found: dict[str, tuple[int, int]] = {}
+    for _ in connections_of(project.server.front.gateway, found):
+        pass
+    assert found == {f"https://{name('*')}": (0, 1), "https://listed-x7f3kq-uc.a.run.app": (0, 0)}
 
 
 async def test_a_reload_keeps_what_is_known(project: Project) -> None:

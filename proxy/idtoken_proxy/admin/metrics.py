@@ -23,8 +23,8 @@ from prometheus_client.registry import Collector
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, gauge
 from idtoken_proxy.admin.status import Observed, connections_of
+from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
-from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.settings.model import asked_for
@@ -43,7 +43,7 @@ class _Seen:
     ready: bool
     routes: Mapping[str, RouteCounts]
     upstreams: Mapping[str, UpstreamCounts]
-    lanes: tuple[Lane, ...]
+    gateway: Gateway
     slots: Mapping[str, TokenSlot]
     in_flight: Mapping[str, int]
     octets: Mapping[str, tuple[int, int]]
@@ -80,7 +80,7 @@ class ProxyCollector(Collector):
             self._server.ready,
             routes,
             dict(tally.upstreams),
-            front.gateway.lanes,
+            front.gateway,
             self._server.slots,
             in_flight,
             octets,
@@ -198,7 +198,7 @@ def _statuses(routes: Mapping[str, RouteCounts]) -> Samples:
 
 def _upstreams(seen: _Seen) -> Iterator[Metric | None]:
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of(seen.lanes, found):
+    for _ in connections_of(seen.gateway, found):
         yield None
     yield from gauge(
         "upstream_connections", "Connections to receivers.", _states(seen, found), "upstream", "state"

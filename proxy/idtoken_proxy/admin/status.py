@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
 from idtoken_proxy.engine.front import Front
-from idtoken_proxy.engine.lane import Lane
+from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 
@@ -95,10 +95,10 @@ def pieces(server: Observed, wall: Callable[[], float] = time) -> Iterator[str]:
     )
     # All of the generation that is there now: a reload may come in between.
     counts, upstreams, refused = dict(tally.routes), dict(tally.upstreams), _last_refusals(tally)
-    lanes, routes = server.front.gateway.lanes, iter(server.route_statuses())
+    gateway, routes = server.front.gateway, iter(server.route_statuses())
     yield json.dumps(_whole(server, wall, in_flight[NO_ROUTE]))[:-1] + ', "upstreams": ['
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of(lanes, found):
+    for _ in connections_of(gateway, found):
         yield ""
     yield from _listed(
         _upstream(origin, connections, upstreams.get(origin) or UpstreamCounts())
@@ -156,12 +156,15 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
     }
 
 
-def connections_of(lanes: Iterable[Lane], found: dict[str, tuple[int, int]]) -> Iterator[None]:
-    """Into `found`, by a receiver's origin: connections in use, and idle ones. In pieces."""
-    for number, pool in enumerate({lane.pool: None for lane in lanes}):
+def connections_of(gateway: Gateway, found: dict[str, tuple[int, int]]) -> Iterator[None]:
+    """Into `found`, by a receiver's origin: connections in use, and idle ones. In pieces. A service's that a request has named
+    are counted as its pattern's, for an origin is a label.
+    """
+    pools = {lane.pool: "" for lane in gateway.lanes} | gateway.service_pools()
+    for number, (pool, counted_as) in enumerate(pools.items()):
         if number % _AT_A_TIME == 0:
             yield
-        origin = pool.upstream.origin
+        origin = counted_as or pool.upstream.origin
         in_use, idle = found.get(origin, (0, 0))
         found[origin] = (in_use + pool.live - pool.idle, idle + pool.idle)
 

@@ -139,6 +139,13 @@ class Gateway:
             settings, caller_token, tally.bodies, tuple(lanes), doorkeeper, table, forward_table, services
         )
 
+    def service_pools(self) -> dict[Pool, str]:
+        """Of each service that is known, and the origin that it is counted as."""
+        origins = {
+            lane.route.name: lane.route.upstream.origin for lane in self.lanes if lane.route.is_pattern
+        }
+        return {lane.pool: origins[service.pattern] for service, lane in self.services} if origins else {}
+
     def grants_as(self, other: Gateway) -> bool:
         """Whether it cannot refuse what the other let in: the same settings, and the same secret."""
         return self is other or (
