@@ -30,9 +30,9 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """The one way to a terminal, on standard output or standard error."""
-    click.echo(printable_lines(text), err=err)
+def say(text: str, *, err: bool = False, ends: bool = True) -> None:
+    """The one way to a terminal, on standard output or standard error. `ends`: the line; else somebody types on it."""
+    click.echo(printable_lines(text), err=err, nl=ends)
 
 
 def colors(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:

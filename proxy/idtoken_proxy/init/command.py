@@ -74,7 +74,7 @@ def run(options: InitOptions, environ: Mapping[str, str]) -> int:
     # What `check` would refuse is refused here, before there is a file.
     rehearse(settings_from_text(text, options.output, {"HOME": environ.get("HOME", "/")}), environ)
     if options.output == STDOUT:
-        sys.stdout.write(text)
+        say(text.removesuffix("\n"))
     else:
         _write(options.output, text)
     _tell(options.output, routes, caller)
@@ -111,8 +111,7 @@ def _known(options: InitOptions, environ: Mapping[str, str]) -> _Known:
 
 
 def _ask(question: str) -> str:
-    sys.stderr.write(question)
-    sys.stderr.flush()
+    say(question, err=True, ends=False)
     line = sys.stdin.readline(4096)
     if not line:
         raise EOFError
