@@ -129,6 +129,14 @@ def test_a_deadline_is_each_calls_own() -> None:
     assert told == [1, 2, 3, 2]
 
 
+def test_whether_it_is_grpc_is_each_requests_own() -> None:
+    """Where the content's type is among what differs, as in a gateway's connection that carries both."""
+    kinds = (b"application/json", b"application/grpc+proto", b"application/grpc-web", b"application/grpc")
+    shape = shape_of(block_of(b"/", (b"content-type", kinds[0])))
+    told = [alike(shape, block_of(b"/", (b"content-type", kind))).grpc for kind in kinds]
+    assert told == [False, True, False, True]
+
+
 def test_what_is_shared_is_of_one_caller_app_and_token_alone() -> None:
     receiver = Receiver()
     shape = shape_of(block_of(b"/"))

@@ -45,8 +45,7 @@ def request_of(head: RequestHead, *, end_stream: bool) -> Request:
     for field in head.passing:
         passing.append(field.wire)
         if field.name == b"content-type":
-            kind = field.value[: len(_GRPC_WEB)].lower()
-            request.grpc = kind.startswith(_GRPC) and kind != _GRPC_WEB
+            request.grpc = _is_grpc(field.value)
         elif field.name == b"grpc-timeout":
             request.grpc_timeout = _seconds(field.value)
     return request
@@ -64,6 +63,8 @@ def request_like(others: Request, head: RequestHead, *, end_stream: bool) -> Req
     for field in varying:
         if field.name == b"grpc-timeout":
             request.grpc_timeout = _seconds(field.value)
+        elif field.name == b"content-type":
+            request.grpc = _is_grpc(field.value)
     return request
 
 
@@ -79,6 +80,11 @@ def settle_request(request: Request, head: RequestHead) -> None:
     """Raises MalformedRequest."""
     for field in head.special:
         apply_request_field(request, field)
+
+
+def _is_grpc(kind: bytes) -> bool:
+    begins = kind[: len(_GRPC_WEB)].lower()
+    return begins.startswith(_GRPC) and begins != _GRPC_WEB
 
 
 def _seconds(value: bytes) -> float | None:
