@@ -1,17 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import pytest
 from hpack import Decoder as OtherDecoder
 
-from idtoken_proxy.engine.http2.fields import request_fields
+from idtoken_proxy.engine import line_table
+from idtoken_proxy.engine.http2.fields import never_remember, request_fields
 from idtoken_proxy.engine.http2.head_shapes import HeadShape
 from idtoken_proxy.engine.http2.heads import RequestHead, request_head
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
 from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, literal
 from idtoken_proxy.engine.http2_blocks import RequestBlocks
 from idtoken_proxy.engine.http2_messages import in_common, request_like, request_of, settle_request
-from idtoken_proxy.policy.guard import Caller
+from idtoken_proxy.policy.guard import Caller, Guard
 from idtoken_proxy.policy.headers import Outbound, Peer, TokenLines
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
@@ -26,6 +28,14 @@ ROUTE = Route(
 )
 REWRITER = Rewriter(ROUTE, Rewrite())
 MOST = 16 * 1024
+
+
+@pytest.fixture
+def secret_name() -> Iterator[bytes]:
+    name = b"x-becomes-secret"
+    yield name
+    line_table.SECRET_FIELDS.discard(name)
+    request_fields.forget()
 
 
 def token(value: str) -> TokenLines:
@@ -135,6 +145,30 @@ def test_whether_it_is_grpc_is_each_requests_own() -> None:
     shape = shape_of(block_of(b"/", (b"content-type", kinds[0])))
     told = [alike(shape, block_of(b"/", (b"content-type", kind))).grpc for kind in kinds]
     assert told == [False, True, False, True]
+
+
+def test_only_who_still_waits_for_a_100_says_so() -> None:
+    """A request that is said again with another token has had its 100; what it shares with others says nothing of that."""
+    receiver = Receiver()
+    expects = (b"expect", b"100-continue")
+    shape = shape_of(block_of(b"/", expects))
+    for number in range(8):
+        request = alike(shape, block_of(b"/%d" % number, expects))
+        assert receiver.reads(outbound(request)).count(expects) == 1
+        assert (b"expect", b"100-continue") not in receiver.reads(outbound(request.unexpecting()))
+
+
+def test_what_became_the_callers_secret_by_a_reload_goes_no_further(secret_name: bytes) -> None:
+    """The head was remembered while it was a field like any other."""
+    receiver = Receiver()
+    shape = shape_of(block_of(b"/", (secret_name, b"guess")))
+    head = shape.head(block_of(b"/1", (secret_name, b"right")), request_fields, MOST)
+    assert head is not None
+    alike(shape, block_of(b"/0", (secret_name, b"guess")))
+    never_remember(secret_name.decode())
+    request = request_like(shape.requests[True], head, end_stream=True)
+    Guard(secret=(secret_name.decode(), b"right")).admit(request)
+    assert secret_name not in dict(receiver.reads(outbound(request)))
 
 
 def test_what_is_shared_is_of_one_caller_app_and_token_alone() -> None:

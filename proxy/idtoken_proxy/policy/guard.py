@@ -258,6 +258,8 @@ class Guard:
                 remedy="send the content of guard.caller_token_file in it",
             )
         request.passing = [line for line in request.passing if line[:size].lower() != prefix]
+        # A head that HTTP/2 remembers from before this field was a secret has it among its shape's, which go upstream too.
+        request.shape = None
 
     def _judge_page(self, request: Request, caller: Caller) -> None:
         origin = request.origin

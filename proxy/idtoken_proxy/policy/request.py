@@ -63,6 +63,7 @@ class Request:
         mine = self.copy()
         mine.expect_continue = False
         mine.outbound = mine.encoded = None
+        mine.shape = None  # which has it in common that the others still wait for their 100
         return mine
 
     @property
