@@ -177,7 +177,6 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.engine.http2_app_body": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_call_deadline": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
-    "idtoken_proxy.engine.http2_transport": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.lane": "engine/test_gateway.py: what a gateway makes of routes",
     "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",

@@ -49,8 +49,7 @@ class Http2Transport(asyncio.Protocol):
         self.core.receive(data)
         self._read += len(data)
         if self._read > READ_A_TURN and self._reading:
-            self._reading = False
-            self.transport.pause_reading()
+            self._stop_reading()
         if not self._flushing and self.unsettled:
             self.soon()
 
@@ -116,12 +115,17 @@ class Http2Transport(asyncio.Protocol):
         """A peer that makes us answer and does not read the answers is not read either (CVE-2019-9512)."""
         if self.core.failure is not None or self.transport.is_closing():
             return
-        self._reading = self.wants_input
-        if self._reading:
+        if self.wants_input:
+            self._reading = True
             self.transport.resume_reading()
         else:
-            self.transport.pause_reading()
-            self._loop.call_later(_ASK_AGAIN, self._ask_again)
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        """Whatever it is for, some other reason may be there by the time that one is gone, and nobody tells of its end."""
+        self._reading = False
+        self.transport.pause_reading()
+        self._loop.call_later(_ASK_AGAIN, self._ask_again)
 
     def _ask_again(self) -> None:
         if not self._reading and not self.transport.is_closing():
