@@ -205,6 +205,13 @@ def test_another_universe_has_hosts_of_its_own() -> None:
     assert told(routed("upstream: 'https://a.run.app'", SOVEREIGN)) == []
 
 
+@for_each("domain", ["com", "run.app", "10.0.0.1"])
+def test_no_hosts_of_others_are_a_universe(domain: str) -> None:
+    """Whatever is under it would be handed access tokens without being asked for."""
+    (said,) = told(routed("upstream: 'https://a.run.app'", f"google: {{universe_domain: {domain}}}"))
+    assert "any host under it would be handed access tokens" in said
+
+
 OAUTH = "identity: {type: oauth, client_file: c.json"
 
 

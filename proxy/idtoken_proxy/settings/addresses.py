@@ -193,6 +193,17 @@ def host_only(value: object) -> str:
     return name
 
 
+def universe_domain(value: object) -> str:
+    """As Google's googleapis.com: whatever is under it is handed access tokens. Raises ValueError."""
+    name = host_only(value)
+    if "." not in name or ip_address(name) is not None or name == "run.app":
+        raise ValueError(
+            f"{shown(name)} is no universe's domain, and any host under it would be handed access tokens; write one such as "
+            "googleapis.com"
+        )
+    return name
+
+
 def proxy_range(value: object) -> ProxyRange:
     """An address, a range in CIDR notation, or `unix`. Peers' IPv4 addresses come out of IPv6 ones, so ranges do too."""
     string = text(value)

@@ -56,6 +56,7 @@ EGRESS_PROXY: Final = Scalar(
 PAGE_ORIGIN: Final = Scalar(urls.origin, _pattern("[a-z][a-z0-9+.-]*://[^/?#@]+"))
 PROXY_RANGE: Final = Scalar(addresses.proxy_range, _STRING)
 HOST_NAME: Final = Scalar(addresses.host_only, _STRING)
+UNIVERSE: Final = Scalar(addresses.universe_domain, _STRING)
 MATCH_HOST: Final = Scalar(services.match_host, _STRING)
 HOST_PORT: Final = Scalar(addresses.host_and_port, _STRING)
 ROUTE_NAME: Final = Scalar(names.route_name, _pattern(names.ROUTE_NAME))
@@ -235,7 +236,7 @@ class Google(Entry):
     iam_endpoint: str | None = key(ENDPOINT, "In place of iamcredentials.googleapis.com.", default=None)
     sts_endpoint: str | None = key(ENDPOINT, "In place of sts.googleapis.com.", default=None)
     metadata_host: str | None = key(HOST_PORT, "HOST or HOST:PORT, without http://.", default=None)
-    universe_domain: str | None = key(HOST_NAME, "In place of googleapis.com.", default=None)
+    universe_domain: str | None = key(UNIVERSE, "In place of googleapis.com.", default=None)
     access_token_hosts: list[str] = key(
         Items(HOST_NAME),
         "Hosts besides Google's own that routes may hand access tokens to (token: access).",
