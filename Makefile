@@ -29,7 +29,8 @@ $(DEMO)/.installed: requirements.lock
 	@$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.lock
 	@touch $@
 
-test: lint types unit  ## what to run before a commit; CI runs `make image` and `make fuzz` too
+test: lint  ## what to run before a commit; CI runs `make image` and `make fuzz` too
+	@$(MAKE) --no-print-directory --jobs=2 types unit  # the types take a core while tests wait
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -39,7 +40,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 unit: $(STAMP)  ## more workers than cores: much of a test's time is waiting
-	$(BIN)/python -m pytest -n 3 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 # Clients that pip does not bring; without them their tests are skipped and say so.
 CLIENTS := tests/end_to_end/clients
