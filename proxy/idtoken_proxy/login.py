@@ -216,7 +216,6 @@ class _Doorstep:
 
     def __init__(self) -> None:
         target: list[str] = []
-        self._target = target
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 10

@@ -7,7 +7,7 @@ from hpack import Decoder as OtherDecoder
 
 from idtoken_proxy.engine import line_table
 from idtoken_proxy.engine.http2.fields import never_remember, request_fields
-from idtoken_proxy.engine.http2.head_shapes import HeadShape
+from idtoken_proxy.engine.http2.head_shapes import HeadShape, around_values
 from idtoken_proxy.engine.http2.heads import RequestHead, request_head
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
 from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, literal
@@ -53,7 +53,9 @@ def block_of(path: bytes, *pairs: Pair) -> bytes:
 
 def shape_of(block: bytes) -> HeadShape:
     fields = Decoder(request_fields, MOST).decode(block)
-    shape = HeadShape.of(request_head(fields), fields, block)
+    found = around_values(block)
+    assert found is not None
+    shape = HeadShape.of(request_head(fields), fields, *found)
     assert shape is not None
     return shape
 

@@ -35,7 +35,7 @@ MAX_UNWRITTEN_ANSWERS: Final = 64 * 1024
 FRAMES_A_TURN: Final = 4096
 OUTPUT_A_TURN: Final = 128 * 1024
 
-unpack_head = HEAD.unpack_from
+_unpack_head = HEAD.unpack_from
 # Flags, stream id, payload without padding, the payload's length with it.
 Handler: TypeAlias = Callable[[int, int, bytes, int], None]
 
@@ -126,7 +126,7 @@ class Dispatcher(ABC):
                 return
             data, start = reader.data, reader.at + HEAD_OCTETS
             if start < len(data) and not reader.partial and not reader.continues:
-                word, flags, stream_id = unpack_head(data, start - HEAD_OCTETS)
+                word, flags, stream_id = _unpack_head(data, start - HEAD_OCTETS)
                 kind = word & 0xFF
                 end = start + (word >> 8)
                 if (

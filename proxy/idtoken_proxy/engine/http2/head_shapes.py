@@ -87,14 +87,12 @@ class HeadShape:
         self.requests: list[Any] = [None, None]
 
     @classmethod
-    def of(cls, head: RequestHead, fields: Sequence[HeaderField], block: bytes) -> Self | None:
-        """`head`: that of `fields`, without a credential. None: it has none, or another order of its fields could mean
-        something else.
+    def of(
+        cls, head: RequestHead, fields: Sequence[HeaderField], pieces: Sequence[bytes], numbers: Sequence[int]
+    ) -> Self | None:
+        """`head`: that of `fields`, without a credential. `pieces`, `numbers`: as `around_values` found them in its block.
+        None: another order of its fields could mean something else.
         """
-        found = around_values(block)
-        if found is None:
-            return None
-        pieces, numbers = found
         slots = [fields[number] for number in numbers]
         varying = [field for field in slots if field.rule in _VARYING]
         names = [field.name for field in fields]
@@ -171,7 +169,7 @@ class HeadShape:
 
 
 class ShapeMemo:
-    """Of one connection; what was used last is looked at first. Emptied when full."""
+    """Of one connection; what was used last is looked at first, and what was not for longest goes."""
 
     __slots__ = ("_once", "_shapes")
 
@@ -199,7 +197,7 @@ class ShapeMemo:
                 self._once.clear()
             self._once.add(mark)
             return
-        shape = HeadShape.of(head, fields, block)
+        shape = HeadShape.of(head, fields, *found)
         if shape is not None:
             self._once.discard(mark)
             del self._shapes[_MOST_SHAPES - 1 :]
