@@ -15,7 +15,7 @@ endef
 # The tests start this program by the hundred, and each would compile it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit clients image coverage fuzz bench lock clean
+.PHONY: demo test lint types unit thorough clients image coverage fuzz bench lock clean
 
 # What the demo needs and no more, apart from what tests and linters are installed in.
 DEMO := .venv-demo
@@ -29,7 +29,7 @@ $(DEMO)/.installed: requirements.lock
 	@$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes --requirement requirements.lock
 	@touch $@
 
-test: lint  ## what to run before a commit; CI runs `make image` and `make fuzz` too
+test: lint  ## what to run before a commit; CI runs `make thorough`, `make image` and `make fuzz` too
 	@$(MAKE) --no-print-directory --jobs=2 types unit  # the types take a core while tests wait
 
 lint: $(STAMP)
@@ -41,6 +41,9 @@ types: $(STAMP)
 
 unit: $(STAMP)  ## more workers than cores: much of a test's time is waiting
 	$(BIN)/python -m pytest -n 4 --dist worksteal
+
+thorough: $(STAMP)  ## what `make test` shows with some cases, with many
+	$(BIN)/python -m pytest -m thorough -n 4 --dist worksteal
 
 # Clients that pip does not bring; without them their tests are skipped and say so.
 CLIENTS := tests/end_to_end/clients

@@ -32,12 +32,13 @@ LAYERS = (
     ("server",),
     ("demo_file", "serving"),
     ("breakable", "demo", "init", "login", "options", "wrapper"),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )
 # logs.py stands at the bottom beside errors, but is told how to log by the settings' model.
 EXCEPTIONS = {("logs", "idtoken_proxy.settings.model")}
-LOGS_ARE_FOR = {"logs", "reload", "server", "demo", "wrapper", "cli"}
+LOGS_ARE_FOR = {"logs", "reload", "server", "demo", "wrapper", "commands", "cli"}
 
 PURE_MAY_NOT = {
     "asyncio", "concurrent", "contextvars", "datetime", "http", "io", "logging", "multiprocessing", "os", "pathlib",
@@ -172,6 +173,10 @@ def _has_code(path: Path) -> bool:
 TESTED_ELSEWHERE = {
     "idtoken_proxy.__init__": "its version",
     "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
+    "idtoken_proxy.commands.emulator": "test_cli.py, test_demo.py: every command is called as a shell would",
+    "idtoken_proxy.commands.init": "init/test_command.py",
+    "idtoken_proxy.commands.login": "test_login.py",
+    "idtoken_proxy.commands.running": "end_to_end/test_probes.py",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.http2_app": "engine/test_http2_downstream.py: its streams are that one's",
     "idtoken_proxy.engine.http2_app_body": "engine/test_http2_downstream.py: likewise",

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from typing import NoReturn
 
 import click
 
 from idtoken_proxy import __version__
-from idtoken_proxy.breakable import Breakable, break_option
-from idtoken_proxy.errors import ConfigError, ProxyError, TokenError
+from idtoken_proxy.commands.emulator import demo, emulate
+from idtoken_proxy.commands.init import init
+from idtoken_proxy.commands.login import login, logout
+from idtoken_proxy.commands.running import probe, wait
+from idtoken_proxy.errors import ConfigError, ProxyError
 from idtoken_proxy.options import (
     Configuration,
-    completed_files,
-    of_a_running_proxy,
-    of_file,
     of_file_if_found,
     of_file_or_upstream,
+    up_to,
 )
-from idtoken_proxy.settings.model import Address
 from idtoken_proxy.terminal import colors, printable_lines, say
-
-
-def _duration(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    from idtoken_proxy.settings.values import duration  # noqa: PLC0415
-
-    try:
-        return duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -72,63 +61,6 @@ def serve(configuration: Configuration) -> int:
     logs.configure(said)
     greets = logs.read_along(said, sys.stderr) and said.level in ("debug", "info")
     return serving.run(configuration.settings, configuration.source, trusted=trusted, greets=greets)
-
-
-@commands.command(short_help="Write a first configuration.")
-@click.option(
-    "--from",
-    "files",
-    metavar="FILE",
-    multiple=True,
-    shell_complete=completed_files,
-    help="What gcloud lists as JSON, a service.yaml or a Compose file; - is standard input. May be repeated. Default: gcloud is "
-    "asked.",
-)
-@click.option("--project", metavar="ID", help="The project that gcloud is asked about; default its own.")
-@click.option(
-    "--service-account", metavar="EMAIL", help="Whom to act as, by impersonation. Default: what doctor finds."
-)
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    default="proxy.yaml",
-    show_default=True,
-    shell_complete=completed_files,
-    help="Never over a file that is there; - is standard output.",
-)
-def init(files: tuple[str, ...], project: str | None, service_account: str | None, output: str) -> int:
-    """Write a commented configuration, from a project's services and functions, a manifest, or three answers.
-
-    \b
-    idtoken-proxy init
-    gcloud run services list --format=json | idtoken-proxy init --from -
-    idtoken-proxy init --from services.json --from functions.json --service-account caller@my-project.iam.gserviceaccount.com
-
-    Reads URLs, custom audiences, IAP, invoker and ingress settings and traffic tags, says what none of it tells, and ends with
-    the line to run next.
-    """
-    from idtoken_proxy import logs  # noqa: PLC0415
-    from idtoken_proxy.init.command import InitOptions  # noqa: PLC0415
-    from idtoken_proxy.init.command import run as write  # noqa: PLC0415
-    from idtoken_proxy.settings.model import LogSettings  # noqa: PLC0415
-    from idtoken_proxy.settings.names import email  # noqa: PLC0415
-    from idtoken_proxy.settings.plausible import project_objection  # noqa: PLC0415
-
-    refused = None if project is None else project_objection(project)
-    if refused is not None:
-        raise click.UsageError(f"--project {refused}")
-    if files and project is not None:
-        raise click.UsageError(
-            "--project is for gcloud, which is not asked where there is --from; leave one out"
-        )
-    if service_account is not None:
-        try:
-            email(service_account)
-        except ValueError as error:
-            raise click.UsageError(f"--service-account {error}") from None
-    logs.configure(LogSettings(level="error"))  # the command tells what the log would
-    return write(InitOptions(files, output, project, service_account), os.environ)
 
 
 @commands.command(short_help="Tell every mistake of the configuration at once.")
@@ -205,15 +137,7 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 @click.option(
     "--http-proxy", is_flag=True, help="Set HTTP_PROXY too: the app names its receivers as http://HOST/..."
 )
-@click.option(
-    "--max",
-    "limit",
-    callback=_duration,
-    default="30s",
-    show_default=True,
-    metavar="TIME",
-    help="For it to become ready, such as 30s or 2m.",
-)
+@up_to("For it to become ready, such as 30s or 2m.")
 @click.option(
     "--unset", multiple=True, metavar="NAME", help="A variable that the app is not to have; may be repeated."
 )
@@ -257,56 +181,6 @@ def run(
         frozenset(keep),
     )
     return wrapper.run(wrapped, os.environ)
-
-
-@commands.command(short_help="Wait until a running proxy is ready.")
-@of_a_running_proxy
-@click.option(
-    "--max",
-    "limit",
-    callback=_duration,
-    default="30s",
-    show_default=True,
-    metavar="TIME",
-    help="How long, such as 30s or 2m.",
-)
-def wait(admin: Address, limit: float) -> int:
-    """Wait until a running proxy is ready: a valid token for every route.
-
-    \b
-    idtoken-proxy wait --max 60s && ./app
-    idtoken-proxy wait --admin unix:/run/idtoken-proxy/admin.sock
-
-    Exits with 0, or with 1 and what is missing.
-    """
-    from idtoken_proxy.admin import client  # noqa: PLC0415
-
-    lacking = client.wait(admin, limit)
-    if lacking:
-        say(f"not ready within {limit:g} s", err=True)
-    for line in lacking:
-        say(line, err=True)
-    return 1 if lacking else 0
-
-
-@commands.command(short_help="Ask a running proxy's admin listener once.")
-@click.argument("what", type=click.Choice(["startup", "readiness", "liveness"]))
-@of_a_running_proxy
-def probe(admin: Address, what: str) -> int:
-    """Ask a running proxy's admin listener once, where an image has neither a shell nor curl.
-
-    \b
-    idtoken-proxy probe readiness
-    idtoken-proxy probe liveness --admin localhost:9090
-
-    Exits with 0, or with 1 and what is wrong.
-    """
-    from idtoken_proxy.admin import client  # noqa: PLC0415
-
-    wrong = client.probe(admin, what)
-    if wrong is not None:
-        say(wrong, err=True)
-    return 0 if wrong is None else 1
 
 
 @commands.command(short_help="Print one token.")
@@ -356,74 +230,6 @@ def token(
     return 0
 
 
-@contextlib.contextmanager
-def _of_login() -> Iterator[None]:
-    """What fails is no token's affair yet; and a directory that cannot be written has words of its own."""
-    try:
-        yield
-    except TokenError as error:
-        error.title = "No login"
-        raise
-    except OSError as error:
-        raise click.ClickException(f"the login cannot be kept: {error.strerror}") from None
-
-
-@commands.command(short_help="Log in as yourself, with an OAuth client of your organisation.")
-@of_file
-@click.option("--route", metavar="NAME", help="The route whose login it is, where there are several.")
-@click.option(
-    "--no-browser", is_flag=True, help="For a browser on another machine: paste what it came back to."
-)
-def login(configuration: Configuration, route: str | None, no_browser: bool) -> int:  # noqa: FBT001 -- click's
-    """Log in as yourself, for routes with identity: {type: oauth, client_file: client.json}.
-
-    \b
-    idtoken-proxy login -c proxy.yaml
-    idtoken-proxy login --route intranet --no-browser
-
-    What it gets stays on this machine: in the system's keyring, or in a file that you alone can read. A running proxy takes
-    it up within a second.
-    """
-    from idtoken_proxy.login import Desk, identity_of  # noqa: PLC0415
-
-    def show(url: str) -> None:
-        say(f"Open this page, and log in:\n\n{url}\n", err=True)
-        if no_browser:
-            say(
-                "Then the browser comes back to a page that it cannot open. Paste that page's address here:",
-                err=True,
-            )
-        else:
-            import webbrowser  # noqa: PLC0415
-
-            webbrowser.open(url)
-
-    try:
-        identity = identity_of(configuration.settings, route)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    with _of_login():
-        desk = Desk.of(identity, configuration.settings.google.token_endpoint, os.environ)
-        say(desk.log_in(show, sys.stdin.readline if no_browser else None))
-    return 0
-
-
-@commands.command(short_help="Revoke and forget what login got.")
-@of_file
-@click.option("--route", metavar="NAME", help="The route whose login it is, where there are several.")
-def logout(configuration: Configuration, route: str | None) -> int:
-    """Revoke what login got, and remove it from this machine."""
-    from idtoken_proxy.login import Desk, identity_of  # noqa: PLC0415
-
-    try:
-        identity = identity_of(configuration.settings, route)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    with _of_login():
-        say(Desk.of(identity, configuration.settings.google.token_endpoint, os.environ).log_out())
-    return 0
-
-
 @commands.command(short_help="Print the configuration's JSON Schema.")
 @click.option("--world", is_flag=True, help="Of the file that emulate -c takes.")
 def schema(world: bool) -> int:  # noqa: FBT001 -- click's
@@ -444,72 +250,8 @@ def schema(world: bool) -> int:  # noqa: FBT001 -- click's
     return 0
 
 
-@commands.command(cls=Breakable, short_help="Run the local Google: tokens, keys and receivers.")
-@click.option(
-    "-c", "--config", "file", metavar="FILE", help="The world: services, accounts, who may invoke what."
-)
-@click.option(
-    "--host",
-    help="Where it listens; a loopback address, unless --allow-remote. Default 127.0.0.1, or ::1 on a machine without.",
-)
-@click.option("--allow-remote", is_flag=True, help="Let other machines at its keys and tokens.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=8090,
-    show_default=True,
-    help="Of the issuers; the services follow from 11 above it on. 0: free ones.",
-)
-@click.option(
-    "--service",
-    "backends",
-    metavar="NAME=URL",
-    multiple=True,
-    help="Your own app, such as http://localhost:3000, behind that service. May be repeated.",
-)
-@break_option
-def emulate(
-    file: str | None,
-    host: str | None,
-    allow_remote: bool,  # noqa: FBT001 -- click's
-    port: int,
-    backends: tuple[str, ...],
-    break_kind: str | None,
-) -> int:
-    """Run the local Google: token issuers, public keys, and private receivers that check tokens.
-
-    \b
-    idtoken-proxy emulate
-    idtoken-proxy emulate -c world.yaml
-    idtoken-proxy emulate --service my-app=http://localhost:3000
-    idtoken-proxy emulate --break outage
-
-    Prints what to export, so that the proxy, or any of Google's libraries, finds it.
-    """
-    from idtoken_proxy.emulator.command import run_emulator  # noqa: PLC0415 -- aiohttp and google-auth
-    from idtoken_proxy.settings.addresses import is_loopback  # noqa: PLC0415
-
-    host = None if host is None else host.strip("[]")
-    if host is not None and not allow_remote and not is_loopback(host):
-        raise click.UsageError(
-            f"--host {host} is no loopback address: any machine that reaches it gets tokens and keys; write"
-            " --host 127.0.0.1, or add --allow-remote"
-        )
-    return run_emulator(file, host, port, break_kind, backends)
-
-
-@commands.command(cls=Breakable, short_help="Emulator, services and proxy, with lines to paste.")
-@break_option
-def demo(break_kind: str | None) -> int:
-    """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal.
-
-    \b
-    idtoken-proxy demo
-    idtoken-proxy demo --break login-expired
-    """
-    from idtoken_proxy import demo as demonstration  # noqa: PLC0415 -- as above
-
-    return demonstration.run(break_kind)
+for command in (init, wait, probe, login, logout, emulate, demo):
+    commands.add_command(command)
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

@@ -227,3 +227,19 @@ def _read_if_found() -> Configuration:
 
     path = found_path(os.environ)
     return Configuration(Settings(routes=())) if path is None else _read(path, "")
+
+
+def up_to(said: str) -> Decorator:
+    """`--max`, as `limit`, in seconds."""
+    return click.option(
+        "--max", "limit", callback=_seconds, default="30s", show_default=True, metavar="TIME", help=said
+    )
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    from idtoken_proxy.settings.values import duration  # noqa: PLC0415 -- not for all
+
+    try:
+        return duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
