@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+import pytest
 from _pytest.mark import ParameterSet
 
 Result = TypeVar("Result")
@@ -54,6 +55,11 @@ def for_each(
         return cast("Callable[..., Any]", made)
 
     return decorate
+
+
+def and_thoroughly(some: Result, many: Result) -> list[Result | ParameterSet]:
+    """For `pytest.mark.parametrize`: how much of it `make test` does, and how much `make thorough`."""
+    return [some, pytest.param(many, marks=pytest.mark.thorough)]
 
 
 class _Failures:

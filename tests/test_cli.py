@@ -25,7 +25,7 @@ from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.causes import HOST
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.load import load_settings
-from tests.cases import for_each
+from tests.cases import and_thoroughly, for_each
 
 GOOD = """\
 routes:
@@ -311,7 +311,7 @@ def process(*argv: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
             started.kill()
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", and_thoroughly(signal.SIGTERM, signal.SIGINT))
 def test_serve_runs_until_it_is_told_to_stop(signum: signal.Signals, tmp_path: Path) -> None:
     file = tmp_path / "proxy.yaml"
     file.write_text(

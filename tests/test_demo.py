@@ -19,7 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from idtoken_proxy import demo
 from idtoken_proxy.emulator import BREAKS, Emulator
 from idtoken_proxy.emulator.keys import Keys
-from tests.cases import for_each
+from tests.cases import and_thoroughly, for_each
 from tests.emulator.grpc_client import Client
 from tests.engine.http2_peers import http2_app
 
@@ -64,7 +64,7 @@ def _look_up(target: str, options: Sequence[tuple[str, object]], service: str) -
 
 
 @pytest.mark.usefixtures("port_is_taken")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", and_thoroughly(signal.SIGTERM, signal.SIGINT))
 async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Signals) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -147,9 +147,14 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
     ("kind", "status", "cause", "doctor"),
     [
         ("permission-denied", 503, "iam_permission_denied", "roles/iam.serviceAccountOpenIdTokenCreator"),
-        ("perimeter", 503, "vpc_service_controls", None),
-        ("login-expired", 503, "login_expired", "gcloud auth application-default login"),
-        ("invoker-lost", 403, None, None),
+        *(
+            pytest.param(*one, marks=pytest.mark.thorough)
+            for one in (
+                ("perimeter", 503, "vpc_service_controls", None),
+                ("login-expired", 503, "login_expired", "gcloud auth application-default login"),
+                ("invoker-lost", 403, None, None),
+            )
+        ),
     ],
 )
 async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None, doctor: str | None) -> None:

@@ -25,7 +25,7 @@ from tests.browser.devtools import Tab, first_tab
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.wire import Receiver, answering, connect, eventually, get, ok
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason=MISSING)]
 TIMES = "\N{MULTIPLICATION SIGN}"
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 

@@ -18,7 +18,7 @@ from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import new_tab
 from tests.identity.sources.emulated import write
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason=MISSING)]
 
 DEV = Account("dev@example.com")
 

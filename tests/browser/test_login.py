@@ -24,7 +24,7 @@ from tests.browser.devtools import Tab, new_tab
 from tests.browser.webapp import COLOUR, FRAMEWORKS, HOST, PASSWORD, Seen, WebApp, listening
 from tests.engine.proxied import Proxied, make_token, settings_for
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason=MISSING)]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tests.browser.site import Rebound, Site
 from tests.engine.proxied import Proxied, make_token, route_to, settings_for
 from tests.engine.wire import Receiver
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason=MISSING)
+pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason=MISSING)]
 
 # What a page sees of each way that leads to a server that answers.
 WORKS = {

@@ -15,6 +15,7 @@ from idtoken_proxy.emulator.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import DEMO, Account, Service, World
 from idtoken_proxy.emulator.world_entries import NAME_SHAPE
+from tests.cases import and_thoroughly
 from tests.emulator.conftest import CLIENT, WORLD
 from tests.emulator.grpc_client import dialled
 from tests.settings.test_plausible import BASE64, KEY
@@ -22,7 +23,7 @@ from tests.settings.test_plausible import BASE64, KEY
 RUN = "import sys; from idtoken_proxy.emulator.command import run_emulator as run; sys.exit(run(None, '127.0.0.1', 0))"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", and_thoroughly(signal.SIGTERM, signal.SIGINT))
 async def test_it_says_what_to_export_and_ends_cleanly(
     client: aiohttp.ClientSession, number: signal.Signals
 ) -> None:

@@ -79,6 +79,7 @@ def _in_namespace(commands: str, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
+@pytest.mark.thorough
 @for_each("host", ONLY)
 def test_the_demo_on_a_machine_with_one_family(host: str) -> None:
     if not shutil.which("ip") or not shutil.which("unshare") or _in_namespace(ONLY[host]).returncode:

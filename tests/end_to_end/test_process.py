@@ -18,12 +18,13 @@ import pytest
 import yaml
 
 from idtoken_proxy.emulator import Emulator
+from tests.cases import and_thoroughly
 from tests.end_to_end.conftest import CALLER, PATIENCE, ROOT, Process, ServeProcess, _environ, config_for
 
 MIB = 1024 * 1024
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", and_thoroughly(signal.SIGTERM, signal.SIGINT))
 async def test_a_signal_ends_it_with_0(
     emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession, number: signal.Signals
 ) -> None:
@@ -270,6 +271,7 @@ async def test_a_mistake_in_the_configuration(emulator: Emulator, serve_process:
     assert "Traceback" not in process.output
 
 
+@pytest.mark.thorough
 async def test_a_hundred_mebibytes_each_way(
     emulator: Emulator, serve_process: ServeProcess, client: aiohttp.ClientSession
 ) -> None:

@@ -76,6 +76,7 @@ def of(block: str, proxies: dict[str, str]) -> str:
     return block.replace("http://localhost:8080", proxies[api])
 
 
+@pytest.mark.thorough
 async def test_the_sdks_work_unmodified_but_for_their_base_url(
     proxies: dict[str, str], seen: list[Seen], tmp_path: Path
 ) -> None:

@@ -241,6 +241,7 @@ async def test_what_is_unset_or_in_the_configuration_is_the_proxy_s_alone(run: R
     assert {"EGRESS_USER", "EGRESS_PASSWORD", "EGRESS_PORT", "NO_PROXY", "UNSET"}.isdisjoint(there)
 
 
+@pytest.mark.thorough
 async def test_the_proxy_s_url_goes_before_the_receiver_s_of_which_it_was_made(run: Run) -> None:
     """A legacy app reads the receiver's URL in a variable, and so does the proxy; and HTTP_PROXY may be the network's."""
     there = "http://127.0.0.1:9"
@@ -276,6 +277,7 @@ async def test_input_and_output_are_the_app_s(run: Run) -> None:
     assert process.lines == ["one\n", "two\n"]
 
 
+@pytest.mark.thorough
 def test_an_app_that_closes_its_output_has_closed_it(tmp_path: Path) -> None:
     """Nobody else holds it open."""
     file = tmp_path / "proxy.yaml"
@@ -308,6 +310,7 @@ print("ignored", ignored, "blocked", list(signal.pthread_sigmask(signal.SIG_BLOC
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("nohup", [False, True])
 async def test_signals_are_as_they_would_be_without_a_wrapper(run: Run, *, nohup: bool) -> None:
     """But for the two that Python itself ignores as it starts, in the wrapper as in the app that looks."""
@@ -399,6 +402,7 @@ async def test_a_signal_before_it_is_ready_ends_it(run: Run, tmp_path: Path, num
     assert not (tmp_path / "started").exists()
 
 
+@pytest.mark.thorough
 async def test_a_wrapper_that_is_killed_before_it_is_ready_leaves_nothing(run: Run, tmp_path: Path) -> None:
     process = await run(without_token(tmp_path), "touch", tmp_path / "started")
     await printed(process, "token fetch failed")
@@ -513,6 +517,7 @@ async def test_control_c_in_a_terminal_reaches_the_app_once(tmp_path: Path) -> N
         os.close(terminal)
 
 
+@pytest.mark.thorough
 async def test_the_terminal_s_hang_up_reaches_the_app(tmp_path: Path) -> None:
     """The kernel tells the session's leader alone, which is the wrapper here."""
     file = tmp_path / "proxy.yaml"
@@ -544,6 +549,7 @@ except urllib.error.HTTPError as error:  # the proxy's own answer: there is no s
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="the witness is for Linux")
 @pytest.mark.parametrize("whom", ["the control group", "the process group", "its like by name"])
 async def test_a_stop_that_reaches_more_than_the_wrapper_is_one(run: Run, whom: str) -> None:
@@ -604,6 +610,7 @@ async def test_a_proxy_that_is_killed_takes_the_app_along(run: Run) -> None:
     await gone(app)
 
 
+@pytest.mark.thorough
 async def test_and_one_that_does_not_want_to_go_is_killed(run: Run) -> None:
     config = {**PUBLIC, "timeouts": {"drain": "200ms"}}
     process = await run(config, "sh", "-c", "trap '' TERM; echo here; while :; do sleep 1; done")
@@ -660,6 +667,7 @@ def _can_unshare() -> bool:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not _can_unshare(), reason="only root may make a PID namespace; CI is root")
 async def test_as_pid_1_it_reaps_what_is_left_to_it(tmp_path: Path) -> None:
     file = tmp_path / "proxy.yaml"

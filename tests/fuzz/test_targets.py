@@ -20,6 +20,7 @@ def offline() -> Iterator[Offline]:
         yield made
 
 
+@pytest.mark.thorough
 @for_each("name", targets.TARGETS)
 def test_the_seeds_are_fine(offline: Offline, name: str) -> None:
     count = 0

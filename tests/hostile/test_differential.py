@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from bench.bars import OURS
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import LogSettings
@@ -14,6 +16,7 @@ from tests.hostile.differential import DOCUMENT, rows, table, told, tried
 from tests.hostile.survey import Recorder, survey
 
 
+@pytest.mark.thorough
 async def test_our_figures_are_those_of_the_document(tmp_path: Path) -> None:
     (tmp_path / "token").write_text(make_token())
     async with Recorder() as recorder:

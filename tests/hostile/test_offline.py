@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.cases import for_each
+from tests.cases import and_thoroughly, for_each
 from tests.hostile import answers
 from tests.hostile.case import CANARY, CHUNKS, GET, POST, Case
 from tests.hostile.oddities import ODDITIES, Oddity
@@ -20,8 +20,9 @@ from tests.hostile.test_requests import HOSTILE
 from tests.hostile.tokens import TOKENS
 
 ANSWERS = {"heads": answers.HEADS, "framings": answers.FRAMINGS, "bodies": answers.BODIES}
-EVERYWHERE = 110  # octets of a message that is cut at every place, where it is one of the first of EACH
-EACH = 32  # the others are cut at every thirty-second, each beginning one further than the one before
+EVERYWHERE = 110  # octets of a message that is cut at every place, where it is one of the first of `each`
+# The others are cut at every place of so many, each beginning one further than the one before.
+each_place = pytest.mark.parametrize("each", and_thoroughly(64, 8))
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +39,26 @@ def offline() -> Iterator[Offline]:
         asyncio._set_running_loop(None)
 
 
-def _places(wire: bytes, number: int) -> range:
+def _places(wire: bytes, number: int, each: int) -> range:
     """Where the case of this number is cut. Cases of a family are much alike: together they are cut everywhere."""
-    whole = number % EACH == 0 and len(wire) <= EVERYWHERE
-    return range(1, len(wire)) if whole else range(1 + number % EACH, len(wire), EACH)
+    whole = number % each == 0 and len(wire) <= EVERYWHERE
+    return range(1, len(wire)) if whole else range(1 + number % each, len(wire), each)
 
 
+@each_place
 @for_each("family", HOSTILE)
-def test_no_cut_lets_a_hostile_request_through(offline: Offline, family: str) -> None:
+def test_no_cut_lets_a_hostile_request_through(offline: Offline, family: str, each: int) -> None:
     for number, case in enumerate(HOSTILE[family].values()):
         wire = case.wire + CANARY
         whole = offline.send(wire)
         assert (whole.requests, whole.statuses) == ((), (case.status,)), case.name
         assert whole.closed
-        for at in _places(wire, number):
+        for at in _places(wire, number, each):
             assert offline.send(wire, [at]) == whole, (case.name, at)
 
 
-def test_no_cut_changes_an_odd_request(offline: Offline) -> None:
+@each_place
+def test_no_cut_changes_an_odd_request(offline: Offline, each: int) -> None:
     pass_on: list[Oddity | Case] = [*ODDITIES.values(), *TOKENS.values()]
     for number, case in enumerate(pass_on):
         wire = case.wire + CANARY
@@ -63,16 +66,17 @@ def test_no_cut_changes_an_odd_request(offline: Offline) -> None:
         assert whole.requests, case.name
         assert set(whole.statuses) == {200}, case.name
         if len(wire) <= 1000:
-            for at in _places(wire, number):
+            for at in _places(wire, number, each):
                 assert offline.send(wire, [at]) == whole, (case.name, at)
 
 
+@each_place
 @pytest.mark.parametrize("family", ANSWERS)
-def test_no_cut_makes_a_hostile_answer_whole(offline: Offline, family: str) -> None:
+def test_no_cut_makes_a_hostile_answer_whole(offline: Offline, family: str, each: int) -> None:
     for number, case in enumerate(ANSWERS[family].values()):
         head, whole = offline.answer(case.wire)
         assert not whole if case.cut else (whole and head is not None and head.status == 502), case.name
-        for at in _places(case.wire, number):
+        for at in _places(case.wire, number, each):
             cut, cut_whole = offline.answer(case.wire, [at])
             assert cut_whole == whole, (case.name, at)
             assert not whole or (cut is not None and cut.status == 502), (case.name, at)

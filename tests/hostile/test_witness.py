@@ -19,7 +19,10 @@ from tests.end_to_end.test_run import PUBLIC, Run, children_of, printed, run
 
 __all__ = ["run"]  # a fixture
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the witness is for Linux")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(sys.platform != "linux", reason="the witness is for Linux"),
+]
 
 APP: Final = """
 import os, signal, sys, time

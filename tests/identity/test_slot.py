@@ -15,7 +15,7 @@ from idtoken_proxy.identity import schedule
 from idtoken_proxy.identity.events import log_event
 from idtoken_proxy.identity.slot import REFUSAL_INTERVAL, TokenSlot
 from idtoken_proxy.settings.identities import AutoIdentity
-from tests.cases import for_each
+from tests.cases import and_thoroughly
 from tests.identity.fakes import AUDIENCE, EMAIL, FakeSource, Stage, id_token, turns, unsigned
 
 OTHER = "https://orders-x7f3kq-uc.a.run.app"
@@ -622,9 +622,14 @@ async def _trouble(steps: list[tuple[str, float]], ahead: float, rng: random.Ran
     assert stage.cache.busy == 0
 
 
-@for_each("seed", range(2))
-def test_two_days_of_trouble(seed: int) -> None:
+@pytest.mark.parametrize("seeds", and_thoroughly(1, 8))
+def test_two_days_of_trouble(seeds: int) -> None:
     """The same, through 48 hours on end of failures, suspends and clock jumps."""
+    for seed in range(seeds):
+        _two_days(seed)
+
+
+def _two_days(seed: int) -> None:
     rng = random.Random(seed)
     steps: list[tuple[str, float]] = []
     hours = 0.0
