@@ -55,10 +55,15 @@ FOREIGN = {
     "another version": ("http_version", b"GET / HTTP/2\r\nHost: localhost\r\n\r\n", "HTTP/1.1"),
     "HTTP/1.2": ("http_version", b"GET / HTTP/1.2\r\nHost: localhost\r\n\r\n", "HTTP/1.1"),
     "RTSP": (None, b"OPTIONS rtsp://localhost/ RTSP/1.0\r\nCSeq: 1\r\n\r\n", ""),
-    "HTTP/0.9": (None, b"GET /\r\n", ""),
-    "an answer": (None, b"HTTP/1.1 200 OK\r\n\r\n", ""),
-    "JSON": (None, b'{"jsonrpc": "2.0"}', ""),
-    "Redis's inline commands": (None, b"PING\r\n", ""),
+    "HTTP in lower case": (None, b"GET / http/1.1\r\nHost: localhost\r\n\r\n", ""),
+    "IMAP": (None, b"a1 LOGIN me it\r\n", ""),
+    "HTTP/0.9": ("text", b"GET /\r\n", "GET /path HTTP/1.1"),
+    "FTP": ("text", b"USER anonymous\r\n", "GET /path HTTP/1.1"),
+    "memcached": ("text", b"stats\r\n", "GET /path HTTP/1.1"),
+    "Redis's inline commands": ("text", b"PING\r\n", "GET /path HTTP/1.1"),
+    "an answer": ("response", b"HTTP/1.1 200 OK\r\n\r\n", "connect a client"),
+    "JSON": ("json", b'{"jsonrpc": "2.0"}', f"curl --json '{{}}' {URL}"),
+    "JSON, several at once": ("json", b'[{"jsonrpc": "2.0"}]', "curl --json"),
     "NULs": ("binary", bytes(64), "HTTP/1.1"),
     "MQTT": ("binary", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00", "HTTP/1.1"),
     "a remote desktop": ("binary", b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00", "HTTP/1.1"),
@@ -104,6 +109,7 @@ def test_it_is_told_by_its_name(name: str) -> None:
     assert error.status == 400
     if slug is None:
         assert not isinstance(error, NotHttp)
+        assert error.remedy or "field line" in error.detail
     else:
         assert isinstance(error, NotHttp)
         assert error.looks_like == slug

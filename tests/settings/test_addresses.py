@@ -70,6 +70,8 @@ def test_listen_addresses(written: str, address: object) -> None:
             'must be the path of a socket, such as unix:/run/idtoken-proxy/proxy.sock, not "unix:~me/a.sock"',
         ),
         ("", '"" is no host name; write one such as example.com or localhost'),
+        ("off", "cannot be off: write HOST:PORT, such as localhost:8080, or unix:PATH"),
+        (False, "cannot be off: write HOST:PORT, such as localhost:8080, or unix:PATH"),
         (True, "must be HOST:PORT, such as localhost:8080, or unix:PATH, not true"),
         ("http://localhost:9090", "is a URL, and HOST:PORT belongs here; write localhost:9090"),
         (None, "must be a string, not nothing; write one value"),

@@ -17,7 +17,7 @@ ROUTE_KEYS = "name, upstream, match, audience, token, scopes, quota_project, str
         ("listen: 8080", "listen: must be HOST:PORT, such as localhost:8080"),
         ("listen: [localhost:1, 2]", "listen[1]: must be HOST:PORT, such as localhost:2"),
         ("listen: {port: 1}", "listen: must be a string, not a mapping; write one value"),
-        ("admin: on", "admin: says no port; write on:8080"),
+        ("admin: on", 'admin: must be HOST:PORT, such as localhost:8080, or unix:PATH, not "on"'),
         ("allow_remote: yes", 'allow_remote: must be true or false, not "yes"'),
         ("timeouts: 5s", 'timeouts: must be a mapping of keys to values, not "5s"'),
         ("timeouts: {conect: 5s}", 'timeouts.conect: unknown key; did you mean "connect"?'),

@@ -185,7 +185,11 @@ def bad_request_line(block: bytes) -> MalformedRequest:
         )
     if any(octet >= 0x80 for octet in line):
         return MalformedRequest("the request target holds octets outside ASCII", remedy="percent-encode them")
-    return MalformedRequest("the request line is malformed")
+    return MalformedRequest(
+        "the request line is malformed",
+        remedy="begin each request with a line such as GET /path HTTP/1.1: three parts, one blank between two of them, "
+        "HTTP in capitals (RFC 9112 section 3); a blank within the path is %20",
+    )
 
 
 # -- responses ----------------------------------------------------------------

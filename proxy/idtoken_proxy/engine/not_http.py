@@ -160,6 +160,24 @@ _KINDS: Final = (
         "connect to the mail server's own port (25, 465, 587); this is {url}",
     ),
     _kind(
+        "response",
+        rb"HTTP/",  # RFC 9112 section 4; no method holds a slash
+        "a response where a request belongs",
+        "what sent it is a server itself; connect a client to {url}",
+    ),
+    _kind(
+        "json",
+        rb"[{\[]",  # no method begins so
+        "JSON without HTTP around it",
+        "send it as the body of a POST: curl --json '{{}}' {url}",
+    ),
+    _kind(
+        "text",
+        METHOD_OCTETS + rb"+(?: " + TARGET_OCTETS + rb"+)?\r",
+        "a command of another protocol of lines, such as FTP's, or HTTP/0.9",
+        "send HTTP/1.1 requests, which begin with a line such as GET /path HTTP/1.1: {url}",
+    ),
+    _kind(
         "http_version",
         METHOD_OCTETS + rb"+ " + TARGET_OCTETS + rb"+ HTTP/(?!\Z|1\Z|1\.\Z|1\.[01])",
         "another version of HTTP than 1.1 and 1.0",

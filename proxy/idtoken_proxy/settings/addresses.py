@@ -138,8 +138,10 @@ def listen_address(value: object) -> Address:
     """
     if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - what readers collect
-    if isinstance(value, bool):
-        raise ValueError(f"must be HOST:PORT, such as localhost:8080, or unix:PATH, not {shown(value)}")  # noqa: TRY004
+    if value is False or value == "off":
+        raise ValueError("cannot be off: write HOST:PORT, such as localhost:8080, or unix:PATH")
+    if isinstance(value, bool) or value in ("on", "yes", "no"):
+        raise ValueError(f"must be HOST:PORT, such as localhost:8080, or unix:PATH, not {shown(value)}")
     string = text(value)
     if string.startswith("unix:"):
         path = string.removeprefix("unix:")
