@@ -19,6 +19,7 @@ _STDERR: Final = 2
 def prepare(argv: Sequence[str]) -> None:
     """First of all. `argv`: the command's name and what follows it."""
     _open_what_is_closed()
+    _own_libraries_first()
     # Where it is ignored, the kernel reaps children by itself: no exit code reaches whoever waits for one, and a failed
     # gcloud would count as 0. A wrapped app gets the default, too.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -44,6 +45,19 @@ def _open_what_is_closed() -> None:
     for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", _STDERR, "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 -- a descriptor
+
+
+def _own_libraries_first() -> None:
+    """PYTHONPATH is the app's: it may lead to modules of the app that are called as our libraries are, or to older ones of
+    these. They come after ours; where ours are found by PYTHONPATH alone, they are found still. A wrapped app has the
+    variable as it was.
+    """
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 -- pathlib is slow to import
+    foreign = {os.getcwd()}  # noqa: PTH109 -- python -m looks there first
+    foreign.update(map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+    foreign.discard(package)
+    later = [entry for entry in sys.path if os.path.abspath(entry) in foreign]  # noqa: PTH100
+    sys.path[:] = [entry for entry in sys.path if entry not in later] + later
 
 
 def _end_when_told(*, success: bool) -> None:

@@ -25,8 +25,13 @@ def test_the_wheels_only_top_level_package_is_its_own(tmp_path: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"idtoken_proxy"}
 
 
-def test_an_apps_own_proxy_module_is_nobodys_but_the_apps(tmp_path: Path) -> None:
-    (tmp_path / "proxy.py").write_text("OWN = 'mine'\n")
+# Of an app with modules of these names: PyPI's proxy.py, libraries of ours in a release of its own, a part of the library.
+OWN = ("proxy", "click", "yaml", "structlog", "requests", "aiohttp", "uuid", "settings")
+
+
+def test_an_apps_own_modules_are_nobodys_but_the_apps(tmp_path: Path) -> None:
+    for name in OWN:
+        (tmp_path / f"{name}.py").write_text("OWN = 'mine'\n")
     program = str(Path(sys.executable).parent / "idtoken-proxy")
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
@@ -46,5 +51,6 @@ def test_an_apps_own_proxy_module_is_nobodys_but_the_apps(tmp_path: Path) -> Non
     assert "idtoken-proxy, version" in said("--version")
     config = tmp_path / "some.yaml"
     config.write_text("routes: [{name: r, upstream: 'http://127.0.0.1:1', identity: none}]\n")
-    app = (sys.executable, "-c", "import proxy; print(proxy.OWN)")
-    assert said("run", "-c", str(config), "--", *app) == "mine\n"
+    assert "OK: 1 route" in said("check", "-c", str(config))
+    app = f"import {', '.join(OWN)}; print({', '.join(f'{name}.OWN' for name in OWN)})"
+    assert said("run", "-c", str(config), "--", sys.executable, "-c", app).split() == ["mine"] * len(OWN)
