@@ -209,7 +209,7 @@ _UNAUTHORIZED: Final = (
         "invalid_token",
         _always,
         "{host} does not take the token of {caller} for {audience}, which looks right",
-        "Compare the audience with the service's URL: {url}; and see whether {caller} still exists",
+        "Compare the audience with the service's URL (a 1st-generation function's ends in its name): {url}; and see whether {caller} still exists",
     ),
 )
 
