@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["ListenFailed", "Server"]
 
 _CERTIFICATES = 30.0  # seconds to read them, without which there is no start and no reload
+_LAST_REQUESTS = (
+    0.1  # seconds that requests have to come by connections that were accepted just before the end
+)
 _CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
 
 log = structlog.get_logger("idtoken_proxy.server")
@@ -97,7 +100,7 @@ class Server:
         place: Place | None = None
         try:
             place = await _bound(settings.admin)
-            await self._listeners.listen(settings.listen)
+            await self._listeners.listen(settings.listen, reuse_port=settings.reuse_port)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
             self._tell_of_new((), exposed_files)
             self._warm_up()
@@ -129,7 +132,7 @@ class Server:
         settings = generation.settings
         admin, prepared = self._admin, None
         try:
-            prepared = await self._listeners.prepare(settings.listen)
+            prepared = await self._listeners.prepare(settings.listen, reuse_port=settings.reuse_port)
             if admin is None or admin.address != settings.admin:
                 admin = await self._open_admin(await _bound(settings.admin))
         except BaseException:
@@ -264,17 +267,21 @@ class Server:
     async def stop(self, drain: float | None = None) -> None:
         """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
         self.lifecycle.on(DRAIN)
+        await asyncio.sleep(0)  # what waits in the listeners' queues is taken
         await self._listeners.close()
-        self._front.drain()
         loop = asyncio.get_running_loop()
         limit = self.settings.timeouts.drain if drain is None else drain
+        late = loop.time() + min(limit, _LAST_REQUESTS)
         deadline = loop.time() + limit
+        self._front.drain(late=not limit)
+        await asyncio.sleep(0)  # what was taken last is there
         # Once in a process's life: no event is worth a place on the data path. What is idle is gone after a turn or two.
         nap = 0.001
         while self._front.busy and loop.time() < deadline:
             await asyncio.sleep(nap)
             nap = min(2 * nap, 0.02)
-            self._front.drain()  # what was accepted just before, and has nothing to say yet
+            self._front.drain(late=loop.time() >= late)
+        self._front.drain()
         if self._front.busy:
             log.warning("drain timed out", still_open=self._front.busy, seconds=limit)
         await self._close()

@@ -123,6 +123,41 @@ def test_the_key_that_the_comments_speak_of(tmp_path: Path) -> None:
     assert "#LoadCredential=caller.json:" in UNIT.read_text()
 
 
+# -- an instance for each core ---------------------------------------------------------
+
+CORES = DEPLOY / "cores.conf"
+
+
+@needs_systemd
+def test_systemd_takes_the_unit_as_a_template_with_what_the_instances_need(installed: Path) -> None:
+    template = installed.with_name("idtoken-proxy@.service")
+    installed.rename(template)
+    (installed.parent / "idtoken-proxy@.service.d").mkdir()
+    (installed.parent / "idtoken-proxy@.service.d" / "cores.conf").write_text(CORES.read_text())
+    answer = analyze("verify", str(template.with_name("idtoken-proxy@1.service")))
+    complaints = [line for line in answer.stderr.splitlines() if "idtoken-proxy" in line]
+    assert (complaints, answer.returncode) == ([], 0)
+
+
+def test_instances_share_a_port_and_a_user_and_nothing_else(unit: dict[str, list[str]]) -> None:
+    added = settings_of(CORES.read_text())
+    assert added["RuntimeDirectory"] == ["", "idtoken-proxy/%i"]
+    assert unit["DynamicUser"] == ["yes"]
+    assert added["User"] == ["idtoken-proxy"]
+    environ = {"CREDENTIALS_DIRECTORY": "/run/credentials/x"}
+    first, second = (
+        load_settings(str(DEPLOY / "proxy-cores.yaml"), {**environ, "INSTANCE": number}) for number in "12"
+    )
+    assert first.listen == second.listen
+    assert first.reuse_port
+    assert (first.admin, second.admin) == (
+        UnixAddress("/run/idtoken-proxy/1/admin.sock"),
+        UnixAddress("/run/idtoken-proxy/2/admin.sock"),
+    )
+    assert first.guard.caller_token_file == "/run/credentials/x/caller.token"
+    assert added["LoadCredential"][0].startswith("caller.token:")
+
+
 # -- under the unit's filters ---------------------------------------------------------
 
 

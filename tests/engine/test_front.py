@@ -146,7 +146,7 @@ async def test_who_is_being_turned_away_does_not_keep_the_proxy_from_ending(
 async def test_who_comes_while_the_proxy_drains_is_told_so(receive: Receive, start: Start) -> None:
     receiver = await receive(answering(ok()))
     proxied = await start(receiver)
-    proxied.server.front.draining = True  # what was in the listener's queue as it closed
+    proxied.server.front.closed = True  # what was in the listener's queue as it closed
     answer = await proxied.ask(get("/"))
     assert (answer.status, answer.one("connection"), answer.one("retry-after")) == (503, "close", "1")
     assert "shutting down" in str(problem(answer)["detail"])

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import stat
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,6 +49,11 @@ async def greeting(address: object) -> str:
     writer.close()
     await writer.wait_closed()
     return said.decode()
+
+
+def port_of(listeners: Listeners) -> int:
+    (port,) = {address.port for address in listeners.bound if isinstance(address, TcpAddress)}
+    return port
 
 
 @pytest.fixture
@@ -243,6 +249,49 @@ async def test_a_machine_without_any_is_told() -> None:
     listeners = Listeners(Greeter, ("240.0.0.1", "240.0.0.2"))
     with pytest.raises(ListenFailed, match="localhost:0: "):
         await listeners.listen([ANY])
+
+
+async def test_a_port_is_shared_where_both_say_so_and_otherwise_not(listeners: Listeners) -> None:
+    await listeners.listen([ANY], reuse_port=True)
+    shared = TcpAddress("localhost", port_of(listeners))
+    others = [Listeners(Greeter) for _ in range(3)]
+    try:
+        with pytest.raises(ListenFailed, match="Address already in use"):
+            await others[0].listen([shared])
+        await others[1].listen([shared], reuse_port=True)
+        assert others[1].bound == listeners.bound
+        await listeners.close()
+        assert await greeting(others[1].bound[0]) == "None"
+        await others[1].close()
+        await others[1].listen([shared])
+        with pytest.raises(ListenFailed, match="Address already in use"):
+            await others[2].listen([shared], reuse_port=True)
+    finally:
+        for one in others:
+            await one.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+async def test_another_user_cannot_share_it(listeners: Listeners) -> None:
+    await listeners.listen([ANY], reuse_port=True)
+    bind = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(); "
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); s.bind(('127.0.0.1', int(sys.argv[1])))"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", "-c", bind, str(port_of(listeners))), stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+    assert b"Address already in use" in said
+
+
+async def test_a_port_that_is_open_stays_as_it_is(listeners: Listeners) -> None:
+    await listeners.listen([ANY], reuse_port=True)
+    before = listeners.bound
+    with pytest.raises(ListenFailed, match="stays shared") as caught:
+        await listeners.listen([ANY])
+    assert caught.value.remedy == "restart the proxy for another reuse_port"
+    assert listeners.bound == before
 
 
 async def test_a_socket_that_is_in_use_is_no_matter_of_directories(listeners: Listeners, short: Path) -> None:

@@ -25,7 +25,7 @@ class Transport:
 
 
 class Front:
-    draining = False
+    closed = False
     busy = 9
     max_connections = 10
     allowed_uids: frozenset[int] | None = None
@@ -61,7 +61,7 @@ def test_anybody_while_there_is_room(tcp: Transport) -> None:
 
 
 def test_nobody_who_comes_while_it_drains(tcp: Transport) -> None:
-    assert isinstance(judged(tcp, draining=True), Draining)
+    assert isinstance(judged(tcp, closed=True), Draining)
 
 
 def test_on_a_unix_socket_only_who_is_listed(unix: Transport) -> None:

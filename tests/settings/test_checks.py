@@ -77,6 +77,18 @@ def test_other_addresses_can(listen: str, admin: str) -> None:
     assert told(f"{ROUTE}listen: {listen}\nadmin: {admin}\nallow_remote: true") == []
 
 
+@for_each(
+    ("listen", "said"),
+    [
+        ("localhost:0", "has no use with port 0, which is another port for each process; write a port"),
+        ("unix:/run/a", "has no use without a TCP port to listen on; a unix: socket is one process's"),
+    ],
+)
+def test_a_port_that_is_shared_is_one_that_others_can_find(listen: str, said: str) -> None:
+    assert told(f"{ROUTE}listen: {listen}\nreuse_port: true") == [f"proxy.yaml:3: reuse_port: {said}"]
+    assert told(f"{ROUTE}listen: [localhost:8080, {listen}]\nreuse_port: true") == []
+
+
 def test_listeners_may_not_clash_with_each_other_nor_with_a_default() -> None:
     assert told(f"{ROUTE}listen:\n- localhost:1\n- localhost:2\n- localhost:1\n") == [
         "proxy.yaml:5: listen[2]: localhost:1 is already taken by listen; choose another port"

@@ -81,6 +81,10 @@ class Downstream(Http1App):
         return len(self._buffer)
 
     @property
+    def expects_request(self) -> bool:
+        return self._exchange is None and (self._fresh or bool(self._buffer))
+
+    @property
     def draining(self) -> bool:
         return self._front.draining
 

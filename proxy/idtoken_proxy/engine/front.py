@@ -42,6 +42,10 @@ class Connection(Protocol):
     def exchanges(self) -> Sequence[Exchange]:
         """Those under way."""
 
+    @property
+    def expects_request(self) -> bool:
+        """Its first request, or the rest of a head, may be on its way."""
+
     def dismiss(self) -> None:
         """The exchange that is under way is its last."""
 
@@ -77,6 +81,7 @@ class Front:
         self.tally = tally
         self.access_log = access_log
         self.draining = False
+        self.closed = False  # to new connections
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
         self.memory = MemoryBudget(self, tally)
         self.hangups = Hangups(INTERVAL)
@@ -189,11 +194,16 @@ class Front:
         """All exchanges that have yet to end. For the admin listener: nothing of it is kept up on the way."""
         return [exchange for one in list(self.connections) for exchange in one.exchanges]
 
-    def drain(self) -> None:
-        """No request is begun any more; connections between requests end now, the others with their exchange."""
+    def drain(self, *, late: bool = True) -> None:
+        """Connections between requests end now, the others with their exchange. Unless it is `late`, those that were the
+        last to be accepted still have their first request answered: where other processes share the port, or follow, no
+        client has to know that this one ends.
+        """
         self.draining = True
+        self.closed = late
         for connection in list(self.connections):
-            connection.drain()
+            if late or not connection.expects_request:
+                connection.drain()
 
     def abort(self) -> None:
         for tunnel in list(self.tunnels):

@@ -294,6 +294,11 @@ class Http2Downstream(Http2Transport):
 
     # -- the front's (front.py) ----------------------------------------------------
 
+    @property
+    def expects_request(self) -> bool:
+        """What is on its way when it drains is served in any case."""
+        return False
+
     def dismiss(self) -> None:
         self.drain()
         if unlisted(self._front, self.uid) is not None:  # what is on its way may not be served any more

@@ -51,10 +51,19 @@ class Door:
 
 @dataclass
 class _Open:
+    reuse_port: bool
     door: Door = field(default_factory=Door)
     bound: list[Address] = field(default_factory=list)
     servers: list[asyncio.AbstractServer] = field(default_factory=list)
     sockets: list[SocketFile] = field(default_factory=list)
+
+    def stays(self, address: Address, reuse_port: bool) -> None:  # noqa: FBT001 -- as it is said of the next settings
+        """ListenFailed, where it would have to be another kind of socket."""
+        if isinstance(address, TcpAddress) and self.reuse_port is not reuse_port:
+            raise ListenFailed(
+                f"{address}: a port that is open stays {'shared' if self.reuse_port else 'unshared'}",
+                remedy="restart the proxy for another reuse_port",
+            )
 
     async def close(self) -> None:
         for server in self.servers:
@@ -92,25 +101,27 @@ class Listeners:
         """What was really bound: both families of localhost, the port that the kernel chose."""
         return tuple(address for _, one in self._open for address in one.bound)
 
-    async def listen(self, addresses: Iterable[Address]) -> None:
+    async def listen(self, addresses: Iterable[Address], *, reuse_port: bool = False) -> None:
         """Opens what is not open yet, then closes what is not asked for any more. ListenFailed: all stays as it was.
         A unix socket is its user's alone, until `share` says otherwise.
         """
-        await self.adopt(await self.prepare(addresses))
+        await self.adopt(await self.prepare(addresses, reuse_port=reuse_port))
 
-    async def prepare(self, addresses: Iterable[Address]) -> Prepared:
+    async def prepare(self, addresses: Iterable[Address], *, reuse_port: bool = False) -> Prepared:
         """Binds what is not open yet, and takes no connection there before `adopt`: until then nobody has decided who
-        may come in. Raises ListenFailed, with nothing changed.
+        may come in. `reuse_port`: other processes of the same user may bind the same TCP ports likewise, and the kernel
+        spreads new connections over all of them (SO_REUSEPORT, socket(7)). Raises ListenFailed, with nothing changed.
         """
         prepared = Prepared(left=list(self._open))
         try:
             for address in addresses:
                 there = next((pair for pair in prepared.left if pair[0] == address), None)
                 if there is not None:  # twice the same, with port 0, are two
+                    there[1].stays(address, reuse_port)
                     prepared.left.remove(there)
                     prepared.wanted.append(there)
                     continue
-                one = _Open()
+                one = _Open(reuse_port)
                 prepared.fresh.append(one)
                 prepared.wanted.append((address, one))
                 if isinstance(address, UnixAddress):
@@ -151,7 +162,9 @@ class Listeners:
         lacking: OSError | None = None
         for host in hosts:
             try:
-                server = await loop.create_server(factory, host, port, backlog=BACKLOG, start_serving=False)
+                server = await loop.create_server(
+                    factory, host, port, backlog=BACKLOG, reuse_port=one.reuse_port, start_serving=False
+                )
             except OSError as error:
                 # A machine may lack one of the families. A port that someone else has there is an error: an app that
                 # says localhost would talk to that someone.

@@ -15,7 +15,7 @@ _ROOT: Final = 0
 class House(Protocol):
     """What is asked of the Front. `busy`: connections and tunnels that are open."""
 
-    draining: bool
+    closed: bool
     max_connections: int
     allowed_uids: frozenset[int] | None
 
@@ -25,7 +25,7 @@ class House(Protocol):
 
 def unwelcome(front: House, uid: int | None, door: Door) -> ProxyError | None:
     """What it is told where it is not; None where it is. `uid`: of a unix socket's peer, None for TCP."""
-    if front.draining:
+    if front.closed:
         return Draining("the proxy is shutting down")
     if not door.open:
         return Draining("the proxy does not listen here any more")

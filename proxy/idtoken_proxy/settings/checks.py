@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from idtoken_proxy.plain_file import check_plain
@@ -73,6 +74,21 @@ def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[
         if before is not None:
             other = "port" if isinstance(address, TcpAddress) else "path"
             yield location, f"{address} is already taken by {before[0]}; choose another {other}"
+    if document.reuse_port:
+        yield from _shared_ports(document)
+
+
+def _shared_ports(document: Document) -> Iterator[Mistake]:
+    if sys.platform != "linux":
+        yield (
+            ("reuse_port",),
+            "only Linux spreads the connections of a port over the processes that share it; leave it out",
+        )
+    ports = [address for address in document.listen if isinstance(address, TcpAddress)]
+    if not ports:
+        yield ("reuse_port",), "has no use without a TCP port to listen on; a unix: socket is one process's"
+    elif all(not address.port for address in ports):
+        yield ("reuse_port",), "has no use with port 0, which is another port for each process; write a port"
 
 
 def _loops(document: Document, routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:

@@ -270,6 +270,11 @@ class Document(Entry):
     allow_remote: bool = key(
         BOOLEAN, "Lets listen and admin take addresses that other machines can reach.", default=False
     )
+    reuse_port: bool = key(
+        BOOLEAN,
+        "Lets several proxies of one user listen on the same ports, one for each core. Linux.",
+        default=False,
+    )
     forward_proxy: bool = key(
         SWITCH,
         "Whether requests may name a receiver in place of the proxy, as with HTTP_PROXY.",

@@ -244,6 +244,7 @@ class Settings:
     listen: tuple[Address, ...] = (TcpAddress("localhost", 8080),)
     admin: Address | None = TcpAddress("localhost", 9090)
     allow_remote: bool = False
+    reuse_port: bool = False  # whether other proxies of the same user may listen on the same ports
     forward_proxy: bool = True
     timeouts: Timeouts = Timeouts()
     wait_for_login: float = 0.0  # how long requests are held while a person has to log in

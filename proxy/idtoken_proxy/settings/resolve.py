@@ -39,6 +39,7 @@ def resolve(
         listen=tuple(_address(address, file_path) for address in document.listen),
         admin=None if document.admin is None else _address(document.admin, file_path),
         allow_remote=document.allow_remote,
+        reuse_port=document.reuse_port,
         forward_proxy=document.forward_proxy,
         timeouts=timeouts,
         wait_for_login=document.wait_for_login,
