@@ -164,6 +164,7 @@ NO_GRANTS = {
         for name in ("connect", "response", "idle", "keepalive", "header", "drain", "lameduck")
     ),
     "wait_for_login",
+    "reuse_port",  # another one is not taken over while the port is open
     "limits.header_bytes",
     "limits.connections",
     "limits.services",
