@@ -75,6 +75,7 @@ def check(configuration: Configuration) -> int:
     Prints one line a route, or the mistakes, and exits with 0 or 2. What is no mistake and looks like one is a warning,
     on standard error.
     """
+    from idtoken_proxy.admin.report import EACH_SERVICE  # noqa: PLC0415 -- not for all
     from idtoken_proxy.generation import rehearse  # noqa: PLC0415 -- ssl, and the kinds of credentials
     from idtoken_proxy.settings.model import asked_for, kind_of  # noqa: PLC0415
 
@@ -84,7 +85,7 @@ def check(configuration: Configuration) -> int:
         say(f"warning: {warning}", err=True)
     for route in routes:
         match = f"{route.host or ''}{route.path}"
-        own = "each service's own audience"
+        own = f"{EACH_SERVICE} audience"
         wanted = own if route.is_pattern else f"{kind_of(route.wanted)} {asked_for(route.wanted)}"
         say(f"{route.name}: {match} -> {route.upstream}, {wanted}, identity {route.identity.type}")
     say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")

@@ -15,6 +15,7 @@ import trustme
 from aiohttp import web
 
 from idtoken_proxy.admin.doctor import examine
+from idtoken_proxy.admin.report import as_text
 from idtoken_proxy.admin.status import connections_of
 from idtoken_proxy.emulator import DEMO, Emulator
 from idtoken_proxy.server import Server
@@ -251,3 +252,4 @@ async def test_doctor_tries_its_identity_alone(project: Project) -> None:
     assert (found.findings, found.steps, found.status) == ((), (), None)
     assert found.email == "login@demo-project.iam.gserviceaccount.com"
     assert found.upstream == f"https://{name('*')}"
+    assert any(line.endswith("each service's own") for line in as_text(report, colors=False))

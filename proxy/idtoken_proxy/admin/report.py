@@ -44,6 +44,9 @@ class Finding:
     remedy: str
 
 
+EACH_SERVICE: Final = "each service's own"  # of a route for all services of a project
+
+
 @dataclass(frozen=True, slots=True)
 class RouteReport:
     """`identity`: what was found, and where. `scopes`: of an access token, in place of an ID token's audience. `expires_in`: seconds. `status`: the answer's; `by_app`: the app gave
@@ -189,6 +192,8 @@ def _cells(route: RouteReport, steps: tuple[StepName, ...]) -> tuple[str, ...]:
 
 
 def _short(route: RouteReport) -> str:
+    if "*" in route.upstream:
+        return EACH_SERVICE
     if route.scopes is None:
         return route.audience or "-"
     return " ".join(scope.removeprefix(_SCOPES) for scope in route.scopes)
@@ -211,7 +216,7 @@ def _told(route: RouteReport, finding: Finding, *, colors: bool) -> Iterator[str
     for line in (
         f"  {finding.detail}",
         f"  identity: {_bearer(route)}",
-        f"  audience: {route.audience or 'none'}"
+        f"  audience: {EACH_SERVICE if '*' in route.upstream else route.audience or 'none'}"
         if route.scopes is None
         else f"  scopes:   {' '.join(route.scopes)}",
         f"  receiver: {route.upstream}{through}",
