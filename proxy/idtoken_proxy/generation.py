@@ -9,6 +9,7 @@ import itertools
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from time import time
 from typing import Any, Final
 
 from idtoken_proxy.engine.gateway import Gateway, ServiceParts
@@ -17,6 +18,7 @@ from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally, UpstreamCounts
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.plain_file import check_plain, read_plain
@@ -117,14 +119,17 @@ class Means:
 
 
 def means(
-    settings: Settings, environ: Mapping[str, str], trusted: Callable[[], Trust] | None = None
+    settings: Settings,
+    environ: Mapping[str, str],
+    trusted: Callable[[], Trust] | None = None,
+    wall: Wall = time,
 ) -> Means:
-    """Reads files, and imports the kinds of credentials; in any thread. `trusted`: from trust_ahead. ConfigError,
-    TokenError.
+    """Reads files, and imports the kinds of credentials; in any thread. `trusted`: from trust_ahead. `wall`: the cache's.
+    ConfigError, TokenError.
     """
     _look_for(settings.files)
     identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
-    sources: dict[Identity, Source] = {one: build(one, settings.google, environ) for one in identities}
+    sources: dict[Identity, Source] = {one: build(one, settings.google, environ, wall) for one in identities}
     of_receivers = trusted() if trusted is not None else trust(settings)
     return Means(sources, of_receivers, trust_for_http2(of_receivers), _caller_token(settings))
 

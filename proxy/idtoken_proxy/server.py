@@ -8,6 +8,7 @@ import functools
 import importlib
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -84,8 +85,8 @@ class Server:
     async def start(self) -> None:
         """Raises ConfigError and ListenFailed. A token source that does not answer is no reason not to start."""
         settings = self._first_settings
-        time = None if self._clock is None else self._clock.boot
-        self._sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]), time)
+        boot = None if self._clock is None else self._clock.boot
+        self._sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]), boot)
         self._generation = await self._compose(settings, self._trusted)
         self._count_for(self._generation)
         self._first_tokens = FirstTokens(self._generation.slots)
@@ -294,9 +295,10 @@ class Server:
         trusted: Callable[[], Trust] | None = None,
         before: Generation | None = None,
     ) -> Generation:
+        wall = time if self._clock is None else self._clock.wall
         try:
             found = await self._reading.run(
-                functools.partial(means, settings, self._environ, trusted), _CERTIFICATES
+                functools.partial(means, settings, self._environ, trusted, wall), _CERTIFICATES
             )
         except TimeoutError:
             told = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"

@@ -78,8 +78,10 @@ Serve = Callable[..., Awaitable[Server]]
 async def serve() -> AsyncIterator[Serve]:
     started: list[Server] = []
 
-    async def begin(settings: Settings, clock: Clock | None = None) -> Server:
-        server = Server(settings, {}, clock=clock)
+    async def begin(
+        settings: Settings, clock: Clock | None = None, environ: Mapping[str, str] | None = None
+    ) -> Server:
+        server = Server(settings, environ or {}, clock=clock)
         await server.start()
         started.append(server)
         return server

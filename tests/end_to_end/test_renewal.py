@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import aiohttp
 from google.auth import jwt
 
-from idtoken_proxy.emulator import DEMO, Emulator, Seen
+from idtoken_proxy.emulator import DEMO, Account, Emulator, Seen, Service, World
 from idtoken_proxy.emulator.keys import Keys
+from idtoken_proxy.emulator.world import service_account_email
 from idtoken_proxy.server import Server
+from idtoken_proxy.settings.identities import Identity, ImpersonatedIdentity, MetadataIdentity, UserIdentity
+from idtoken_proxy.settings.model import CLOUD_PLATFORM, GoogleEndpoints, Scopes
+from tests.cases import for_each
 from tests.emulator.grpc_client import dialled
 from tests.end_to_end.conftest import Serve, route_to, settings_for
 from tests.identity.fakes import FakeClock
+from tests.identity.sources.emulated import write
 
 LIFE = 3600
 DURATION = 2 * LIFE + 600  # two renewals, and a while with the third token
@@ -21,10 +27,32 @@ A_SWEEP = 2.0  # seconds: what the sweeper lets count for one turn
 SAYS = 60  # seconds between two messages of the stream, where timeouts.idle is 300
 CALLS = 300
 
+PROJECT = "my-project"
+CALLER = Account(service_account_email("caller", PROJECT), default=True)
+DEV = Account("dev@example.com")
+TARGET = Account(service_account_email("target", PROJECT), token_creators=frozenset({CALLER.member}))
+IMPERSONATED = ImpersonatedIdentity(TARGET.email, source=MetadataIdentity())
+APIS = World(
+    PROJECT,
+    (CALLER, DEV, TARGET),
+    (
+        Service(
+            "logs",
+            frozenset({CALLER.member, DEV.member, TARGET.member}),
+            api="logging",
+            scopes=(CLOUD_PLATFORM,),
+        ),
+    ),
+)
+
+
+def sent(seen: Seen, name: str) -> list[str]:
+    return [value for header, value in seen.headers if header.lower() == name]
+
 
 def expiry_of(seen: Seen) -> float:
     """Of the one token that it carries."""
-    (bearer,) = [value for name, value in seen.headers if name.lower() == "authorization"]
+    (bearer,) = sent(seen, "authorization")
     token = bearer.removeprefix("Bearer ")
     claims = jwt.decode(token, verify=False)  # type: ignore[no-untyped-call]
     return float(claims["exp"])
@@ -51,24 +79,51 @@ DAYS = 2 * 24 * LIFE
 ASKS = 600  # seconds between two requests of a client that never restarts
 
 
-async def test_two_days_without_a_401(keys: Keys, serve: Serve) -> None:
-    """The same for access tokens, at the cache: identity/test_two_days.py."""
+async def two_days(server: Server, clock: FakeClock, path: str) -> None:
+    """Of a client that never restarts."""
+    url = f"http://localhost:{server.addresses[0].port}{path}"
+    async with aiohttp.ClientSession() as client:
+        for _ in range(0, DAYS, ASKS):
+            async with client.get(url) as answer:
+                assert answer.status == 200, await answer.text()
+            clock.pass_(ASKS)
+            server.front.sweeper.sweep()
+            await settled(server)
+
+
+async def test_two_days_of_id_tokens_without_a_401(keys: Keys, serve: Serve) -> None:
     clock, seen = FakeClock(), list[Seen]()
     async with Emulator(
         DEMO, keys=keys, clock=clock.wall, token_lifetime=LIFE, on_request=seen.append
     ) as emulator:
         route = route_to(emulator, "user-profiles")
         server = await serve(settings_for(route, metadata_host=emulator.metadata_host), clock)
-        url = f"http://localhost:{server.addresses[0].port}"
-        async with aiohttp.ClientSession() as client:
-            for _ in range(0, DAYS, ASKS):
-                async with client.get(f"{url}/user-profiles/x") as answer:
-                    assert answer.status == 200, await answer.text()
-                clock.pass_(ASKS)
-                server.front.sweeper.sweep()
-                await settled(server)
+        await two_days(server, clock, "/user-profiles/x")
     assert [one.refused for one in seen] == [None] * (DAYS // ASKS)
     assert 48 <= len({expiry_of(one) for one in seen}) <= 60
+
+
+@for_each("identity", [MetadataIdentity(), UserIdentity(), IMPERSONATED], ids=lambda identity: identity.type)
+async def test_two_days_of_access_tokens_without_a_401(
+    keys: Keys, serve: Serve, tmp_path: Path, identity: Identity
+) -> None:
+    """The stand-in for one of Google's APIs knows each token, and by the same clock when it ends."""
+    clock, seen = FakeClock(), list[Seen]()
+    async with Emulator(
+        APIS, keys=keys, clock=clock.wall, token_lifetime=LIFE, on_request=seen.append
+    ) as emulator:
+        write(tmp_path / "application_default_credentials.json", emulator.key_file(DEV.email))
+        route = route_to(emulator, "logs", audience=None, scopes=Scopes(), identity=identity)
+        google = GoogleEndpoints(
+            metadata_host=emulator.metadata_host,
+            token_endpoint=emulator.token_endpoint,
+            iam_endpoint=emulator.iam_endpoint,
+        )
+        settings = settings_for(route, metadata_host=emulator.metadata_host, google=google)
+        server = await serve(settings, clock, {"CLOUDSDK_CONFIG": str(tmp_path)})
+        await two_days(server, clock, "/logs/x")
+    assert [one.refused for one in seen] == [None] * (DAYS // ASKS)
+    assert 48 <= len({sent(one, "authorization")[0] for one in seen}) <= 60
 
 
 async def test_a_stream_outlives_its_token_and_calls_after_it_carry_the_next(

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+Wall: TypeAlias = Callable[[], float]  # Unix seconds, as Clock.wall has them
 
 
 class Clock(Protocol):

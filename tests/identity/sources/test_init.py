@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity import sources as package
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.settings.identities import (
     BY_TYPE,
@@ -127,3 +130,16 @@ def test_google_auth_and_requests_are_not_loaded_at_start() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_no_source_has_a_clock_of_its_own() -> None:
+    """A token's life is counted by the clock that judges it, or nobody could turn two days in a moment."""
+    asked = {
+        path.name: sum(
+            isinstance(node, ast.Call) and ast.unparse(node.func) in {"time", "time.time"}
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        )
+        for path in Path(package.__file__).parent.glob("*.py")
+    }
+    # When google-auth has its answer, by the clock that google-auth reads.
+    assert {name: times for name, times in asked.items() if times} == {"transport.py": 2}

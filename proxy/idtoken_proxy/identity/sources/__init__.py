@@ -18,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from time import time
 from typing import TYPE_CHECKING
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.source import AccessTokenSource, Particular, Source, Watched
 from idtoken_proxy.settings.identities import GcloudIdentity, Identity, NoIdentity, sources
 from idtoken_proxy.settings.model import GoogleEndpoints
@@ -32,11 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["AccessTokenSource", "Builder", "Particular", "Source", "Watched", "build"]
 
 
-def build(identity: Identity, google: GoogleEndpoints, environ: Mapping[str, str]) -> Source:
-    """Reads no file and asks no server: that is for `fetch`. TokenError, at once, for an impersonation by an identity
+def build(
+    identity: Identity, google: GoogleEndpoints, environ: Mapping[str, str], wall: Wall = time
+) -> Source:
+    """Reads no file and asks no server: that is for `fetch`. `wall`: the clock that tokens are judged by. TokenError, at once, for an impersonation by an identity
     that cannot impersonate; ValueError for a public route's NoIdentity, for which nothing is to be fetched.
     """
-    return Builder(google, environ).source(identity)
+    return Builder(google, environ, wall).source(identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Builder:
 
     google: GoogleEndpoints
     environ: Mapping[str, str]
+    wall: Wall
 
     def source(self, identity: Identity) -> Source:
         if isinstance(identity, NoIdentity):
@@ -66,7 +71,7 @@ class Builder:
                 quota = None if isinstance(source, GcloudIdentity) else self.environ.get(QUOTA_PROJECT)
                 google = self.google
                 return IamCredentials(
-                    iam_endpoint(google.iam_endpoint, google.universe_domain), caller, quota
+                    iam_endpoint(google.iam_endpoint, google.universe_domain), caller, quota, self.wall
                 )
         raise TokenError(
             f"identity type {identity.type}: a source of type {source.type} cannot ask for another's tokens",

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from time import time
 
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.credential_file import (
     CredentialFile,
     CredentialPart,
@@ -50,40 +52,45 @@ def gcloud_file(environ: Mapping[str, str]) -> CredentialFile:
     )
 
 
-def source_of(document: Document, google: GoogleEndpoints, environ: Mapping[str, str]) -> Credential:
+def source_of(
+    document: Document, google: GoogleEndpoints, environ: Mapping[str, str], wall: Wall = time
+) -> Credential:
     """By the document's type. TokenError where it is missing, broken, or of a type that can have no ID token."""
     kind = kind_of(document.read())
     match kind:
         case "service_account":
             return ServiceAccountSource(
-                document, google.token_endpoint, google.iam_endpoint, google.universe_domain
+                document, google.token_endpoint, google.iam_endpoint, google.universe_domain, wall
             )
         case "authorized_user":
-            return UserSource(document, google.token_endpoint)
+            return UserSource(document, google.token_endpoint, wall)
         case "external_account_authorized_user":
-            return WorkforceSource(document, google.sts_endpoint)
+            return WorkforceSource(document, google.sts_endpoint, wall)
         case "external_account":
-            return ExternalAccountSource(document, google, environ)
+            return ExternalAccountSource(document, google, environ, wall=wall)
         case "impersonated_service_account":
-            return _impersonated(document, google, environ)
+            return _impersonated(document, google, environ, wall)
     if kind is None:
         raise untyped(document, document.read())
     raise document.invalid(f"holds a credential of type {kind!r}, from which no ID token can be had")
 
 
-def _impersonated(document: Document, google: GoogleEndpoints, environ: Mapping[str, str]) -> Credential:
+def _impersonated(
+    document: Document, google: GoogleEndpoints, environ: Mapping[str, str], wall: Wall
+) -> Credential:
     """`gcloud auth application-default login --impersonate-service-account=EMAIL`."""
     info = document.read()
     base, service_account = impersonation(document, info.get("service_account_impersonation_url"))
     delegates = info.get("delegates") or []
     if not isinstance(delegates, list) or not all(isinstance(name, str) for name in delegates):
         raise document.invalid("has delegates that are no list of accounts")
-    caller = source_of(CredentialPart(document, "source_credentials"), google, environ)
+    caller = source_of(CredentialPart(document, "source_credentials"), google, environ, wall)
     return ImpersonatedSource(
         IamCredentials(
             iam_endpoint(google.iam_endpoint or base, google.universe_domain),
             caller,
             environ.get(QUOTA_PROJECT),
+            wall,
         ),
         service_account,
         tuple(name.rpartition("/")[2] for name in delegates),

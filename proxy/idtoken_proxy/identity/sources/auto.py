@@ -8,11 +8,13 @@ asks the metadata server for a sign of life first; hence not it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import time
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.application_default import VARIABLE, gcloud_file, named_file, source_of
 from idtoken_proxy.identity.sources.credential_file import LOGIN
 from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_host, metadata_variable
@@ -38,7 +40,8 @@ class AutoSource:
     first token on; until then each fetch looks again, so that a login mends a running proxy.
     """
 
-    def __init__(self, google: GoogleEndpoints, environ: Mapping[str, str]) -> None:
+    def __init__(self, google: GoogleEndpoints, environ: Mapping[str, str], wall: Wall = time) -> None:
+        self._wall = wall
         self._google = google
         self._environ = environ
         self._metadata_host = metadata_host(google.metadata_host, environ)
@@ -101,13 +104,15 @@ class AutoSource:
             return self._chosen
         # A file that is there and broken is an error, never a reason to go on to somebody else's identity.
         if self._named is not None:
-            found = source_of(self._named, self._google, self._environ)
+            found = source_of(self._named, self._google, self._environ, self._wall)
             where = f"{self._named.path} ({VARIABLE})"
         elif self._gcloud.is_misnamed or self._gcloud.is_there:
-            found, where = source_of(self._gcloud, self._google, self._environ), self._gcloud.path
+            found = source_of(self._gcloud, self._google, self._environ, self._wall)
+            where = self._gcloud.path
         else:
             # What is left. Whether it is there, its answer tells, and it is found no sooner.
-            self._chosen, self._where = MetadataSource(host=self._metadata_host), self._shown_host
+            self._chosen = MetadataSource(host=self._metadata_host, wall=self._wall)
+            self._where = self._shown_host
             return self._chosen
         # Two audiences may look at once; they find the same.
         self._chosen, self._where = found, where
@@ -138,4 +143,4 @@ class AutoSource:
 
 
 def build(_: AutoIdentity, by: Builder) -> AutoSource:
-    return AutoSource(by.google, by.environ)
+    return AutoSource(by.google, by.environ, by.wall)

@@ -10,6 +10,7 @@ from time import time
 from typing import TYPE_CHECKING
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources import process
 from idtoken_proxy.identity.sources.printed_token import access_token_in
 from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
@@ -30,8 +31,13 @@ class CommandSource:
     refresh_ahead = REFRESH_AHEAD
 
     def __init__(
-        self, argv: tuple[str, ...], environ: Mapping[str, str], deadline: float = process.DEADLINE
+        self,
+        argv: tuple[str, ...],
+        environ: Mapping[str, str],
+        deadline: float = process.DEADLINE,
+        wall: Wall = time,
     ) -> None:
+        self._wall = wall
         self._argv = argv
         self._environ = environ
         self._deadline = deadline
@@ -49,7 +55,7 @@ class CommandSource:
 
     def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         """Where what it prints does not say how long the token lives, it is run again before long."""
-        asked = time()
+        asked = self._wall()
         printed = self._printed(SCOPES_VARIABLE, str(scopes), "{scopes}")
         return access_token_in(printed, origin=f"the command {self._program}", asked=asked)
 
@@ -96,4 +102,4 @@ class CommandSource:
 
 
 def build(identity: CommandIdentity, by: Builder) -> CommandSource:
-    return CommandSource(identity.argv, by.environ)
+    return CommandSource(identity.argv, by.environ, wall=by.wall)

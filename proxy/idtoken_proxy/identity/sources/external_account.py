@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from time import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document
 from idtoken_proxy.identity.sources.federation import Federation
 from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
@@ -41,6 +43,7 @@ class ExternalAccountSource:
         google: GoogleEndpoints,
         environ: Mapping[str, str],
         service_account: str | None = None,
+        wall: Wall = time,
     ) -> None:
         """`service_account`: in place of the file's."""
         self._document = document
@@ -48,7 +51,8 @@ class ExternalAccountSource:
         self._service_account = service_account
         self._found: str | None = service_account
         self._quota_project = environ.get(QUOTA_PROJECT)
-        self._federation = Federation(document, google.sts_endpoint, environ)
+        self._wall = wall
+        self._federation = Federation(document, google.sts_endpoint, environ, wall)
 
     def describe(self) -> str:
         account = f", impersonating {self._found}" if self._found else ""
@@ -81,7 +85,8 @@ class ExternalAccountSource:
         if account is None:
             return None
         endpoint = iam_endpoint(self._google.iam_endpoint or base, self._google.universe_domain)
-        return ImpersonatedSource(IamCredentials(endpoint, self._federation, self._quota_project), account)
+        iam = IamCredentials(endpoint, self._federation, self._quota_project, self._wall)
+        return ImpersonatedSource(iam, account)
 
 
 def impersonation(document: Document, url: Any) -> tuple[str, str]:
@@ -94,5 +99,5 @@ def impersonation(document: Document, url: Any) -> tuple[str, str]:
 
 def build(identity: ExternalAccountIdentity, by: Builder) -> ExternalAccountSource:
     return ExternalAccountSource(
-        CredentialFile(identity.config_file), by.google, by.environ, identity.service_account
+        CredentialFile(identity.config_file), by.google, by.environ, identity.service_account, by.wall
     )

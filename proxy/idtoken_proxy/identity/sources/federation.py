@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from time import time
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.google_error import UNKNOWN
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, read_as
@@ -52,7 +54,10 @@ class _Supplied:
 
 
 class Federation:
-    def __init__(self, document: Document, sts_endpoint: str | None, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, document: Document, sts_endpoint: str | None, environ: Mapping[str, str], wall: Wall = time
+    ) -> None:
+        self._wall = wall
         self._document = document
         self._sts_endpoint = sts_endpoint
         self._environ = environ
@@ -93,7 +98,7 @@ class Federation:
         origin = _origin(info)
         asked: str | None = None
         try:
-            with conversation("STS") as transport:
+            with conversation("STS", self._wall) as transport:
                 try:
                     credentials = self._credentials({**info, "token_url": sts}, transport, scopes)
                     credentials.refresh(transport)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.printed_token import access_token_in
 from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
 from idtoken_proxy.identity.token import AccessToken, IdToken
@@ -30,7 +31,8 @@ class FileSource:
     refresh_ahead = REFRESH_AHEAD
     recheck = 15.0  # seconds; a stat where nothing changed
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, wall: Wall = time) -> None:
+        self._wall = wall
         self._path = Path(path)
         self._shown = shown_path(path)
         self._kept: tuple[Version, IdToken] | None = None  # what the file looked like, its token
@@ -57,7 +59,7 @@ class FileSource:
 
     def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:  # noqa: ARG002 -- whoever writes it has chosen them
         """Read anew each time: where the file does not say how long its token lives, it does as long as it stands there."""
-        asked = time()
+        asked = self._wall()
         try:
             read = read_plain(self._path, _MAX_BYTES)
         except (OSError, ValueError) as error:
@@ -93,5 +95,5 @@ def _why(error: OSError | ValueError) -> str:
     return os.strerror(number) if number else type(error).__name__
 
 
-def build(identity: FileIdentity, _: Builder) -> FileSource:
-    return FileSource(identity.path)
+def build(identity: FileIdentity, by: Builder) -> FileSource:
+    return FileSource(identity.path, by.wall)

@@ -15,6 +15,7 @@ from time import time
 from typing import TYPE_CHECKING, Final
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources import process, user
 from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
 from idtoken_proxy.identity.token import AccessToken, IdToken
@@ -65,8 +66,13 @@ class GcloudSource:
     refresh_ahead = REFRESH_AHEAD
 
     def __init__(
-        self, account: str | None, environ: Mapping[str, str], deadline: float = process.DEADLINE
+        self,
+        account: str | None,
+        environ: Mapping[str, str],
+        deadline: float = process.DEADLINE,
+        wall: Wall = time,
     ) -> None:
+        self._wall = wall
         self._account = account
         self._environ = {**environ, "CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
         self._deadline = deadline
@@ -107,7 +113,7 @@ class GcloudSource:
                 f"application-default login --scopes=openid,{','.join((CLOUD.names[0], *scopes.names))}",
             )
         login = self._login()
-        asked = time()
+        asked = self._wall()
         printed = self._gcloud("auth", "print-access-token", *self._positional()).strip()
         return AccessToken.of(
             printed,
@@ -227,4 +233,4 @@ def _member(account: str | None) -> str:
 
 
 def build(identity: GcloudIdentity, by: Builder) -> GcloudSource:
-    return GcloudSource(identity.account, by.environ)
+    return GcloudSource(identity.account, by.environ, wall=by.wall)

@@ -12,10 +12,12 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
+from time import time
 from typing import Any
 from urllib.parse import quote
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.google_error import UNKNOWN
 from idtoken_proxy.identity.reasons import lacks_a_right, project_of, why
 from idtoken_proxy.identity.sources.source import AccessTokenSource
@@ -64,6 +66,7 @@ class IamCredentials:
     endpoint: str
     caller: AccessTokenSource
     quota_project: str | None = None
+    wall: Wall = time
 
     def ask(
         self, method: Method, service_account: str, delegates: tuple[str, ...], body: Mapping[str, Any]
@@ -87,7 +90,7 @@ class IamCredentials:
             f"{self.endpoint}/v1/projects/-/serviceAccounts/{quote(service_account, safe='@')}:{method.name}"
         )
         try:
-            with conversation("IAM Credentials") as transport:
+            with conversation("IAM Credentials", self.wall) as transport:
                 answer = transport(url, "POST", json.dumps(body).encode(), _headers(token))
                 members = json.loads(answer.data)
                 value = members[method.answers]

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.metadata_refusal import ELSEWHERE, refusal
 from idtoken_proxy.identity.sources.source import CLOUD, METADATA_REFRESH_AHEAD
 from idtoken_proxy.identity.token import UNTOLD_LIFE, AccessToken, IdToken
@@ -62,6 +63,7 @@ class MetadataSource:
         address: str = _ADDRESS,
         *,
         first: str | None = None,
+        wall: Wall = time,
     ) -> None:
         """`address`: where the server is when its usual name is unknown. `first`: what to do before all else where none
         is found (metadata_variable).
@@ -69,6 +71,7 @@ class MetadataSource:
         self._account = service_account
         self._host = host
         self._address = address
+        self._wall = wall
         self._email = service_account if "@" in service_account else None
         self._elsewhere = ELSEWHERE if first is None else f"{first[0].upper()}{first[1:]}. {ELSEWHERE}"
 
@@ -84,7 +87,7 @@ class MetadataSource:
 
     def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         """The scopes parameter is for those servers that heed it, such as GKE's and Cloud Run's; a VM has its own."""
-        asked = time()
+        asked = self._wall()
         body = self._asked(f"token?{urlencode({'scopes': ','.join(scopes.names)})}")
         origin = "the metadata server"
         try:
@@ -225,4 +228,5 @@ def build(identity: MetadataIdentity, by: Builder) -> MetadataSource:
         identity.service_account,
         metadata_host(configured, by.environ),
         first=metadata_variable(configured, by.environ),
+        wall=by.wall,
     )

@@ -89,4 +89,4 @@ def store_of(client_id: str, environ: Mapping[str, str]) -> LoginStore:
 
 def build(identity: OauthIdentity, by: Builder) -> OauthSource:
     client = CredentialFile(identity.client_file, noun=NOUN)
-    return OauthSource(StoredLogin(client, by.environ, store_of), by.google.token_endpoint)
+    return OauthSource(StoredLogin(client, by.environ, store_of), by.google.token_endpoint, by.wall)

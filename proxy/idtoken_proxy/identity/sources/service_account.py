@@ -8,6 +8,7 @@ from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.reasons import project_of, why
 from idtoken_proxy.identity.redaction import redacted
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document, read_as
@@ -39,6 +40,7 @@ class ServiceAccountSource:
         token_endpoint: str | None = None,
         iam_endpoint: str | None = None,
         universe_domain: str = PUBLIC,
+        wall: Wall = time,
     ) -> None:
         """`universe_domain`: the configured one. A key of another universe than PUBLIC asks no token endpoint, for there is
         none: it signs its access tokens itself, and IAM Credentials make the ID tokens.
@@ -47,6 +49,7 @@ class ServiceAccountSource:
         self._token_endpoint = token_endpoint
         self._iam_endpoint = iam_endpoint
         self._configured = universe_domain
+        self._wall = wall
         # (the document, the key in it as google-auth's signer); replaced as one, since threads share it.
         self._loaded: tuple[Mapping[str, Any], Any] | None = None
         self._email: str | None = None
@@ -63,7 +66,7 @@ class ServiceAccountSource:
         universe = self._universe(info)
         if universe != PUBLIC:
             body = {"audience": audience, "includeEmail": True}
-            iam = IamCredentials(iam_endpoint(self._iam_endpoint, universe), self)
+            iam = IamCredentials(iam_endpoint(self._iam_endpoint, universe), self, wall=self._wall)
             value = iam.ask(ID_TOKEN, info["client_email"], (), body)
             return IdToken.parse(value, origin="IAM Credentials", audience=audience)
         new: Any = service_account.IDTokenCredentials  # untyped in google-auth
@@ -101,7 +104,7 @@ class ServiceAccountSource:
         """https://google.aip.dev/auth/4111: nobody is asked for it."""
         from google.auth import jwt  # noqa: PLC0415
 
-        now = int(time())
+        now = int(self._wall())
         email = info["client_email"]
         claims = {"iss": email, "sub": email, "scope": str(scopes), "iat": now, "exp": now + _LIFETIME}
         encode: Any = jwt.encode  # untyped in google-auth
@@ -161,7 +164,7 @@ class ServiceAccountSource:
     def _refresh(self, credentials: Any) -> Transport:
         """Whose conversation brought the token."""
         try:
-            with conversation("the token endpoint") as transport:
+            with conversation("the token endpoint", self._wall) as transport:
                 credentials.refresh(transport)
                 return transport
         except EndpointRefused as refused:
@@ -220,5 +223,6 @@ def of_key_file(path: str, by: Builder) -> ServiceAccountSource:
             google.token_endpoint,
             google.iam_endpoint,
             google.universe_domain,
+            by.wall,
         )
     )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
+from time import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.iam_credentials import SIGN_JWT, IamCredentials
 from idtoken_proxy.identity.sources.service_account import ServiceAccountSource, of_key_file
 from idtoken_proxy.identity.sources.source import REFRESH_AHEAD
@@ -35,7 +36,8 @@ class SignedJwtSource:
     name = "signed_jwt"
     refresh_ahead = REFRESH_AHEAD
 
-    def __init__(self, service_account: str, signer: Signer) -> None:
+    def __init__(self, service_account: str, signer: Signer, wall: Wall = time) -> None:
+        self._wall = wall
         self._service_account = service_account
         self._signer = signer
 
@@ -43,7 +45,7 @@ class SignedJwtSource:
         return f"JWT of {self._service_account}, signed {self._signer.describe()}"
 
     def fetch(self, audience: str) -> IdToken:
-        now = int(time.time())
+        now = int(self._wall())
         claims = {
             "iss": self._service_account,
             "sub": self._service_account,
@@ -96,5 +98,5 @@ class ByKey:
 
 def build(identity: SignedJwtIdentity, by: Builder) -> SignedJwtSource:
     if identity.key_file is not None:
-        return SignedJwtSource(identity.service_account, ByKey(of_key_file(identity.key_file, by)))
-    return SignedJwtSource(identity.service_account, ByIam(by.iam(identity, identity.source)))
+        return SignedJwtSource(identity.service_account, ByKey(of_key_file(identity.key_file, by)), by.wall)
+    return SignedJwtSource(identity.service_account, ByIam(by.iam(identity, identity.source)), by.wall)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.settings.addresses import is_link_local, is_loopback
@@ -71,12 +72,12 @@ class EndpointRefused(Exception):
 
 
 @contextmanager
-def conversation(answerer: str) -> Iterator[Transport]:
+def conversation(answerer: str, wall: Wall = time) -> Iterator[Transport]:
     """A Transport for google-auth, whose own exceptions become a TokenError that does not repeat them: they quote
     the answer, and with it perhaps the token. EndpointRefused passes: what is to be done about it depends on who asked.
     """
     try:
-        with Transport() as transport:
+        with Transport(wall) as transport:
             yield transport
     except (TokenError, EndpointRefused):
         raise
@@ -92,7 +93,8 @@ def conversation(answerer: str) -> Iterator[Transport]:
 class Transport:
     """One fetch's way out; `with` closes its connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Wall = time) -> None:
+        """`wall`: of the moments from which the life of what is asked for is counted."""
         # Imported here, in the fetching thread: 100 ms that the proxy's start does not wait for.
         import requests  # noqa: PLC0415
 
@@ -100,7 +102,9 @@ class Transport:
         # Anything here keeps requests from looking into .netrc, whose entry would replace our Authorization.
         self._session.auth = _keep
         self.last_url: str | None = None  # where the last request went
-        self.asked_at = self.answered_at = time()  # Unix seconds, of the last one
+        self._wall = wall
+        # Unix seconds, of the last one. The answer's by the clock that google-auth reads.
+        self.asked_at, self.answered_at = wall(), time()
 
     def __enter__(self) -> Self:
         return self
@@ -123,7 +127,7 @@ class Transport:
         import requests  # noqa: PLC0415
 
         self.last_url = url
-        self.asked_at = time()
+        self.asked_at = self._wall()
         host = host_of(url)
         try:
             response = self._session.request(

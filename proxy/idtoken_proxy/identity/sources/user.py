@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from time import time
 from typing import TYPE_CHECKING, Any
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import LOGIN, Document, login, read_as
 from idtoken_proxy.identity.sources.refreshed import access_token_of, quota_project_of
@@ -32,7 +34,8 @@ class UserSource:
     refresh_ahead = REFRESH_AHEAD
     command = LOGIN  # with which a person logs in anew
 
-    def __init__(self, document: Document, token_endpoint: str | None = None) -> None:
+    def __init__(self, document: Document, token_endpoint: str | None = None, wall: Wall = time) -> None:
+        self._wall = wall
         self._document = document
         self._token_endpoint = token_endpoint
         self._email: str | None = None
@@ -115,7 +118,7 @@ class UserSource:
             scopes=None if scopes == CLOUD else list(scopes.names),
         )
         try:
-            with conversation("the token endpoint") as transport:
+            with conversation("the token endpoint", self._wall) as transport:
                 credentials.refresh(transport)
         except EndpointRefused as refused:
             raise self._refusal(refused, scopes) from None
@@ -218,4 +221,4 @@ def build(_: UserIdentity, by: Builder) -> UserSource:
     # Imported here: of the files' finder, which knows this module too.
     from idtoken_proxy.identity.sources.application_default import gcloud_file, named_file  # noqa: PLC0415
 
-    return UserSource(named_file(by.environ) or gcloud_file(by.environ), by.google.token_endpoint)
+    return UserSource(named_file(by.environ) or gcloud_file(by.environ), by.google.token_endpoint, by.wall)

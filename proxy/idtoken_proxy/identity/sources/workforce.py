@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from time import time
 from typing import Any
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.reasons import why
 from idtoken_proxy.identity.sources.credential_file import Document, login, read_as
 from idtoken_proxy.identity.sources.federation import pool_member, sts_url
@@ -26,7 +28,8 @@ class WorkforceSource:
     name = "workforce"
     refresh_ahead = REFRESH_AHEAD
 
-    def __init__(self, document: Document, sts_endpoint: str | None = None) -> None:
+    def __init__(self, document: Document, sts_endpoint: str | None = None, wall: Wall = time) -> None:
+        self._wall = wall
         self._document = document
         self._sts_endpoint = sts_endpoint
         self._audience: str | None = None
@@ -50,7 +53,7 @@ class WorkforceSource:
         with self._lock:
             info, credentials = self._credentials()
             try:
-                with conversation("STS") as transport:
+                with conversation("STS", self._wall) as transport:
                     credentials.refresh(transport)
             except EndpointRefused as refused:
                 raise self._refusal(refused) from None
