@@ -5,6 +5,7 @@ from idtoken_proxy.engine.second_try import (
     after_no_answer,
     can_be_said_again,
     is_googles_refusal,
+    refuses_in_grpc,
     with_another_token,
 )
 from idtoken_proxy.policy.request import Request, Response
@@ -118,3 +119,36 @@ def test_an_api_refuses_an_access_token_by_its_challenge_or_its_status(
     told: bool,  # noqa: FBT001
 ) -> None:
     assert is_googles_refusal(refusal, body, API) is told
+
+
+CALL = b"grpc-status: 16\r\n"
+WORDS = b"grpc-message: The access token could not be verified\r\n"
+CHALLENGE = f"www-authenticate: {GOOGLES}\r\n".encode()
+
+
+@for_each(
+    ("route", "lines", "told"),
+    [
+        (API, [CALL], True),
+        (API, [b"grpc-status: 7\r\n"], False),
+        (API, [b"grpc-status: 160\r\n"], False),
+        (API, [], False),
+        (RUN, [CALL], False),
+        (RUN, [CALL, b"grpc-message: who are you?\r\n"], False),
+        (RUN, [CALL, WORDS], True),
+        (RUN, [CHALLENGE, CALL], True),
+        (RUN, [WORDS], False),
+    ],
+)
+def test_a_grpc_status_refuses_a_token_where_nobody_else_can_have_said_it(
+    route: Route,
+    lines: list[bytes],
+    told: bool,  # noqa: FBT001
+) -> None:
+    assert refuses_in_grpc(lines, route) is told
+    head = answer(200)
+    head.passing = lines
+    assert is_googles_refusal(head, b"", route) is told
+    assert not is_googles_refusal(head, None, route)  # more is to come, so that it is no status of the whole
+    head.status = 403
+    assert not is_googles_refusal(head, b"", route)

@@ -56,9 +56,9 @@ class Exchange:
     """
 
     __slots__ = (
-        "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_token",
-        "_tunnelled", "_upstream", "error", "gateway", "lane", "received", "renews", "request", "response",
-        "said", "sent", "started", "state", "status", "timeouts",
+        "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_tunnelled",
+        "_upstream", "error", "gateway", "lane", "received", "renews", "request", "response", "said", "sent",
+        "started", "state", "status", "timeouts", "token",
     )  # fmt: skip
 
     def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
@@ -80,7 +80,7 @@ class Exchange:
         self._acted = False  # the receiver's own code has spoken
         self._fresh = False  # only a fresh connection will do
         self._kept: KeptBody | None = None  # the request's body, as far as it has come
-        self._token: Token | None = None  # one out of the cache, which Google's 401 may replace once
+        self.token: Token | None = None  # one out of the cache, which Google's refusal may replace once
 
     @property
     def peer(self) -> Peer:
@@ -134,7 +134,7 @@ class Exchange:
         if slot is None:
             self._dispatch(NO_TOKEN)
             return
-        self._token = token = slot.current()
+        self.token = token = slot.current()
         if token is None:
             self._await_token(slot.get(self.gateway.patience))
         else:
@@ -166,7 +166,7 @@ class Exchange:
     def _dispatch(self, token: TokenLines) -> None:
         request, lane, _, _ = self._accepted
         # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
-        if (request.chunked or request.content_length) and may_be_kept(request, self._token):
+        if (request.chunked or request.content_length) and may_be_kept(request, self.token):
             self._kept = self._kept or KeptBody(self.gateway.bodies)
         if request.authorization and not token.keeps_authorization:
             lane.tell_of_replacement()
@@ -244,7 +244,7 @@ class Exchange:
         cross_origin = self.gateway.cross_origin
         if response.addressed or cross_origin:
             response = turned_back(response, self._accepted, cross_origin=cross_origin)
-        if status == 401 and self._renews(response, body):
+        if (status == 401 or body == b"") and self._renews(response, body):
             return
         if self._kept is not None:
             self._forget_body()
@@ -264,13 +264,13 @@ class Exchange:
         """Google refuses the token out of the cache: another is fetched, whatever the request was. True: it is sent once
         more with that one, and this answer is none.
         """
-        token, upstream = self._token, self._upstream
+        token, upstream = self.token, self._upstream
         assert upstream is not None
         request, lane, _, _ = self._accepted
         slot = lane.slot
         if token is None or slot is None or not second_try.is_googles_refusal(response, body, lane.route):
             return False
-        self._token = None
+        self.token = None
         if self.state is not SENT or not second_try.with_another_token(
             request, kept=self._kept is not None, acted=self._acted or lane.foreign
         ):

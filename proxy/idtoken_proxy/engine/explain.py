@@ -11,6 +11,7 @@ import structlog
 from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ProxyError
+from idtoken_proxy.identity import grpc_error
 from idtoken_proxy.identity.answer import MARKS, SPEAKS_OF, Answer
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose
 from idtoken_proxy.policy.request import Request, Response
@@ -24,8 +25,8 @@ _OF_AN_API: Final = (b'"reason"', b"UniqueIdentifier", b"<Code>")
 
 
 class Refused(Protocol):
-    """An exchange at its end. `response`: the receiver's last final head; `said`: the beginning of its body; `renews`: Google
-    refused its token, and the next request is to have another.
+    """An exchange at its end. `response`: the receiver's last final head; `said`: the beginning of its body, or the lines of a
+    gRPC status that refuses (grpc_refusal.py); `renews`: Google refused its token, and the next request is to have another.
     """
 
     @property
@@ -64,7 +65,7 @@ def explain_once(
     explained: set[tuple[str, int, str]] = set()
 
     def write(exchange: Ended) -> None:
-        if exchange.status in _LOOKED_AT and exchange.error is None:
+        if exchange.error is None and (exchange.status in _LOOKED_AT or _refused_in_grpc(exchange)):
             explain(exchange)
         if then is not None:
             then(exchange)
@@ -75,8 +76,9 @@ def explain_once(
         if found is None or lane is None:
             return
         token = None if lane.slot is None else lane.slot.current()
-        tally.refused_upstream(lane.route.name, exchange.status, found)
-        key = (lane.route.name, exchange.status, found.cause)
+        status = answered(exchange)[0]
+        tally.refused_upstream(lane.route.name, status, found)
+        key = (lane.route.name, status, found.cause)
         wanted = lane.route.wanted
         if key in explained:
             return
@@ -84,7 +86,7 @@ def explain_once(
         log.warning(
             "refused by Google",
             route=lane.route.name,
-            status=exchange.status,
+            status=status,
             **{kind_of(wanted): None if wanted is None else str(wanted)},
             identity=lane.slot.status().source if lane.slot else "none",
             email=token.email if token else None,
@@ -103,21 +105,35 @@ def explanation(exchange: Refused, wall: Callable[[], float] = time) -> Diagnosi
         lane is None
         or response is None
         or request is None
-        or response.status not in _LOOKED_AT
-        or not (_asks_who(response, lane) or _may_be_googles(response, exchange.said))
+        or not (_refused_in_grpc(exchange) or _is_looked_at(response, lane, exchange.said))
     ):
         return None
+    status, body = answered(exchange)
     token = None
     if lane.slot is not None:
         token = lane.slot.current()
         if token is None:
             return None  # dropped meanwhile; the next refusal will tell
-    said = None if request.method == b"HEAD" else exchange.said
-    answer = Answer.of(response.status, response.passing, said)
+    said = None if request.method == b"HEAD" else body
+    answer = Answer.of(status, response.passing, said)
     found = diagnose(lane.route, token, answer, wall(), exchange.path.decode("latin-1"))
-    if found is None or not (found.sure or response.status in _OF_CREDENTIALS or said is not None):
+    if found is None or not (found.sure or status in _OF_CREDENTIALS or said is not None):
         return None
     return _until_renewed(found) if exchange.renews else found
+
+
+def answered(exchange: Refused) -> tuple[int, bytes | None]:
+    """(status, beginning of the body) of the refusal; of a gRPC call's, as the same API has them over HTTP."""
+    said = exchange.said
+    if said is not None and _refused_in_grpc(exchange):
+        told = grpc_error.in_http(said.splitlines())
+        if told is not None:
+            return told
+    return exchange.status, said
+
+
+def _refused_in_grpc(exchange: Refused) -> bool:
+    return exchange.status == 200 and exchange.said is not None
 
 
 def _until_renewed(found: Diagnosis) -> Diagnosis:
@@ -131,6 +147,10 @@ def _until_renewed(found: Diagnosis) -> Diagnosis:
         f"Send the request once more. If it is refused again: {found.remedy}",
         found.sure,
     )
+
+
+def _is_looked_at(response: Response, lane: Lane, said: bytes | None) -> bool:
+    return response.status in _LOOKED_AT and (_asks_who(response, lane) or _may_be_googles(response, said))
 
 
 def _asks_who(response: Response, lane: Lane) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from idtoken_proxy.engine import answers, grpc_status
+from idtoken_proxy.engine import answers, grpc_refusal, grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
@@ -30,6 +30,7 @@ from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
 _MOST_PIECES: Final = 16  # of a page in place of an answer; nobody cuts one up like that
+_WENT_WELL: Final = b"grpc-status: 0\r\n"
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
 
@@ -105,6 +106,8 @@ class AppStream(AppBody):
         connection.soon()
         if body:
             return len(block) + HEAD_OCTETS + self._write(body, end_stream=True)
+        if body is not None and request.grpc:
+            self._note(response.passing)
         return len(block) + HEAD_OCTETS
 
     def _send_instead(self, error: ProxyError, *, whole: bool) -> int:
@@ -150,7 +153,14 @@ class AppStream(AppBody):
             return self._send_refusal(exchange.status, self._refusal)
         self.connection.core.send_end(self.stream, pairs_of(trailers))
         self.connection.soon()
+        if trailers and _WENT_WELL not in trailers:
+            self._note(trailers)
         return sum(map(len, trailers)) + HEAD_OCTETS
+
+    def _note(self, lines: Sequence[bytes]) -> None:
+        request, exchange = self.request, self.exchange
+        if request is not None and request.grpc and exchange is not None:
+            grpc_refusal.note(exchange, lines)
 
     def _enough(self, exchange: Exchange | None) -> None:
         if exchange is not None and self.exchange is exchange:

@@ -247,7 +247,7 @@ class Http2Downstream(Http2Transport):
 
     def on_stream_end(self, stream: AppStream, exchange: Exchange, *, whole: bool) -> None:
         front = self._front
-        if front.tally.ended(exchange) or front.logs_all or not whole:
+        if front.tally.ended(exchange) or front.logs_all or not whole or exchange.said is not None:
             front.tell(exchange)
         stream.deadline = self.sweeper.now + front.idle  # for an app that does not read what is left
 

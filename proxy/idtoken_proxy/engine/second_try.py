@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from idtoken_proxy.engine.states import SENDING, SENT
 from idtoken_proxy.errors import BrokenOff, NotProcessed, UpstreamError
-from idtoken_proxy.policy.headers import is_googles_invalid_token, is_invalid_token
+from idtoken_proxy.policy.headers import is_googles_invalid_token, is_googles_words, is_invalid_token
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.settings.model import Route
 
 # Requests that change nothing (RFC 9110 section 9.2.1).
 _UNAUTHENTICATED: Final = re.compile(rb'"status"\s*:\s*"UNAUTHENTICATED"')
+_UNAUTHENTICATED_CALL: Final = b"grpc-status: 16\r\n"
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
@@ -33,14 +35,24 @@ def after_loss(error: UpstreamError, request: Request, *, state: str, answered: 
 def is_googles_refusal(response: Response, body: bytes | None, route: Route) -> bool:
     """Google's own 401 for a token that does not verify. An API's, for an access token, has the challenge of RFC 6750
     section 3.1 or the status of Google's error model (https://google.aip.dev/193) in `body`, where that came with the head.
+    gRPC has a 200 in place of the 401, and its status in the head where there is nothing else.
     """
     if response.status != 401:
-        return False
+        return response.status == 200 and body == b"" and refuses_in_grpc(response.passing, route)
     if route.scopes is None:
         return any(map(is_googles_invalid_token, response.www_authenticate))
     return any(map(is_invalid_token, response.www_authenticate)) or (
         body is not None and _UNAUTHENTICATED.search(body) is not None
     )
+
+
+def refuses_in_grpc(lines: Sequence[bytes], route: Route) -> bool:
+    """Google's UNAUTHENTICATED of a gRPC call, in its trailers or in a head that has them. Behind an API there is no app; with an
+    ID token an app's own looks the same, but for Google's words in it.
+    """
+    if _UNAUTHENTICATED_CALL not in lines:
+        return False
+    return route.scopes is not None or any(map(is_googles_words, lines))
 
 
 def with_another_token(request: Request, *, kept: bool, acted: bool = False) -> bool:

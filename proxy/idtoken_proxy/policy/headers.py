@@ -298,4 +298,9 @@ def is_googles_invalid_token(challenge: bytes) -> bool:
     """Whether it is Google who says so (https://cloud.google.com/run/docs/troubleshooting#401), and not the app behind,
     of a token of its own.
     """
-    return is_invalid_token(challenge) and _GOOGLES_WORDS in challenge.lower()
+    return is_invalid_token(challenge) and is_googles_words(challenge)
+
+
+def is_googles_words(said: bytes) -> bool:
+    """Of a challenge, or of a gRPC call's `grpc-message`."""
+    return _GOOGLES_WORDS in said.lower()
