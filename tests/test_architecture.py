@@ -30,7 +30,7 @@ LAYERS = (
     ("admin", "emulator"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
-    ("demo_file", "serving"),
+    ("demo_file", "doorstep", "serving"),
     ("breakable", "demo", "init", "login", "options", "wrapper"),
     ("commands",),
     ("cli",),

@@ -20,7 +20,7 @@ from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.login_store import LoginStore
 from idtoken_proxy.identity.oauth_client import OAuthClient
-from idtoken_proxy.login import Attempt, Desk, identity_of
+from idtoken_proxy.login import CONNECTIONS, Attempt, Desk, identity_of
 from idtoken_proxy.settings.identities import ImpersonatedIdentity, MetadataIdentity, OauthIdentity
 from idtoken_proxy.settings.model import CLOUD_PLATFORM, Route, Settings, Upstream
 from tests.cases import for_each
@@ -53,6 +53,17 @@ class Browser:
         self.url = url
         self.thread = threading.Thread(target=self._go)
         self.thread.start()
+
+    def browse(self, page: str) -> None:
+        """Is led on first."""
+        self.url = page
+        self.thread = threading.Thread(target=self._follow)
+        self.thread.start()
+
+    def _follow(self) -> None:
+        with urllib.request.urlopen(self.url, timeout=10) as consent:
+            url = consent.url
+        self._get(consented(url, self.who))
 
     def _go(self) -> None:
         back = consented(self.url, self.who)
@@ -153,6 +164,47 @@ async def test_logout_revokes_and_removes(emulator: Emulator, tmp_path: Path) ->
         assert caught.value.cause == "login_missing"
 
 
+async def test_logout_forgets_a_login_that_others_may_have_read_and_one_that_is_broken(
+    emulator: Emulator, tmp_path: Path
+) -> None:
+    desk = await asyncio.to_thread(desk_of, emulator, tmp_path)
+    await asyncio.to_thread(desk.log_in, Browser().show)
+    kept = Path(desk.store.path)
+    kept.chmod(0o644)
+    with pytest.raises(TokenError):
+        desk.store.load()
+    assert (await asyncio.to_thread(desk.log_out)).endswith("revoked and removed")
+    assert not kept.exists()
+    kept.write_text("{")
+    told = await asyncio.to_thread(desk.log_out)
+    assert "removed, and not revoked" in told
+    assert CONNECTIONS in told
+    assert not kept.exists()
+
+
+async def test_logout_says_what_it_could_not_remove(emulator: Emulator, tmp_path: Path) -> None:
+    desk = await asyncio.to_thread(desk_of, emulator, tmp_path)
+    Path(desk.store.path).mkdir(parents=True)
+    with pytest.raises(TokenError) as caught:
+        await asyncio.to_thread(desk.log_out)
+    assert "cannot be removed" in caught.value.detail
+    assert caught.value.remedy == f"rm -r {desk.store.path}"
+
+
+async def test_the_login_s_url_is_on_no_browser_s_command_line(emulator: Emulator, tmp_path: Path) -> None:
+    """The process list is for all users of the machine."""
+    desk, browser = await asyncio.to_thread(desk_of, emulator, tmp_path), Browser()
+    shown: list[str] = []
+    await asyncio.to_thread(desk.log_in, shown.append, None, browser.browse)
+    query = parse_qs(urlsplit(shown[0]).query)
+    assert browser.url.startswith(query["redirect_uri"][0])
+    for secret in ("state", "code_challenge"):
+        assert query[secret][0] not in browser.url
+    assert browser.thread is not None
+    browser.thread.join()
+    assert [status for status, _ in browser.answers] == [200]
+
+
 MINE, YOURS = OauthIdentity("/a"), OauthIdentity("/b")
 
 
@@ -231,3 +283,46 @@ async def test_the_command_keeps_the_refresh_token_to_itself(emulator: Emulator,
         subprocess.run, [*argv, "logout", *file], env=environ, capture_output=True, text=True, check=False
     )
     assert (again.returncode, "nobody has logged in" in again.stderr) == (1, True)
+
+
+@pytest.mark.thorough
+async def test_the_command_opens_a_browser(emulator: Emulator, tmp_path: Path) -> None:
+    """One that the environment names, which keeps its command line, as `ps` would show it."""
+    write(tmp_path / "client.json", emulator.client_file)
+    route = {
+        "name": "a",
+        "upstream": "http://127.0.0.1:1",
+        "identity": {"type": "oauth", "client_file": "client.json"},
+    }
+    write(tmp_path / "proxy.yaml", {"routes": [route]})
+    browser = tmp_path / "browser"
+    browser.write_text(
+        f"""#!{sys.executable}
+import sys, urllib.parse, urllib.request
+open({str(tmp_path / "argv")!r}, "w").write(repr(sys.argv))
+page = urllib.request.urlopen(sys.argv[1], timeout=10)
+urllib.request.urlopen(page.url, urllib.parse.urlencode({{"account": {DEV.email!r}}}).encode(), timeout=10)
+"""
+    )
+    browser.chmod(0o700)
+    environ = {
+        "XDG_STATE_HOME": str(tmp_path),
+        "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
+        "BROWSER": str(browser),
+    }
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "idtoken_proxy", "login", "-c", str(tmp_path / "proxy.yaml")],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Logged in as {DEV.email}" in done.stdout
+    url = next(word for word in done.stderr.split() if word.startswith("http"))
+    state = parse_qs(urlsplit(url).query)["state"][0]
+    argv = (tmp_path / "argv").read_text()
+    assert "http://127.0.0.1:" in argv
+    assert state not in argv

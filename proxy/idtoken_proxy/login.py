@@ -11,13 +11,12 @@ import hashlib
 import hmac
 import json
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from idtoken_proxy.doorstep import Doorstep, no_answer
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.login_store import COMMAND, Login, LoginStore
 from idtoken_proxy.identity.oauth_client import OAuthClient, oauth_client
@@ -30,14 +29,8 @@ from idtoken_proxy.settings.identities import Identity, OauthIdentity
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.route_token import USUAL_SCOPES
 
-PATIENCE: Final = 300.0  # seconds for the person at the browser
-_LOOK: Final = 0.2  # seconds between two looks at whether somebody has come back
+CONNECTIONS: Final = "https://myaccount.google.com/connections"
 _LONGEST: Final = 8 * 1024  # of what is pasted
-_PAGE: Final = """<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>idtoken-proxy</title><link rel="icon" href="data:,">
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 4rem auto; max-width: 36rem; padding: 0 1rem }}</style>
-<h1>{title}</h1><p>{sentence}</p></html>
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,116 +171,65 @@ class Desk:
         client = oauth_client(CredentialFile(identity.client_file, noun=NOUN), token_endpoint)
         return cls(identity, client, store(client.client_id, environ))
 
-    def log_in(self, show: Callable[[str], None], pasted: Callable[[], str] | None = None) -> str:
-        """`show`: opens the page, or tells of it. `pasted`: reads the URL that a browser elsewhere came back to; None: it
-        comes back here. What is to be told of it. Blocks until then. TokenError, OSError.
+    def log_in(
+        self,
+        show: Callable[[str], None],
+        pasted: Callable[[], str] | None = None,
+        browse: Callable[[str], object] | None = None,
+    ) -> str:
+        """`show`: tells of the page. `browse`: opens a page of loopback that leads there, whose address is good once: a browser's
+        command line is for all users of the machine to read. `pasted`: reads the URL that a browser elsewhere came back to;
+        None: it comes back here. What is to be told of it. Blocks until then. TokenError, OSError.
         """
-        with _Doorstep() as doorstep:
+        self.store.prepare()
+        with Doorstep() as doorstep:
             attempt = Attempt(self.client, self.identity.scopes, doorstep.uri)
-            show(attempt.url)
             if pasted is not None:
+                show(attempt.url)
                 try:
                     code = attempt.code_of(pasted().strip()[:_LONGEST])
                 except ValueError as error:
-                    raise _no_answer(str(error)) from None
+                    raise no_answer(str(error)) from None
             else:
-                code = doorstep.wait(attempt)
+                page = doorstep.lead(attempt.url, attempt.code_of)
+                show(attempt.url)
+                if browse is not None:
+                    browse(page)
+                code = doorstep.wait()
         login, missing = attempt.exchange(code)
         where = self.store.save(login)
         lacking = f"; not granted: {', '.join(missing)}" if missing else ""
         return f"Logged in as {login.email or 'somebody without an email'}; kept in {where}{lacking}"
 
     def log_out(self) -> str:
-        """Revokes and removes. Blocks. What is to be told of it. TokenError where there is no login, OSError."""
-        login = self.store.load()
+        """Revokes and removes, as far as that can be done. Blocks. What is to be told of it. TokenError where there is no login,
+        or where something of it stays.
+        """
+        try:
+            login = self.store.found()
+        except TokenError as error:
+            if error.cause == "login_missing":
+                raise
+            told = (
+                f"What there was of a login is removed, and not revoked ({error.detail}): see {CONNECTIONS}"
+            )
+        else:
+            told = f"The login of {login.email or 'somebody'} is {self._revoked(login)}"
+        left = self.store.remove()
+        if left:
+            raise TokenError(
+                f"{told.partition(':')[0]}; but {'; and '.join(what for what, _ in left)}",
+                cause="login_store",
+                fault=Fault.OPERATOR,
+                remedy="; ".join(how for _, how in left),
+            )
+        return told
+
+    def _revoked(self, login: Login) -> str:
         try:
             _posted(self.client.revoke_uri, {"token": login.refresh_token})
-            told = "revoked and removed"
         except EndpointRefused:
-            told = "removed; it had ended already"
+            return "removed; it had ended already"
         except TokenError as error:
-            told = f"removed, and not revoked ({error.detail}): see https://myaccount.google.com/connections"
-        self.store.remove()
-        return f"The login of {login.email or 'somebody'} is {told}"
-
-
-class _Doorstep:
-    """A port of loopback, to which the browser comes back."""
-
-    def __init__(self) -> None:
-        target: list[str] = []
-
-        class Handler(BaseHTTPRequestHandler):
-            timeout = 10
-
-            def do_GET(self) -> None:
-                target[:] = [self.path]
-                self.server.answer(self)  # type: ignore[attr-defined]
-
-            def log_message(self, *_: object) -> None:
-                """The code is in the target."""
-
-        # Browsers open connections ahead, and say nothing on them: none may keep the answer waiting.
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._server.answer = self._answer  # type: ignore[attr-defined]
-        self._attempt: Attempt | None = None
-        self._outcome: str | TokenError | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.server_close()
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/"
-
-    def wait(self, attempt: Attempt) -> str:
-        """Whoever else comes by is told so, and waited on."""
-        self._attempt = attempt
-        end = time.monotonic() + PATIENCE
-        while self._outcome is None:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise _no_answer(f"the browser did not come back within {PATIENCE:.0f} s")
-            self._server.timeout = min(left, _LOOK)
-            self._server.handle_request()
-        if isinstance(self._outcome, TokenError):
-            raise self._outcome
-        return self._outcome
-
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        assert self._attempt is not None
-        status, title, sentence = 200, "Logged in", "You can close this window, and go back to the terminal."
-        outcome: str | TokenError | None = None
-        try:
-            outcome = self._attempt.code_of(handler.path)
-        except ValueError:
-            status, title, sentence = 400, "Not this one", "This is no answer to the login that is under way."
-        except TokenError as error:
-            outcome = error
-            status, title, sentence = 403, "Not logged in", "The login was refused. The terminal says more."
-        page = _PAGE.format(title=title, sentence=sentence).encode()
-        handler.send_response(status)
-        for name, value in (
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("Content-Length", str(len(page))),
-            (
-                "Content-Security-Policy",
-                "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'",
-            ),
-            ("Referrer-Policy", "no-referrer"),  # the address holds the code
-            ("Cache-Control", "no-store"),
-            ("Connection", "close"),
-        ):
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(page)
-        handler.wfile.flush()
-        self._outcome = self._outcome or outcome  # once the page is on its way
-
-
-def _no_answer(detail: str) -> TokenError:
-    return TokenError(detail, cause="login_refused", fault=Fault.OPERATOR, remedy=COMMAND)
+            return f"removed, and not revoked ({error.detail}): see {CONNECTIONS}"
+        return "revoked and removed"

@@ -33,7 +33,9 @@ async def test_a_login(chromium: str, keys: Keys, tmp_path: Path) -> None:
         desk = Desk.of(identity, None, {"XDG_STATE_HOME": str(tmp_path)}, LoginStore)
         loop = asyncio.get_running_loop()
         shown: asyncio.Future[str] = loop.create_future()
-        told = asyncio.ensure_future(asyncio.to_thread(desk.log_in, lambda url: _show(loop, shown, url)))
+        told = asyncio.ensure_future(
+            asyncio.to_thread(desk.log_in, lambda _: None, None, lambda page: _show(loop, shown, page))
+        )
         await tab.open(await shown)
         await tab.click("button.account")
         await tab.until("document.title === 'idtoken-proxy'")

@@ -109,6 +109,60 @@ def test_one_that_others_may_read_is_not_used(tmp_path: Path) -> None:
     assert str(fails(store(tmp_path)).remedy).startswith(f"chmod 600 {file}")
 
 
+def test_a_directory_that_others_may_write_to_is_mended_and_one_with_a_login_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "idtoken-proxy" / "logins"
+    directory.mkdir(parents=True)
+    for path in (directory, directory.parent):
+        path.chmod(0o777)
+    store(tmp_path).save(LOGIN)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (directory, directory.parent)] == [0o700, 0o755]
+    assert store(tmp_path).load() == LOGIN
+    directory.chmod(0o770)
+    told = fails(store(tmp_path))
+    assert str(told.remedy).startswith(f"chmod 700 {directory}")
+    assert store(tmp_path).found() == LOGIN  # which logout revokes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a directory away")
+def test_a_directory_of_somebody_else_is_not_used(tmp_path: Path) -> None:
+    directory = tmp_path / "idtoken-proxy" / "logins"
+    directory.mkdir(parents=True)
+    os.chown(directory, 12345, 12345)
+    with pytest.raises(OSError, match="belongs to another user"):
+        store(tmp_path).save(LOGIN)
+    assert files(tmp_path) == []
+
+
+def test_what_is_locked_stays_and_is_named(tmp_path: Path) -> None:
+    ring = Ring()
+    store(tmp_path, ring).save(LOGIN)
+    ring.locked = True
+    kept = store(tmp_path, ring)
+    ((what, how),) = kept.remove()
+    assert "locked" in what
+    assert f"keyring del {SERVICE} {CLIENT}" in how
+    assert files(tmp_path) == []
+    ring.locked = False
+    assert kept.found().refresh_token == LOGIN.refresh_token  # the keyring knows it still
+    assert kept.remove() == ()
+    assert (ring.kept, fails(kept).cause) == ({}, "login_missing")
+
+
+def test_what_a_library_that_is_gone_has_kept_is_named(tmp_path: Path) -> None:
+    store(tmp_path, Ring()).save(LOGIN)
+    ((_, how),) = store(tmp_path).remove()
+    assert "keyring del" in how
+    assert store(tmp_path).remove() == ()
+
+
+def test_what_is_in_the_file_s_place_is_named(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    Path(kept.path).mkdir(parents=True)
+    ((what, how),) = kept.remove()
+    assert "cannot be removed" in what
+    assert how == f"rm -r {kept.path}"
+
+
 @for_each(
     "content", ["", "{", "[]", '{"kept_in": "file"}', '{"kept_in": "file", "refresh_token": 7}', "[" * 50_000]
 )

@@ -15,12 +15,12 @@ from idtoken_proxy.terminal import say
 
 
 @contextlib.contextmanager
-def _of_login() -> Iterator[None]:
+def _of_login(title: str = "No login") -> Iterator[None]:
     """What fails is no token's affair yet; and a directory that cannot be written has words of its own."""
     try:
         yield
     except TokenError as error:
-        error.title = "No login"
+        error.title = "No login" if error.cause == "login_missing" else title
         raise
     except OSError as error:
         raise click.ClickException(f"the login cannot be kept: {error.strerror}") from None
@@ -51,10 +51,11 @@ def login(configuration: Configuration, route: str | None, no_browser: bool) -> 
                 "Then the browser comes back to a page that it cannot open. Paste that page's address here:",
                 err=True,
             )
-        else:
-            import webbrowser  # noqa: PLC0415
 
-            webbrowser.open(url)
+    def browse(page: str) -> None:
+        import webbrowser  # noqa: PLC0415
+
+        webbrowser.open(page)
 
     try:
         identity = identity_of(configuration.settings, route)
@@ -62,7 +63,7 @@ def login(configuration: Configuration, route: str | None, no_browser: bool) -> 
         raise click.UsageError(str(error)) from None
     with _of_login():
         desk = Desk.of(identity, configuration.settings.google.token_endpoint, os.environ)
-        say(desk.log_in(show, sys.stdin.readline if no_browser else None))
+        say(desk.log_in(show, sys.stdin.readline if no_browser else None, browse))
     return 0
 
 
@@ -77,6 +78,6 @@ def logout(configuration: Configuration, route: str | None) -> int:
         identity = identity_of(configuration.settings, route)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    with _of_login():
+    with _of_login("Not logged out"):
         say(Desk.of(identity, configuration.settings.google.token_endpoint, os.environ).log_out())
     return 0

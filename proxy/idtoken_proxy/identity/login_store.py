@@ -7,10 +7,13 @@ Each is replaced whole, so that of two processes that log in at once one leaves 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
 import secrets
+import shlex
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +26,9 @@ from idtoken_proxy.settings.plausible import shown_path
 COMMAND: Final = "idtoken-proxy login"
 SERVICE: Final = "idtoken-proxy"  # in the keyring
 _MAX_BYTES: Final = 64 * 1024
+# The rights of others to a file or a directory.
+_WRITE: Final = 0o022
+_ANY: Final = 0o077
 
 
 class Keyring(Protocol):
@@ -76,10 +82,27 @@ class LoginStore:
             return None
 
     def load(self) -> Login:
-        """Blocks. TokenError where there is none."""
+        """Blocks. TokenError where there is none, or where others may have put their hands on it."""
+        login = self._read()
+        for path, others in ((self._path.parent, _WRITE), (self._path, _ANY)):
+            with contextlib.suppress(OSError):  # it went just now, which its version will tell
+                if path.stat().st_mode & others:
+                    raise self._open_to_others(path)
+        return login
+
+    def found(self) -> Login:
+        """Likewise, whoever may have read it, and where the keyring alone is left of it: to be revoked."""
+        try:
+            return self._read()
+        except TokenError as error:
+            if error.cause == "login_missing":
+                with contextlib.suppress(TokenError):
+                    return Login(self._in_keyring())
+            raise
+
+    def _read(self) -> Login:
         try:
             read = read_plain(self._path, _MAX_BYTES)
-            mode = self._path.stat().st_mode
         except FileNotFoundError:
             raise self._error(
                 "login_missing",
@@ -89,13 +112,6 @@ class LoginStore:
             raise self._error(
                 "login_store", f"the login in {self.path} cannot be read: {error.strerror}"
             ) from None
-        if mode & 0o077:
-            raise TokenError(
-                f"the login in {self.path} may be read by other users of this machine",
-                cause="login_store",
-                fault=Fault.OPERATOR,
-                remedy=f"chmod 600 {self.path}; and if others may have read it: {COMMAND}",
-            )
         try:
             told = json.loads(read.content)
             token = self._in_keyring() if told["kept_in"] == "keyring" else told["refresh_token"]
@@ -108,6 +124,20 @@ class LoginStore:
         except (ValueError, TypeError, KeyError, RecursionError):
             raise self._error("login_store", f"the login in {self.path} is broken") from None
 
+    def prepare(self) -> None:
+        """The directory, for its owner alone: whoever may write there may take this login away, or put another in its place.
+        Blocks. OSError.
+        """
+        directory = self._path.parent
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # `parents` are made as the umask has it.
+        for path, others in ((directory.parent, _WRITE), (directory, _ANY)):
+            state = path.stat()
+            if state.st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, f"{shown_path(str(path))} belongs to another user")
+            if state.st_mode & others:
+                path.chmod(stat.S_IMODE(state.st_mode) & ~others)
+
     def save(self, login: Login) -> str:
         """Where it is now, for people. Blocks. OSError where it can be kept nowhere."""
         told: dict[str, object] = {"email": login.email, "scopes": login.scopes}
@@ -116,7 +146,7 @@ class LoginStore:
             told["kept_in"], where = "keyring", "the system's keyring"
         else:
             told |= {"kept_in": "file", "refresh_token": login.refresh_token}
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.prepare()
         beside = self._path.with_name(f".{self._path.name}.{secrets.token_hex(8)}")
         try:
             number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
@@ -130,13 +160,40 @@ class LoginStore:
                 beside.unlink()
         return where
 
-    def remove(self) -> None:
-        """Whatever is there of it. Blocks. OSError."""
-        if self._keyring is not None:
-            with contextlib.suppress(Exception):  # backends have errors of their own for what is not there
+    def remove(self) -> tuple[tuple[str, str], ...]:
+        """Whatever is there of it, as far as that can be done. Blocks. (what stays, what removes it) of all that does."""
+        left = []
+        if not self._forgotten_by_keyring():
+            left.append(
+                (
+                    "its entry in the system's keyring is locked, or out of this process's reach",
+                    f"Unlock the keyring, then idtoken-proxy logout, or keyring del {SERVICE} {shlex.quote(self._client_id)}",
+                )
+            )
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            left.append(
+                (f"{self.path} cannot be removed ({error.strerror})", f"rm -r {shlex.quote(self.path)}")
+            )
+        return tuple(left)
+
+    def _forgotten_by_keyring(self) -> bool:
+        """Asked even where the file says nothing of it: it may have been lost since."""
+        if self._keyring is None:
+            return not self._says_keyring()
+        try:
+            if self._keyring.get_password(SERVICE, self._client_id) is not None:
                 self._keyring.delete_password(SERVICE, self._client_id)
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        except Exception:  # noqa: BLE001 -- a locked one; backends fail in ways of their own
+            return False
+        return True
+
+    def _says_keyring(self) -> bool:
+        try:
+            return bool(json.loads(read_plain(self._path, _MAX_BYTES).content)["kept_in"] == "keyring")
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return False
 
     def _kept_in_keyring(self, login: Login) -> bool:
         if self._keyring is None:
@@ -158,6 +215,19 @@ class LoginStore:
                 "the login is in the system's keyring, and that is locked, or out of this process's reach",
             )
         return token
+
+    def _open_to_others(self, path: Path) -> TokenError:
+        shown = shown_path(str(path))
+        if path == self._path:
+            what, mode = f"the login in {shown} may be read by other users of this machine", 600
+        else:
+            what, mode = f"other users of this machine may put logins of their own into {shown}", 700
+        return TokenError(
+            what,
+            cause="login_store",
+            fault=Fault.OPERATOR,
+            remedy=f"chmod {mode} {shlex.quote(shown)}; and if others may have been there: {COMMAND}",
+        )
 
     def _error(self, cause: str, detail: str) -> TokenError:
         return TokenError(detail, cause=cause, fault=Fault.OPERATOR, remedy=COMMAND, login=COMMAND)

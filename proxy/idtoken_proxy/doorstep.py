@@ -1,0 +1,165 @@
+"""The port of loopback to which a browser comes back from a login, and from which it may be led there (RFC 8252 section 7.3).
+
+A program is given what it is to open on its command line, which all users of the machine may read. What stands there is
+therefore an address of this listener, good once; the login's own URL, with the state that makes an answer believed, goes
+from here to whoever asks first. Where somebody asks again, one of the two was not the person: the login is at an end.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Self
+
+from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.login_store import COMMAND
+
+PATIENCE: Final = 300.0  # seconds for the person at the browser
+_POLL: Final = 0.1  # seconds within which the listener notices that it is to end
+_PAGE: Final = """<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><title>idtoken-proxy</title><link rel="icon" href="data:,">
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 4rem auto; max-width: 36rem; padding: 0 1rem }}</style>
+<h1>{title}</h1><p>{sentence}</p></html>
+"""
+_CSP: Final = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'"
+_NOT_THIS_ONE: Final = (400, "Not this one", "This is no answer to the login that is under way.")
+_ANSWERS: Final = {
+    True: (200, "Logged in", "You can close this window, and go back to the terminal."),
+    False: (403, "Not logged in", "The login was refused. The terminal says more."),
+}
+_TWICE: Final = (
+    410,
+    "Opened twice",
+    "Another browser, or another user of this machine, has opened this login. The terminal says what to do.",
+)
+
+
+class Doorstep:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        doorstep = self
+
+        class Handler(_Handler):
+            def do_GET(self) -> None:
+                doorstep._came(self)
+
+        # Browsers open connections ahead, and say nothing on them: none may keep the answer waiting.
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._patience = patience
+        self._thread: threading.Thread | None = None
+        self._once = f"/login/{secrets.token_urlsafe(32)}"
+        self._lock = threading.Lock()
+        self._led = False
+        self._leads_to = ""
+        self._code_of: Callable[[str], str]
+        self._outcome: str | TokenError | None = None
+        self._over = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def lead(self, url: str, code_of: Callable[[str], str]) -> str:
+        """From now on who asks for the address that this returns is sent to `url`, once. `code_of`: of the target with which
+        somebody comes back; ValueError where it is no answer to this login, TokenError where it is refused.
+        """
+        self._leads_to, self._code_of = url, code_of
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True)
+        self._thread.start()
+        return f"{self.uri.rstrip('/')}{self._once}"
+
+    def wait(self) -> str:
+        """The code. Whoever else comes by is told so, and waited on. TokenError."""
+        if not self._over.wait(self._patience):
+            raise no_answer(f"the browser did not come back within {self._patience:.0f} s")
+        outcome = self._outcome
+        if not isinstance(outcome, str):
+            assert outcome is not None
+            raise outcome
+        return outcome
+
+    def _came(self, handler: _Handler) -> None:
+        if handler.path == self._once:
+            with self._lock:
+                again, self._led = self._led, True
+            if not again:
+                handler.lead(self._leads_to)
+                return
+            handler.show(*_TWICE)
+            self._end(_opened_twice())
+            return
+        outcome: str | TokenError
+        try:
+            outcome = self._code_of(handler.path)
+        except ValueError:
+            handler.show(*_NOT_THIS_ONE)
+            return
+        except TokenError as error:
+            outcome = error
+        handler.show(*_ANSWERS[isinstance(outcome, str)])
+        self._end(outcome)
+
+    def _end(self, outcome: str | TokenError) -> None:
+        """Once the page is on its way. What came first counts."""
+        with self._lock:
+            self._outcome = self._outcome or outcome
+        self._over.set()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """Names neither a library nor a version, and logs nothing: the code is in the target."""
+
+    timeout = 10
+
+    def show(self, status: int, title: str, sentence: str) -> None:
+        self._send(status, _PAGE.format(title=title, sentence=sentence).encode())
+
+    def lead(self, url: str) -> None:
+        self._send(302, b"", ("Location", url))
+
+    def _send(self, status: int, page: bytes, *more: tuple[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in (
+            *more,
+            ("Content-Type", "text/html; charset=utf-8"),
+            ("Content-Length", str(len(page))),
+            ("Content-Security-Policy", _CSP),
+            ("Referrer-Policy", "no-referrer"),  # the address holds the code
+            ("Cache-Control", "no-store"),
+            ("Connection", "close"),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(page)
+        self.wfile.flush()
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 -- its words
+        """What http.server says by itself, of requests that are none: it would repeat them, and name Python."""
+        self.close_connection = True
+        self.show(code, *_NOT_THIS_ONE[1:])
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+def no_answer(detail: str) -> TokenError:
+    return TokenError(detail, cause="login_refused", fault=Fault.OPERATOR, remedy=COMMAND)
+
+
+def _opened_twice() -> TokenError:
+    return TokenError(
+        "the login's page was opened twice: by two browsers, or by another user of this machine, who could answer in your place",
+        cause="login_refused",
+        fault=Fault.OPERATOR,
+        remedy=f"{COMMAND}; for a browser of your choice, with --no-browser",
+    )
