@@ -14,8 +14,6 @@ asked. Where the CPU sleeps between requests the timer stands still: hence curre
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import math
 import random
 import weakref
@@ -23,13 +21,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity import schedule
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity import flight, schedule
 from idtoken_proxy.identity.causes import remedy_of
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, Observer
+from idtoken_proxy.identity.login_wait import LoginWait
 from idtoken_proxy.identity.login_watch import LoginWatch
-from idtoken_proxy.identity.sources.source import LoggedIn, Source, Watched, fetched
+from idtoken_proxy.identity.sources.source import LoggedIn, Source, Watched
 from idtoken_proxy.identity.tasks import Tasks
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken, Token
@@ -38,10 +37,6 @@ from idtoken_proxy.settings.model import Scopes, Wanted
 # A receiver may refuse every token of ours (a wrong audience looks just like an expired token). At most one in so
 # many seconds is thrown away on its word, or each request would cost a token.
 REFUSAL_INTERVAL = 60.0
-
-# A timer that is so many seconds late was not late: the process was frozen. How often in one fetch is believed.
-_FREEZE = 2.0
-_THAWS = 3
 
 _Outcome: TypeAlias = "asyncio.Future[Token | TokenError]"
 
@@ -84,7 +79,6 @@ class TokenSlot:
         "_error",
         "_failures",
         "_lease",
-        "_mending",
         "_outcome",
         "_refused_at",
         "_retired",
@@ -93,6 +87,7 @@ class TokenSlot:
         "_threads",
         "_timer",
         "_token",
+        "_waiting",
         "_wall",
         "_wall_due",
         "_wall_end",
@@ -115,9 +110,7 @@ class TokenSlot:
         self._wall_due = self._boot_due = math.inf
         self._outcome: _Outcome | None = None  # of the flight under way
         self._timer: asyncio.Task[None] | None = None
-        self._mending: asyncio.Future[None] | None = (
-            None  # ends with the next token, for those who wait for a login
-        )
+        self._waiting = LoginWait()
         self._error: TokenError | None = None  # of the last fetch, if it failed
         self._failures = 0  # in a row
         self._refused_at = -math.inf
@@ -173,13 +166,9 @@ class TokenSlot:
     async def _mended(self, error: TokenError, patience: float) -> Token:
         """The token after somebody has logged in, within `patience` seconds; else, and where no login is wanted, the error."""
         if patience > 0 and error.login is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience):
-                    while (token := self.current()) is None:
-                        if self._mending is None:
-                            self._mending = asyncio.get_running_loop().create_future()
-                        await asyncio.shield(self._mending)
-                    return token
+            token = await self._waiting.token(self.current, patience)
+            if token is not None:
+                return token
         raise self._fresh(error)
 
     @property
@@ -254,12 +243,12 @@ class TokenSlot:
     def _take_off(self) -> _Outcome:
         outcome: _Outcome = asyncio.get_running_loop().create_future()
         if self._shared.tasks.closed:
-            outcome.set_result(_closed())
+            outcome.set_result(flight.closed())
             return outcome
         self._outcome = outcome
-        flight = self._shared.tasks.spawn(self._fly(outcome))
+        flying = self._shared.tasks.spawn(self._fly(outcome))
         # However the flight ends, cancelled before its first step included, nobody is left waiting.
-        flight.add_done_callback(lambda _: self._land(outcome, _closed()))
+        flying.add_done_callback(lambda _: self._land(outcome, flight.closed()))
         return outcome
 
     def _land(self, outcome: _Outcome, result: Token | TokenError) -> None:
@@ -273,24 +262,10 @@ class TokenSlot:
         before = self._token
         login = await self._shared.logins.version(source) if isinstance(source, LoggedIn) else None
         try:
-            token = await self._fetch(source)
+            token = await flight.fetch(source, self.wanted, self._threads, self._shared.deadline, self._boot)
             delay = self._accept(token, source, started)
-        except TokenError as error:
-            failure = error
-        except TimeoutError:
-            failure = TokenError(
-                f"{source.describe()}: no answer within {self._shared.deadline:g} s",
-                cause="timeout",
-                fault=Fault.GOOGLE,
-                remedy="If it does not mend itself, check this machine's network and DNS",
-            )
         except Exception as error:  # noqa: BLE001 -- a source's bug must cost this token, not the slot
-            failure = TokenError(
-                "the token could not be fetched, for a reason that the proxy does not know",
-                cause="internal",
-                fault=Fault.PROXY,
-                log_detail=type(error).__name__,  # its message may hold anything
-            )
+            failure = flight.failure_of(error, source, self._shared.deadline)
         else:
             self._land(outcome, token)
             self._arm(delay)
@@ -329,20 +304,6 @@ class TokenSlot:
             )
         )
 
-    async def _fetch(self, source: Source) -> Token:
-        """TimeoutError after the deadline; but where the CPU was taken away in mid-fetch (Cloud Run, suspend), the deadline
-        has passed in the moment of waking, and tells nothing of the source: it is asked again.
-        """
-        deadline = self._shared.deadline
-        for _ in range(_THAWS):
-            started = self._boot()
-            try:
-                return await self._threads.run(functools.partial(fetched, source, self.wanted), deadline)
-            except TimeoutError:
-                if self._boot() - started < deadline + _FREEZE:
-                    raise
-        raise TimeoutError
-
     def _accept(self, token: Token, source: Source, started: float) -> float:
         """Take the token in; seconds to the next fetch. TokenError where it is too old to be sent."""
         wall, boot = self._wall(), self._boot()
@@ -357,16 +318,14 @@ class TokenSlot:
             before=self._lease,
         )
         if not lease.valid(wall, boot):
-            raise _too_old(token, source, wall)
+            raise flight.too_old(token, source, wall)
         self._lease = lease
         self._token = token
         self._wall_end, self._boot_end = lease.wall_end, lease.boot_end
         self._wall_due, self._boot_due = wall + lease.interval, boot + lease.interval
         self._error = None
         self._failures = 0
-        if self._mending is not None:
-            self._mending.set_result(None)
-            self._mending = None
+        self._waiting.came()
         return lease.interval
 
     def _fail(self, error: TokenError) -> float:
@@ -413,23 +372,3 @@ async def _wake(
     slot = slot_ref()
     if slot is not None and slot._outcome is None:  # noqa: SLF001 -- a method of it, but for the weak reference
         slot._take_off()  # noqa: SLF001
-
-
-def _too_old(token: Token, source: Source, wall: float) -> TokenError:
-    left = token.expires_at - wall
-    if left > 0:
-        return TokenError(
-            f"{source.describe()}: the token has only {left:.0f} s left",
-            cause="short_lived",
-            fault=Fault.GOOGLE,
-        )
-    return TokenError(
-        f"{source.describe()}: the token has expired",
-        cause="expired",
-        fault=Fault.OPERATOR,
-        remedy="Check this machine's clock (date -u); a token file must be renewed by whoever writes it",
-    )
-
-
-def _closed() -> TokenError:
-    return TokenError("the proxy is shutting down", cause="closed", fault=Fault.PROXY)
