@@ -205,11 +205,30 @@ def test_another_universe_has_hosts_of_its_own() -> None:
     assert told(routed("upstream: 'https://a.run.app'", SOVEREIGN)) == []
 
 
-@for_each("domain", ["com", "run.app", "10.0.0.1"])
+@for_each(
+    "domain",
+    [
+        "com",
+        "run.app",
+        "10.0.0.1",
+        "co.uk",
+        "web.app",
+        "github.io",
+        "apis",
+        "example.apis.com",
+        "is-a-therapist.com",
+    ],
+)
 def test_no_hosts_of_others_are_a_universe(domain: str) -> None:
     """Whatever is under it would be handed access tokens without being asked for."""
     (said,) = told(routed("upstream: 'https://a.run.app'", f"google: {{universe_domain: {domain}}}"))
     assert "any host under it would be handed access tokens" in said
+
+
+@for_each("domain", ["googleapis.com", "s3nsapis.fr", "apis-berlin-build0.goog", "S3NSapis.fr"])
+def test_those_that_are_known_are_universes(domain: str) -> None:
+    """https://github.com/googleapis/google-auth-library-python, and what Google's partners document."""
+    assert told(routed("upstream: 'https://a.run.app'", f"google: {{universe_domain: {domain}}}")) == []
 
 
 OAUTH = "identity: {type: oauth, client_file: c.json"

@@ -195,13 +195,22 @@ def host_only(value: object) -> str:
     return name
 
 
+_UNIVERSE: Final = re.compile(r"[a-z0-9-]*apis|apis-[a-z0-9-]+")
+
+
 def universe_domain(value: object) -> str:
-    """As Google's googleapis.com: whatever is under it is handed access tokens. Raises ValueError."""
+    """As Google's googleapis.com: whatever is under it is handed access tokens. Raises ValueError.
+
+    All that are known are named `...apis` or `apis-...` (s3nsapis.fr, apis-berlin-build0.goog), with `run` in its place for
+    Cloud Run. Of the public suffixes (https://publicsuffix.org/list), under which anybody may have a host, one is, and it is an
+    API's of its own.
+    """
     name = host_only(value)
-    if "." not in name or ip_address(name) is not None or name == "run.app":
+    label, dot, _ = name.partition(".")
+    if not dot or ip_address(name) is not None or _UNIVERSE.fullmatch(label) is None:
         raise ValueError(
             f"{shown(name)} is no universe's domain, and any host under it would be handed access tokens; write one such as "
-            "googleapis.com"
+            "googleapis.com or s3nsapis.fr, as a key file of it says under universe_domain"
         )
     return name
 

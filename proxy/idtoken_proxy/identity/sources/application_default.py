@@ -15,6 +15,7 @@ from idtoken_proxy.identity.sources.credential_file import (
     CredentialFile,
     CredentialPart,
     Document,
+    Variable,
     kind_of,
     untyped,
 )
@@ -37,7 +38,7 @@ def named_file(environ: Mapping[str, str]) -> CredentialFile | None:
     if not path:
         return None
     same = os.path.normpath(path) == os.path.normpath(gcloud_file(environ).path)
-    return CredentialFile(path, named_by=VARIABLE, variable=(VARIABLE, path), masks_login=not same)
+    return CredentialFile(path, named_by=VARIABLE, variable=Variable(VARIABLE, path, masks_login=not same))
 
 
 def gcloud_file(environ: Mapping[str, str]) -> CredentialFile:
@@ -48,7 +49,7 @@ def gcloud_file(environ: Mapping[str, str]) -> CredentialFile:
     return CredentialFile(
         str(Path(config, "application_default_credentials.json")),
         named_by="gcloud's file",
-        variable=("CLOUDSDK_CONFIG", said) if said else ("HOME", home),
+        variable=Variable("CLOUDSDK_CONFIG", said) if said else Variable("HOME", home),
     )
 
 

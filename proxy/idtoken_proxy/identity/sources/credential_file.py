@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,6 +44,17 @@ class Document(Protocol):
         """`what`: such as `lacks client_email`. Never a value of it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """The environment's that says which file it is, and what it holds: that may be no path at all. `masks_login`: it keeps the
+    file that a new login writes from being found.
+    """
+
+    name: str
+    value: str
+    masks_login: bool = False
+
+
 class CredentialFile:
     def __init__(
         self,
@@ -50,17 +62,14 @@ class CredentialFile:
         *,
         noun: str = "the credential file",
         named_by: str | None = None,
-        variable: tuple[str, str] | None = None,
-        masks_login: bool = False,
+        variable: Variable | None = None,
     ) -> None:
-        """`named_by`: who says that it is this file, for the errors, where the configuration does not. `variable`: the
-        environment's, and what it holds; it may be no path at all. `masks_login`: it keeps a new login from being found.
-        """
+        """`named_by`: who says that it is this file, for the errors, where the configuration does not."""
         self._path = path
-        self._variable = variable[0] if variable else None
-        self.masks_login = self._variable if masks_login else None
-        self._misnamed = path_objection(variable[1] if variable else path)
-        is_secret = variable is not None and credential_in(variable[1]) is not None
+        self._variable = variable.name if variable else None
+        self.masks_login = variable.name if variable and variable.masks_login else None
+        self._misnamed = path_objection(variable.value if variable else path)
+        is_secret = variable is not None and credential_in(variable.value) is not None
         self.path = "(not shown)" if is_secret else shown_path(path)
         self.label = f"{noun} {self.path}" + (f" ({named_by})" if named_by else "")
         # (what the file looked like, what it holds); replaced as one, since threads share it.
