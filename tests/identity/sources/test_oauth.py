@@ -42,6 +42,10 @@ async def test_nobody_has_logged_in(google: Google, tmp_path: Path) -> None:
     await asyncio.to_thread(
         fails, source.fetch, "a", cause="login_missing", fault=Fault.OPERATOR, login=command, remedy=command
     )
+    # Which client it will be of is known all the same: a proxy may start before the login.
+    assert await asyncio.to_thread(source.objection, CLIENT, "intranet.example.com") is None
+    other = "55-other.apps.googleusercontent.com"
+    assert await asyncio.to_thread(source.objection, other, "intranet.example.com") is not None
 
 
 async def test_one_that_was_revoked_and_made_anew(google: Google, tmp_path: Path) -> None:

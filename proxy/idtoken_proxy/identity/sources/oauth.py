@@ -7,9 +7,11 @@ settings list for programmatic access (https://cloud.google.com/iap/docs/sharing
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import time
 from typing import TYPE_CHECKING, Any, Final
 
 from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.login_store import COMMAND, LoginStore, system_keyring
 from idtoken_proxy.identity.oauth_client import oauth_client
 from idtoken_proxy.identity.sources.credential_file import CredentialFile, Document
@@ -26,6 +28,14 @@ NOUN: Final = "the OAuth client's file"
 class OauthSource(UserSource):
     name = "oauth"
     command = COMMAND
+
+    def __init__(self, stored: StoredLogin, token_endpoint: str | None = None, wall: Wall = time) -> None:
+        super().__init__(stored, token_endpoint, wall)
+        self._stored = stored
+
+    def client_id(self) -> str:
+        """Known before anybody has logged in."""
+        return self._stored.client_id()
 
     def command_for(self, scopes: Scopes) -> str:  # noqa: ARG002 -- the identity's scopes are what is asked for
         return COMMAND
@@ -58,6 +68,10 @@ class StoredLogin:
     @property
     def label(self) -> str:
         return f"the login of {self._client.label}"
+
+    def client_id(self) -> str:
+        """TokenError where the client's file is none."""
+        return oauth_client(self._client).client_id
 
     def version(self) -> object:
         return (self._client.version(), None if self._store is None else self._store.version())

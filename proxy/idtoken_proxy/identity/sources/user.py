@@ -54,11 +54,15 @@ class UserSource:
 
     def objection(self, audience: str, host: str) -> TokenError | None:
         try:
-            client: object = self._document.read().get("client_id")
+            client = self.client_id()
         except TokenError:
             client = None  # the fetch will say so
         # A client of one's own (login --client-id-file), which the receiver may well be meant for.
         return None if client == audience else objection(self.describe(), self._email, audience, host)
+
+    def client_id(self) -> object:
+        """The OAuth client of the login. TokenError."""
+        return self._document.read().get("client_id")
 
     def fetch(self, audience: str) -> IdToken:  # noqa: ARG002 -- Google does not ask for it
         info, credentials, _ = self._refreshed()
