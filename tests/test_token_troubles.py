@@ -245,6 +245,15 @@ REFUSED = (
         (f"gcloud services enable {VERTEX} --project={NUMBER}",),
     ),
     Trouble(
+        "a login that names no project to charge, so that it is gcloud's own",
+        saying(
+            denied("SERVICE_DISABLED", consumer="projects/764086051850", service=STORAGE),
+        ),
+        "api_disabled",
+        (f"{STORAGE} is not enabled in project 764086051850",),
+        ("set-quota-project", "or in route shop: quota_project: PROJECT"),
+    ),
+    Trouble(
         "a perimeter",
         saying(perimeter(NUMBER)),
         "vpc_service_controls",
@@ -255,7 +264,9 @@ REFUSED = (
         "a role that is missing",
         saying(permission_denied("storage.objects.get")),
         "missing_permission",
-        (f"{LOGIN.email} lacks storage.objects.get at {STORAGE}",),
+        (
+            f"{LOGIN.email} lacks storage.objects.get at {STORAGE}: Permission 'storage.objects.get' denied on resource",
+        ),
         (
             f"gcloud projects add-iam-policy-binding shop-prod --member=serviceAccount:{LOGIN.email} --role=ROLE",
         ),

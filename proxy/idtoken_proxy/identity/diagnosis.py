@@ -11,7 +11,7 @@ from typing import Final
 
 from idtoken_proxy.identity.answer import Answer, Speaker
 from idtoken_proxy.identity.evidence import Evidence, clock_words
-from idtoken_proxy.identity.reasons import Why, project_of, why
+from idtoken_proxy.identity.reasons import GCLOUD_PROJECTS, Why, project_of, why
 from idtoken_proxy.identity.rules import SET_CLOCK, rule_for
 from idtoken_proxy.identity.token import Token
 from idtoken_proxy.settings.audience import takes_access_tokens
@@ -103,6 +103,6 @@ def _reason(case: Evidence) -> Why | None:
             "own: gcloud compute instances set-service-account INSTANCE --scopes=cloud-platform; and a login's: gcloud auth "
             f"application-default login --scopes=openid,{CLOUD_PLATFORM}",
         )
-    if found.cause == "quota_project":
+    if found.cause == "quota_project" or error.project in GCLOUD_PROJECTS:
         return replace(found, remedy=f"{found.remedy}; or in route {case.route.name}: quota_project: PROJECT")
     return found

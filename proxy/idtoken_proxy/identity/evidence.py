@@ -172,7 +172,7 @@ class Evidence:
             "caller": principal or (email if told == email else "the caller"),
             "service_account": "EMAIL" if is_user else email,
             "what": self.upstream.authority if self.own.kind == "other" else resource.name,
-            "sentence": redacted(self.sentence or self.error.message or "it does not say why"),
+            "sentence": redacted(self.error.message or self.sentence or "it does not say why"),
             "permission": self.error.permission or "the permission",
             "path": self.path if _SHOWN_PATH.fullmatch(self.path) else "this path",
             "limit": "10 MB of a 1st-generation function (32 MB of a 2nd)"
