@@ -205,31 +205,37 @@ class Desk:
         """Revokes and removes, as far as that can be done. Blocks. What is to be told of it. TokenError where there is no login,
         or where something of it stays.
         """
+        whose, revoked = "What there was of a login", ""
         try:
             login = self.store.found()
         except TokenError as error:
             if error.cause == "login_missing":
                 raise
-            told = (
-                f"What there was of a login is removed, and not revoked ({error.detail}): see {CONNECTIONS}"
-            )
+            reason = error.detail
         else:
-            told = f"The login of {login.email or 'somebody'} is {self._revoked(login)}"
+            whose = f"The login of {login.email or 'somebody'}"
+            revoked, reason = self._revoked(login)
         left = self.store.remove()
-        if left:
+        if left is not None:
             raise TokenError(
-                f"{told.partition(':')[0]}; but {'; and '.join(what for what, _ in left)}",
+                f"{whose} is {revoked or 'not revoked'}, and {left[0]}",
                 cause="login_store",
                 fault=Fault.OPERATOR,
-                remedy="; ".join(how for _, how in left),
+                remedy=left[1],
             )
-        return told
+        match revoked:
+            case "revoked":
+                return f"{whose} is revoked and removed"
+            case "":
+                return f"{whose} is removed, and not revoked ({reason}): see {CONNECTIONS}"
+        return f"{whose} is removed; it had {revoked}"
 
-    def _revoked(self, login: Login) -> str:
+    def _revoked(self, login: Login) -> tuple[str, str]:
+        """(what it is now, empty where it is not revoked; why not)."""
         try:
             _posted(self.client.revoke_uri, {"token": login.refresh_token})
         except EndpointRefused:
-            return "removed; it had ended already"
+            return "ended already", ""
         except TokenError as error:
-            return f"removed, and not revoked ({error.detail}): see {CONNECTIONS}"
-        return "revoked and removed"
+            return "", error.detail
+        return "revoked", ""

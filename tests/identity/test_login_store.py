@@ -98,7 +98,9 @@ def test_what_cannot_be_had_says_so(tmp_path: Path) -> None:
     ring = Ring()
     store(tmp_path, ring).save(LOGIN)
     ring.locked = True
-    assert "locked" in fails(store(tmp_path, ring)).detail
+    locked = fails(store(tmp_path, ring))
+    assert "locked" in locked.detail
+    assert (locked.remedy, locked.login) == (f"Unlock it, or {COMMAND}", COMMAND)
     assert fails(store(tmp_path)).cause == "login_store"  # the library is gone
 
 
@@ -138,29 +140,50 @@ def test_what_is_locked_stays_and_is_named(tmp_path: Path) -> None:
     store(tmp_path, ring).save(LOGIN)
     ring.locked = True
     kept = store(tmp_path, ring)
-    ((what, how),) = kept.remove()
-    assert "locked" in what
-    assert f"keyring del {SERVICE} {CLIENT}" in how
-    assert files(tmp_path) == []
+    for _ in range(2):
+        what, how = left_of(kept)
+        assert "locked" in what
+        assert f"keyring del {SERVICE} {CLIENT}" in how
     ring.locked = False
-    assert kept.found().refresh_token == LOGIN.refresh_token  # the keyring knows it still
-    assert kept.remove() == ()
-    assert (ring.kept, fails(kept).cause) == ({}, "login_missing")
+    assert kept.remove() is None
+    assert (ring.kept, files(tmp_path), fails(kept).cause) == ({}, [], "login_missing")
+
+
+def test_what_the_keyring_alone_is_left_of_is_found_and_removed(tmp_path: Path) -> None:
+    ring = Ring()
+    kept = store(tmp_path, ring)
+    kept.save(LOGIN)
+    Path(kept.path).unlink()
+    assert fails(kept).cause == "login_missing"  # nobody uses it
+    assert kept.found().refresh_token == LOGIN.refresh_token  # but logout, which revokes it
+    assert kept.remove() is None
+    assert ring.kept == {}
+
+
+def test_a_file_with_the_token_in_it_goes_whatever_the_keyring_does(tmp_path: Path) -> None:
+    kept = store(tmp_path, Ring(locked=True))
+    kept.save(LOGIN)
+    assert kept.remove() is None
+    assert files(tmp_path) == []
 
 
 def test_what_a_library_that_is_gone_has_kept_is_named(tmp_path: Path) -> None:
     store(tmp_path, Ring()).save(LOGIN)
-    ((_, how),) = store(tmp_path).remove()
-    assert "keyring del" in how
-    assert store(tmp_path).remove() == ()
+    assert "keyring del" in left_of(store(tmp_path))[1]
 
 
 def test_what_is_in_the_file_s_place_is_named(tmp_path: Path) -> None:
     kept = store(tmp_path)
     Path(kept.path).mkdir(parents=True)
-    ((what, how),) = kept.remove()
+    what, how = left_of(kept)
     assert "cannot be removed" in what
     assert how == f"rm -r {kept.path}"
+
+
+def left_of(kept: LoginStore) -> tuple[str, str]:
+    left = kept.remove()
+    assert left is not None
+    return left
 
 
 @for_each(

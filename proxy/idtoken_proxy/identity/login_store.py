@@ -160,28 +160,25 @@ class LoginStore:
                 beside.unlink()
         return where
 
-    def remove(self) -> tuple[tuple[str, str], ...]:
-        """Whatever is there of it, as far as that can be done. Blocks. (what stays, what removes it) of all that does."""
-        left = []
-        if not self._forgotten_by_keyring():
-            left.append(
-                (
-                    "its entry in the system's keyring is locked, or out of this process's reach",
-                    f"Unlock the keyring, then idtoken-proxy logout, or keyring del {SERVICE} {shlex.quote(self._client_id)}",
-                )
+    def remove(self) -> tuple[str, str] | None:
+        """Whatever is there of it, as far as that can be done. Blocks. (what stays, what removes it) where something does: a
+        file that leads to it stays with it.
+        """
+        if not self._forgotten_by_keyring() and self._says_keyring():
+            return (
+                "its entry in the system's keyring is locked, or out of this process's reach",
+                f"Unlock the keyring, then idtoken-proxy logout, or keyring del {SERVICE} {shlex.quote(self._client_id)}",
             )
         try:
             self._path.unlink(missing_ok=True)
         except OSError as error:
-            left.append(
-                (f"{self.path} cannot be removed ({error.strerror})", f"rm -r {shlex.quote(self.path)}")
-            )
-        return tuple(left)
+            return f"{self.path} cannot be removed ({error.strerror})", f"rm -r {shlex.quote(self.path)}"
+        return None
 
     def _forgotten_by_keyring(self) -> bool:
-        """Asked even where the file says nothing of it: it may have been lost since."""
+        """Asked whatever the file says: it may have come into that one's place."""
         if self._keyring is None:
-            return not self._says_keyring()
+            return False
         try:
             if self._keyring.get_password(SERVICE, self._client_id) is not None:
                 self._keyring.delete_password(SERVICE, self._client_id)
@@ -213,6 +210,7 @@ class LoginStore:
             raise self._error(
                 "login_store",
                 "the login is in the system's keyring, and that is locked, or out of this process's reach",
+                f"Unlock it, or {COMMAND}",
             )
         return token
 
@@ -229,5 +227,5 @@ class LoginStore:
             remedy=f"chmod {mode} {shlex.quote(shown)}; and if others may have been there: {COMMAND}",
         )
 
-    def _error(self, cause: str, detail: str) -> TokenError:
-        return TokenError(detail, cause=cause, fault=Fault.OPERATOR, remedy=COMMAND, login=COMMAND)
+    def _error(self, cause: str, detail: str, remedy: str = COMMAND) -> TokenError:
+        return TokenError(detail, cause=cause, fault=Fault.OPERATOR, remedy=remedy, login=COMMAND)
