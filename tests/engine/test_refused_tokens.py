@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from idtoken_proxy.engine.kept_body import MAX_BODY
-from idtoken_proxy.settings.model import Timeouts
+from idtoken_proxy.settings.model import Scopes, Timeouts, UpstreamProtocol
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
+from tests.engine.http2_peers import Stream, http2_receiver
 from tests.engine.proxied import Proxied, make_token
 from tests.engine.test_tunnel import HANDSHAKE
 from tests.engine.wire import Receiver, Script, Wire, chunked, eventually, get, ok, post
@@ -283,3 +285,75 @@ async def test_a_second_try_whose_connection_breaks_is_the_last(
     assert (await proxied.ask(post(b"once"))).status == 502
     assert len(receiver.requests) == 2
     assert held(proxied) == 0
+
+
+API = {"audience": None, "scopes": Scopes()}
+UNAUTHENTICATED = b'{"error": {"code": 401, "message": "no", "status": "UNAUTHENTICATED"}}'
+
+
+def of_an_api(body: bytes, *fields: bytes) -> bytes:
+    lines = b"".join(one + b"\r\n" for one in (b"Content-Length: %d" % len(body), *fields))
+    return b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n" + lines + b"\r\n"
+
+
+@for_each(
+    ("body", "fields", "renewals"),
+    [
+        (UNAUTHENTICATED, (), 1),
+        (gzip.compress(UNAUTHENTICATED), (b"Content-Encoding: gzip",), 1),
+        (b'{"error": {"code": 401, "message": "no"}}', (), 0),
+        (b"\x1f\x8bnone", (b"Content-Encoding: gzip",), 0),
+    ],
+)
+async def test_an_api_s_status_that_comes_behind_the_head_renews(
+    receive: Receive, start: Start, token_file: Path, body: bytes, fields: tuple[bytes, ...], renewals: int
+) -> None:
+    """The head is out by then: the next request has the new token."""
+    seen = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.until(b"\r\n\r\n")
+        wire.send(of_an_api(body, *fields))
+        await seen.wait()
+        wire.send(body)
+
+    receiver = await receive(script)
+    token_file.write_text("ya29.old")
+    proxied = await start(receiver, route=API)
+    slot = proxied.server.front.gateway.lanes[0].slot
+    assert slot is not None
+    await eventually(lambda: slot.current() is not None, "no token")
+    token_file.write_text("ya29.new")
+    app = await proxied.connect()
+    app.send(get("/"))
+    assert (await app.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 401 ")
+    seen.set()
+    assert await app.exactly(len(body)) == body
+    await eventually(lambda: fetches(proxied) == 1 + renewals, "no renewal")
+    token = slot.current()
+    assert token is not None
+    assert token.value == ("ya29.new" if renewals else "ya29.old")
+    assert replays(proxied) == 0
+
+
+async def test_over_http2_it_does_so_too(start: Start, token_file: Path) -> None:
+    def answers(stream: Stream) -> None:
+        if stream.one("authorization") == "Bearer ya29.new":
+            stream.head(end=True)
+            return
+        stream.head((b"content-type", b"application/json"), status=401)
+        stream.data(UNAUTHENTICATED, end=True)
+
+    async with http2_receiver(answers) as receiver:
+        token_file.write_text("ya29.old")
+        proxied = await start(receiver.port, route={**API, "protocol": UpstreamProtocol.HTTP2})
+        slot = proxied.server.front.gateway.lanes[0].slot
+        assert slot is not None
+        await eventually(lambda: slot.current() is not None, "no token")
+        token_file.write_text("ya29.new")
+        app = await proxied.connect()
+        app.send(get("/"))
+        assert (await app.response()).status == 401
+        await eventually(lambda: fetches(proxied) == 2, "no renewal")
+        app.send(get("/"))
+        assert (await app.response()).status == 200

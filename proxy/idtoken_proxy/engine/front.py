@@ -15,6 +15,7 @@ from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import INTERVAL, Hangups
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.memory_budget import MemoryBudget
+from idtoken_proxy.engine.second_try import renew_late
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.states import EARLY
 from idtoken_proxy.engine.sweeper import Sweeper
@@ -187,6 +188,8 @@ class Front:
         return tunnel
 
     def tell(self, exchange: Exchange) -> None:
+        if exchange.status == 401 and exchange.said:
+            renew_late(exchange)
         if self.access_log is not None:
             self.access_log(exchange)
 

@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
+from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.states import SENDING, SENT
 from idtoken_proxy.errors import BrokenOff, NotProcessed, UpstreamError
+from idtoken_proxy.identity.answer import Answer
+from idtoken_proxy.identity.token import Token
 from idtoken_proxy.policy.headers import is_googles_invalid_token, is_googles_words, is_invalid_token
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.settings.model import Route
+
+
+class Refused(Protocol):
+    """An exchange at its end. `token`: the one that was sent, where it is out of the cache and was not replaced; `said`: the
+    beginning of the answer's body; `renews`: the next request is to have another token.
+    """
+
+    token: Token | None
+    renews: bool
+
+    @property
+    def lane(self) -> Lane | None: ...
+
+    @property
+    def response(self) -> Response | None: ...
+
+    @property
+    def said(self) -> bytes | None: ...
+
 
 # Requests that change nothing (RFC 9110 section 9.2.1).
 _UNAUTHENTICATED: Final = re.compile(rb'"status"\s*:\s*"UNAUTHENTICATED"')
@@ -53,6 +75,17 @@ def refuses_in_grpc(lines: Sequence[bytes], route: Route) -> bool:
     if _UNAUTHENTICATED_CALL not in lines:
         return False
     return route.scopes is not None or any(map(is_googles_words, lines))
+
+
+def renew_late(exchange: Refused) -> None:
+    """At the end of an API's 401 whose body came behind its head: that is out, and the next request is to have another token."""
+    token, response, lane = exchange.token, exchange.response, exchange.lane
+    if token is None or response is None or lane is None or lane.slot is None:
+        return
+    body = Answer.of(response.status, response.passing, exchange.said).body
+    if is_googles_refusal(response, (body or "").encode(), lane.route):
+        exchange.token = None
+        exchange.renews = lane.slot.renew(token)
 
 
 def with_another_token(request: Request, *, kept: bool, acted: bool = False) -> bool:
