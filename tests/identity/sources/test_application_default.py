@@ -49,6 +49,15 @@ async def test_a_login_that_impersonates(google: Google, tmp_path: Path) -> None
     assert source.describe() == f"{TARGET.email}, impersonated by login of {DEV.email} in {tmp_path}/f"
 
 
+async def test_what_it_is_for_is_charged_to_whom_the_file_names(google: Google, tmp_path: Path) -> None:
+    """Not to whom its login names: that is for asking IAM."""
+    login = google.emulator.key_file(DEV.email)
+    for more, charged in (({}, None), ({"quota_project_id": "charged-1"}, "charged-1")):
+        content = impersonating(TARGET.email, login, **more)
+        source = await found(google.endpoints, tmp_path / "f", content)
+        assert (await asyncio.to_thread(source.access_token)).quota_project == charged
+
+
 async def test_a_key_that_impersonates_through_a_chain(google: Google, tmp_path: Path) -> None:
     key = await asyncio.to_thread(google.emulator.key_file, CALLER.email)
     for delegates in ([MIDDLE.email], [NAMES + MIDDLE.email]):

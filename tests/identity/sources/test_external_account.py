@@ -116,6 +116,15 @@ async def test_an_executable_that_fails(google: Google, tmp_path: Path) -> None:
     )
 
 
+async def test_its_access_tokens_are_charged_to_whom_the_file_names(google: Google, tmp_path: Path) -> None:
+    for impersonate in (TARGET.email, None):
+        content = {**config(google, "url", impersonate=impersonate), "quota_project_id": "charged-1"}
+        federated = source(google, tmp_path / "f", content)
+        assert isinstance(federated, AccessTokenSource)
+        token = await asyncio.to_thread(federated.access_token)
+        assert (token.email, token.quota_project) == (impersonate, "charged-1")
+
+
 async def test_the_configured_account_goes_before_the_file_s(google: Google, tmp_path: Path) -> None:
     content = config(google, "url", impersonate=LONER.email)
     federated = source(google, tmp_path / "f", content, TARGET.email)

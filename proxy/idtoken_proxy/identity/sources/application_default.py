@@ -22,6 +22,7 @@ from idtoken_proxy.identity.sources.credential_file import (
 from idtoken_proxy.identity.sources.external_account import ExternalAccountSource, impersonation
 from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
+from idtoken_proxy.identity.sources.refreshed import quota_project_of
 from idtoken_proxy.identity.sources.service_account import ServiceAccountSource
 from idtoken_proxy.identity.sources.source import Credential
 from idtoken_proxy.identity.sources.user import UserSource
@@ -95,4 +96,5 @@ def _impersonated(
         ),
         service_account,
         tuple(name.rpartition("/")[2] for name in delegates),
+        quota_project_of(info, document),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from time import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -19,6 +20,7 @@ from idtoken_proxy.identity.sources.credential_file import CredentialFile, Docum
 from idtoken_proxy.identity.sources.federation import Federation
 from idtoken_proxy.identity.sources.iam_credentials import IamCredentials, iam_endpoint
 from idtoken_proxy.identity.sources.impersonated import ImpersonatedSource
+from idtoken_proxy.identity.sources.refreshed import quota_project_of
 from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
 from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import ExternalAccountIdentity
@@ -72,7 +74,11 @@ class ExternalAccountSource:
 
     def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         """The account's, or the federated principal's own: it may be the one that is granted something."""
-        return (self._impersonated() or self._federation).access_token(scopes)
+        impersonated = self._impersonated()
+        if impersonated is None:
+            return self._federation.access_token(scopes)
+        charged = quota_project_of(self._federation.read(), self._document)
+        return replace(impersonated.access_token(scopes), quota_project=charged)
 
     def member(self) -> str | None:
         return (self._impersonated() or self._federation).member()

@@ -24,10 +24,18 @@ class ImpersonatedSource:
     name = "impersonated"
     refresh_ahead = REFRESH_AHEAD
 
-    def __init__(self, iam: IamCredentials, service_account: str, delegates: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        iam: IamCredentials,
+        service_account: str,
+        delegates: tuple[str, ...] = (),
+        quota_project: str | None = None,
+    ) -> None:
+        """`quota_project`: whom Google is to charge for what the token is used for, where a file says so."""
         self._iam = iam
         self._service_account = service_account
         self._delegates = delegates
+        self._quota_project = quota_project
 
     def describe(self) -> str:
         via = "".join(f" via {email}" for email in self._delegates)
@@ -49,6 +57,7 @@ class ImpersonatedSource:
             asked=answered.asked_at,
             life=LIFETIME if answered.life is None else answered.life,
             email=self._service_account,
+            quota_project=self._quota_project,
         )
 
     def login_version(self) -> object:
