@@ -331,6 +331,37 @@ async def test_a_login_that_has_run_out_mends_itself(
     assert status == (200 if to == "vertex" else 403)  # storage wants another scope: it has come that far
 
 
+@pytest.mark.parametrize("wait", ["0", "30s"])
+async def test_a_login_that_is_revoked_in_mid_life_is_told_or_waited_for(
+    emulator: Emulator, proxied: Proxied, seen: list[Seen], tmp_path: Path, wait: str
+) -> None:
+    """Its token had most of an hour to live: a receiver's 401 and a login that has ended say that it is dead."""
+    file = tmp_path / "application_default_credentials.json"
+    good = emulator.key_file(DEV.email)
+    write(file, good)
+    await proxied.start(
+        {"api": {"identity": "user", "to": "vertex"}}, {"CLOUDSDK_CONFIG": str(tmp_path)}, wait_for_login=wait
+    )
+    assert (await proxied.get("/api/"))[0] == 200
+    emulator.revoke_access_tokens()
+    emulator.break_with("login-expired")
+    first, *others = (asyncio.ensure_future(proxied.get("/api/")) for _ in range(2))
+    if wait == "0":
+        for one in (first, *others):
+            status, told = await one
+            assert (status, told["cause"]) == (503, "login_expired")
+        assert (await proxied.get("/api/"))[0] == 503
+        assert {one.refused for one in seen[1:]} == {401}
+    else:
+        await asyncio.sleep(0.3)
+        assert not first.done()
+        emulator.mend()
+        write(file, good)
+        async with asyncio.timeout(5):
+            assert [(await one)[0] for one in (first, *others)] == [200, 200]
+    assert [one.refused for one in seen].count(401) <= 2  # those that were on their way
+
+
 async def test_a_login_that_has_run_out_is_said_with_its_command_and_machine(
     emulator: Emulator, proxied: Proxied, tmp_path: Path
 ) -> None:

@@ -436,6 +436,37 @@ async def test_a_renewal_that_fails_leaves_the_token_that_is_valid(stage: Stage)
     assert slot.current() is token
 
 
+LOGIN_ENDED = TokenError("it was revoked", cause="login_expired", fault=Fault.OPERATOR, login="log in")
+
+
+async def test_one_that_is_refused_and_whose_login_has_ended_is_sent_no_more(stage: Stage) -> None:
+    """Who revokes a login revokes its tokens, whatever their time."""
+    source = stage.source()
+    slot = slot_of(stage, source)
+    token = await slot.get()
+    source.fails = LOGIN_ENDED
+    assert slot.refused(token)
+    with pytest.raises(TokenError, match="revoked"):
+        await slot.renewed(token)
+    assert slot.current() is None
+    assert not slot.status().valid
+    with pytest.raises(TokenError, match="revoked"):
+        await slot.get()
+    source.fails = None
+    await stage.pass_(60)
+    assert slot.current() not in (None, token)
+
+
+async def test_a_login_that_has_ended_alone_costs_no_token_that_is_valid(stage: Stage) -> None:
+    source = stage.source()
+    slot = slot_of(stage, source)
+    token = await slot.get()
+    source.fails = LOGIN_ENDED
+    await stage.pass_(3100)  # it was to be renewed by now
+    assert source.fetches > 1
+    assert slot.current() is token
+
+
 async def test_a_renewal_that_fails_after_the_token_ran_out_is_told(stage: Stage) -> None:
     source = stage.source()
     slot = slot_of(stage, source)

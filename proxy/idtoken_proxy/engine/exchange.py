@@ -285,7 +285,7 @@ class Exchange:
         self._attempts = 0
         if request.expect_continue:  # the app has sent the body
             self._accepted = self._accepted._replace(request=request.unexpecting())
-        self._await_token(slot.renewed(token))
+        self._await_token(slot.renewed(token, self.gateway.patience))
         return True
 
     def _forget_body(self) -> None:

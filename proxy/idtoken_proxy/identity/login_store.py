@@ -133,7 +133,7 @@ class LoginStore:
         # `parents` are made as the umask has it.
         for path, others in ((directory.parent, _WRITE), (directory, _ANY)):
             state = path.stat()
-            if state.st_uid != os.geteuid():
+            if state.st_uid not in (os.geteuid(), 0):
                 raise PermissionError(errno.EPERM, f"{shown_path(str(path))} belongs to another user")
             if state.st_mode & others:
                 path.chmod(stat.S_IMODE(state.st_mode) & ~others)

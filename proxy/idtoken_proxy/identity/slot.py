@@ -80,6 +80,7 @@ class TokenSlot:
         "_failures",
         "_lease",
         "_outcome",
+        "_refused",
         "_refused_at",
         "_retired",
         "_shared",
@@ -113,6 +114,7 @@ class TokenSlot:
         self._waiting = LoginWait()
         self._error: TokenError | None = None  # of the last fetch, if it failed
         self._failures = 0  # in a row
+        self._refused: Token | None = None  # the last that a receiver called invalid
         self._refused_at = -math.inf
 
     def __repr__(self) -> str:
@@ -188,7 +190,7 @@ class TokenSlot:
         boot = self._boot()
         if boot - self._refused_at < REFUSAL_INTERVAL:
             return self._outcome is not None  # that refusal's fetch is under way
-        self._refused_at = boot
+        self._refused, self._refused_at = token, boot
         return True
 
     def renew(self, token: Token) -> bool:
@@ -201,19 +203,17 @@ class TokenSlot:
             self._take_off()
         return True
 
-    async def renewed(self, token: Token) -> Token:
+    async def renewed(self, token: Token, patience: float = 0.0) -> Token:
         """In place of one that a receiver refused: what has replaced it, or a fresh fetch. Where that fails, the same
         again, as long as it is valid: it may be the receiver that is wrong. TokenError where there is none at all.
+        `patience`: as for `get`.
         """
         if token is not self._token:
-            return await self.get()
+            return await self.get(patience)
         result = await asyncio.shield(self._outcome or self._take_off())
         if not isinstance(result, TokenError):
             return result
-        kept = self.current()
-        if kept is None:
-            raise self._fresh(result)
-        return kept
+        return self.current() or await self._mended(result, patience)
 
     def use(self, source: Source) -> None:
         """From the next fetch on, ask this source: a reload may change the way to the same identity."""
@@ -329,7 +329,11 @@ class TokenSlot:
         return lease.interval
 
     def _fail(self, error: TokenError) -> float:
-        """Whatever token there is stays; seconds to the next fetch."""
+        """Whatever token there is stays, but for one that a receiver refused and whose login has ended: who revokes a login
+        revokes its tokens. Seconds to the next fetch.
+        """
+        if error.login is not None and self._refused is self._token:
+            self._wall_end = self._boot_end = -math.inf
         error.remedy = remedy_of(error)  # the same for the log, the page and the 503
         self._error = error
         self._failures += 1
