@@ -113,6 +113,9 @@ async def test_nor_is_it_said_again_where_the_answer_had_but_begun(
     app = await proxied.connect()
     app.send(get("/", "Content-Length: 4", method="POST") + b"on")
     far = await receiver.connection()
+    await eventually(
+        lambda: len(proxied.pool.connections) == 1, "the receiver has it, and the proxy has not yet"
+    )
     (upstream,) = proxied.pool.connections
     await eventually(lambda: upstream.answering, "no answer")
     app.send(b"ce")
