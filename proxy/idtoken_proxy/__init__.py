@@ -17,7 +17,7 @@ How a request travels, top to bottom; the order is the security property (engine
     init/       a first configuration, from what gcloud, a manifest or a person says
     wrapper/    an app that is started, watched and ended with
     cli.py      the commands; options.py which configuration they mean; startup.py what comes before all of it;
-                login.py a person at a browser
+                login.py a person at a browser, doorstep.py where that comes back to
 
 Imports point one way: errors -> settings -> policy -> identity -> engine -> admin, emulator -> server -> cli
 (tests/test_architecture.py holds it).
