@@ -96,6 +96,15 @@ async def test_curl_uploads(emulator: Emulator, url: str, tmp_path: Path, option
 
 
 @curl
+@pytest.mark.parametrize("options", [[], ["--http2-prior-knowledge"]])
+async def test_curl_is_refused_while_it_uploads(url: str, tmp_path: Path, options: list[str]) -> None:
+    file = tmp_path / "file"
+    await asyncio.to_thread(file.write_bytes, bytes(2_000_000))
+    target = ("-T", str(file), "-H", "Origin: http://evil.test", f"{url}/user-profiles/files")
+    assert json.loads(await output_of("curl", "-sS", *options, *target))["status"] == 403
+
+
+@curl
 async def test_curl_through_as_a_forward_proxy(emulator: Emulator, url: str) -> None:
     """`http_proxy` set to us: the absolute form, for a name of ours."""
     port = url.rpartition(":")[2]

@@ -134,9 +134,13 @@ async def test_httpx(emulator: Emulator, target: str) -> None:
         check(uploaded.json(), emulator, method="POST", size=1_000_000)
         async with app.stream("GET", "/down") as streamed:
             assert b"".join([piece async for piece in streamed.aiter_bytes()])
-        refused = await app.get("/", headers={"origin": "http://evil.test"})
-        assert refused.status_code == 403
-        assert refused.json()["remedy"]
+        for body in (
+            b"",
+            bytes(1_000_000),
+        ):  # one that is beyond every window is still on its way as it is refused
+            refused = await app.post("/", headers={"origin": "http://evil.test"}, content=body)
+            assert refused.status_code == 403
+            assert refused.json()["remedy"]
 
 
 def test_the_clients_lock_names_no_place_to_fetch_from() -> None:

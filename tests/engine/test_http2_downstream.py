@@ -528,7 +528,35 @@ async def test_trailers_come_behind_what_is_held(serve: Serve) -> None:
     assert (len(call.body), call.grpc[0]) == (100_000, 0)
 
 
-async def test_an_early_answer_ends_the_upload_without_an_error(serve: Serve) -> None:
+async def test_an_early_answer_leaves_the_upload_its_end(serve: Serve) -> None:
+    """A client that writes all before it reads gets to the answer, however small the window was."""
+    receiver, proxied, app = await serve(fixed(status=413, body=b"too much"))
+    upload = app.request(method="POST", end=False)
+    upload.data(b"x" * 1000)
+    await upload.until(lambda upload: upload.ended)
+    assert (upload.status, upload.body, upload.reset) == (413, b"too much", None)
+    await receiver.streams[0].until(lambda asked: asked.reset is not None)
+    assert receiver.streams[0].reset == ErrorCode.CANCEL
+    upload.data(b"x" * 400_000, end=True)
+    await upload.sent()
+    assert (await app.request().done()).status == 413  # the connection goes on
+    assert upload.reset is None
+    await proxied.settled(idle=1)
+
+
+async def test_a_body_beyond_the_first_window_does_not_hide_a_refusal(serve: Serve) -> None:
+    """As a client sends it that knows nothing of the refusal yet."""
+    receiver, _, app = await serve(fixed())
+    upload = app.request((b"origin", b"https://evil.example"), method="POST", end=False)
+    upload.data(b"x" * 300_000, end=True)
+    await upload.done()
+    await upload.sent()
+    assert (upload.status, upload.reset) == (403, None)
+    assert not receiver.streams
+
+
+@pytest.mark.thorough
+async def test_an_upload_without_an_end_is_ended_without_an_error(serve: Serve) -> None:
     receiver, _, app = await serve(fixed(status=413, body=b"too much"))
     upload = app.request(method="POST", end=False)
     upload.data(b"x" * 1000)

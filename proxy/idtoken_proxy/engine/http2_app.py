@@ -30,6 +30,7 @@ from idtoken_proxy.policy.tunnelled import Tunnelled
 from idtoken_proxy.settings.model import Route
 
 _MOST_PIECES: Final = 16  # of a page in place of an answer; nobody cuts one up like that
+LINGER: Final = 2.0  # seconds, as over HTTP/1.1
 _WENT_WELL: Final = b"grpc-status: 0\r\n"
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
@@ -54,7 +55,7 @@ class AppConnection(BodyConnection, Protocol):
 class AppStream(AppBody):
     """A RequestSide (streams.py)."""
 
-    __slots__ = ("_error", "_pieces", "_refusal", "deadline", "full", "request", "sweeper")
+    __slots__ = ("_error", "_lingers", "_pieces", "_refusal", "deadline", "full", "request", "sweeper")
 
     connection: AppConnection
     deadline: float
@@ -66,6 +67,7 @@ class AppStream(AppBody):
         self.request: Request | None = None
         self.deadline = NEVER
         self.full = connection.paused
+        self._lingers = False  # it has been answered, and what it still sends is read and dropped
         self._error: ProxyError | None = None  # in place of the receiver's answer
         self._pieces = 0
         self._refusal: bytes | None = None  # the beginning of one in HTTP, on its way to become a gRPC status
@@ -239,11 +241,36 @@ class AppStream(AppBody):
         """What is still to be sent has a deadline; behind it, an app that still sends is told that nobody reads it."""
         stream, connection = self.stream, self.connection
         if stream.state not in ENDED and not stream.held_octets:
+            if self._has_body_to_drop():
+                self._linger()
+                return
             # RFC 9113 section 8.1: "MAY request that the client abort transmission of a request without error".
             connection.core.reset(stream, ErrorCode.NO_ERROR)
             connection.soon()
         if stream.state in ENDED:
             connection.on_stream_gone(self)
+
+    def _has_body_to_drop(self) -> bool:
+        """Clients of gRPC know the reset; what CONNECT opens is no body."""
+        request = self.request
+        return not self._lingers and request is not None and not request.grpc and request.method != b"CONNECT"
+
+    def _linger(self) -> None:
+        """Reads on for a while: a reset that comes along with the answer costs curl its status, and others wait for a window
+        that stays shut before they look at the answer.
+        """
+        self._lingers = True
+        self.deadline = self.sweeper.now + LINGER
+        self.hold(held=False)
+
+    def drop(self, octets: int, *, end_stream: bool) -> None:
+        if not self._lingers:
+            return
+        if end_stream:
+            self.connection.on_stream_gone(self)
+        else:
+            self._credit(octets)
+            self.connection.soon()
 
     def on_exchange_broken(self) -> None:
         """The answer's head is out; what it came to must not be taken for whole."""
@@ -320,6 +347,8 @@ class AppStream(AppBody):
         self.deadline = NEVER
         if self.exchange is not None:
             self.exchange.on_deadline()
+        elif self._lingers:
+            self.settle()
         else:
             self._reset(ErrorCode.INTERNAL_ERROR)  # it does not read what is left
 

@@ -51,7 +51,8 @@ class AppBody:
         exchange = self.exchange
         self._ended = end_stream
         if exchange is None:
-            return  # it has been answered
+            self.drop(len(payload), end_stream=end_stream)
+            return
         if self._pending is not None or not exchange.takes_body:
             if payload:
                 if self._pending is None:
@@ -72,6 +73,10 @@ class AppBody:
             return  # a side that has ended needs no credit
         exchange.on_request_data(payload, octets + HEAD_OCTETS)
         self._credit(octets)
+
+    def drop(self, octets: int, *, end_stream: bool) -> None:
+        """What still comes of a request that has been answered."""
+        raise NotImplementedError
 
     def on_end(self) -> None:
         """With trailers, which are dropped as those of HTTP/1.1 are."""
@@ -109,7 +114,8 @@ class AppBody:
 
     def _let_go(self) -> None:
         """Of what an exchange had, once it is over."""
-        self._pending = None
+        pending, self._pending = self._pending, None
+        self._owed += sum(map(len, pending or ()))
         self.connection.kept -= self.weight
         self.weight = 0
 
