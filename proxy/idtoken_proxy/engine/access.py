@@ -16,6 +16,7 @@ from idtoken_proxy.engine.front import AccessLog
 from idtoken_proxy.engine.states import BROKEN
 from idtoken_proxy.engine.tally import kind_of
 from idtoken_proxy.engine.trace import trace_of
+from idtoken_proxy.engine.traced_exchange import recorded
 from idtoken_proxy.errors import NotHttp
 
 # A line is for people to read and for a disk to hold: with `all`, a caller's paths of 64 KiB would fill it.
@@ -65,7 +66,7 @@ def _seen(exchange: Exchange) -> dict[str, object]:
         "remote": _remote(exchange.peer.address),
     }
     if request is not None:
-        trace = trace_of(request.passing)
+        trace = recorded(exchange) or trace_of(request.passing)
         seen["method"] = request.method.decode("ascii")
         path = request.target.partition(b"?")[0]
         seen["path"] = path[:MAX_PATH].decode("ascii", "replace") + ("..." if len(path) > MAX_PATH else "")

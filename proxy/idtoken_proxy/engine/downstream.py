@@ -231,6 +231,8 @@ class Downstream(Http1App):
         self._fresh = False
         self.request = request
         self._exchange = exchange = Exchange(self, self._front.gateway, len(block) + 4)
+        if self._front.tracer is not None:
+            self._exchange = exchange = self._front.tracer.begin(exchange, self, request)
         try:
             exchange.open(request)
         except RequestError as error:
@@ -300,7 +302,7 @@ class Downstream(Http1App):
         self._reader = None
         self.held = False
         front = self._front
-        if front.tally.ended(exchange) or front.logs_all:
+        if front.tally.ended(exchange) or front.tells_all:
             front.tell(exchange)
         if not self.keep or self.closing or self._dismissed or front.draining:
             self._linger()

@@ -20,6 +20,7 @@ from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.states import EARLY
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import NO_ROUTE, Tally
+from idtoken_proxy.engine.traced_exchange import TracedExchange, Tracer
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.engine.welcome import unlisted
 from idtoken_proxy.errors import ProxyError
@@ -81,6 +82,7 @@ class Front:
         self.sweeper = sweeper
         self.tally = tally
         self.access_log = access_log
+        self.tracer: Tracer | None = None
         self.draining = False
         self.closed = False  # to new connections
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
@@ -139,7 +141,15 @@ class Front:
         self.keepalive = settings.timeouts.keepalive
         self.idle = settings.timeouts.idle
         self.allowed_uids = settings.guard.allowed_uids
-        self.logs_all = settings.log.access == "all"
+        self._tell_all()
+
+    def trace(self, tracer: Tracer | None) -> None:
+        """Every exchange that begins from now on, or none."""
+        self.tracer = tracer
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        self.tells_all = self.tracer is not None or self.gateway.settings.log.access == "all"
 
     @property
     def busy(self) -> int:
@@ -192,6 +202,8 @@ class Front:
             renew_late(exchange)
         if self.access_log is not None:
             self.access_log(exchange)
+        if isinstance(exchange, TracedExchange):
+            exchange.told()
 
     def under_way(self) -> list[Exchange]:
         """All exchanges that have yet to end. For the admin listener: nothing of it is kept up on the way."""

@@ -163,6 +163,8 @@ class Http2Downstream(Http2Transport):
         stream.context = app
         app.request = request
         app.exchange = exchange = Exchange(app, front.gateway, octets)
+        if front.tracer is not None:
+            app.exchange = exchange = front.tracer.begin(exchange, app, request)
         if head.octets > USUAL_HEAD:
             app.weigh(head.octets)
         try:
@@ -247,7 +249,7 @@ class Http2Downstream(Http2Transport):
 
     def on_stream_end(self, stream: AppStream, exchange: Exchange, *, whole: bool) -> None:
         front = self._front
-        if front.tally.ended(exchange) or front.logs_all or not whole or exchange.said is not None:
+        if front.tally.ended(exchange) or front.tells_all or not whole or exchange.said is not None:
             front.tell(exchange)
         stream.deadline = self.sweeper.now + front.idle  # for an app that does not read what is left
 
