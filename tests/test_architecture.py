@@ -27,7 +27,7 @@ LAYERS = (
     ("policy", "trust"),
     ("identity",),
     ("engine",),
-    ("admin", "emulator"),
+    ("admin", "emulator", "tracing"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
@@ -38,7 +38,16 @@ LAYERS = (
 )
 # logs.py stands at the bottom beside errors, but is told how to log by the settings' model.
 EXCEPTIONS = {("logs", "idtoken_proxy.settings.model")}
-LOGS_ARE_FOR = {"logs", "reload", "server", "demo", "wrapper", "commands", "cli"}
+LOGS_ARE_FOR = {
+    "logs",
+    "reload",
+    "server",
+    "demo",
+    "wrapper",
+    "commands",
+    "cli",
+    "tracing",
+}  # tracing masks as they do
 
 PURE_MAY_NOT = {
     "asyncio", "concurrent", "contextvars", "datetime", "http", "io", "logging", "multiprocessing", "os", "pathlib",

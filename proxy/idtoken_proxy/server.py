@@ -38,6 +38,7 @@ from idtoken_proxy.turns import in_turns
 
 if TYPE_CHECKING:
     from idtoken_proxy.admin.app import Admin
+    from idtoken_proxy.tracing.pipeline import Pipeline
 
 __all__ = ["ListenFailed", "Server"]
 
@@ -76,6 +77,7 @@ class Server:
         self._opened = False
         self._waiting = ""  # what the service manager was last told that the start waits for
         self._admin: Admin | None = None
+        self._tracing: Pipeline | None = None
         self._generation: Generation
         self._first_tokens: FirstTokens
         self._listeners: Listeners
@@ -97,6 +99,7 @@ class Server:
             access_log=explain_once(access_log(settings.log.access), self._tally),
             tally=self._tally,
         )
+        self._trace(await _pipeline(settings, None))
         self._listeners = Listeners(functools.partial(Downstream, self._front))
         place: Place | None = None
         try:
@@ -122,14 +125,17 @@ class Server:
         try:
             generation = await self._compose(settings, before=self._generation)
             exposed_files = await self._object_to(generation)
+            tracing = await _pipeline(settings, self._tracing)
             held = self._generation.held()
-            await _to_its_end(self._exchange(generation, exposed_files))
+            await _to_its_end(self._exchange(generation, exposed_files, tracing))
         finally:
             self._cache.retain(slot for _, slot in self._generation.named_slots())
         del generation
         await in_turns(given_up(held))
 
-    async def _exchange(self, generation: Generation, exposed_files: tuple[Problem, ...]) -> None:
+    async def _exchange(
+        self, generation: Generation, exposed_files: tuple[Problem, ...], tracing: Pipeline | None
+    ) -> None:
         settings = generation.settings
         admin, prepared = self._admin, None
         try:
@@ -139,6 +145,8 @@ class Server:
         except BaseException:
             if prepared is not None:
                 await prepared.discard()
+            if tracing is not None and tracing is not self._tracing:
+                await tracing.close()
             raise
         # From here on nothing is refused any more. The guard changes before a listener does: a new one lets nobody in
         # whom the new settings would not, and a socket is open to others only while it is checked who they are.
@@ -147,6 +155,7 @@ class Server:
             await self._listeners.share(shared=False)
         bound = self._listeners.bound
         self._take_over(generation)
+        traced_by = self._trace(tracing)
         await self._listeners.adopt(prepared)
         self._front.part()
         if shared:
@@ -154,6 +163,8 @@ class Server:
         before, self._admin = self._admin, admin
         if before is not None and before is not admin:
             await before.stop()
+        if traced_by is not None and traced_by is not tracing:
+            await traced_by.close()
         self._tell_of_new(bound, exposed_files)
         self._warm_up()
         self._look()
@@ -168,6 +179,12 @@ class Server:
             slot.use(generation.sources[name])
         self._count_for(generation)
         before.retire()
+
+    def _trace(self, tracing: Pipeline | None) -> Pipeline | None:
+        """From now on by `tracing`; what it was before."""
+        before, self._tracing = self._tracing, tracing
+        self._front.trace(None if tracing is None else tracing.tracer)
+        return before
 
     def _count_for(self, generation: Generation) -> None:
         self._sweeper.interval = generation.sweep
@@ -323,6 +340,8 @@ class Server:
     def _on_fetch(self, event: FetchEvent) -> None:
         self._tally.fetched(event)
         log_event(event)
+        if self._tracing is not None:
+            self._tracing.fetched(event)
         if event.error is None:
             self._first_tokens.fetched(event.slot)
         self._look()
@@ -395,6 +414,8 @@ class Server:
         if self._admin is not None:
             await self._admin.stop()
         await self._cache.close()
+        if self._tracing is not None:
+            await self._tracing.close()
         self._sweeper.close()
         self.lifecycle.on(END)
         await asyncio.sleep(0)  # transports that were aborted report it in the next turn of the loop
@@ -407,6 +428,15 @@ async def _bound(address: Address | None) -> Place | None:
     place = Place(address)
     await place.bind()
     return place
+
+
+async def _pipeline(settings: Settings, before: Pipeline | None) -> Pipeline | None:
+    """What takes spans, where any are wanted. ConfigError."""
+    if settings.tracing is None:
+        return None
+    pipeline = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.tracing.pipeline")
+    found: Pipeline | None = await pipeline.pipeline_for(settings, before)
+    return found
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

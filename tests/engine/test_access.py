@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from idtoken_proxy.engine.access import _remote
+from idtoken_proxy.engine.access import remote_of
 from idtoken_proxy.settings.model import LogSettings
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
@@ -148,7 +148,7 @@ async def test_an_error_has_a_kind_and_may_be_one_of_many(
     ],
 )
 def test_only_callers_from_elsewhere_are_named(address: str | None, told: str | None) -> None:
-    assert _remote(address) == told
+    assert remote_of(address) == told
 
 
 async def test_no_value_of_a_header_or_query_is_ever_told(

@@ -63,7 +63,7 @@ def _seen(exchange: Exchange) -> dict[str, object]:
         "ms": round((monotonic() - exchange.started) * 1000, 1),
         "received": exchange.received,
         "sent": exchange.sent,
-        "remote": _remote(exchange.peer.address),
+        "remote": remote_of(exchange.peer.address),
     }
     if request is not None:
         trace = recorded(exchange) or trace_of(request.passing)
@@ -76,7 +76,7 @@ def _seen(exchange: Exchange) -> dict[str, object]:
     return seen
 
 
-def _remote(address: str | None) -> str | None:
+def remote_of(address: str | None) -> str | None:
     """None for this machine's own apps, which are the rule."""
     if address is None or ipaddress.ip_address(address.partition("%")[0]).is_loopback:
         return None

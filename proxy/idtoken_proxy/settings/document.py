@@ -53,6 +53,8 @@ EGRESS_PROXY: Final = Scalar(
     _pattern(r"[Hh][Tt][Tt][Pp]://([^/?#@\\]*:[^/?#@\\]*@)?[^/?#@\\]+:[0-9]{1,5}/?"),
     refuse=None,  # holds a password, and egress.py repeats nothing
 )
+COLLECTOR: Final = Scalar(urls.collector, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
+RATIO: Final = Scalar(values.ratio, {"type": "number", "minimum": 0, "maximum": 1})
 PAGE_ORIGIN: Final = Scalar(urls.origin, _pattern("[a-z][a-z0-9+.-]*://[^/?#@]+"))
 PROXY_RANGE: Final = Scalar(addresses.proxy_range, _STRING)
 HOST_NAME: Final = Scalar(addresses.host_only, _STRING)
@@ -250,6 +252,22 @@ class Log(Entry):
     access: str = key(LOG_ACCESS, "Which requests get a line.", default=_LOG.access)
 
 
+class Tracing(Entry):
+    """Spans for OpenTelemetry: of requests, and of tokens' fetches."""
+
+    enabled: bool = key(BOOLEAN, "false: none, whatever OpenTelemetry's variables say.", default=True)
+    endpoint: str | None = key(
+        COLLECTOR,
+        "The collector's, for OTLP by http/protobuf; default OTEL_EXPORTER_OTLP_ENDPOINT, then http://localhost:4318.",
+        default=None,
+    )
+    sample: float | None = key(
+        RATIO,
+        "Which share of the traces that begin here is recorded, 0 to 1; default OTEL_TRACES_SAMPLER's, then 1.",
+        default=None,
+    )
+
+
 class Document(Entry):
     """A configuration of idtoken-proxy."""
 
@@ -304,3 +322,6 @@ class Document(Entry):
         default=None,
     )
     log: Log = key(Section(Log), "What is written to standard error.", default=Log())
+    tracing: Tracing | None = key(
+        Section(Tracing), "Spans for OpenTelemetry; needs the extra otel.", default=None
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
+from idtoken_proxy.settings import tracing
 from idtoken_proxy.settings.addresses import from_here
 from idtoken_proxy.settings.command_line import KEYS, CommandLine
 from idtoken_proxy.settings.doubts import doubts
@@ -158,8 +159,18 @@ def _settings(
         raise ConfigError(tuple(sorted(problems, key=lambda problem: problem.line)), named_files)
     settings = resolve(document, file_path, environ.get(QUOTA_PROJECT) or None)
     _check_quota_project(settings, environ)
+    spans = tracing.wanted(document.tracing, environ, document.egress_proxy)
+    of_spans = [
+        Problem(variable, 0, "", said) if variable else origin.problem(("tracing",), said)
+        for variable, said in spans.mistakes
+    ]
+    if of_spans and document.tracing is not None:
+        raise ConfigError(tuple(of_spans))
+    # Whoever sets a variable for the app may not think of the proxy: without the key, no start fails for it.
+    untraced = [replace(one, message=f"no spans are exported: {one.message}") for one in of_spans]
     warnings = (
-        origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)
+        *(origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)),
+        *untraced,
     )
     identities = (
         origin.problem(in_tree(tree, ("routes", index, "identity"), missing=True), "")
@@ -172,7 +183,8 @@ def _settings(
         files.setdefault((named.path, named.reread, named.awaited), named)
     return replace(
         settings,
-        warnings=tuple(warnings),
+        tracing=spans.settings,
+        warnings=warnings,
         files=tuple(files.values()),
         identities_at=tuple(identities),
         taken_in=frozenset(taken_in),

@@ -190,6 +190,18 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TracingSettings:
+    """`endpoint`: the URL that spans are posted to (OTLP by http/protobuf). `sample`: which share of the traces that begin here
+    is recorded; `follows`: the app's own span decides, where it brings one. `egress_proxy`: what it is reached through.
+    """
+
+    endpoint: str = "http://localhost:4318/v1/traces"
+    sample: float = 1.0
+    follows: bool = True
+    egress_proxy: EgressProxy | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end); `host` is lower case or None for
     every host; `audience` is an ID token's and `scopes` are an access token's: a route has one of them, and neither where
@@ -254,6 +266,7 @@ class Settings:
     rewrite: Rewrite = Rewrite()
     google: GoogleEndpoints = field(default_factory=GoogleEndpoints)
     log: LogSettings = LogSettings()
+    tracing: TracingSettings | None = None  # None: no spans
     files: tuple[NamedFile, ...] = field(default=(), compare=False)
     # Where each route says its identity, or begins; without a message yet. Empty where no file was read.
     identities_at: tuple[Problem, ...] = field(default=(), compare=False)

@@ -91,6 +91,26 @@ def endpoint(value: object) -> str:
     return str(url)
 
 
+def collector(value: object) -> str:
+    """Where spans are for: `http://HOST:PORT[/PATH]`, or https. Never repeats a user name or password."""
+    url = text(value)
+    match = _URL.fullmatch(url)
+    if match is None or match[1].lower() not in DEFAULT_PORTS or not match[2]:
+        raise ValueError(f"must be a URL such as http://localhost:4318, not {shown(url)}")
+    authority, base, rest = match[2], match[3], match[4]
+    if "@" in authority:
+        raise ValueError(
+            "must not hold a user name or password; put credentials into OTEL_EXPORTER_OTLP_HEADERS"
+        )
+    if rest:
+        raise ValueError("must end with its path; remove the query and the fragment")
+    host, number = split_authority(authority)
+    if number is not None:
+        port(number, lowest=1)
+    _refuse_metadata_server(host)
+    return f"{match[1].lower()}://{authority}{'' if base in ('', '/') else path(base)}"
+
+
 def origin(value: object) -> str:
     """As a browser says it (RFC 6454 section 6.2): scheme, host, port; an extension's too."""
     match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^/?#@\\]+)", text(value))

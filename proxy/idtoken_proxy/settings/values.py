@@ -121,6 +121,12 @@ def services(value: object) -> int:
     return value
 
 
+def ratio(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"must be a number from 0 to 1, not {shown(value)}")
+    return float(value)
+
+
 def uid(value: object) -> int:
     """A user's number; 2**32 - 1 is -1, which is nobody."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32 - 1:
