@@ -218,7 +218,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-SLOW = ("aiohttp", "google.auth", "requests", "urllib3", "hypothesis", "pytest")
+SLOW = ("aiohttp", "google.auth", "requests", "urllib3", "hypothesis", "pytest", "opentelemetry")
 
 
 @for_each("module", ["idtoken_proxy.server", "idtoken_proxy.cli"])

@@ -64,10 +64,10 @@ class Pipeline:
                 return
         self._export.send(span_of_fetch(event, self._wall(), trace_id, span_id_of(), parent_id, links))
 
-    async def close(self) -> None:
+    async def close(self, limit: float = _FLUSH) -> None:
         """The last spans are out, or it has taken too long."""
         with contextlib.suppress(TimeoutError):  # the collector does not answer, of which the log tells
-            await Threads("tracing").run(self._export.close, _FLUSH)
+            await Threads("tracing").run(self._export.close, limit)
 
 
 async def pipeline_for(settings: Settings, before: Pipeline | None = None) -> Pipeline | None:
