@@ -95,6 +95,7 @@ def _session(egress: EgressProxy | None) -> requests.Session:
     """
     session = requests.Session()
     session.trust_env = False
+    session.max_redirects = 0
     if egress is not None:
         user, _, password = (egress.credentials or b"").partition(b":")
         credentials = f"{quote(user, '')}:{quote(password, '')}@" if egress.credentials is not None else ""
