@@ -286,10 +286,7 @@ class Downstream(Http1App):
         self.request = None
         self.request_complete = False
         if isinstance(error, NotHttp):
-            # Whoever set this up looks into the log: their client says little that helps.
-            self._front.log.warning(
-                "not HTTP/1.1", cause=error.looks_like, reason=error.detail, remedy=error.remedy
-            )
+            self._front.tell_of_no_http(error)
         exchange.refuse(error)
 
     # -- the exchange's side ---------------------------------------------------

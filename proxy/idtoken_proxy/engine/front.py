@@ -23,7 +23,7 @@ from idtoken_proxy.engine.tally import NO_ROUTE, Tally
 from idtoken_proxy.engine.traced_exchange import TracedExchange, Tracer
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.engine.welcome import unlisted
-from idtoken_proxy.errors import ProxyError
+from idtoken_proxy.errors import NotHttp, ProxyError
 from idtoken_proxy.policy.headers import PSEUDONYM
 
 AccessLog = Callable[[Exchange], None]
@@ -196,6 +196,10 @@ class Front:
         )
         self.tunnels[tunnel] = standing
         return tunnel
+
+    def tell_of_no_http(self, error: NotHttp) -> None:
+        """Whoever set this up looks into the log: their client says little that helps."""
+        self.log.warning("not HTTP/1.1", cause=error.looks_like, reason=error.detail, remedy=error.remedy)
 
     def tell(self, exchange: Exchange) -> None:
         if exchange.status == 401 and exchange.said:
