@@ -109,13 +109,15 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     from idtoken_proxy.admin import doctor as examination  # noqa: PLC0415
     from idtoken_proxy.admin import report  # noqa: PLC0415
     from idtoken_proxy.settings.model import LogSettings  # noqa: PLC0415
+    from idtoken_proxy.tracing.pipeline import collector_doubts  # noqa: PLC0415
 
     logs.configure(LogSettings(level="error"))  # the report tells what the log would
 
     async def told() -> int:
         found = await examination.examine(configuration.settings, os.environ)
         exposed = await examination.exposed_files(configuration.settings)
-        for warning in (*configuration.settings.warnings, *exposed):
+        untaken = await collector_doubts(configuration.settings) if configuration.settings.tracing else ()
+        for warning in (*configuration.settings.warnings, *exposed, *untaken):
             if not warning.key.endswith("].audience"):  # which the route's own lines tell
                 say(f"warning: {warning}", err=True)
         if as_json:

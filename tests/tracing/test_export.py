@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy import __version__
 from idtoken_proxy.settings.model import EgressProxy, TracingSettings
-from idtoken_proxy.tracing.export import OtlpExport, _resource, _session
+from idtoken_proxy.tracing.export import OtlpExport, _resource, _Way
 from idtoken_proxy.tracing.spans import Link, Span
 from tests.engine.conftest import Receive, Start
 from tests.engine.http2_peers import echo, http2_app, http2_receiver
@@ -135,8 +135,8 @@ async def test_neither_proxies_of_the_environment_nor_redirects_lead_elsewhere(
 
 
 def test_the_way_out_is_the_configuration_s() -> None:
-    assert _session(None).proxies == {}
-    session = _session(EgressProxy("proxy.example", 3128, b"user:p@ss"))
+    assert _Way(None).proxies == {}
+    session = _Way(EgressProxy("proxy.example", 3128, b"user:p@ss"))
     assert session.proxies == {"https": "http://user:p%40ss@proxy.example:3128"}
     assert not session.trust_env
 
@@ -157,6 +157,17 @@ async def test_a_collector_that_fails_is_told_of_once_and_again_when_it_works(co
     assert "400" in failed["detail"]
     assert (again["event"], again["lost"]) == ("spans are exported again", 3)
     await close(export)
+
+
+async def test_of_a_collector_that_is_not_there_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not that it was tried until there was no more time, as the SDK says last."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.2")
+    export = OtlpExport("http://127.0.0.1:9/v1/traces")
+    with capture_logs() as lines:
+        export.send(SPAN)
+        await close(export)
+    (failed,) = lines
+    assert "Connection refused" in failed["detail"]
 
 
 async def test_more_than_the_queue_holds_is_dropped_and_said(

@@ -9,10 +9,11 @@ from pathlib import Path
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import Scopes, TracingSettings
-from idtoken_proxy.tracing.pipeline import Pipeline, pipeline_for
+from idtoken_proxy.tracing.pipeline import Pipeline, collector_doubts, pipeline_for
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import settings_for
 from tests.engine.wire import answering, eventually, get, ok
+from tests.tracing.collector import Collector
 from tests.tracing.conftest import Kept, Trace
 
 EVENT = FetchEvent(
@@ -81,6 +82,18 @@ async def test_what_is_not_wanted_is_not_opened_and_what_is_open_stays() -> None
     assert await pipeline_for(settings_for(tracing=TracingSettings()), before) is before
     await before.close()
     assert kept.closed
+
+
+async def test_doctor_hears_whether_the_collector_takes_spans() -> None:
+    assert await collector_doubts(settings_for()) == ()
+    async with Collector() as collector:
+        settings = settings_for(tracing=TracingSettings(collector.endpoint + "/v1/traces"))
+        assert await collector_doubts(settings) == ()
+        assert collector.spans == []
+        collector.status = "404 Not Found"
+        (doubt,) = await collector_doubts(settings)
+    assert (doubt.key, collector.endpoint in doubt.message) == ("tracing", True)
+    assert "404" in doubt.message
 
 
 async def test_the_end_waits_no_longer_than_a_moment() -> None:

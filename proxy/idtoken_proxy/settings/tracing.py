@@ -6,7 +6,6 @@ https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -46,6 +45,8 @@ class Wanted(NamedTuple):
 
 def is_installed() -> bool:
     """Whether there is what exports; nothing of it is run."""
+    from importlib.util import find_spec  # noqa: PLC0415 -- where nobody asks for it, a millisecond of the start
+
     try:
         return find_spec(_EXPORTER) is not None and find_spec("opentelemetry.sdk.trace") is not None
     except ImportError:

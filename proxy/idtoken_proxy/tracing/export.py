@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -44,12 +44,10 @@ class OtlpExport:
 
     def __init__(self, endpoint: str, egress: EgressProxy | None = None) -> None:
         self._resource = _resource()
-        heard = _Heard()
-        said = logging.getLogger("opentelemetry")
-        said.handlers = [heard]
-        said.propagate = False
-        exporter = OTLPSpanExporter(endpoint=endpoint, session=_session(egress))
-        self._processor = BatchSpanProcessor(_Watched(exporter, endpoint, heard))
+        _hear()
+        way = _Way(egress)
+        exporter = OTLPSpanExporter(endpoint=endpoint, session=way)
+        self._processor = BatchSpanProcessor(_Watched(exporter, endpoint, way))
 
     def send(self, span: Span) -> None:
         self._processor.on_end(self._readable(span))
@@ -79,6 +77,18 @@ class OtlpExport:
         )
 
 
+def try_export(endpoint: str, egress: EgressProxy | None, patience: float) -> str | None:
+    """An export of no span at all: what is wrong with the collector, None where it takes them. Blocks for `patience` seconds at most.
+    ValueError as above.
+    """
+    _hear()
+    way = _Way(egress)
+    exporter = OTLPSpanExporter(endpoint=endpoint, session=way, timeout=patience)
+    taken = exporter.export(()) is SpanExportResult.SUCCESS
+    exporter.shutdown()  # type: ignore[no-untyped-call]
+    return None if taken else way.failure or "it does not answer as a collector does"
+
+
 def _resource() -> Resource:
     """$OTEL_SERVICE_NAME and $OTEL_RESOURCE_ATTRIBUTES count before what the proxy says of itself."""
     mine: dict[str, str] = {"service.version": __version__, "service.instance.id": _INSTANCE}
@@ -89,33 +99,39 @@ def _resource() -> Resource:
     return Resource.create({key: value for key, value in mine.items() if key not in named})
 
 
-def _session(egress: EgressProxy | None) -> requests.Session:
-    """Neither HTTP_PROXY and its like nor .netrc counts: they may be the app's, and the proxy that they name this one. Where the
-    exporter is redirected to it does not go.
+class _Way(requests.Session):
+    """To the collector. Neither HTTP_PROXY and its like nor .netrc counts: they may be the app's, and the proxy that they name this
+    one. Where the exporter is redirected to it does not go. `failure`: of the last request; the SDK says of most only that it
+    is given up.
     """
-    session = requests.Session()
-    session.trust_env = False
-    session.max_redirects = 0
-    if egress is not None:
-        user, _, password = (egress.credentials or b"").partition(b":")
-        credentials = f"{quote(user, '')}:{quote(password, '')}@" if egress.credentials is not None else ""
-        session.proxies = {"https": f"http://{credentials}{egress}"}
-    return session
+
+    def __init__(self, egress: EgressProxy | None) -> None:
+        super().__init__()
+        self.failure: str | None = None
+        self.trust_env = False
+        self.max_redirects = 0
+        if egress is not None:
+            user, _, password = (egress.credentials or b"").partition(b":")
+            credentials = (
+                f"{quote(user, '')}:{quote(password, '')}@" if egress.credentials is not None else ""
+            )
+            self.proxies = {"https": f"http://{credentials}{egress}"}
+
+    def request(self, *args: Any, **options: Any) -> requests.Response:
+        try:
+            response = super().request(*args, **options)
+        except Exception as error:
+            self.failure = str(error) or type(error).__name__
+            raise
+        self.failure = None if response.ok else f"{response.status_code} {response.reason}"
+        return response
 
 
 class _Heard(logging.Handler):
-    """What the SDK has to say, in place of the log."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.last: str | None = None
+    """What the SDK has to say, in place of the log: all but this is told by _Watched, with the reason."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self.last = record.getMessage()
-        except Exception:  # noqa: BLE001 -- its arguments do not fit its message
-            self.last = str(record.msg)
-        if self.last.startswith("Queue full"):
+        if str(record.msg).startswith("Queue full"):
             log.warning(
                 "spans are dropped",
                 reason="they come faster than they are exported",
@@ -123,13 +139,19 @@ class _Heard(logging.Handler):
             )
 
 
+def _hear() -> None:
+    said = logging.getLogger("opentelemetry")
+    said.handlers = [_Heard(logging.WARNING)]
+    said.propagate = False
+
+
 class _Watched(SpanExporter):
     """Tells when exports begin to fail, and when they work again; on the SDK's thread."""
 
-    def __init__(self, exporter: SpanExporter, endpoint: str, heard: _Heard) -> None:
+    def __init__(self, exporter: SpanExporter, endpoint: str, way: _Way) -> None:
         self._exporter = exporter
         self._endpoint = endpoint
-        self._heard = heard
+        self._way = way
         self._lost = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -139,7 +161,7 @@ class _Watched(SpanExporter):
                 log.warning(
                     "spans are not exported",
                     endpoint=self._endpoint,
-                    detail=self._heard.last,
+                    detail=self._way.failure,
                     remedy="see that the collector takes OTLP by http/protobuf there, most often on port 4318; it is said once",
                 )
             self._lost += len(spans)

@@ -14,11 +14,13 @@ from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.settings.model import Settings, TracingSettings
+from idtoken_proxy.terminal import printable
 from idtoken_proxy.tracing.spans import Clocks, Link, Span, span_of_fetch, spans_of
 
 # Seconds. OpenTelemetry's SDK takes 0.1 s to import; the last spans are worth a moment of an end that others wait for.
 _OPENING: Final = 10.0
 _FLUSH: Final = 1.0
+_TRYING: Final = 3.0
 _MOST_LINKS: Final = 32
 
 
@@ -82,6 +84,29 @@ async def pipeline_for(settings: Settings, before: Pipeline | None = None) -> Pi
     except TimeoutError:
         raise _refused(f"OpenTelemetry's SDK could not be read within {_OPENING:g} s") from None
     return Pipeline(wanted, export)
+
+
+async def collector_doubts(settings: Settings) -> tuple[Problem, ...]:
+    """For `doctor`: a collector that takes no spans. ConfigError."""
+    wanted = settings.tracing
+    if wanted is None:
+        return ()
+    try:
+        said = await Threads("tracing").run(functools.partial(_try, wanted), _OPENING)
+    except TimeoutError:
+        said = "it does not answer"
+    if said is None:
+        return ()
+    return (Problem("settings", 0, "tracing", f"{wanted.endpoint} takes no spans: {printable(said)}"),)
+
+
+def _try(wanted: TracingSettings) -> str | None:
+    from idtoken_proxy.tracing.export import try_export  # noqa: PLC0415
+
+    try:
+        return try_export(wanted.endpoint, wanted.egress_proxy, _TRYING)
+    except ValueError as error:
+        raise _refused(str(error)) from None
 
 
 def _open(wanted: TracingSettings) -> Export:
