@@ -61,12 +61,16 @@ def parent_of(lines: Iterable[bytes]) -> tuple[Trace | None, bool]:
     stateful = False
     # By where the colon stands: most requests have none of the three, and are looked at for this alone.
     for line in lines:
-        if line[11:13] == b": " and line[:11].lower() == _PARENT:
-            parents.append(line[13:-2])
-        elif line[10:12] == b": " and line[:10].lower() == _STATE:
-            stateful = True
-        elif line[21:23] == b": " and line[:21].lower() == _OLDER:
+        colon = line.find(b":")
+        if colon == 11:
+            if line[:11].lower() == _PARENT:
+                parents.append(line[13:-2])
+        elif colon == 10:
+            stateful = stateful or line[:10].lower() == _STATE
+        elif colon == 21 and line[:21].lower() == _OLDER:
             older = line
+    if not (parents or older or stateful):
+        return None, False
     if len(parents) == 1:
         match = _TRACEPARENT(parents[0])
         if match is not None and not (match[1] == b"00" and match[5]):
