@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from time import monotonic, time_ns
 from typing import Final, Protocol
+
+import structlog
 
 from idtoken_proxy.engine.sampler import Sampler
 from idtoken_proxy.engine.traced_exchange import TracedExchange, Tracer, span_id_of, trace_id_of
@@ -22,6 +23,8 @@ _OPENING: Final = 10.0
 _FLUSH: Final = 1.0
 _TRYING: Final = 3.0
 _MOST_LINKS: Final = 32
+
+log = structlog.get_logger("idtoken_proxy.tracing")
 
 
 class Export(Protocol):
@@ -68,8 +71,10 @@ class Pipeline:
 
     async def close(self, limit: float = _FLUSH) -> None:
         """The last spans are out, or it has taken too long."""
-        with contextlib.suppress(TimeoutError):  # the collector does not answer, of which the log tells
+        try:
             await Threads("tracing").run(self._export.close, limit)
+        except TimeoutError:
+            log.warning("the last spans are lost", endpoint=self.wanted.endpoint, waited=f"{limit:g} s")
 
 
 async def pipeline_for(settings: Settings, before: Pipeline | None = None) -> Pipeline | None:
