@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import Scopes, TracingSettings
@@ -94,6 +96,21 @@ async def test_doctor_hears_whether_the_collector_takes_spans() -> None:
         (doubt,) = await collector_doubts(settings)
     assert (doubt.key, collector.endpoint in doubt.message) == ("tracing", True)
     assert "404" in doubt.message
+
+
+async def test_a_bug_costs_a_span_and_no_connection(receive: Receive, start: Start) -> None:
+    class Broken(Kept):
+        def send(self, span: object) -> None:
+            raise RuntimeError("a bug")
+
+    proxied = await start(await receive(answering(ok())))
+    proxied.server._trace(Pipeline(TracingSettings(), Broken()))
+    app = await proxied.connect()
+    with capture_logs() as lines:
+        for _ in range(2):
+            app.send(get("/"))
+            assert (await app.response()).status == 200
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["span lost"] * 2
 
 
 async def test_the_end_waits_no_longer_than_a_moment() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from idtoken_proxy.policy.request import Request
-from idtoken_proxy.settings.model import Timeouts
+from idtoken_proxy.settings.model import Limits, Timeouts
 from idtoken_proxy.tracing.spans import Clocks, _method, _path, _tell_of_address
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
@@ -213,6 +213,36 @@ async def test_a_refused_call_of_grpc_has_the_status_that_the_app_has(start: Sta
     (server,) = kept.exchanges
     assert server.attributes["rpc.grpc.status_code"] == call.grpc[0] == 12
     assert server.attributes["error.type"] == "no_route"
+
+
+async def test_a_head_that_is_too_large_is_told_of_too(start: Start, trace: Trace) -> None:
+    async with http2_receiver(echo) as receiver:
+        proxied = await start(receiver.port, limits=Limits(header_bytes=4096))
+        app = await http2_app(proxied.port)
+        kept = trace(proxied)
+        call = await app.request((b"x-large", b"x" * 5000)).done()
+        app.transport.abort()
+    assert call.status == 431
+    (server,) = kept.exchanges
+    assert (server.name, server.attributes["error.type"]) == ("GET", "head_too_large")
+
+
+async def test_a_connect_is_a_request_too(receive: Receive, start: Start, trace: Trace) -> None:
+    receiver = await receive(answering(ok()))
+    proxied = await start(receiver)
+    kept = trace(proxied)
+    app = await proxied.connect()
+    app.send(
+        f"CONNECT 127.0.0.1:{receiver.port} HTTP/1.1\r\nHost: 127.0.0.1:{receiver.port}\r\n\r\n".encode()
+    )
+    assert b" 200 " in await app.until(b"\r\n\r\n")
+    app.send(get("/within").replace(b"localhost", b"127.0.0.1:%d" % receiver.port))
+    assert (await app.response()).status == 200
+    assert [(span.name, span.kind) for span in kept.exchanges] == [
+        ("CONNECT", "server"),
+        ("GET receiver", "server"),
+        ("GET", "client"),
+    ]
 
 
 async def test_a_deadline_fails_both(receive: Receive, start: Start, trace: Trace) -> None:

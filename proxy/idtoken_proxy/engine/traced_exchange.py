@@ -53,6 +53,7 @@ class TracedExchange(Exchange):
         self,
         plain: Exchange,
         app: RequestSide,
+        request: Request,
         tracer: Tracer,
         parent: Trace | None,
         trace_id: int,
@@ -62,6 +63,7 @@ class TracedExchange(Exchange):
     ) -> None:
         super().__init__(app, plain.gateway, plain.received)
         self.started = plain.started
+        self.request = request  # it may be refused before it is looked at
         self._tracer = tracer
         self.parent = parent
         self.trace_id = trace_id
@@ -166,7 +168,9 @@ class Tracer:
         recorded = self._sampler.takes(trace_id, parent)
         if not recorded and not spoilt:
             return exchange
-        return TracedExchange(exchange, app, self, parent, trace_id, spoilt=spoilt, recorded=recorded)
+        return TracedExchange(
+            exchange, app, request, self, parent, trace_id, spoilt=spoilt, recorded=recorded
+        )
 
     # -- who waits for a token -----------------------------------------------------
 

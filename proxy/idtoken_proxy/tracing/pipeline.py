@@ -52,8 +52,12 @@ class Pipeline:
         self._wall = wall
 
     def _record(self, exchange: TracedExchange) -> None:
-        for span in spans_of(exchange, Clocks(monotonic(), self._wall())):
-            self._export.send(span)
+        try:
+            for span in spans_of(exchange, Clocks(monotonic(), self._wall())):
+                self._export.send(span)
+        except Exception:
+            # A bug of ours must cost a span, and not the connection that tells of its exchange's end.
+            log.exception("span lost")
 
     def fetched(self, event: FetchEvent) -> None:
         """A token, or none. The fetch belongs to the first exchange that waits for it, and is linked to the others; one that nobody
