@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from idtoken_proxy.settings.document import Tracing
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import EgressProxy, TracingSettings
 from idtoken_proxy.settings.tracing import is_installed, wanted
+from idtoken_proxy.settings.variables import BY_LIBRARIES, READ
 from tests.cases import for_each
 
 ROUTES = "routes: [{name: a, upstream: https://a-x7f3kq-uc.a.run.app}]\n"
@@ -130,10 +133,19 @@ def test_a_variable_that_is_mistaken_fails_who_asked_by_the_key_and_nobody_else(
     assert "hunter2" not in doubt.message + str(caught.value)
 
 
+def test_what_the_documentation_shows_is_taken() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "tracing.md").read_text()
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert settings_from_text(ROUTES + shown, "proxy.yaml", {}).tracing == TracingSettings(sample=0.1)
+    named = set(re.findall(r"\bOTEL_[A-Z_]+[A-Z]\b", text)) - {"OTEL_BSP_MAX_QUEUE_SIZE"}
+    assert named <= set(READ) | set(BY_LIBRARIES)
+
+
 def test_the_extra_is_named_where_it_is_missing() -> None:
     _, ((variable, message),) = wanted(Tracing(), {}, installed=lambda: False)
     assert variable == ""
-    assert "pip install 'idtoken-proxy[otel]'" in message
+    assert message == "needs the extra otel, which is not installed: pip install 'idtoken-proxy[otel]'"
+    assert wanted(None, THERE, installed=lambda: False).mistakes == ((ENDPOINT, message),)
     assert is_installed()
     assert find_spec("opentelemetry.sdk") is not None
 

@@ -167,7 +167,7 @@ def _settings(
     if of_spans and document.tracing is not None:
         raise ConfigError(tuple(of_spans))
     # Whoever sets a variable for the app may not think of the proxy: without the key, no start fails for it.
-    untraced = [replace(one, message=f"no spans are exported: {one.message}") for one in of_spans]
+    untraced = [replace(one, message=f"{one.message}; no spans are exported") for one in of_spans]
     warnings = (
         *(origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)),
         *untraced,

@@ -20,7 +20,7 @@ _SPANS: Final = "/v1/traces"
 _EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
 _HTTP: Final = "http/protobuf"
 INSTALL: Final = "pip install 'idtoken-proxy[otel]'"
-_MISSING: Final = f"spans are exported by the extra otel, which is not installed: {INSTALL}"
+_MISSING: Final = f"needs the extra otel, which is not installed: {INSTALL}"
 
 # By $OTEL_TRACES_SAMPLER: the share of traces that begin here (None: $OTEL_TRACES_SAMPLER_ARG), and whether the app's own
 # span decides where it brings one.
@@ -35,8 +35,8 @@ _SAMPLERS: Final[Mapping[str, tuple[float | None, bool]]] = {
 
 
 class Wanted(NamedTuple):
-    """`settings`: None where nothing is exported. `mistakes`: (the variable that is mistaken, or "" for what is not installed, what
-    is wrong); then there are no settings.
+    """`settings`: None where nothing is exported. `mistakes`: (the variable that is mistaken, or "" for the key itself, what is
+    wrong); then there are no settings.
     """
 
     settings: TracingSettings | None = None
@@ -90,7 +90,8 @@ def wanted(
     if not sample and not follows:
         return Wanted(mistakes=tuple(mistakes))
     if not installed():
-        mistakes.append(("", _MISSING))
+        asking = "" if said is not None else next(name for name, value, _ in _endpoints(environ) if value)
+        mistakes.append((asking, _MISSING))
     if mistakes or endpoint is None:
         return Wanted(mistakes=tuple(mistakes))
     url = urlsplit(endpoint)
