@@ -193,9 +193,10 @@ def _tell_of_receiver(
         attributes["network.protocol.version"] = "2" if attempt.http2 else "1.1"
     error: ProxyError | None = attempt.error
     status = attempt.status
-    last = not attempt.ended
-    if last:
+    if not attempt.ended:
         error = exchange.error
+    last = attempt is exchange.attempts[-1]
+    if last and not status:
         status = 101 if exchange.state is TUNNEL else exchange.response.status if exchange.response else 0
     if status:
         attributes["http.response.status_code"] = status
