@@ -185,6 +185,9 @@ NO_GRANTS = {
     "log.format",
     "log.level",
     "log.access",
+    "tracing.enabled",
+    "tracing.endpoint",
+    "tracing.sample",
 }
 
 
