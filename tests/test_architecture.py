@@ -31,7 +31,7 @@ LAYERS = (
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
-    ("breakable", "demo", "init", "login", "options", "wrapper"),
+    ("breakable", "demo", "init", "login", "mcp", "options", "wrapper"),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -185,6 +185,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.commands.emulator": "test_cli.py, test_demo.py: every command is called as a shell would",
     "idtoken_proxy.commands.init": "init/test_command.py",
     "idtoken_proxy.commands.login": "test_login.py",
+    "idtoken_proxy.commands.mcp": "mcp/test_command.py",
     "idtoken_proxy.commands.running": "end_to_end/test_probes.py",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.grpc_refusal": "end_to_end/test_grpc_renewal.py: a call that is refused, from its app to its receiver",

@@ -12,6 +12,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.commands.emulator import demo, emulate
 from idtoken_proxy.commands.init import init
 from idtoken_proxy.commands.login import login, logout
+from idtoken_proxy.commands.mcp import mcp
 from idtoken_proxy.commands.running import probe, wait
 from idtoken_proxy.errors import ConfigError, ProxyError
 from idtoken_proxy.options import (
@@ -253,7 +254,7 @@ def schema(world: bool) -> int:  # noqa: FBT001 -- click's
     return 0
 
 
-for command in (init, wait, probe, login, logout, emulate, demo):
+for command in (init, mcp, wait, probe, login, logout, emulate, demo):
     commands.add_command(command)
 
 

@@ -8,6 +8,7 @@ Its pages, by the first segment of the path:
 /status/404               that status; ?header=Name:value, any number of times, adds response headers
 /bytes/1000               so many bytes, with Content-Length; ?chunked=1 without
 /delay/2                  waits so many seconds, then tells
+/mcp                      an MCP server (mcp_server.py)
 anything else             tells, as JSON
 """
 

@@ -35,6 +35,7 @@ from idtoken_proxy.emulator.iam_credentials import IamCredentials
 from idtoken_proxy.emulator.invokers import Invokers
 from idtoken_proxy.emulator.key_files import key_file
 from idtoken_proxy.emulator.keys import GOOGLE, Keys
+from idtoken_proxy.emulator.mcp_server import McpServer
 from idtoken_proxy.emulator.metadata import MetadataServer
 from idtoken_proxy.emulator.public_keys import PublicKeys
 from idtoken_proxy.emulator.rebinding import refuse_rebound
@@ -95,6 +96,7 @@ class Emulator:
         self.counts = self._mint.counts
         self._receivers: dict[str, Receiver] = {}
         self._doors: dict[str, Doors] = {}
+        self._mcp_servers: dict[str, McpServer] = {}
         self._running = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -103,6 +105,10 @@ class Emulator:
             self._port = await self._listen(starting, web.AppRunner(self._google(), **_RUNNER), self._port)
             for service in self.world.services:
                 app = app_of(service.api)
+                if not service.api:
+                    server = self._mcp_servers[service.name] = McpServer(app)
+                    starting.callback(server.forget)
+                    app = server.answer
                 if service.backend:
                     app = (await starting.enter_async_context(Backend(service.backend))).answer
                 receiver = Receiver(
@@ -218,6 +224,10 @@ class Emulator:
         is under way, then with the real one. What is open comes to its end. KeyError where there is no such service.
         """
         self._doors[service].go_away()
+
+    def forget_mcp_sessions(self, service: str) -> None:
+        """As a new revision does, of a server that keeps them in memory. KeyError."""
+        self._mcp_servers[service].forget()
 
     def _account(self, name_or_email: str) -> Account:
         known = self.world.account(name_or_email)

@@ -32,12 +32,16 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """`routes`: each `/PATH=URL`, `HOST=URL` or `HOST/PATH=URL`. `keys`: by option, of KEYS."""
+    """`routes`: each `/PATH=URL`, `HOST=URL` or `HOST/PATH=URL`. `keys`: by option, of KEYS. `identity`: of the route that
+    `upstream` makes, as the key's value; `upstream_is`: how the command calls that one.
+    """
 
     upstream: str | None = None
     audience: str | None = None
     routes: tuple[str, ...] = ()
     keys: Mapping[str, object] = field(default_factory=dict)
+    identity: object = None
+    upstream_is: str = "--upstream"
 
     def tree(self) -> tuple[dict[str, Any], dict[Location, str]]:
         """A document of the routes, and by which option each part of it was said. ConfigError.
@@ -51,9 +55,10 @@ class CommandLine:
             routes.append(_route(one))
         if self.upstream is not None:
             at: Location = ("routes", len(routes))
-            said |= {at: "--upstream", (*at, "audience"): "--audience"}
-            routes.append({"name": ONLY_ROUTE, "upstream": self.upstream, "audience": self.audience})
-        said["routes",] = "--upstream" if self.upstream is not None else "--route"
+            said |= {at: self.upstream_is, (*at, "audience"): "--audience", (*at, "identity"): "--identity"}
+            only = {"name": ONLY_ROUTE, "upstream": self.upstream, "audience": self.audience}
+            routes.append(only if self.identity is None else {**only, "identity": self.identity})
+        said["routes",] = self.upstream_is if self.upstream is not None else "--route"
         return {"routes": routes}, said
 
     def lacking(self) -> Iterator[Problem]:

@@ -1,0 +1,49 @@
+"""`idtoken-proxy mcp URL` as a process: until its client closes its input, or reads no more."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Mapping
+from typing import Final
+
+from idtoken_proxy import leaving
+from idtoken_proxy.mcp.bridge import Bridge
+from idtoken_proxy.mcp.listener import Target, connected
+from idtoken_proxy.mcp.standard_streams import StandardStreams, claimed
+
+# Clients wait two seconds, and then kill: this, and the session's end, have to be over by then.
+_DRAIN: Final = 1.0
+
+
+def run(target: Target, environ: Mapping[str, str] = os.environ) -> int:
+    """The exit code."""
+    source, sink = claimed()
+    return leaving.run(_serve(target, environ, source, sink))
+
+
+async def _serve(target: Target, environ: Mapping[str, str], source: int, sink: int) -> int:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    streams = StandardStreams(source, sink)
+    async with connected(target, environ) as remote:
+        bridge = Bridge(remote, streams.write)
+        reading = asyncio.ensure_future(_read(streams, bridge))
+        ends = {reading, *map(asyncio.ensure_future, (told.wait(), streams.gone.wait()))}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                await bridge.drain(_DRAIN)
+        finally:
+            for end in ends:
+                end.cancel()
+            await bridge.close()
+    return 0
+
+
+async def _read(streams: StandardStreams, bridge: Bridge) -> None:
+    async for line in streams.lines():
+        await bridge.take(line)

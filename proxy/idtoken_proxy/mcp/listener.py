@@ -1,0 +1,70 @@
+"""The engine behind the bridge: a proxy with one route, on a unix socket that is the bridge's alone.
+
+Tokens, their renewal after a 401, egress proxies, certificates and the words for what fails are then the proxy's own, and there
+is no second way in which a token goes anywhere. No TCP port, by which others on this machine could act as its identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from idtoken_proxy.mcp.remote import Pace, Remote
+from idtoken_proxy.server import Server
+from idtoken_proxy.settings.command_line import ONLY_ROUTE, CommandLine
+from idtoken_proxy.settings.load import settings_from_options
+from idtoken_proxy.settings.model import Settings, UnixAddress
+
+# Cloud Run's longest: a tool may be at work for so long, and a stream silent.
+_LONGEST: Final = "1h"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`settings`: of one route to the server's whole host. `path`: the endpoint's, with its query."""
+
+    settings: Settings
+    path: str
+
+    @classmethod
+    def of(cls, url: str, audience: str | None, identity: object, environ: Mapping[str, str]) -> Target:
+        """ConfigError."""
+        plain, _, query = url.partition("?")
+        said = CommandLine(plain, audience, identity=identity, upstream_is="URL")
+        defaults: dict[str, Any] = {"timeouts": {"response": _LONGEST, "idle": _LONGEST}}
+        settings = settings_from_options(said, environ, defaults)
+        (route,) = settings.routes
+        # The server's other paths too: of redirects, and of an `endpoint` event.
+        whole = replace(route, upstream=replace(route.upstream, base_path=""))
+        path = urlsplit(plain).path or "/"
+        return cls(replace(settings, routes=(whole,), admin=None), f"{path}?{query}" if query else path)
+
+
+@contextlib.asynccontextmanager
+async def connected(
+    target: Target, environ: Mapping[str, str], pace: Pace | None = None
+) -> AsyncIterator[Remote]:
+    """ConfigError, ListenFailed."""
+    with TemporaryDirectory(prefix="idtoken-proxy-mcp-") as directory:
+        address = UnixAddress(str(Path(directory) / "proxy.sock"))
+        server = Server(replace(target.settings, listen=(address,)), environ)
+        await server.start()
+        try:
+            async with aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(address.path, limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                timeout=aiohttp.ClientTimeout(total=None),
+            ) as client:
+                (route,) = target.settings.routes
+                slot = server.slots.get(ONLY_ROUTE)
+                token = (lambda: None) if slot is None else slot.current
+                yield Remote(client, route, target.path, token, pace or Pace())
+        finally:
+            await server.stop(drain=0)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from idtoken_proxy.mcp import messages
+from idtoken_proxy.mcp.messages import Kind, Malformed, read
+from tests.cases import for_each
+
+REQUEST = '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "a"}}'
+
+
+@for_each(
+    ("text", "kind", "own", "method"),
+    [
+        (REQUEST, Kind.REQUEST, 1, "tools/call"),
+        ('{"jsonrpc":"2.0","id":"x","method":"ping"}', Kind.REQUEST, "x", "ping"),
+        ('{"jsonrpc":"2.0","method":"notifications/initialized"}', Kind.NOTIFICATION, None, "notifications/initialized"),
+        ('{"jsonrpc":"2.0","id":1,"result":{}}', Kind.RESPONSE, 1, ""),
+        ('{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"?"}}', Kind.RESPONSE, None, ""),
+    ],
+)  # fmt: skip
+def test_what_a_line_is(text: str, kind: Kind, own: object, method: str) -> None:
+    (message,) = read(text)
+    assert (message.kind, message.id, message.method, message.text) == (kind, own, method, text)
+
+
+@for_each(
+    "text",
+    [
+        "",
+        "hello",
+        b"\xff\xfe",
+        "null",
+        "1",
+        '"text"',
+        "{}",
+        '{"jsonrpc": "1.0", "id": 1, "method": "a"}',
+        '{"jsonrpc": "2.0", "id": 1}',
+        '{"jsonrpc": "2.0", "id": 1, "result": {}, "error": {}}',
+        '{"jsonrpc": "2.0", "id": 1, "method": 2, "result": {}}',
+        '{"jsonrpc": "2.0", "id": null, "method": "a"}',
+        '{"jsonrpc": "2.0", "id": true, "method": "a"}',
+        '{"jsonrpc": "2.0", "id": {}, "method": "a"}',
+        '{"jsonrpc": "2.0", "id": 1, "result": NaN}',
+        '{"jsonrpc": "2.0", "id": 1, "result": {"a": -Infinity}}',
+        '{"jsonrpc": "2.0", "id": 1, "result": "a raw\nline end"}',
+        REQUEST + REQUEST,
+        "[" * 100_000,
+    ],
+    ids=range(19),
+)
+def test_what_is_no_message(text: str | bytes) -> None:
+    with pytest.raises(Malformed):
+        read(text)
+
+
+def test_whatever_ends_a_line_for_somebody_does_not_stand_in_one() -> None:
+    pretty = '{\n  "jsonrpc": "2.0",\r\n  "id": 1,\n  "result": {"text": "a\u2028b\u2029c\x85d"}\n}\n'
+    (message,) = read(pretty)
+    assert message.text.splitlines() == [message.text]
+    assert json.loads(message.text) == json.loads(pretty)
+
+
+def test_numbers_and_names_pass_as_they_came() -> None:
+    text = '{"jsonrpc":"2.0","id":12345678901234567890,"result":{"a":1.10,"b":1e400,"A":"\\ud800","z":1}}'
+    (message,) = read(text)
+    assert message.text == text
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda t: st.lists(t) | st.dictionaries(st.text(), t)))  # fmt: skip
+def test_any_result_is_one_line_that_means_the_same(result: object) -> None:
+    said = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}, indent=1, ensure_ascii=False)
+    (message,) = read(said)
+    assert "\n" not in message.text
+    assert json.loads(message.text) == json.loads(said)
+
+
+def test_a_batch_is_taken_apart() -> None:
+    """Revision 2025-03-26 has them."""
+    batch = f'[{REQUEST}, {{"jsonrpc":"2.0","method":"notifications/progress"}}]'
+    assert [message.kind for message in read(batch)] == [Kind.REQUEST, Kind.NOTIFICATION]
+
+
+def test_ids_that_look_alike_are_two() -> None:
+    one, other = (
+        messages.read(json.dumps({"jsonrpc": "2.0", "id": own, "method": "a"}))[0] for own in (1, "1")
+    )
+    assert one.key != other.key
+
+
+def test_a_cancellation_names_its_request() -> None:
+    (message,) = read(
+        '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a","reason":"?"}}'
+    )
+    assert messages.cancelled_key(message) == messages.request("a", "tools/call").key
+
+
+def test_the_revision_that_a_request_names_itself() -> None:
+    said = messages.request(1, "tools/list", {"_meta": {messages.VERSION_KEY: "2026-07-28"}})
+    assert said.version == "2026-07-28"
+    assert messages.request(1, "tools/list", {"_meta": "?"}).version is None
+
+
+def test_an_error_by_another_id_and_of_our_own() -> None:
+    (error,) = read(messages.error(None, -32603, "why", {"cause": "c"}))
+    assert error.is_error
+    assert error.error_code == -32603
+    assert messages.with_id(error, 7).body == {**error.body, "id": 7}
