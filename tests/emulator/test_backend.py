@@ -324,6 +324,34 @@ async def test_an_app_that_breaks_off_is_told_from_one_that_ends(
         await response.read()
 
 
+async def test_a_caller_who_hangs_up_ends_what_the_app_does(
+    keys: Keys, client: aiohttp.ClientSession
+) -> None:
+    """Whether or not it has something to say."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work(request: web.BaseRequest) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return response
+
+    runner = web.ServerRunner(web.Server(work, handler_cancellation=True))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    app = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    services = (Service("mine", frozenset({"allUsers"}), backend=app),)
+    async with asyncio.timeout(5), Emulator(replace(WORLD, services=services), keys=keys) as running:
+        async with client.get(running.urls["mine"]):
+            await begun.wait()
+        await ended.wait()
+    await runner.cleanup()
+
+
 async def test_an_app_that_hangs_up_or_is_down_is_503(
     keys: Keys, emulator: Emulator, client: aiohttp.ClientSession, unused_tcp_port: int
 ) -> None:

@@ -185,9 +185,9 @@ async def _tunnelled(
     finally:  # one has hung up, or the emulator ends
         for pump in pumps:
             pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        answer.close()
+        answer.close()  # before anything is waited for: at its end the emulator may lose its patience
         request.protocol.force_close()
+        await asyncio.gather(*pumps, return_exceptions=True)
     return response
 
 

@@ -24,7 +24,8 @@ class Doors:
 
     def __init__(self, handle: Handle, http2: Callable[[], Http2Front] | None) -> None:
         # The low-level server hands over every method and every target as it came.
-        self._http1 = web.Server(handle, access_log=None, auto_decompress=False)
+        # A caller who hangs up ends what the container does for him, as on Cloud Run.
+        self._http1 = web.Server(handle, access_log=None, auto_decompress=False, handler_cancellation=True)
         self._make_http2 = http2
         self._http2: set[Http2Front] = set()
         self._undecided: set[FirstOctets] = set()
