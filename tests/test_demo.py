@@ -127,6 +127,10 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
             if shutil.which(line.partition(" ")[0]):
                 assert answer in await pasted(line)
 
+        if number is signal.SIGINT:  # once is enough
+            tools = next(line for line in said.splitlines() if " --tools " in line)
+            assert "echo: Says the text again.\n" in await pasted(tools)
+
         page = next(line for line in said.splitlines() if "in a browser" in line).rpartition(" ")[2]
         async with client.get(page) as response:
             assert (response.status, response.content_type) == (200, "text/html")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from idtoken_proxy import demo
-from idtoken_proxy.demo_file import config_text, doctor_command, program_of
+from idtoken_proxy.demo_file import config_text, doctor_command, program_of, tools_command
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.settings.load import settings_from_text
@@ -43,4 +43,7 @@ def test_the_command_holds_what_the_other_terminal_lacks(monkeypatch: pytest.Mon
     assert doctor_command(file, environ) == (
         f"GOOGLE_APPLICATION_CREDENTIALS='/c d.json' PYTHONPATH={Path.cwd()}/proxy:/x"
         " /py -m idtoken_proxy doctor -c '/a b/proxy.yaml'"
+    )
+    assert tools_command("http://[::1]:1/mcp", "[::1]:2", {}) == (
+        "GCE_METADATA_HOST='[::1]:2' /py -m idtoken_proxy mcp --identity metadata --tools 'http://[::1]:1/mcp'"
     )

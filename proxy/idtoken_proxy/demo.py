@@ -20,7 +20,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from idtoken_proxy import leaving, logs
-from idtoken_proxy.demo_file import CREDENTIALS, config_text, doctor_command
+from idtoken_proxy.demo_file import CREDENTIALS, config_text, doctor_command, tools_command
 from idtoken_proxy.emulator import BREAKS, DEMO, Emulator
 from idtoken_proxy.emulator.command import stop_requested
 from idtoken_proxy.emulator.loopback import loopback
@@ -200,6 +200,8 @@ def lines_to_paste(emulator: Emulator, port: int, admin: int) -> Iterator[str]:
     # By -authority, for not every system looks up names under .localhost.
     yield "# And gRPC, where grpcurl is installed: SERVING"
     yield f"grpcurl -plaintext -authority {GRPC_HOST}:{port} localhost:{port} grpc.health.v1.Health/Check"
+    yield "# The tools of a private MCP server, as a client has them that starts idtoken-proxy mcp URL"
+    yield tools_command(f"{profiles}/mcp", emulator.metadata_host, os.environ)
     yield from _ending(admin)
 
 

@@ -31,11 +31,22 @@ def config_text(settings: Settings) -> str:
 def doctor_command(file: Path, environ: Mapping[str, str]) -> str:
     """To paste, whatever directory the other terminal is in. `environ`: the demo's proxy's."""
     variables = {CREDENTIALS: environ[CREDENTIALS]} if CREDENTIALS in environ else {}
+    return _to_paste(("doctor", "-c", str(file)), variables, environ)
+
+
+def tools_command(url: str, metadata_host: str, environ: Mapping[str, str]) -> str:
+    """Likewise. `url`: of an MCP server."""
+    arguments = ("mcp", "--identity", "metadata", "--tools", url)
+    return _to_paste(arguments, {"GCE_METADATA_HOST": metadata_host}, environ)
+
+
+def _to_paste(arguments: Sequence[str], variables: Mapping[str, str], environ: Mapping[str, str]) -> str:
     program = program_of(sys.argv)
     if len(program) > 1 and environ.get("PYTHONPATH"):  # `make demo` runs it from its sources
-        variables["PYTHONPATH"] = pathsep.join(map(abspath, environ["PYTHONPATH"].split(pathsep)))
+        path = pathsep.join(map(abspath, environ["PYTHONPATH"].split(pathsep)))
+        variables = {**variables, "PYTHONPATH": path}
     assignments = (f"{name}={quote(value)}" for name, value in variables.items())
-    return " ".join([*assignments, *map(quote, [*program, "doctor", "-c", str(file)])])
+    return " ".join([*assignments, *map(quote, [*program, *arguments])])
 
 
 def program_of(argv: Sequence[str]) -> tuple[str, ...]:
