@@ -16,6 +16,7 @@ How a request travels, top to bottom; the order is the security property (engine
                 first_tokens.py the tokens that its start waits for; trust.py whose certificates count
     serving.py  the process around it, and leaving.py its end; reload.py the next configuration
     init/       a first configuration, from what gcloud, a manifest or a person says
+    mcp/        an MCP client's local server, which stands for a private one
     wrapper/    an app that is started, watched and ended with
     cli.py      the commands; options.py which configuration they mean; startup.py what comes before all of it;
                 login.py a person at a browser, doorstep.py where that comes back to

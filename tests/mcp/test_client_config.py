@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from idtoken_proxy.cli import commands
 from idtoken_proxy.commands.mcp import CLIENTS
 from idtoken_proxy.mcp.client_config import Start, carried, name_of, program_of, show, snippet
 from tests.cases import for_each
@@ -77,6 +80,16 @@ def test_the_program_is_named_by_its_whole_path(tmp_path: Path, monkeypatch: pyt
     cached = "/home/me/.cache/uv/archive-v0/Xy/bin/idtoken-proxy"
     assert program_of(cached) == (str(tmp_path / "uvx"), "idtoken-proxy")
     assert program_of("/src/idtoken_proxy/__main__.py") == (sys.executable, "-m", "idtoken_proxy")
+
+
+def test_the_document_shows_each_and_its_lines_are_ones() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "mcp.md").read_text()
+    assert re.findall(r"^\| `--print-config ([\w-]+)` ", document, re.MULTILINE) == list(CLIENTS)
+    lines = re.findall(r"^idtoken-proxy (\w+) (.*)$", document, re.MULTILINE)
+    assert len(lines) >= 3
+    for name, arguments in lines:
+        command = commands.commands[name]
+        command.make_parser(click.Context(command)).parse_args(shlex.split(arguments))
 
 
 @for_each("client", CLIENTS)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -74,3 +76,22 @@ async def test_a_client_that_has_gone_is_noticed_by_the_next_word(pipes: tuple[i
     await streams.write("hello")
     await asyncio.wait_for(streams.gone.wait(), 5)
     await streams.write("again")
+
+
+PRINTS = """
+import os, subprocess, sys
+from idtoken_proxy.mcp.standard_streams import claimed
+source, sink = claimed()
+print("a library", flush=True)
+subprocess.run(["sh", "-c", "echo a helper; cat"])
+os.write(sink, b"wire: " + os.read(source, 100))
+"""
+
+
+def test_what_others_print_is_not_on_the_wire() -> None:
+    """Nor do they read from it."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS], input=b"hello", capture_output=True, timeout=20, check=True
+    )
+    assert done.stdout == b"wire: hello"
+    assert done.stderr == b"a library\na helper\n"

@@ -145,6 +145,21 @@ async def test_a_stream_without_ids_is_not_and_nobody_does_it_twice(
     assert "nobody can tell whether the first was done" in error["data"]["remedy"]
 
 
+async def test_an_event_s_id_that_no_field_can_hold_is_none(server: Server, client_of: Clients) -> None:
+    async def get(request: web.Request) -> web.StreamResponse:
+        assert request.headers["Last-Event-ID"] == "good"
+        return await events(request, event({"id": 2, "result": {}}))
+
+    async def tool(request: web.Request) -> web.StreamResponse:
+        odd = "\N{EN DASH}\x01" + "a" * 10_000
+        return await events(request, event(None, "good", 1), event(None, odd), cut=True)
+
+    mcp(server, tool, get=get)
+    client = client_of(server.remote)
+    await client.hello()
+    assert not (await client.ask("tools/call", name="a")).is_error
+
+
 async def test_a_server_that_cannot_take_it_up_says_so_at_once(server: Server, client_of: Clients) -> None:
     error = await broken(server, client_of(server.remote), None, event(None, "a"))
     assert error["data"]["httpStatus"] == 405

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
+_ID: Final = re.compile(r"[\x20-\x7e]{0,1024}")  # what Last-Event-ID can say back
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -84,7 +85,7 @@ class EventStream:
                 self._data.append(value)
             case "event":
                 self._name = value
-            case "id" if "\0" not in value:
+            case "id" if _ID.fullmatch(value):
                 self.last_id = value
                 self._said_id = True
             case "retry" if value.isascii() and value.isdigit() and len(value) < 10:
