@@ -11,9 +11,10 @@ from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.mcp import messages
 from idtoken_proxy.mcp.bridge import Bridge
+from idtoken_proxy.mcp.listener import Target, connected
 from idtoken_proxy.mcp.streamable_http import StreamableHttp
 from tests.cases import for_each
-from tests.mcp.conftest import HELLO, VERSION, Clients, Clock, Connect, Server, answer
+from tests.mcp.conftest import HELLO, QUICK, VERSION, Clients, Clock, Connect, Server, answer
 
 CALLER = "login@demo-project.iam.gserviceaccount.com"
 
@@ -71,6 +72,31 @@ async def test_a_token_that_has_run_out_is_renewed_and_the_call_made_once(
     seen.clear()
     assert await client.call("echo", text="a") == "a"
     assert [one.refused for one in seen if one.method == "POST"] == [401, None]
+
+
+async def test_so_is_that_of_a_call_too_large_for_the_engine_to_keep(
+    connect: Connect, clock: Clock, seen: list[Seen]
+) -> None:
+    client = await connect()
+    await client.hello()
+    await client.ask("ping")
+    clock.ahead = 3700
+    seen.clear()
+    text = "a" * 100_000
+    assert await client.call("echo", text=text) == text
+    assert [one.refused for one in seen if one.method == "POST"] == [401, None]
+
+
+async def test_a_server_that_is_gone(emulator: Emulator, client_of: Clients, unused_tcp_port: int) -> None:
+    environ = {"GCE_METADATA_HOST": emulator.metadata_host}
+    target = Target.of(f"http://127.0.0.1:{unused_tcp_port}/mcp", None, "metadata", environ)
+    async with connected(target, environ, QUICK) as remote:
+        client = client_of(remote)
+        error = (await client.ask("initialize", **HELLO)).body["error"]
+        await client.bridge.close()
+    assert error["message"].startswith("idtoken-proxy: The receiver could not be reached: ")
+    assert error["data"]["httpStatus"] == 502
+    assert error["data"]["remedy"] in error["message"]
 
 
 async def test_a_caller_without_the_role_is_told_the_command(connect: Connect, emulator: Emulator) -> None:
@@ -224,6 +250,7 @@ async def test_from_2026_on_a_cancellation_is_the_end_of_the_request(
     await client.tell("notifications/cancelled", requestId=own, _meta=meta)
     await asyncio.wait_for(hung_up.wait(), 5)
     await client.tell("notifications/cancelled", requestId="unknown", _meta=meta)
+    await client.tell("notifications/cancelled", requestId="unknown")
     await client.bridge.drain(1)
     assert server.posts() == ["tools/call"]
     assert not client.heard

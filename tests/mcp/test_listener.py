@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from idtoken_proxy.emulator import Emulator
+from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.mcp.listener import Target, connected
 from idtoken_proxy.settings.identities import ImpersonatedIdentity, MetadataIdentity
@@ -70,9 +71,20 @@ async def test_its_socket_is_nobody_else_s_and_goes_with_it(emulator: Emulator) 
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
         async with remote.ask("POST", {}, "{}") as response:
             assert response.status == 204
-        token = remote.token()
-        assert token is not None
+        assert remote.token is not None
     assert not path.parent.exists()
+
+
+async def test_cloud_run_s_cookie_is_sent_back(emulator: Emulator, seen: list[Seen]) -> None:
+    """Of `--session-affinity`: without it each request may be another instance's."""
+    environ = {"GCE_METADATA_HOST": emulator.metadata_host}
+    cookie = "header=Set-Cookie:GAESA%3Dabc;%20Path%3D/;%20Secure;%20HttpOnly"
+    url = f"{emulator.urls['user-profiles']}/status/200?{cookie}"
+    async with connected(Target.of(url, None, "metadata", environ), environ) as remote:
+        for _ in range(2):
+            async with remote.ask("POST", {}, "{}") as response:
+                assert response.status == 200
+    assert [dict(one.headers).get("Cookie") for one in seen] == [None, "GAESA=abc"]
 
 
 async def test_a_route_without_identity_has_no_token(emulator: Emulator) -> None:
@@ -81,6 +93,6 @@ async def test_a_route_without_identity_has_no_token(emulator: Emulator) -> None
     (route,) = target.settings.routes
     assert not isinstance(route.identity, MetadataIdentity)
     async with connected(replace(target), {}) as remote:
-        assert remote.token() is None
+        assert remote.token is None
         async with remote.ask("POST", {}, "{}") as response:
             assert response.status == 403

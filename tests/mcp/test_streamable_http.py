@@ -434,7 +434,9 @@ async def test_from_2026_on_there_is_no_session_and_a_message_says_its_revision(
     server: Server, client_of: Clients
 ) -> None:
     async def handle(request: web.Request) -> web.StreamResponse:
-        own = server.asked[-1].body["id"]
+        own = server.asked[-1].body.get("id")
+        if own is None:
+            return web.Response(status=202)
         schema = {"properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
         return answer(own, tools=[{"name": "deploy", "inputSchema": schema}])
 
@@ -447,3 +449,6 @@ async def test_from_2026_on_there_is_no_session_and_a_message_says_its_revision(
     assert (fields["MCP-Protocol-Version"], fields["Mcp-Method"]) == ("2026-07-28", "tools/call")
     assert (fields["Mcp-Name"], fields["Mcp-Param-Region"]) == ("deploy", "eu")
     assert "Mcp-Session-Id" not in fields
+    await client.tell("notifications/x")  # which need not say it
+    await client.bridge.drain(5)
+    assert server.asked[-1].headers["MCP-Protocol-Version"] == "2026-07-28"

@@ -48,6 +48,7 @@ class Bridge:
         self._write_line = write
         self._transport: Transport = StreamableHttp(remote, self._write)
         self._pending: dict[str, _Pending] = {}  # by the request's key
+        self._is_of_2026 = False  # the last request said its revision itself
         self._telling: asyncio.Task[None] | None = None  # the last of a chain: notifications have an order
         self._greeting: asyncio.Task[None] | None = (
             None  # `notifications/initialized`, before which nothing else is sent
@@ -88,6 +89,7 @@ class Bridge:
     # -- requests --------------------------------------------------------------------
 
     def _request(self, message: Message) -> None:
+        self._is_of_2026 = message.version is not None
         before = self._pending.get(message.key)
         if before is not None:  # who uses an ID twice waits for the second answer
             before.is_cancelled = True
@@ -151,7 +153,7 @@ class Bridge:
             return False
         pending = self._pending.get(messages.cancelled_key(message))
         if pending is None:
-            return message.version is not None
+            return message.version is not None or self._is_of_2026
         pending.is_cancelled = True
         if pending.message.version is None:
             return False

@@ -15,6 +15,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
+from yarl import URL
 
 from idtoken_proxy.mcp.remote import Pace, Remote
 from idtoken_proxy.server import Server
@@ -59,12 +60,11 @@ async def connected(
         try:
             async with aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(address.path, limit=0),
-                cookie_jar=aiohttp.DummyCookieJar(),
+                # By a cookie Cloud Run knows which instance has the session (--session-affinity). The way is no network.
+                cookie_jar=aiohttp.CookieJar(treat_as_secure_origin=URL("http://localhost")),
                 timeout=aiohttp.ClientTimeout(total=None),
             ) as client:
                 (route,) = target.settings.routes
-                slot = server.slots.get(ONLY_ROUTE)
-                token = (lambda: None) if slot is None else slot.current
-                yield Remote(client, route, target.path, token, pace or Pace())
+                yield Remote(client, route, target.path, server.slots.get(ONLY_ROUTE), pace or Pace())
         finally:
             await server.stop(drain=0)

@@ -40,7 +40,9 @@ class Answered:
 
 
 class Refused(Exception):
-    """`status`: of HTTP; 0 where there was none. `said`: the server's own JSON-RPC error, which goes to the client as it is."""
+    """`status`: of HTTP; 0 where there was none. `said`: the server's own JSON-RPC error, which goes to the client as it is.
+    `unseen`: it is Google's front end that refused the token, so the server has seen nothing.
+    """
 
     def __init__(
         self,
@@ -50,6 +52,7 @@ class Refused(Exception):
         cause: str = "mcp_server",
         status: int = 0,
         said: Message | None = None,
+        unseen: bool = False,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -57,6 +60,7 @@ class Refused(Exception):
         self.cause = cause
         self.status = status
         self.said = said
+        self.unseen = unseen
 
     @property
     def sentence(self) -> str:
@@ -97,6 +101,7 @@ def refused(
             found.remedy,
             cause=found.cause,
             status=status,
+            unseen=found.sure and status == HTTPStatus.UNAUTHORIZED,
         )
     quoted = printable(answered.body.decode("utf-8", "replace").strip()[:_QUOTED])
     detail = f"the MCP server answers {_status(status)}{f': {quoted}' if quoted else ''}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -13,6 +13,8 @@ import aiohttp
 from yarl import URL
 
 from idtoken_proxy import __version__
+from idtoken_proxy.errors import TokenError
+from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import Token
 from idtoken_proxy.mcp.event_stream import Event, EventStream, TooLarge
 from idtoken_proxy.mcp.refusal import READ, Answered, Refused, refused
@@ -46,14 +48,25 @@ class Pace:
 @dataclass
 class Remote:
     """`client`: whose requests all go to the engine. `target`: path and query of the endpoint; a redirect moves it for good.
-    `token`: the one at hand, for words about a refusal.
+    `slot`: of the engine's tokens; None where the server is public.
     """
 
     client: aiohttp.ClientSession
     route: Route
     target: str
-    token: Callable[[], Token | None] = lambda: None
+    slot: TokenSlot | None = None
     pace: Pace = field(default_factory=Pace)
+
+    @property
+    def token(self) -> Token | None:
+        """The one at hand."""
+        return None if self.slot is None else self.slot.current()
+
+    async def renew(self, refused: Token | None) -> None:
+        """Until the engine has another than this one, or knows that there is none."""
+        if self.slot is not None and refused is not None:
+            with contextlib.suppress(TokenError):
+                await self.slot.renewed(refused)
 
     @contextlib.asynccontextmanager
     async def ask(
@@ -109,7 +122,7 @@ class Remote:
                     body += block
         fields = tuple((name, value) for name, value in response.headers.items())
         path = urlsplit(self.target).path
-        return refused(Answered(response.status, fields, bytes(body)), self.route, self.token(), path)
+        return refused(Answered(response.status, fields, bytes(body)), self.route, self.token, path)
 
 
 def is_events(response: aiohttp.ClientResponse) -> bool:

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias
 import aiohttp
 import structlog
 
+from idtoken_proxy.engine.kept_body import MAX_BODY
 from idtoken_proxy.mcp import messages
 from idtoken_proxy.mcp.event_stream import Event, EventStream
 from idtoken_proxy.mcp.handshake import Handshake, session_id
@@ -51,6 +52,7 @@ class StreamableHttp:
         self._write = write
         self._handshake = Handshake()
         self._tools = ToolSchemas()
+        self._said: str | None = None  # the revision of the last message that said one itself
         self._renewal: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
 
@@ -72,11 +74,11 @@ class StreamableHttp:
             await self._write(each)
 
         try:
-            await self._exchange(message, write)
+            await self._in_time(message, write)
         except _SessionLost as lost:
             await self._renew(session, lost)
             try:
-                await self._exchange(message, write)
+                await self._in_time(message, write)
             except _SessionLost as again:
                 raise _lost_twice(again.refusal) from None
 
@@ -131,7 +133,10 @@ class StreamableHttp:
                 fields[SESSION] = handshake.session
             if handshake.version is not None:
                 fields[VERSION] = handshake.version
+            elif handshake.asked is None and self._said is not None:
+                fields[VERSION] = self._said
         elif message.version is not None:
+            self._said = message.version
             fields |= fields_of(message, message.version, self._tools)
         if message is None:
             return self._remote.ask(method, fields)
@@ -149,6 +154,17 @@ class StreamableHttp:
             self._handshake.unsaid = None
             if self._handshake.session is not None and self._listener is None:
                 self._listener = asyncio.ensure_future(self._listen())
+
+    async def _in_time(self, message: Message, write: Write) -> None:
+        """As `_exchange`. With a token that has run out the engine sends again what it has kept; a larger message we have."""
+        token = self._remote.token
+        try:
+            await self._exchange(message, write)
+        except Refused as refused:
+            if not refused.unseen or len(message.text) <= MAX_BODY:
+                raise
+            await self._remote.renew(token)
+            await self._exchange(message, write)
 
     async def _exchange(self, message: Message, write: Write) -> None:
         """Until the answer has been written. _SessionLost, Refused."""
