@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import signal
 import sys
 import time
@@ -128,6 +129,24 @@ async def test_its_tools_are_listed_for_a_person(start: Start) -> None:
     output, error = await process.communicate(b"")
     assert (process.returncode, output) == (1, b"")
     assert b"No tools: idtoken-proxy: 403 Forbidden" in error
+
+
+@pytest.mark.thorough
+async def test_a_person_at_a_terminal_is_told_what_it_is_for(emulator: Emulator) -> None:
+    ours, its = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "idtoken_proxy", "mcp", emulator.urls["user-profiles"]),
+        stdin=its,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "GCE_METADATA_HOST": emulator.metadata_host},
+    )
+    os.close(its)
+    os.write(ours, b"\x04")  # Ctrl-D
+    output, error = await process.communicate()
+    os.close(ours)
+    assert (process.returncode, output) == (0, b"")
+    assert b"An MCP client starts this" in error
 
 
 @for_each(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -12,6 +13,7 @@ from idtoken_proxy import leaving
 from idtoken_proxy.mcp.bridge import Bridge
 from idtoken_proxy.mcp.listener import Target, connected
 from idtoken_proxy.mcp.standard_streams import StandardStreams, claimed
+from idtoken_proxy.terminal import say
 
 # Clients wait two seconds, and then kill: this, and the session's end, have to be over by then.
 _DRAIN: Final = 1.0
@@ -19,6 +21,12 @@ _DRAIN: Final = 1.0
 
 def run(target: Target, environ: Mapping[str, str] = os.environ) -> int:
     """The exit code."""
+    if sys.stdin.isatty():
+        say(
+            "An MCP client starts this, and says JSON-RPC on its standard input. To see whether it works: --tools; what to paste "
+            "into a client: --print-config. Ctrl-D ends it.",
+            err=True,
+        )
     source, sink = claimed()
     return leaving.run(_serve(target, environ, source, sink))
 
