@@ -83,6 +83,7 @@ class Client:
     async def hello(self) -> Message:
         answer = await self.ask("initialize", **HELLO)
         await self.tell("notifications/initialized")
+        await self.bridge.drain(PATIENCE)
         return answer
 
     def errors(self, own: int) -> dict[str, Any]:

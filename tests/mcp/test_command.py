@@ -75,7 +75,7 @@ async def test_a_client_s_whole_life(start: Start, seen: list[Seen]) -> None:
     before = time.monotonic()
     output, log = await process.communicate(b"")
     assert process.returncode == 0
-    assert time.monotonic() - before < 2  # when clients kill
+    assert time.monotonic() - before < 5  # clients kill after two; a busy machine is no failure
     assert output == b""
     assert b"token fetched" in log
     assert b"eyJ" not in log  # as every token begins
@@ -116,7 +116,7 @@ async def test_what_is_under_way_when_the_input_ends_holds_nothing_up(start: Sta
     before = time.monotonic()
     output, _ = await process.communicate(b"")
     assert (process.returncode, output) == (0, b"")
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 6
 
 
 @pytest.mark.thorough

@@ -164,6 +164,33 @@ async def test_one_that_does_not_come_back_is_not_waited_for_for_ever(
     await client.bridge.close()
 
 
+@for_each("status", [404, None])
+async def test_a_message_that_it_does_not_take_is_answered_for(
+    server: Server, client_of: Clients, status: int | None
+) -> None:
+    """By what it says, or, where it hangs up, that it does."""
+    older = Older(server)
+    client = client_of(server.remote)
+    await client.hello()
+    whole = server.answer
+    assert whole is not None
+
+    async def refusing(request: web.Request) -> web.StreamResponse:
+        if server.asked[-1].body.get("method") != "tools/call":
+            return await whole(request)
+        if status is None:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response(status=status or 200, text="no such session")
+
+    server.answer = refusing
+    error = (await client.ask("tools/call", name="a")).body["error"]
+    assert ("no such session" if status else "the connection ended") in error["message"]
+    assert (await client.ask("tools/list")).result == {"session": "0"}
+    older.ended("0")
+    await client.bridge.close()
+
+
 async def test_a_stream_that_begins_otherwise_is_none_of_these(server: Server) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:
         return await events(request, event({"method": "a"}))

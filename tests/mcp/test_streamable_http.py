@@ -10,7 +10,7 @@ from aiohttp import web
 from idtoken_proxy.mcp import messages
 from idtoken_proxy.mcp.messages import Kind
 from tests.cases import for_each
-from tests.mcp.conftest import VERSION, Client, Clients, Handler, Server, answer, event, events
+from tests.mcp.conftest import HELLO, VERSION, Client, Clients, Handler, Server, answer, event, events
 
 CAPABILITIES = {"tools": {"listChanged": True}}
 
@@ -175,6 +175,21 @@ async def test_a_server_that_does_not_come_back_is_not_waited_for_for_ever(
     assert "503 Service Unavailable: starting" in error["message"]
 
 
+async def test_a_connection_that_breaks_is_an_answer(server: Server, client_of: Clients) -> None:
+    """Before the answer began, and at each try to take it up."""
+
+    async def hang_up(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    error = await broken(server, client_of(server.remote), hang_up, event(None, "a", 1))
+    assert error["data"]["cause"] == "cut"
+    server.answer = hang_up
+    error = (await client_of(server.remote).ask("ping")).body["error"]
+    assert error["data"]["cause"] == "cut"
+
+
 async def test_a_session_that_is_lost_meanwhile_ends_what_was_under_way(
     server: Server, client_of: Clients
 ) -> None:
@@ -213,6 +228,44 @@ async def test_a_forgotten_session_is_begun_anew_without_the_client(
         "notifications/tools/list_changed"
     ]
     assert [message.id for message in client.heard if message.kind is Kind.RESPONSE] == [1, 2, 3]
+
+
+async def test_one_that_is_forgotten_in_the_middle_of_its_handshake_too(
+    server: Server, client_of: Clients
+) -> None:
+    sessions = mcp(server)
+    client = client_of(server.remote)
+    await client.ask("initialize", **HELLO)
+    sessions.clear()
+    await client.tell("notifications/initialized")
+    assert (await client.ask("tools/list")).result == {"ok": True}
+    said = "notifications/initialized"
+    assert server.posts() == ["initialize", said, "initialize", said, "tools/list"]
+
+
+async def test_a_cancelled_request_takes_no_session_from_others(server: Server, client_of: Clients) -> None:
+    """That the client of one does not want to wait for the new session is no affair of the other's."""
+    sessions = mcp(server)
+    client = client_of(server.remote)
+    await client.hello()
+    whole, go = server.answer, asyncio.Event()
+    assert whole is not None
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        if server.asked[-1].body.get("method") == "initialize":
+            await go.wait()
+        return await whole(request)
+
+    server.answer = slow
+    sessions.clear()
+    one = await client.begin("tools/list")
+    while server.posts()[-1] != "initialize":
+        await asyncio.sleep(0)
+    other = await client.begin("tools/list")
+    client.bridge._pending[str(one)].task.cancel()
+    go.set()
+    assert not (await client.answer_to(other)).is_error
+    assert server.posts().count("initialize") == 2
 
 
 async def test_many_requests_that_find_out_together_begin_one_session(
@@ -295,6 +348,20 @@ async def test_instances_that_do_not_know_each_other_s_sessions_are_told_of(
     sessions.clear()
     error = (await client.ask("tools/list")).body["error"]
     assert "--session-affinity" in error["message"]
+
+
+async def test_so_is_a_session_that_is_lost_as_soon_as_it_is_whole(
+    server: Server, client_of: Clients
+) -> None:
+    async def tool(_request: web.Request) -> web.StreamResponse:
+        raise web.HTTPNotFound(text="session not found")
+
+    mcp(server, tool)
+    client = client_of(server.remote)
+    await client.hello()
+    error = (await client.ask("tools/list")).body["error"]
+    assert "--session-affinity" in error["message"]
+    assert server.posts().count("initialize") == 2
 
 
 async def test_a_server_that_cannot_begin_anew_says_why_and_is_asked_again(
@@ -402,6 +469,59 @@ async def test_a_server_without_sessions_is_asked_for_no_stream(server: Server, 
     await client.ask("tools/list")
     await client.bridge.close()
     assert {asked.method for asked in server.asked} == {"POST"}
+
+
+async def test_a_server_that_offers_no_stream_is_not_asked_again(server: Server, client_of: Clients) -> None:
+    mcp(server)
+    client = client_of(server.remote)
+    await client.hello()
+    await client.ask("tools/list")
+    await asyncio.sleep(0.05)  # several times as long as it would wait
+    assert [asked.method for asked in server.asked].count("GET") == 1
+
+
+async def test_a_new_session_that_cannot_be_had_is_tried_for_again(
+    server: Server, client_of: Clients
+) -> None:
+    """By the stream of the server's own messages, for a client with nothing to ask."""
+    hold = asyncio.Event()
+
+    async def get(request: web.Request) -> web.StreamResponse:
+        await hold.wait()
+        return await events(request)
+
+    sessions = mcp(server, get=get)
+    client = client_of(server.remote)
+    await client.hello()
+    whole, refusals = server.answer, iter([503, 503])
+    assert whole is not None
+
+    async def starting(request: web.Request) -> web.StreamResponse:
+        if server.asked[-1].body.get("method") == "initialize":
+            for status in refusals:
+                return web.Response(status=status)
+        return await whole(request)
+
+    server.answer = starting
+    sessions.clear()
+    hold.set()
+    await client.until(lambda message: message.method == "notifications/tools/list_changed")
+    assert server.posts().count("initialize") == 4
+
+
+async def test_a_notification_of_a_lost_session_is_lost_with_it(server: Server, client_of: Clients) -> None:
+    """It is about that session; and there is nobody to tell."""
+    sessions = mcp(server)
+    client = client_of(server.remote)
+    await client.hello()
+    while server.asked[-1].method != "GET":  # which it does not offer
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    sessions.clear()
+    await client.tell("notifications/roots/list_changed")
+    await client.bridge.drain(5)
+    assert server.posts()[-1] == "notifications/roots/list_changed"
+    assert len(client.heard) == 1
 
 
 # -- what servers should not do ------------------------------------------------------

@@ -107,9 +107,8 @@ def name_of(url: str) -> str:
 
 def program_of(started: str) -> tuple[str, ...]:
     """By its whole path, as a client on a desktop has no shell's PATH."""
-    uvx = shutil.which("uvx")
-    if _EPHEMERAL.search(started) and uvx is not None:
-        return uvx, "idtoken-proxy"
+    if _EPHEMERAL.search(started):
+        return shutil.which("uvx") or "uvx", "idtoken-proxy"
     if Path(started).name == "idtoken-proxy":
         return (str(Path(shutil.which(started) or started).absolute()),)
     return sys.executable, "-m", "idtoken_proxy"

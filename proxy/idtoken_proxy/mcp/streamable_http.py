@@ -91,8 +91,9 @@ class StreamableHttp:
         try:
             await self._post(message)
         except _SessionLost as lost:
-            if handshake.unsaid is None:  # the server has forgotten what this is about, too
-                raise lost.refusal from None
+            if handshake.unsaid is None:
+                detail = f"with its session the server has forgotten what this is about: {lost.refusal.detail}"
+                raise Refused(detail, cause="session_lost") from None
             await self._renew(handshake.session, lost)
 
     async def close(self) -> None:
@@ -242,9 +243,8 @@ class StreamableHttp:
     async def _begin_anew(self, why: Refused) -> None:
         handshake = self._handshake
         log.info("the server has forgotten the session, which is begun anew", said=why.detail)
-        await self._stop_listening()
-        hello = handshake.again()
-        handshake.answered_again(await self._own(hello))
+        handshake.answered_again(await self._own(handshake.again()))
+        await self._stop_listening()  # to the old one; had there been no new one, it would have tried again
         try:
             await self._post(messages.notification("notifications/initialized"))
         except _SessionLost as again:
