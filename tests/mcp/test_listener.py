@@ -24,7 +24,7 @@ def test_one_route_to_the_whole_host_and_the_endpoint_as_it_was_said(url: str, p
     target = Target.of(url, None, None, {})
     (route,) = target.settings.routes
     assert (str(route.upstream), route.audience, target.path) == (URL, URL, path)
-    assert route.timeouts.response == route.timeouts.idle == 3600
+    assert (route.timeouts.response, route.timeouts.idle) == (3600, 600)
     assert target.settings.admin is None
 
 

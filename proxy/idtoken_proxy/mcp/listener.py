@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,8 +23,9 @@ from idtoken_proxy.settings.command_line import ONLY_ROUTE, CommandLine
 from idtoken_proxy.settings.load import settings_from_options
 from idtoken_proxy.settings.model import Settings, UnixAddress
 
-# Cloud Run's longest: a tool may be at work for so long, and a stream silent.
-_LONGEST: Final = "1h"
+# A tool may be at work for as long as Cloud Run's longest request. A stream that is silent for a while is begun anew: nothing
+# tells it from one whose way is lost, after a change of networks, say.
+_TIMEOUTS: Final = {"response": "1h", "idle": "10m"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,7 @@ class Target:
         """ConfigError."""
         plain, _, query = url.partition("?")
         said = CommandLine(plain, audience, identity=identity, upstream_is="URL")
-        defaults: dict[str, Any] = {"timeouts": {"response": _LONGEST, "idle": _LONGEST}}
-        settings = settings_from_options(said, environ, defaults)
+        settings = settings_from_options(said, environ, {"timeouts": _TIMEOUTS})
         (route,) = settings.routes
         # The server's other paths too: of redirects, and of an `endpoint` event.
         whole = replace(route, upstream=replace(route.upstream, base_path=""))

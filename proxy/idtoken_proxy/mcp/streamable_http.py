@@ -88,13 +88,16 @@ class StreamableHttp:
         if message.method == "notifications/initialized":
             handshake.is_complete = True
             handshake.unsaid = message
+        session = handshake.session
         try:
             await self._post(message)
         except _SessionLost as lost:
             if handshake.unsaid is None:
-                detail = f"with its session the server has forgotten what this is about: {lost.refusal.detail}"
+                detail = (
+                    f"with its session the server has forgotten what this is about: {lost.refusal.detail}"
+                )
                 raise Refused(detail, cause="session_lost") from None
-            await self._renew(handshake.session, lost)
+            await self._renew(session, lost)
 
     async def close(self) -> None:
         """Ends the session, where there is one, as far as that takes no time."""
