@@ -33,6 +33,7 @@ def commands() -> None:
     Without Google, to see it work:   idtoken-proxy demo
     One service, no file:             idtoken-proxy serve --upstream https://SERVICE.a.run.app
     A first configuration:            idtoken-proxy init
+    A private server, for MCP:        idtoken-proxy mcp https://SERVICE.a.run.app/mcp
     Several routes:                   idtoken-proxy check -c proxy.yaml && idtoken-proxy serve -c proxy.yaml
     """
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,20 @@ async def test_cloud_run_s_cookie_is_sent_back(emulator: Emulator, seen: list[Se
             async with remote.ask("POST", {}, "{}") as response:
                 assert response.status == 200
     assert [dict(one.headers).get("Cookie") for one in seen] == [None, "GAESA=abc"]
+
+
+async def test_a_service_manager_hears_nothing_of_it(emulator: Emulator, tmp_path: Path) -> None:
+    path = str(tmp_path / "n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.setblocking(False)
+        environ = {"GCE_METADATA_HOST": emulator.metadata_host, "NOTIFY_SOCKET": path}
+        target = Target.of(emulator.urls["user-profiles"], None, "metadata", environ)
+        async with connected(target, environ) as remote:
+            assert remote.slot is not None
+            await remote.slot.get()
+        with pytest.raises(BlockingIOError):
+            manager.recv(100)
 
 
 async def test_a_route_without_identity_has_no_token(emulator: Emulator) -> None:

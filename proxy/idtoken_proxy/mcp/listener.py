@@ -53,7 +53,9 @@ async def connected(
     target: Target, environ: Mapping[str, str], pace: Pace | None = None
 ) -> AsyncIterator[Remote]:
     """ConfigError, ListenFailed."""
-    with TemporaryDirectory(prefix="idtoken-proxy-mcp-") as directory:
+    # Whatever started the client waits for that one, and not for its servers.
+    environ = {name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"}
+    with TemporaryDirectory(prefix="idtoken-proxy-mcp-", ignore_cleanup_errors=True) as directory:
         address = UnixAddress(str(Path(directory) / "proxy.sock"))
         server = Server(replace(target.settings, listen=(address,)), environ)
         await server.start()
