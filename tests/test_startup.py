@@ -37,6 +37,31 @@ def written(path: Path, identity: object = "none", **more: object) -> Path:
     return path
 
 
+# Windows' Python, as far as the first lines meet it.
+WINDOWS = """
+import os, signal, sys
+sys.platform = "win32"
+for name in ("SIGCHLD", "SIGHUP", "SIGALRM", "SIGKILL", "pthread_sigmask", "set_wakeup_fd"):
+    delattr(signal, name)
+for name in ("fcntl", "grp", "pwd", "resource", "uvloop"):
+    sys.modules[name] = None
+from idtoken_proxy.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("argv", [["serve"], ["--help"]])
+def test_windows_is_told_where_it_runs_instead(argv: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WINDOWS, *argv], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("Windows is not supported")
+    assert "WSL" in line
+    assert "container" in line
+
+
 def test_children_are_waited_for_where_their_end_was_ignored(tmp_path: Path) -> None:
     ignored = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
     done = started(

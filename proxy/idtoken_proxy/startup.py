@@ -16,8 +16,14 @@ _WRAPPING: Final = "run"
 _STDERR: Final = 2
 
 
-def prepare(argv: Sequence[str]) -> None:
-    """First of all. `argv`: the command's name and what follows it."""
+def prepare(argv: Sequence[str], platform: str = sys.platform) -> None:
+    """First of all. `argv`: the command's name and what follows it. SystemExit where the proxy cannot run."""
+    if platform == "win32":
+        # It installs there, without uvloop. A failed build of uvloop would tell nobody that it is the system that is wrong.
+        sys.exit(
+            "Windows is not supported: its Python lacks the signals, processes and sockets that idtoken-proxy needs. "
+            "Install it in WSL (https://learn.microsoft.com/windows/wsl/install), or run its container image."
+        )
     _open_what_is_closed()
     _own_libraries_first()
     # Where it is ignored, the kernel reaps children by itself: no exit code reaches whoever waits for one, and a failed
