@@ -15,7 +15,7 @@ endef
 # The tests start this program by the hundred, and each would compile it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit thorough clients image coverage fuzz bench lock clean
+.PHONY: demo test lint types unit thorough clients image manual coverage fuzz bench lock clean
 
 # What the demo needs and no more, apart from what tests and linters are installed in.
 DEMO := .venv-demo
@@ -61,6 +61,9 @@ image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package i
 
 coverage: $(STAMP)  ## branch coverage of it all; slower by half
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+
+manual: $(STAMP)  ## the manual page, from the commands' own help; a test says when it is behind
+	$(BIN)/python proxy/manual_page.py
 
 SECONDS ?= 30
 fuzz: $(STAMP)  ## coverage-guided fuzzers side by side, for SECONDS; skipped where atheris has no wheel

@@ -66,6 +66,8 @@ def test_the_wheel_holds_the_whole_package_and_nothing_else(built: Path) -> None
     inside = in_the_wheel(built)
     assert {name for name in inside if name.startswith("idtoken_proxy/")} == package
     assert "idtoken_proxy/py.typed" in inside  # PEP 561, as the classifier says
+    shared = {name.partition(".data/")[2] for name in inside if ".data/" in name}
+    assert shared == {"data/share/man/man1/idtoken-proxy.1"}
     own = {name.partition("/")[2] for name in inside if ".dist-info/" in name}
     assert own == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 
