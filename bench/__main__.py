@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from bench import http2_load, load, machine, receiver, report
 from bench.bars import BARS, OURS, judge
-from bench.processes import Cores, StartError, alone, find
+from bench.processes import Cores, StartError, allowed, alone, find, pin
 from bench.profiler import Profiler
 from bench.rounds import take
 from bench.scenarios import SCENARIOS, Scenario, opened
@@ -72,10 +72,10 @@ def main() -> int:
 
 def _run(options: argparse.Namespace, chosen: list[Target], scenarios: list[Scenario], plan: Plan) -> int:
     present = [target for target in chosen if target.executable() is not None]
-    cores = Cores.split(sorted(os.sched_getaffinity(0)))
+    cores = Cores.split(sorted(allowed()))
     facts = machine.facts(cores, chosen)
     warnings = machine.warnings(cores)
-    os.sched_setaffinity(0, cores.load)
+    pin(cores.load)
     print(f"# {OURS} beside its peers\n\n{report.facts_list(facts)}")
     for warning in warnings:
         print(f"- warning: {warning}")

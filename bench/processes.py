@@ -9,7 +9,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,15 +39,29 @@ class Cores:
         return self.proxy == self.load
 
 
+def allowed() -> frozenset[int]:
+    """The cores that this process may use."""
+    known: Collection[int] = range(os.cpu_count() or 1)
+    if sys.platform == "linux":
+        known = os.sched_getaffinity(0)
+    return frozenset(known)
+
+
+def pin(cores: frozenset[int]) -> None:
+    """Keeps this process, and what it starts, on these cores; macOS leaves no choice."""
+    if sys.platform == "linux":
+        os.sched_setaffinity(0, cores)
+
+
 @contextlib.contextmanager
 def pinned(cores: frozenset[int]) -> Iterator[None]:
     """What is started inside stays on these cores; a child inherits the affinity of the thread that starts it."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
+    before = allowed()
+    pin(cores)
     try:
         yield
     finally:
-        os.sched_setaffinity(0, before)
+        pin(before)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import cast
 
 from idtoken_proxy.engine.outgoing import unsent
@@ -51,3 +52,19 @@ class Bare:
 def test_without_a_socket_it_is_what_the_transport_holds() -> None:
     for bare in (Bare(), Bare(Bare())):
         assert unsent(cast("asyncio.Transport", bare)) == 5
+
+
+class OfMacOs(Bare):
+    """macOS' kernel answers getsockopt(2) and no ioctl(2): bsd/sys/socket.h of XNU."""
+
+    def fileno(self) -> int:
+        return 0
+
+    def getsockopt(self, level: int, option: int) -> int:
+        assert (level, option) == (socket.SOL_SOCKET, 0x1024)
+        return 7
+
+
+def test_macos_is_asked_in_its_own_way() -> None:
+    bare = Bare(OfMacOs())
+    assert unsent(cast("asyncio.Transport", bare), "darwin") == 12

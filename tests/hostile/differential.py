@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import trustme
 from bench import metadata
 from bench import receiver as bench_receiver
 from bench.bars import OURS
-from bench.processes import Cores, StartError, free_port, last_line, running
+from bench.processes import Cores, StartError, allowed, free_port, last_line, running
 from bench.targets import CloudRunProxy, Envoy, Haproxy, IdTokenProxy, Nginx, Setup, Target
 from tests.hostile import callers, oddities, tokens
 from tests.hostile.survey import FAMILIES, Findings, Recorder, survey
@@ -92,7 +91,7 @@ async def of(target: Target, directory: Path) -> Findings | str:
         return f"missing: {target.install}"
     ca = directory / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(ca))
-    cores = Cores.split(sorted(os.sched_getaffinity(0)))
+    cores = Cores.split(sorted(allowed()))
     async with Recorder() as recorder:
         with metadata.serving() as metadata_port:
             ports = {"http": recorder.port, "https": recorder.port}

@@ -23,7 +23,9 @@ from idtoken_proxy.settings.shape import Entry
 # Set by `idtoken-proxy run` beside the routes' own.
 _RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"
 _NONE_FOUND = "NO_CERTIFICATE_OR_CRL_FOUND"
-_LONGEST_SOCKET = 107  # octets: sun_path holds 108 with its end (unix(7))
+_LONGEST_SOCKET = (
+    103 if sys.platform == "darwin" else 107
+)  # octets: sun_path holds 104, or 108, with its end (unix(4), unix(7))
 
 
 def contradictions(

@@ -51,10 +51,13 @@ def next_signal() -> Heard:
     if sys.platform == "darwin":  # pragma: no cover -- which has no sigwaitinfo(2)
         number = signal.sigwait(WATCHED)
         return number, number in _KEYS and _in_foreground()
-    info = signal.sigwaitinfo(WATCHED)
-    while info.si_signo == signal.SIGALRM and info.si_code != _SI_KERNEL:  # somebody's, and not the timer's
+    else:  # noqa: RET505 -- else mypy takes it for macOS' too
         info = signal.sigwaitinfo(WATCHED)
-    return info.si_signo, info.si_code == _SI_KERNEL and info.si_signo in _KEYS
+        while (
+            info.si_signo == signal.SIGALRM and info.si_code != _SI_KERNEL
+        ):  # somebody's, and not the timer's
+            info = signal.sigwaitinfo(WATCHED)
+        return info.si_signo, info.si_code == _SI_KERNEL and info.si_signo in _KEYS
 
 
 def _in_foreground() -> bool:  # pragma: no cover

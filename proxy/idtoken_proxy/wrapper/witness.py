@@ -80,11 +80,12 @@ def _hear(
         die_with(parent)
         _rename()
         os.closerange(0, os.sysconf("SC_OPEN_MAX"))  # nobody shall wait for its end of a pipe
-        while True:
-            info = signal.sigwaitinfo(hears)
-            # Not the terminal's keys, of which there is no doubt; its hang-up is another matter.
-            if info.si_code != _SI_KERNEL or info.si_signo == signal.SIGHUP:
-                _TIME.pack_into(heard, _TIME.size * info.si_signo, time.monotonic())
+        if sys.platform == "linux":
+            while True:
+                info = signal.sigwaitinfo(hears)
+                # Not the terminal's keys, of which there is no doubt; its hang-up is another matter.
+                if info.si_code != _SI_KERNEL or info.si_signo == signal.SIGHUP:
+                    _TIME.pack_into(heard, _TIME.size * info.si_signo, time.monotonic())
     finally:
         os._exit(1)  # such as without /proc
 
