@@ -182,6 +182,7 @@ def _has_code(path: Path) -> bool:
 TESTED_ELSEWHERE = {
     "idtoken_proxy.__init__": "its version",
     "idtoken_proxy.__main__": "end_to_end: every subprocess starts there",
+    "idtoken_proxy.commands.completion": "end_to_end/test_completion.py: by shells",
     "idtoken_proxy.commands.emulator": "test_cli.py, test_demo.py: every command is called as a shell would",
     "idtoken_proxy.commands.init": "init/test_command.py",
     "idtoken_proxy.commands.login": "test_login.py",

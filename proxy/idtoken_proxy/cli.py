@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from idtoken_proxy import __version__
+from idtoken_proxy.commands.completion import completion
 from idtoken_proxy.commands.emulator import demo, emulate
 from idtoken_proxy.commands.init import init
 from idtoken_proxy.commands.login import login, logout
@@ -17,6 +18,8 @@ from idtoken_proxy.commands.running import probe, wait
 from idtoken_proxy.errors import ConfigError, ProxyError
 from idtoken_proxy.options import (
     Configuration,
+    completed_files,
+    completed_routes,
     of_file_if_found,
     of_file_or_upstream,
     up_to,
@@ -152,7 +155,7 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     metavar="NAME",
     help="A variable of the configuration's ${...} that the app is to have too.",
 )
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=completed_files)
 def run(
     configuration: Configuration,
     http_proxy: bool,  # noqa: FBT001 -- click's
@@ -197,6 +200,7 @@ def run(
 @click.option(
     "--route",
     metavar="NAME",
+    shell_complete=completed_routes,
     help="The route whose identity, and, without --audience and --scopes, whose kind of token to take.",
 )
 @click.option("--claims", "claims_only", is_flag=True, help="Print what the token says, and not the token.")
@@ -255,7 +259,7 @@ def schema(world: bool) -> int:  # noqa: FBT001 -- click's
     return 0
 
 
-for command in (init, mcp, wait, probe, login, logout, emulate, demo):
+for command in (init, mcp, wait, probe, login, logout, emulate, demo, completion):
     commands.add_command(command)
 
 

@@ -29,6 +29,15 @@ def completed_files(_ctx: click.Context, _param: click.Parameter, begun: str) ->
     return [CompletionItem(begun, type="file")]
 
 
+def completed_routes(ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+    """For a shell to complete: of the configuration that is named already, else of the one that would be found."""
+    from idtoken_proxy.settings.environment import found_path  # noqa: PLC0415
+    from idtoken_proxy.settings.route_names import route_names  # noqa: PLC0415 -- yaml
+
+    path = ctx.params.get("file") or found_path(os.environ)
+    return [name for name in route_names(path, os.environ) if name.startswith(begun)] if path else []
+
+
 _FILE = click.option(
     "-c",
     "--config",
