@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,26 +9,18 @@ from pathlib import Path
 import pytest
 
 from idtoken_proxy import __version__
+from tests.deploy.installed import install, skip_without_an_index
 from tests.deploy.processes import outside
-from tests.deploy.test_image import INDEX_IS_OUT_OF_REACH
 
 pytestmark = pytest.mark.index
 ROOT = Path(__file__).parents[2]
 A_MINUTE = 60.0  # from nothing but uv to the first call
-OUT_OF_REACH_OF_UV = re.compile(r"dns error|error sending request|Failed to fetch|client error \(Connect\)")
 
 
 @pytest.fixture(scope="module")
 def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of an environment's programs: uv, pipx, hatchling."""
-    environment = tmp_path_factory.mktemp("tools")
-    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True, timeout=60)
-    programs = environment / "bin"
-    done(
-        [str(programs / "python"), "-m", "pip", "install", "--quiet", "uv", "pipx", "hatchling", "zizmor"],
-        environment,
-    )
-    return programs
+    return install(tmp_path_factory.mktemp("tools"), "uv", "pipx", "hatchling", "zizmor")
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +60,6 @@ def done(command: list[str], home: Path) -> str:
     skip_without_an_index(answer.returncode, answer.stderr)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     return answer.stdout
-
-
-def skip_without_an_index(code: int, told: str) -> None:
-    if code and (INDEX_IS_OUT_OF_REACH.search(told) or OUT_OF_REACH_OF_UV.search(told)):
-        pytest.skip("the package index cannot be reached from here")
 
 
 @pytest.mark.parametrize("source", ["checkout", "wheel"])
