@@ -108,8 +108,9 @@ def pod_with(**spec: Any) -> dict[str, Any]:
 def test_a_pod_gets_the_sidecar_of_the_other_manifests_first_of_all(cel: Path) -> None:
     others = [{"name": "migrate", "image": "some"}]
     volumes = [{"name": "scratch", "emptyDir": {}}]
-    specs: list[dict[str, list[Any]]] = [{}, {"initContainers": others}, {"volumes": volumes}]
-    for spec in (*specs, {"initContainers": others, "volumes": volumes}):
+    both: dict[str, Any] = {"initContainers": others, "volumes": volumes}
+    for keys in ((), ("initContainers",), ("volumes",), ("initContainers", "volumes")):
+        spec = {key: both[key] for key in keys}
         pod = pod_with(**json.loads(json.dumps(spec)))
         made = patched(pod, evaluated(cel, EXPRESSION, pod))
         validate(made, FIRST, strict=True)
