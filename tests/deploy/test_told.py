@@ -1,4 +1,4 @@
-"""The README and deploy/ agree on what there is."""
+"""The README, docs/deploying.md and deploy/ agree on what there is."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from idtoken_proxy.settings.load import load_settings
 from tests.cases import for_each
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+TEXT = (ROOT / "README.md").read_text() + (ROOT / "docs" / "deploying.md").read_text()
 DEPLOY = ROOT / "deploy"
-PLACES = ("cloud-run", "compose", "kubernetes", "systemd")
+PLACES = sorted(path.name for path in DEPLOY.iterdir())
 
 
 @for_each("place", PLACES)
 def test_every_way_of_deploying_is_told(place: str) -> None:
-    assert f"deploy/{place}/" in README
+    assert re.search(rf"\bdeploy/{place}\b", TEXT)
 
 
 def test_every_path_that_is_told_is_there() -> None:
-    texts = {ROOT / "README.md", *(file for file in DEPLOY.rglob("*") if file.is_file())}
+    texts = {
+        ROOT / "README.md",
+        ROOT / "docs" / "deploying.md",
+        *(file for file in DEPLOY.rglob("*") if file.is_file()),
+    }
     for file in texts:
         for path in re.findall(r"\bdeploy/[\w./-]*\w", file.read_text()):
             assert (ROOT / path).exists(), f"{file}: {path}"
@@ -34,5 +38,5 @@ def test_every_configuration_loads_without_any_variable_set(file: Path) -> None:
 def test_no_image_is_of_somebody_s_registry() -> None:
     """A name without a host, or a placeholder: what it is pulled from is the reader's affair."""
     for file in DEPLOY.rglob("*.yaml"):
-        for image in re.findall(r"^\s*image: (\S+)", file.read_text(), re.MULTILINE):
+        for image in re.findall(r"^\s*image: \"?([^\s\",]+)", file.read_text(), re.MULTILINE):
             assert re.fullmatch(r"[A-Z_]+|[a-z-]+(:[\w.-]+)?", image), f"{file}: {image}"
