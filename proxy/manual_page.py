@@ -97,8 +97,10 @@ class _Recorder(click.HelpFormatter):
 
 
 def _options(command: click.Command, context: click.Context) -> Iterator[str]:
-    for parameter in command.get_params(context):
-        record = parameter.get_help_record(context)
+    # Not get_params(): click keeps the help option of the first context that asked, whatever its names were there.
+    records = [parameter.get_help_record(context) for parameter in command.params]
+    records.append((", ".join(context.help_option_names), "Show this message and exit."))
+    for record in records:
         if record is not None:
             names, help_text = record
             yield from (".TP", f".B {_text(names)}", _text(help_text))

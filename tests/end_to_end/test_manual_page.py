@@ -50,6 +50,12 @@ def test_it_is_what_the_commands_say() -> None:
     assert undated(current("")) == undated(TEXT), "run `make manual`"
 
 
+def test_it_does_not_depend_on_who_asked_a_command_before() -> None:
+    command = commands.commands["check"]
+    command.get_params(click.Context(command))
+    assert undated(current("")) == undated(TEXT)
+
+
 def test_every_command_and_option_can_be_read_and_pasted() -> None:
     text = shown()
     for name, command in commands.commands.items():
