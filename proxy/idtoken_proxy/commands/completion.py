@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from idtoken_proxy.terminal import say
+
 
 @click.command(short_help="Print what a shell completes the commands by.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
@@ -25,5 +27,5 @@ def completion(ctx: click.Context, shell: str) -> int:
     assert found is not None
     root = ctx.find_root()
     made = found(root.command, {}, "idtoken-proxy", "_IDTOKEN_PROXY_COMPLETE")
-    click.echo(made.source())
+    say(made.source())
     return 0
