@@ -96,8 +96,9 @@ class Doorstep:
             if not again:
                 handler.lead(self._leads_to)
                 return
+            self._came_to(_opened_twice())
             handler.show(*_TWICE)
-            self._end(_opened_twice())
+            self._over.set()
             return
         outcome: str | TokenError
         try:
@@ -107,14 +108,14 @@ class Doorstep:
             return
         except TokenError as error:
             outcome = error
+        self._came_to(outcome)
         handler.show(*_ANSWERS[isinstance(outcome, str)])
-        self._end(outcome)
+        self._over.set()  # the page is on its way
 
-    def _end(self, outcome: str | TokenError) -> None:
-        """Once the page is on its way. What came first counts."""
+    def _came_to(self, outcome: str | TokenError) -> None:
+        """What came first counts, and before anybody is told of it: who reads that page may be quicker than this thread."""
         with self._lock:
             self._outcome = self._outcome or outcome
-        self._over.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
