@@ -96,9 +96,7 @@ class Doorstep:
             if not again:
                 handler.lead(self._leads_to)
                 return
-            self._came_to(_opened_twice())
-            handler.show(*_TWICE)
-            self._over.set()
+            self._end(_opened_twice(), handler, _TWICE)
             return
         outcome: str | TokenError
         try:
@@ -108,14 +106,18 @@ class Doorstep:
             return
         except TokenError as error:
             outcome = error
-        self._came_to(outcome)
-        handler.show(*_ANSWERS[isinstance(outcome, str)])
-        self._over.set()  # the page is on its way
+        self._end(outcome, handler, _ANSWERS[isinstance(outcome, str)])
 
-    def _came_to(self, outcome: str | TokenError) -> None:
-        """What came first counts, and before anybody is told of it: who reads that page may be quicker than this thread."""
+    def _end(self, outcome: str | TokenError, handler: _Handler, page: tuple[int, str, str]) -> None:
+        """What came first counts, and before anybody is told of it: who reads the page may be quicker than this thread. Whoever
+        waits goes on when the page is on its way, or nobody is there to read it.
+        """
         with self._lock:
             self._outcome = self._outcome or outcome
+        try:
+            handler.show(*page)
+        finally:
+            self._over.set()
 
 
 class _Handler(BaseHTTPRequestHandler):
