@@ -64,7 +64,7 @@ class Answering:
 @pytest.mark.parametrize("octets", [1000, 2 * 1024 * 1024])
 async def test_it_is_read_again_once_the_peer_has_read(octets: int) -> None:
     """Also where as much came at once as stops reading by itself, for the turn."""
-    connection, transport = Http2Transport(), Stub()
+    connection, transport = Http2Transport[Connection](), Stub()
     connection.core = cast("Connection", Answering())
     connection.connection_made(transport)
     connection.data_received(bytes(octets))

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from idtoken_proxy.engine.tls import TlsTransport, TruncatedError
+from idtoken_proxy.engine.tls import TlsTransport
+from idtoken_proxy.engine.tls_endings import TruncatedError
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings, Timeouts, Upstream

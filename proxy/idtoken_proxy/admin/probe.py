@@ -12,7 +12,7 @@ from time import monotonic, time
 from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy import __version__
-from idtoken_proxy.engine.dialer import Dialled
+from idtoken_proxy.engine.dialer import Made
 from idtoken_proxy.engine.http2_upstream import Http2Upstream, UpstreamStream
 from idtoken_proxy.engine.lane import lines_of
 from idtoken_proxy.engine.pool import Pool
@@ -167,7 +167,11 @@ class _TimedPool(Pool):
         """And not by an Http2Pool's own dialling, which others may wait for and which outlives whoever gave up."""
         scheme = self.upstream.scheme.encode("ascii")
         return await self.dial(
-            lambda: Http2Upstream(self.http2, scheme), until=lambda made: made.ready, tls=tls, alpn=HTTP2
+            lambda: Http2Upstream(self.http2, scheme),
+            unmade=Http2Upstream.unmade,
+            until=lambda made: made.ready,
+            tls=tls,
+            alpn=HTTP2,
         )
 
     def end(self) -> None:
@@ -180,12 +184,13 @@ class _TimedPool(Pool):
     async def _wrap(
         self,
         sock: socket.socket,
-        connection: Dialled,
+        connection: Made,
         tls: ssl.SSLContext | None,
         alpn: tuple[str | None, ...],
+        unmade: Callable[[Made], None],
     ) -> None:
         self.end()
-        await super()._wrap(sock, connection, tls, alpn)
+        await super()._wrap(sock, connection, tls, alpn, unmade)
         if self.is_http2 and tls is not None:
             self.end()
 

@@ -28,14 +28,7 @@ _NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
 AddressInfo: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
-class Dialled(asyncio.Protocol):
-    """What a connection is to speak."""
-
-    def unmade(self) -> None:
-        """It did not come about after all."""
-
-
-Made = TypeVar("Made", bound=Dialled)
+Made = TypeVar("Made", bound=asyncio.Protocol)
 
 
 class Dialer:
@@ -64,12 +57,13 @@ class Dialer:
         self,
         make: Callable[[], Made],
         *,
+        unmade: Callable[[Made], None],
         ready_made: Callable[[], Made | None] = lambda: None,
         until: Callable[[Made], Awaitable[None]] | None = None,
         tls: ssl.SSLContext | None = None,
         alpn: tuple[str | None, ...] = HTTP1,
     ) -> Made:
-        """A connection, TLS included. `ready_made`: asked when its turn has come, for one that makes a fresh one needless.
+        """A connection, TLS included, and what is spoken on it; `unmade` of one that did not come about after all. `ready_made`: asked when its turn has come, for one that makes a fresh one needless.
         `until`: what else has to happen before it may be used, within the same time. Raises ConnectFailed, TlsFailed,
         UpstreamTimeout.
         """
@@ -85,10 +79,10 @@ class Dialer:
                     await self._tunnel(sock, self._egress)
                     hop = beyond(self._egress, self.upstream)
                 made = make()
-                await self._wrap(sock, made, tls or self._tls, alpn)
+                await self._wrap(sock, made, tls or self._tls, alpn, unmade)
                 if until is not None:
                     hop = mute(hop)
-                    await self._ready(made, until(made))
+                    await self._ready(made, until(made), unmade)
                 return made
         except TimeoutError:
             raise hop.late(self._connect_timeout) from None
@@ -117,11 +111,11 @@ class Dialer:
     async def _look_up(self, host: str, port: int) -> list[AddressInfo]:
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
-    async def _ready(self, made: Dialled, awaited: Awaitable[None]) -> None:
+    async def _ready(self, made: Made, awaited: Awaitable[None], unmade: Callable[[Made], None]) -> None:
         try:
             await awaited
         except BaseException:
-            made.unmade()  # nobody else knows of it
+            unmade(made)  # nobody else knows of it
             raise
 
     async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
@@ -134,9 +128,10 @@ class Dialer:
     async def _wrap(
         self,
         sock: socket.socket,
-        connection: Dialled,
+        connection: Made,
         tls: ssl.SSLContext | None,
         alpn: tuple[str | None, ...],
+        unmade: Callable[[Made], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         outer: asyncio.Protocol = connection
@@ -148,10 +143,10 @@ class Dialer:
                 await outer.ready
         except BaseException:
             # Cancelled just as it came about, it would live on without an owner.
-            made = vars(outer).get("transport")
+            made = getattr(outer, "transport", None)
             if made is not None:
                 made.abort()
             else:
                 sock.close()
-            connection.unmade()  # uvloop tells nobody of the end of what it was cancelled in making
+            unmade(connection)  # uvloop tells nobody of the end of what it was cancelled in making
             raise

@@ -50,12 +50,11 @@ class AppConnection(BodyConnection, Protocol):
         """What Google's refusal means, and its remedy; None: it is none."""
 
 
-class AppStream(AppBody):
+class AppStream(AppBody[AppConnection]):
     """A RequestSide (streams.py)."""
 
     __slots__ = ("_error", "_pieces", "_refusal", "deadline", "full", "request", "sweeper")
 
-    connection: AppConnection
     deadline: float
     tunnelled: Tunnelled | None = None
 

@@ -51,10 +51,8 @@ class Begun(Protocol):
     transport: asyncio.Transport
 
 
-class Http2Downstream(Http2Transport):
+class Http2Downstream(Http2Transport[ServerConnection]):
     """`deadline`: the connection's own, between streams and for what is not a stream's."""
-
-    core: ServerConnection
 
     def __init__(self, front: Front, app: Begun) -> None:
         super().__init__()

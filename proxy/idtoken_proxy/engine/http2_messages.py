@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-from idtoken_proxy.engine.http2.fields import NeverIndexed
 from idtoken_proxy.engine.http2.heads import RequestHead, ResponseHead
 from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED, Pair
+from idtoken_proxy.engine.http2.never_indexed import NeverIndexed
 from idtoken_proxy.engine.known_fields import apply_request_field, apply_response_field
 from idtoken_proxy.engine.line_table import holds_secret
 from idtoken_proxy.policy.headers import EXPECTS_CONTENT, Outbound, outbound_lines

@@ -117,5 +117,7 @@ class Pool(Dialer):
         Raises ConnectFailed, TlsFailed, UpstreamTimeout.
         """
         return await self.dial(
-            lambda: UpstreamConnection(self), ready_made=(lambda: None) if fresh else self.take
+            lambda: UpstreamConnection(self),
+            unmade=UpstreamConnection.unmade,
+            ready_made=(lambda: None) if fresh else self.take,
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from idtoken_proxy.engine import line_table
+from idtoken_proxy.engine.http2.never_indexed import NeverIndexed
 from idtoken_proxy.engine.line_table import holds_secret
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
@@ -56,21 +57,6 @@ _THREE_DIGITS: Final = re.compile(rb"[1-9][0-9]{2}").fullmatch  # RFC 9110 secti
 
 _MEMO_FIELDS: Final = 2048  # as HTTP/1.1's lines
 _MEMO_OCTETS: Final = 512
-
-
-class NeverIndexed(tuple[bytes, bytes]):
-    """The name and value of a field that its sender never wants in a table: "Intermediaries MUST use the same
-    representation for encoding this header field" (RFC 7541 section 6.2.3). It is found in no dict but as itself.
-    """
-
-    __slots__ = ()
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __ne__(self, other: object) -> bool:
-        return self is not other
 
 
 class HeaderField(Field):

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from idtoken_proxy.engine.http2 import huffman
-from idtoken_proxy.engine.http2.fields import NeverIndexed
 from idtoken_proxy.engine.http2.hpack_integer import encode_integer
 from idtoken_proxy.engine.http2.hpack_table import (
     DEFAULT_TABLE_OCTETS,
@@ -21,6 +20,7 @@ from idtoken_proxy.engine.http2.hpack_table import (
     STATIC_ENTRIES,
     STATIC_TABLE,
 )
+from idtoken_proxy.engine.http2.never_indexed import NeverIndexed
 from idtoken_proxy.engine.line_table import holds_secret
 
 Pair: TypeAlias = tuple[bytes, bytes]
