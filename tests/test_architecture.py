@@ -178,7 +178,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.commands.login": "test_login.py",
     "idtoken_proxy.commands.running": "end_to_end/test_probes.py",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
-    "idtoken_proxy.engine.http2.never_indexed": "engine/http2/test_fields.py: which makes them",
+    "idtoken_proxy.engine.http2.pair": "engine/http2/test_fields.py: which makes them",
     "idtoken_proxy.engine.http2_app": "engine/test_http2_downstream.py: its streams are that one's",
     "idtoken_proxy.engine.http2_app_body": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_call_deadline": "engine/test_http2_downstream.py: likewise",

@@ -7,7 +7,7 @@ import pytest
 from idtoken_proxy.engine.http1 import parse_response
 from idtoken_proxy.engine.http2.fields import request_fields, response_fields
 from idtoken_proxy.engine.http2.heads import RequestHead, request_head, response_head
-from idtoken_proxy.engine.http2.never_indexed import NeverIndexed
+from idtoken_proxy.engine.http2.pair import NeverIndexed
 from idtoken_proxy.engine.http2_messages import (
     length_of,
     pairs_of,

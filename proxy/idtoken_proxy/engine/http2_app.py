@@ -13,6 +13,7 @@ from idtoken_proxy.engine import answers, grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
 from idtoken_proxy.engine.http2_app_body import AppBody, BodyConnection
 from idtoken_proxy.engine.http2_blocks import answer_block
@@ -166,7 +167,7 @@ class AppStream(AppBody[AppConnection]):
             grpc_status.trailers_only(grpc_status.of_http(status), grpc_status.message_of(*told))
         )
 
-    def _send_only(self, pairs: list[tuple[bytes, bytes]]) -> int:
+    def _send_only(self, pairs: list[Pair]) -> int:
         core = self.connection.core
         block = core.encode(pairs)
         core.send_head(self.stream, block, end_stream=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, never_indexed, path_field
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder, never_indexed, path_field
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2_messages import (
     length_of,
     outbound_pairs,

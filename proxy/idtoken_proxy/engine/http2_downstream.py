@@ -15,8 +15,8 @@ from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.heads import RequestHead
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream

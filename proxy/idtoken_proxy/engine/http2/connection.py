@@ -20,8 +20,9 @@ from idtoken_proxy.engine.http2.frames import END_HEADERS, END_STREAM
 from idtoken_proxy.engine.http2.header_block import HeaderBlock, too_large
 from idtoken_proxy.engine.http2.heads import MalformedMessage, trailer_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
-from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset, StreamListener
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.settings import (
     DEFAULT_WINDOW,
     INITIAL_WINDOW_SIZE,

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from idtoken_proxy.engine import line_table
-from idtoken_proxy.engine.http2.never_indexed import NeverIndexed
+from idtoken_proxy.engine.http2.pair import NeverIndexed, Pair
 from idtoken_proxy.engine.line_table import holds_secret
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
@@ -67,7 +67,7 @@ class HeaderField(Field):
 
     __slots__ = ("pair", "rule", "size")
 
-    def __init__(self, pair: tuple[bytes, bytes], wire: bytes, kind: int, rule: int) -> None:
+    def __init__(self, pair: Pair, wire: bytes, kind: int, rule: int) -> None:
         name, value = pair
         self.name = name
         self.value = value
@@ -86,13 +86,13 @@ class FieldTable:
     def __init__(self, rules: dict[bytes, int], kind_of: Callable[[bytes], int]) -> None:
         self._rules = rules
         self._kind_of = kind_of
-        self._known: dict[tuple[bytes, bytes], HeaderField] = {}
+        self._known: dict[Pair, HeaderField] = {}
         self._once: set[int] = set()
         self._names: dict[bytes, tuple[int, int, str]] = {}  # lower case: kind, rule, what is wrong with it
         self.get = self._known.get
 
     def field(self, name: bytes, value: bytes) -> HeaderField:
-        pair = (name, value)
+        pair: Pair = (name, value)
         return self.get(pair) or self._make(pair)
 
     def never_indexed(self, name: bytes, value: bytes) -> HeaderField:
@@ -109,7 +109,7 @@ class FieldTable:
         self._once.clear()
         self._names.clear()
 
-    def _make(self, pair: tuple[bytes, bytes]) -> HeaderField:
+    def _make(self, pair: Pair) -> HeaderField:
         name, value = pair
         kind, rule, fault = self._names.get(name) or self._name(name)
         if rule in _JUDGED and not fault:
@@ -121,11 +121,11 @@ class FieldTable:
             return field
         wire = b"" if name[0] == 0x3A else b"%b: %b\r\n" % (name, value)
         field = HeaderField(pair, wire, kind, rule)
-        if rule < COOKIE and field.size <= _MEMO_OCTETS and pair.__class__ is tuple:
+        if rule < COOKIE and field.size <= _MEMO_OCTETS and not isinstance(pair, NeverIndexed):
             self._keep(pair, field)
         return field
 
-    def _keep(self, pair: tuple[bytes, bytes], field: HeaderField) -> None:
+    def _keep(self, pair: Pair, field: HeaderField) -> None:
         """At the second time: of what differs in each head (a path, a trace context) there would be thousands."""
         once = self._once
         mark = hash(pair)

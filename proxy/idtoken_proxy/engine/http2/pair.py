@@ -1,9 +1,15 @@
-"""What a field is while its sender wants it in no table. A module of its own: a subclass of a tuple cannot be compiled."""
+"""The name and the value of a field, as an encoder takes them. A module of its own: a subclass of a tuple cannot be compiled."""
 
 from __future__ import annotations
 
+from typing import TypeAlias
 
-class NeverIndexed(tuple[bytes, bytes]):
+# Always of two. Said so, a compiled build would take each apart and make another of it, and a NeverIndexed would come out as
+# what may be indexed.
+Pair: TypeAlias = tuple[bytes, ...]
+
+
+class NeverIndexed(tuple[bytes, ...]):
     """The name and value of a field that its sender never wants in a table: "Intermediaries MUST use the same
     representation for encoding this header field" (RFC 7541 section 6.2.3). It is found in no dict but as itself.
     """
