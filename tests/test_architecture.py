@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 # Each may import what stands before it, and its own. Those of one line do not know each other.
 LAYERS = (
     ("__init__",),
-    ("collector", "descriptors", "errors", "leaving", "plain_file", "startup", "terminal", "turns"),
+    ("build", "collector", "descriptors", "errors", "leaving", "plain_file", "startup", "terminal", "turns"),
     ("logs",),
     ("lifecycle", "notify"),
     ("settings",),
@@ -183,6 +183,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.engine.http2_app_body": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_call_deadline": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
+    "idtoken_proxy.engine.tls_endings": "engine/test_tls.py and test_hop.py: what each end is taken for",
     "idtoken_proxy.engine.lane": "engine/test_gateway.py: what a gateway makes of routes",
     "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",

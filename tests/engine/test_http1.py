@@ -865,7 +865,7 @@ FULL = b"\r\n".join(
 
 
 def facts_of(head: Request | Response) -> dict[str, object]:
-    return dict(vars(head))
+    return {name: getattr(head, name) for name in type(head).__annotations__}
 
 
 def forget() -> None:

@@ -43,7 +43,7 @@ class Downstream(Http1App):
     """
 
     def __init__(self, front: Front, door: Door) -> None:
-        super().__init__()
+        super().__init__(front)
         self._front = front
         self.door = door
         self.sweeper = front.sweeper
@@ -79,10 +79,6 @@ class Downstream(Http1App):
     def unparsed(self) -> int:
         """Octets that have been read, and whose turn has not come."""
         return len(self._buffer)
-
-    @property
-    def draining(self) -> bool:
-        return self._front.draining
 
     # -- asyncio ---------------------------------------------------------------
 

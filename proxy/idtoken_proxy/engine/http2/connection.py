@@ -383,10 +383,9 @@ class Connection(Dispatcher):
         if stream is None:
             self._on_late(stream_id, RECV_RST)
             return
-        code = frames.parse_code(payload)
         self._forget(stream, transition(stream_id, stream.state, RECV_RST))
         self._before_reset(stream)
-        self._listener.on_reset(stream, self._reset_by_peer(stream, code))
+        self._listener.on_reset(stream, self._reset_by_peer(stream, frames.parse_code(payload)))
         self._after_reset(stream, BY_PEER)
 
     def _reset_by_peer(self, stream: Stream, code: int) -> Reset:
