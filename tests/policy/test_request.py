@@ -5,6 +5,7 @@ from typing import Any, Final
 from idtoken_proxy.policy.fields import PASS, Field
 from idtoken_proxy.policy.request import Request, Response
 from tests.cases import for_each
+from tests.policy.facts import facts_of
 
 # One that is not the usual one, for each type of a fact.
 OTHER: Final[dict[str, Any]] = {
@@ -46,8 +47,8 @@ def test_a_request_has_a_body_where_its_framing_says_so(
 
 def test_a_copy_of_a_request_says_all_that_it_says() -> None:
     request = Request()
-    facts = with_all_facts(request, Request.__annotations__)
-    assert len(facts) == len(Request.__annotations__)
+    facts = with_all_facts(request, facts_of(Request))
+    assert len(facts) == len(facts_of(Request))
     copied = request.copy()
     assert copied is not request
     assert {name: getattr(copied, name) for name in facts} == facts
@@ -58,12 +59,12 @@ def test_a_copy_of_a_usual_request_says_no_more() -> None:
     for one in (request, other):
         one.method, one.target, one.passing = b"GET", b"/", []
     copied = other.copy()
-    assert all(getattr(copied, name) == getattr(request, name) for name in Request.__annotations__)
+    assert all(getattr(copied, name) == getattr(request, name) for name in facts_of(Request))
 
 
 def test_an_answer_that_is_shared_is_copied_before_it_is_changed() -> None:
     response = Response()
-    facts = with_all_facts(response, Response.__annotations__)
+    facts = with_all_facts(response, facts_of(Response))
     assert response.own() is response
     response.encoded = {}
     own = response.own()
