@@ -52,9 +52,9 @@ class AppConnection(BodyConnection, Protocol):
 
 
 class AppStream(AppBody[AppConnection]):
-    """A RequestSide (streams.py)."""
+    """A RequestSide (streams.py). `until`: the app's own deadline, while its exchange is under way."""
 
-    __slots__ = ("_error", "_pieces", "_refusal", "deadline", "full", "request", "sweeper")
+    __slots__ = ("_error", "_pieces", "_refusal", "deadline", "full", "request", "sweeper", "until")
 
     deadline: float
     tunnelled: Tunnelled | None = None
@@ -63,7 +63,7 @@ class AppStream(AppBody[AppConnection]):
         AppBody.__init__(self, connection, stream, complete=complete)
         self.sweeper = connection.sweeper
         self.request: Request | None = None
-        self.deadline = NEVER
+        self.deadline = self.until = NEVER
         self.full = connection.paused
         self._error: ProxyError | None = None  # in place of the receiver's answer
         self._pieces = 0
@@ -285,7 +285,7 @@ class AppStream(AppBody[AppConnection]):
 
     def on_sent(self, idle: float) -> None:
         """Something of what was held is out. `idle`: timeouts.idle."""
-        if self.deadline is not NEVER:
+        if self.deadline != NEVER:
             self.deadline = self.sweeper.now + idle
         if not self.stream.held_octets:
             if self.exchange is None:
