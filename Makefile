@@ -102,7 +102,8 @@ lock:  ## requirements.lock: what the image holds, with hashes and without addre
 	$(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet uv
 	$(COMPILE) --output-file requirements.lock pyproject.toml
-	.lock-venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	.lock-venv/bin/python -c 'import tomllib; told = tomllib.load(open("pyproject.toml", "rb")); wheel = told["tool"]["hatch"]["build"]["targets"]["wheel"]; \
+	    print(*told["build-system"]["requires"], *wheel["hooks"]["custom"]["requires"], sep="\n")' \
 	  | $(COMPILE) --output-file requirements-build.lock -
 	$(COMPILE) --output-file requirements-dev.lock --group dev --constraint requirements.lock pyproject.toml requirements-build.lock
 	rm -rf .lock-venv
