@@ -525,7 +525,7 @@ async def test_the_callers_secret_is_asked_for_and_not_kept(
         answer = await proxied.ask(get("/", f"{GuardSettings().caller_token_header}: {secret}"))
         assert answer.status == 200
     assert secret.encode() not in receiver.received
-    assert all(secret.encode() not in line for line in line_table.REQUEST_LINES.lines)
+    assert all(secret.encode() not in line for line in line_table.REQUEST_LINES.known)
 
 
 # -- a browser's question before the request -----------------------------------------------

@@ -72,7 +72,8 @@ class RequestBlocks:
 
     def _of_shape(self, outbound: Outbound) -> bytes:
         """No order is changed by it but that of fields with different names, which says nothing (RFC 9110 section 5.3)."""
-        request, target, _, caller, peer, token, rewriter = outbound
+        request, caller, peer = outbound.request, outbound.caller, outbound.peer
+        token, rewriter = outbound.token, outbound.rewriter
         encoder, shape = self._encoder, request.shape
         shared: _Shared | None = shape.made
         known = (
@@ -96,7 +97,7 @@ class RequestBlocks:
         length = length_of(request)
         if length is not None:
             varying.append((b"content-length", b"%d" % length))
-        block = shared.before + path_field(target) + shared.behind
+        block = shared.before + path_field(outbound.target) + shared.behind
         return block + encoder.encode(varying) if varying else block
 
 

@@ -187,7 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._request = outbound.request
         self._interim = 0
         self._reader = None
-        self.transport.write(outbound_head(*outbound))
+        self.transport.write(outbound_head(outbound))
 
     def send_data(self, payload: bytes, *, end: bool = False) -> None:
         if self._request.chunked:

@@ -13,7 +13,7 @@ from typing import Final
 
 from idtoken_proxy.engine import line_table
 from idtoken_proxy.engine.http2.pair import NeverIndexed, Pair
-from idtoken_proxy.engine.line_table import holds_secret
+from idtoken_proxy.engine.line_table import UNSOUND, holds_secret
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 
@@ -50,8 +50,6 @@ _CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch  # section 8.2: no upper case
-# Section 8.2.1 forbids NUL, LF and CR; like HTTP/1.1's reader, this one takes no other control character but HTAB either.
-_VALUE_OCTETS: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 _THREE_DIGITS: Final = re.compile(rb"[1-9][0-9]{2}").fullmatch  # RFC 9110 section 15
 
@@ -114,7 +112,8 @@ class FieldTable:
         kind, rule, fault = self._names.get(name) or self._name(name)
         if rule in _JUDGED and not fault:
             fault = _fault_of_value(rule, value)
-        if fault or value.translate(None, _VALUE_OCTETS) or value[:1] in _BLANK or value[-1:] in _BLANK:
+        # Section 8.2.1 forbids NUL, LF and CR; like HTTP/1.1's reader, this one takes no other control character but HTAB either.
+        if fault or value.translate(UNSOUND) != value or value[:1] in _BLANK or value[-1:] in _BLANK:
             # As large as what it stands for, where it goes into a dynamic table.
             field = HeaderField(pair, b"", fields.DROP, MALFORMED)
             field.value = (fault or _VALUE_FAULT).encode("ascii")
