@@ -20,7 +20,18 @@ TESTS = Path(__file__).parent
 # Each may import what stands before it, and its own. Those of one line do not know each other.
 LAYERS = (
     ("__init__",),
-    ("build", "collector", "descriptors", "errors", "leaving", "plain_file", "startup", "terminal", "turns"),
+    (
+        "allocator",
+        "build",
+        "collector",
+        "descriptors",
+        "errors",
+        "leaving",
+        "plain_file",
+        "startup",
+        "terminal",
+        "turns",
+    ),
     ("logs",),
     ("lifecycle", "notify"),
     ("settings",),
