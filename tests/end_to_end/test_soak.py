@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -10,8 +11,12 @@ import pytest
 
 from idtoken_proxy.emulator import Emulator
 from tests.end_to_end.conftest import ServeProcess
+from tests.engine.conftest import Receive, receive, token, token_file
 from tests.engine.http2.peer import GET, POST, data, headers
-from tests.hostile.raw_http2 import ACKNOWLEDGED, Raw, settings, window
+from tests.engine.wire import Wire, eventually
+from tests.hostile.raw_http2 import ACKNOWLEDGED, CALL, Raw, settings, window
+
+__all__ = ["receive", "token", "token_file"]  # fixtures
 
 WARM: Final = 4  # rounds, after which nothing is made for the first time any more
 ROUNDS: Final = 54
@@ -102,3 +107,50 @@ async def test_memory_is_flat(emulator: Emulator, serve_process: ServeProcess) -
     requests = (ROUNDS - WARM) * 2 * EACH
     grown = process.memory() - warm
     assert grown < 2 * MIB, f"{grown / requests:.0f} octets for each of {requests} requests"
+
+
+@pytest.mark.thorough
+async def test_what_a_hundred_idle_streams_take(
+    serve_process: ServeProcess, receive: Receive, token_file: Path
+) -> None:
+    """The app's connection and the receiver's, with all that is made for a stream, as the kernel sees it."""
+    arrived: list[Raw] = []
+
+    async def silent(wire: Wire) -> None:
+        arrived.append(await Raw.receiver(wire, settings(streams=100) + ACKNOWLEDGED))
+        await wire.gone()
+
+    receiver = await receive(silent)
+    process = await serve_process(
+        {
+            "listen": "127.0.0.1:0",
+            "admin": "off",
+            "log": {"format": "json", "access": "errors"},
+            "identity": {"type": "file", "path": str(token_file)},
+            "routes": [
+                {"name": "calls", "upstream": f"http://127.0.0.1:{receiver.port}", "protocol": "http2"}
+            ],
+        }
+    )
+    port = int((await process.url()).rpartition(":")[2])
+    apps = []
+
+    async def more(connections: int) -> int:
+        for _ in range(connections):
+            app = await Raw.app(port)
+            app.send(*[headers(stream, CALL) for stream in range(1, 201, 2)])
+            apps.append(app)
+
+        def all_there() -> bool:
+            for one in arrived:
+                one.look()
+            return len(arrived) == len(apps) and all(len(one.streams) == 100 for one in arrived)
+
+        await eventually(all_there, "not all come through")
+        return process.memory()
+
+    before = await more(10)
+    each = (await more(30) - before) / 30
+    for app in apps:
+        app.close()
+    assert each < 176 * 1024, f"{each / 1024:.0f} KiB"

@@ -32,7 +32,9 @@ Made = TypeVar("Made", bound=asyncio.Protocol)
 
 
 class Dialer:
-    """`tls`: None for http. `egress`: what connections lead through, always with TLS inside."""
+    """`tls`: None for http. `egress`: what connections lead through, always with TLS inside. `on_step`: TCP, and each step behind
+    it but the last (the egress proxy's tunnel, TLS), is behind us.
+    """
 
     def __init__(
         self,
@@ -42,6 +44,7 @@ class Dialer:
         connect: float,
         egress: EgressProxy | None,
         counts: UpstreamCounts,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         if egress is not None and tls is None:
             raise ValueError("without TLS the egress proxy would see the ID tokens")
@@ -51,6 +54,7 @@ class Dialer:
         self._egress = egress
         self._first = receiver(upstream) if egress is None else way_out(egress, upstream)
         self._connect_timeout = connect
+        self._on_step = on_step
         self._gate = asyncio.Semaphore(MAX_CONNECTING)
 
     async def dial(
@@ -76,11 +80,16 @@ class Dialer:
                     return made
                 sock = await self._connected_socket()
                 if self._egress is not None:
+                    self._on_step()
                     await self._tunnel(sock, self._egress)
                     hop = beyond(self._egress, self.upstream)
                 made = make()
-                await self._wrap(sock, made, tls or self._tls, alpn, unmade)
+                tls = tls or self._tls
+                self._on_step()
+                await self._wrap(sock, made, tls, alpn, unmade)
                 if until is not None:
+                    if tls is not None:
+                        self._on_step()
                     hop = mute(hop)
                     await self._ready(made, until(made), unmade)
                 return made
