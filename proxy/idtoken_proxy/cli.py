@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from idtoken_proxy import __version__
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.commands.completion import completion
 from idtoken_proxy.commands.emulator import demo, emulate
 from idtoken_proxy.commands.init import init
@@ -28,7 +29,9 @@ from idtoken_proxy.terminal import colors, printable_lines, say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="idtoken-proxy")
+@click.version_option(
+    __version__, prog_name="idtoken-proxy", message=f"%(prog)s, version %(version)s ({BUILD})"
+)
 def commands() -> None:
     """Call private Google Cloud services as plain localhost URLs.
 

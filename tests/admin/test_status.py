@@ -15,6 +15,7 @@ import aiohttp
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin import status
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.tally import BOUNDS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
@@ -39,7 +40,7 @@ def told_by(proxied: Proxied) -> dict[str, Any]:
 async def test_before_anything_happened(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())))
     told = told_by(proxied)
-    assert told["version"] == __version__
+    assert (told["version"], told["build"]) == (__version__, BUILD)
     assert told["bounds"] == list(BOUNDS)
     assert 0 <= told["now"] - told["started_at"] < 10
     assert told["connections_max"] == 1024

@@ -32,7 +32,7 @@ from idtoken_proxy.settings.model import EgressProxy, Route, Settings, TcpAddres
 from idtoken_proxy.settings.shape import Entry, Items, Kind, Section
 from idtoken_proxy.turns import at_once
 from tests.cases import for_each
-from tests.engine.proxied import AUDIENCE, make_token
+from tests.engine.proxied import AUDIENCE, make_token, unasked
 from tests.engine.test_tunnel import SWITCHING, UPGRADE
 from tests.engine.wire import Receiver, Wire, connect, eventually, get, ok
 
@@ -452,8 +452,10 @@ SAFE = Settings((Route("it", Upstream("https", "receiver.example", 443), None, N
     ],
 )
 async def test_the_way_there_is_part_of_it(after: Settings, *, holds: bool) -> None:
+    pool = await unasked()
+
     def no_pool(_: Route) -> Pool:
-        return None  # type: ignore[return-value]  # nobody is asked
+        return pool
 
     sweeper = Sweeper(60.0)
     before = at_once(Gateway.made(SAFE, {}, no_pool, None, Tally()))

@@ -18,6 +18,7 @@ from time import time
 from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
@@ -130,6 +131,7 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
     last = tally.last_reload
     return {
         "version": __version__,
+        "build": BUILD,
         "now": wall(),
         "started_at": tally.started_at,
         **server.status(),
