@@ -41,7 +41,11 @@ class Accepted:
 
     def unexpecting(self) -> Accepted:
         """The same, of an app that has had its 100."""
-        return Accepted(self.request.unexpecting(), self.lane, self.caller, self.target)
+        return self.saying(self.request.unexpecting())
+
+    def saying(self, request: Request) -> Accepted:
+        """The same, with `request` in its request's place."""
+        return Accepted(request, self.lane, self.caller, self.target)
 
 
 def is_no_routes(method: bytes) -> bool:
