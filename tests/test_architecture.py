@@ -28,6 +28,7 @@ LAYERS = (
     ("identity",),
     ("engine",),
     ("admin", "emulator", "tracing"),
+    ("metadata_server",),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),

@@ -33,6 +33,27 @@ def test_a_route_alone_takes_every_default_of_the_model() -> None:
     assert found == model.Settings((model.Route("a", upstream, "https://a.a.run.app"),))
 
 
+def test_the_metadata_server_s_face_has_the_routes_audiences_unless_it_lists_its_own() -> None:
+    routes = """
+        routes:
+          - {name: a, upstream: 'https://a.a.run.app'}
+          - {name: again, upstream: 'https://a.a.run.app', match: {path: /again}}
+          - {name: other, upstream: 'https://b.a.run.app', match: {path: /b}, identity: gcloud}
+          - {name: api, upstream: 'https://pubsub.googleapis.com', match: {path: /c}}
+          - {name: public, upstream: 'https://d.a.run.app', match: {path: /d}, identity: none}
+        """
+    assert settings(routes).metadata is None
+    usual = model.MetadataSettings(audiences=("https://a.a.run.app",))
+    assert settings(f"{routes}metadata: {{}}").metadata == usual
+    of_gcloud = settings(f"{routes}metadata: {{identity: gcloud, access_tokens: true}}").metadata
+    assert of_gcloud is not None
+    assert (of_gcloud.identity, of_gcloud.audiences) == (GcloudIdentity(), ("https://b.a.run.app",))
+    assert of_gcloud.scopes == model.Scopes()
+    listed = settings(f"{routes}metadata: {{audiences: [x, y, x], project_id: my-project-1}}").metadata
+    assert listed is not None
+    assert (listed.audiences, listed.project_id, listed.scopes) == (("x", "y"), "my-project-1", None)
+
+
 def test_the_defaults_in_the_schema_are_the_models() -> None:
     entries = (
         (document.Timeouts, model.Timeouts()),
