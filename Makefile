@@ -48,13 +48,16 @@ thorough: $(STAMP)  ## what `make test` shows with some cases, with many
 
 # Clients that pip does not bring; without them their tests are skipped and say so.
 CLIENTS := tests/end_to_end/clients
-clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go  ## apt-get install npm golang-go golang-google-grpc-dev
+clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go $(CLIENTS)/build/metadata-go  ## apt-get install npm golang-go golang-google-grpc-dev golang-google-api-dev
 
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(CLIENTS)/build/grpc-go: $(CLIENTS)/grpc.go
+	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
+
+$(CLIENTS)/build/metadata-go: $(CLIENTS)/metadata.go
 	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
 
 image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes

@@ -447,7 +447,7 @@ def test_to_listen_beyond_loopback_it_wants_a_consent_of_its_own() -> None:
         ),
         ("{identity: none}", "metadata.identity", "none has no tokens"),
         (
-            "{identity: {type: signed_jwt, key_file: k}}",
+            "{identity: {type: signed_jwt, key_file: k, service_account: a@b.iam.gserviceaccount.com}}",
             "metadata.identity",
             "signed_jwt signs what IAP takes",
         ),
