@@ -48,7 +48,8 @@ thorough: $(STAMP)  ## what `make test` shows with some cases, with many
 
 # Clients that pip does not bring; without them their tests are skipped and say so.
 CLIENTS := tests/end_to_end/clients
-clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go $(CLIENTS)/build/metadata-go $(CLIENTS)/build/tasks-emulator/bin/gcloud-tasks-emulator  ## apt-get install npm golang-go golang-google-grpc-dev golang-google-api-dev
+TASKS := .venv-tasks
+clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go $(CLIENTS)/build/metadata-go $(TASKS)/bin/gcloud-tasks-emulator  ## apt-get install npm golang-go golang-google-grpc-dev golang-google-api-dev
 
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -60,9 +61,9 @@ $(CLIENTS)/build/grpc-go: $(CLIENTS)/grpc.go
 $(CLIENTS)/build/metadata-go: $(CLIENTS)/metadata.go
 	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
 
-$(CLIENTS)/build/tasks-emulator/bin/gcloud-tasks-emulator:  # of its own: it wants other versions than the tests have
-	$(PYTHON) -m venv --clear $(CLIENTS)/build/tasks-emulator
-	$(CLIENTS)/build/tasks-emulator/bin/python -m pip install --quiet gcloud-tasks-emulator==0.6.2
+$(TASKS)/bin/gcloud-tasks-emulator:  # of its own: it wants other versions than the tests have
+	$(PYTHON) -m venv --clear $(TASKS)
+	$(TASKS)/bin/python -m pip install --quiet gcloud-tasks-emulator==0.6.2
 	@touch $@
 
 image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes
@@ -105,4 +106,4 @@ lock:  ## requirements.lock: what the image holds, with hashes and without addre
 	rm -rf .lock-venv
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(CLIENTS)/node_modules $(CLIENTS)/build dist .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(DEMO) $(TASKS) $(CLIENTS)/node_modules $(CLIENTS)/build dist .mypy_cache .ruff_cache .pytest_cache .coverage*

@@ -32,7 +32,7 @@ from tests.end_to_end.conftest import PATIENCE, ROOT, Serve
 HERE: Final = ROOT / "deploy" / "pushes"
 DOMAIN: Final = "@my-project.iam.gserviceaccount.com"
 PUBSUB: Final = Path("/usr/lib/google-cloud-sdk/platform/pubsub-emulator")
-TASKS: Final = Path(__file__).parent / "clients" / "build" / "tasks-emulator" / "bin" / "python"
+TASKS: Final = ROOT / ".venv-tasks" / "bin" / "python"
 QUEUE: Final = "projects/my-project/locations/us-central1/queues/orders"
 
 needs_pubsub = pytest.mark.skipif(
@@ -216,6 +216,7 @@ async def test_pubsub_s_emulator(url: str, client: aiohttp.ClientSession, seen: 
 
 
 CREATE: Final = """
+import sys
 import grpc
 from google.cloud import tasks_v2
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcTransport
