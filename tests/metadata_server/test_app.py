@@ -259,3 +259,31 @@ async def test_a_unix_socket_is_its_user_s_alone_unless_others_are_listed(
         assert path.stat().st_mode & 0o777 == 0o666
         async with session.get(f"http://any-name{ACCOUNT}/token", headers=FLAVOR) as answer:
             assert answer.status == 403
+
+
+async def test_a_service_of_compose_is_asked_by_its_name(
+    emulator: Emulator, serve: Serve, client: aiohttp.ClientSession
+) -> None:
+    """On all interfaces of a container, where the operator has said so; under no name that he has not listed."""
+    written = io.StringIO()
+    configure(LogSettings(format="json"), written)
+    settings = settings_for(
+        route_to(emulator, "user-profiles"),
+        metadata_host=emulator.metadata_host,
+        metadata=metadata_settings(listen=TcpAddress("0.0.0.0", 0), allow_remote=True),
+        guard=GuardSettings(allowed_hosts=("idtoken-proxy",)),
+    )
+    server = await serve(settings)
+    warned = [json.loads(line) for line in written.getvalue().splitlines() if "handed this identity" in line]
+    assert len(warned) == 1
+    (address,) = server.metadata
+    assert isinstance(address, TcpAddress)
+    by_name = f"idtoken-proxy:{address.port}"
+    async with client.get(
+        f"http://127.0.0.1:{address.port}{ACCOUNT}/token", headers={**FLAVOR, "Host": by_name}
+    ) as answer:
+        assert answer.status == 200
+    async with client.get(
+        f"http://127.0.0.1:{address.port}{ACCOUNT}/token", headers={**FLAVOR, "Host": f"other:{address.port}"}
+    ) as answer:
+        assert answer.status == 403
