@@ -159,6 +159,23 @@ async def test_who_is_refused_is_handed_nothing(face: Face) -> None:
     assert face.server.metadata_counts.by_outcome()["refused"] == 7
 
 
+async def test_alone_it_needs_no_route_and_outlives_the_drain(
+    emulator: Emulator, serve: Serve, client: aiohttp.ClientSession
+) -> None:
+    """An app's last calls are made while the proxy drains already."""
+    written = io.StringIO()
+    configure(LogSettings(format="json", level="debug"), written)
+    alone = metadata_settings(audiences=("https://a.example",))
+    server = await serve(settings_for(metadata_host=emulator.metadata_host, metadata=alone))
+    assert server.ready
+    server.quit()
+    face = Face(server, client)
+    token = await face.text(f"{ACCOUNT}/identity?audience=https://a.example")
+    access = json.loads(await face.text(f"{ACCOUNT}/token"))["access_token"]
+    assert token[-40:] not in written.getvalue()
+    assert access not in written.getvalue()
+
+
 async def test_two_hosts_are_none(face: Face) -> None:
     address = face.server.metadata[0]
     assert isinstance(address, TcpAddress)

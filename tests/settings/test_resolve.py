@@ -22,7 +22,7 @@ from idtoken_proxy.settings.identities import (
 from idtoken_proxy.settings.resolve import resolve
 from idtoken_proxy.settings.yaml_lines import read_yaml
 from tests.cases import for_each
-from tests.settings.told import route, settings
+from tests.settings.told import route, settings, told
 
 RUN_APP = "upstream: 'https://a.a.run.app'"
 
@@ -52,6 +52,14 @@ def test_the_metadata_server_s_face_has_the_routes_audiences_unless_it_lists_its
     listed = settings(f"{routes}metadata: {{audiences: [x, y, x], project_id: my-project-1}}").metadata
     assert listed is not None
     assert (listed.audiences, listed.project_id, listed.scopes) == (("x", "y"), "my-project-1", None)
+
+
+def test_it_is_a_configuration_by_itself() -> None:
+    alone = settings("metadata: {access_tokens: true}")
+    assert alone.routes == ()
+    assert alone.metadata == model.MetadataSettings(scopes=model.Scopes())
+    assert told("listen: localhost:1") == ["proxy.yaml: routes: is missing"]
+    assert told("metadata: {}\nroutes: []") != []
 
 
 def test_the_defaults_in_the_schema_are_the_models() -> None:

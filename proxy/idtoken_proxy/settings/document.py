@@ -311,10 +311,12 @@ class Document(Entry):
     """A configuration of idtoken-proxy."""
 
     extensible: ClassVar = True
+    one_of: ClassVar = ("routes", "metadata")
 
     routes: list[RouteEntry] = key(
         Items(Section(RouteEntry), least=1, hint="a route has at least a name and an upstream"),
-        "Where requests go.",
+        "Where requests go. Left out: there is a metadata server's face alone.",
+        default=[],
     )
     listen: list[model.Address] = key(
         Items(LISTEN, least=1, single=True),
