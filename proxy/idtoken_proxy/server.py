@@ -40,8 +40,8 @@ from idtoken_proxy.turns import in_turns
 
 if TYPE_CHECKING:
     from idtoken_proxy.admin.app import Admin
-    from idtoken_proxy.tracing.pipeline import Pipeline
     from idtoken_proxy.metadata_server.app import MetadataListener
+    from idtoken_proxy.tracing.pipeline import Pipeline
 
 __all__ = ["ListenFailed", "Server"]
 
