@@ -51,6 +51,8 @@ _LAST_REQUESTS = (
 )
 _CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
 
+_METADATA_HOST = "GCE_METADATA_HOST"
+
 log = structlog.get_logger("idtoken_proxy.server")
 
 
@@ -463,6 +465,14 @@ class Server:
         app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.metadata_server.app")
         listener: MetadataListener = app.MetadataListener(self, place)
         await listener.start()
+        asked = None if self.settings.google.metadata_host else self._environ.get(_METADATA_HOST)
+        if asked in {str(bound) for bound in (listener.address, *listener.addresses)}:
+            log.warning(
+                "the proxy's own tokens are asked of itself",
+                variable=_METADATA_HOST,
+                remedy=f"set {_METADATA_HOST} for the app alone, or name Google's metadata server: google: {{metadata_host: "
+                "metadata.google.internal}",
+            )
         for bound in listener.addresses:
             log.info("metadata server listening", address=base_url(bound))
             if is_remote(bound):

@@ -21,12 +21,14 @@ from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import FileIdentity
 from idtoken_proxy.settings.model import (
     CLOUD_PLATFORM,
+    GoogleEndpoints,
     GuardSettings,
     LogSettings,
     Scopes,
     TcpAddress,
     UnixAddress,
 )
+from tests.deploy.test_compose_world import free_port
 from tests.end_to_end.conftest import CALLER, Serve, route_to, settings_for
 from tests.metadata_server.conftest import metadata_settings
 
@@ -174,6 +176,21 @@ async def test_alone_it_needs_no_route_and_outlives_the_drain(
     access = json.loads(await face.text(f"{ACCOUNT}/token"))["access_token"]
     assert token[-40:] not in written.getvalue()
     assert access not in written.getvalue()
+
+
+async def test_a_proxy_that_would_ask_itself_is_told_so() -> None:
+    """Where a Compose file gives both the same variables."""
+    written = io.StringIO()
+    configure(LogSettings(format="json", level="warning"), written)
+    port = free_port()
+    face = metadata_settings(listen=TcpAddress("localhost", port))
+    settings = settings_for(metadata_host="", metadata=face, google=GoogleEndpoints())
+    for environ in ({}, {"GCE_METADATA_HOST": f"localhost:{port}"}):
+        assert "asked of itself" not in written.getvalue()
+        server = Server(settings, environ)
+        await server.start()
+        await server.stop(0)
+    assert "asked of itself" in written.getvalue()
 
 
 async def test_two_hosts_are_none(face: Face) -> None:
