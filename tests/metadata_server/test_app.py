@@ -28,6 +28,7 @@ from idtoken_proxy.settings.model import (
     TcpAddress,
     UnixAddress,
 )
+from tests.cases import for_each
 from tests.deploy.test_compose_world import free_port
 from tests.end_to_end.conftest import CALLER, Serve, route_to, settings_for
 from tests.metadata_server.conftest import metadata_settings
@@ -90,6 +91,17 @@ async def test_what_libraries_ask_for(face: Face) -> None:
     }
     status, _, headers = await face.ask("/computeMetadata/v1/instance?alt=json")
     assert (status, headers["Location"]) == (301, "/computeMetadata/v1/instance/?alt=json")
+
+
+@for_each("query", ["", "recursive=true", "audience=%ff%00", "a=b%0d%0aSet-Cookie:x", "%%%", "&&&="])
+async def test_a_directory_s_name_leads_to_it_whatever_is_asked_beside(face: Face, query: str) -> None:
+    """gcp-metadata looks for a server by `instance`, without a slash."""
+    for path in ("/computeMetadata/v1", "/computeMetadata/v1//universe", "/computeMetadata/v1/%2Fproject"):
+        status, _, headers = await face.ask(f"{path}?{query}")
+        assert status == 301
+        assert "Set-Cookie" not in headers
+        place = f"/computeMetadata/v1/{path.rpartition('/')[2].removeprefix('%2F')}/".replace("v1/v1/", "v1/")
+        assert headers["Location"].partition("?")[0] == place
 
 
 async def test_id_tokens_come_out_of_the_proxy_s_own_cache(face: Face, emulator: Emulator) -> None:

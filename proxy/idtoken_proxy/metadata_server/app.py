@@ -145,7 +145,7 @@ class MetadataListener:
             return self._fail(request, error)
 
     async def _below(self, request: web.Request, handed_out: HandedOut) -> web.Response:
-        path = request.path[len(ROOT) :].strip("/")
+        path = "/".join(filter(None, request.path[len(ROOT) :].split("/")))
         email = await handed_out.email() if _tells_whose(path, request.query) else None
         project = handed_out.project_id(email, self._server.environ)
         if project is None and path.startswith("project"):
@@ -169,7 +169,8 @@ class MetadataListener:
         assert not isinstance(node, Minted)
         directory = isinstance(node, Mapping)
         if directory and not request.path.endswith("/"):
-            query = f"?{request.query_string}" if request.query_string else ""
+            raw = request.rel_url.raw_query_string  # decoded, it could not stand in a header
+            query = f"?{raw}" if raw else ""
             self._server.metadata_counts.count("directory", "answered")
             place = f"{ROOT}{path}/" if path else ROOT
             return web.Response(status=301, headers={**_HEADERS, "Location": place + query})
