@@ -63,10 +63,10 @@ async def host(emulator: Emulator, serve: Serve) -> str:
     return str(server.metadata[0])
 
 
-async def told_by(emulator: Emulator, *command: str, **environ: str) -> Any:
+async def told_by(emulator: Emulator, home: Path, *command: str, **environ: str) -> Any:
     process = await asyncio.create_subprocess_exec(
         *(*command, emulator.urls["shop"], emulator.urls["logs"]),
-        env={**_environ(), **environ, "HOME": "/nonexistent"},
+        env={**_environ(), **environ, "HOME": str(home)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -85,20 +85,23 @@ FOUND: Final = {
 
 
 @pytest.mark.thorough
-async def test_python(emulator: Emulator, host: str) -> None:
-    assert await told_by(emulator, *PYTHON, GCE_METADATA_HOST=host, GCE_METADATA_IP=host) == FOUND
+async def test_python(emulator: Emulator, host: str, tmp_path: Path) -> None:
+    assert await told_by(emulator, tmp_path, *PYTHON, GCE_METADATA_HOST=host, GCE_METADATA_IP=host) == FOUND
 
 
 @pytest.mark.thorough
 @needs_node
-async def test_node(emulator: Emulator, host: str) -> None:
-    assert await told_by(emulator, "node", str(CLIENTS / "metadata.js"), GCE_METADATA_HOST=host) == FOUND
+async def test_node(emulator: Emulator, host: str, tmp_path: Path) -> None:
+    assert (
+        await told_by(emulator, tmp_path, "node", str(CLIENTS / "metadata.js"), GCE_METADATA_HOST=host)
+        == FOUND
+    )
 
 
 @pytest.mark.thorough
 @needs_go
-async def test_go(emulator: Emulator, host: str) -> None:
-    assert await told_by(emulator, str(GO), GCE_METADATA_HOST=host) == FOUND
+async def test_go(emulator: Emulator, host: str, tmp_path: Path) -> None:
+    assert await told_by(emulator, tmp_path, str(GO), GCE_METADATA_HOST=host) == FOUND
 
 
 async def test_run_leads_them_there(emulator: Emulator, run: Run) -> None:
