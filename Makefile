@@ -64,7 +64,8 @@ $(COMPILED)/.installed: $(STAMP) hatch_build.py $(shell find proxy -name '*.py')
 
 # Clients that pip does not bring; without them their tests are skipped and say so.
 CLIENTS := tests/end_to_end/clients
-clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go  ## apt-get install npm golang-go golang-google-grpc-dev
+TASKS := .venv-tasks
+clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go $(CLIENTS)/build/metadata-go $(TASKS)/bin/gcloud-tasks-emulator  ## apt-get install npm golang-go golang-google-grpc-dev golang-google-api-dev
 
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -72,6 +73,14 @@ $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 
 $(CLIENTS)/build/grpc-go: $(CLIENTS)/grpc.go
 	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
+
+$(CLIENTS)/build/metadata-go: $(CLIENTS)/metadata.go
+	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
+
+$(TASKS)/bin/gcloud-tasks-emulator:  # of its own: it wants other versions than the tests have
+	$(PYTHON) -m venv --clear $(TASKS)
+	$(TASKS)/bin/python -m pip install --quiet gcloud-tasks-emulator==0.6.2
+	@touch $@
 
 image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes
 	$(BIN)/python -m pytest -m index
@@ -114,4 +123,4 @@ lock:  ## requirements.lock: what the image holds, with hashes and without addre
 	rm -rf .lock-venv
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(COMPILED) $(CLIENTS)/node_modules $(CLIENTS)/build dist .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(DEMO) $(COMPILED) $(TASKS) $(CLIENTS)/node_modules $(CLIENTS)/build dist .mypy_cache .ruff_cache .pytest_cache .coverage*

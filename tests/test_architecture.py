@@ -39,6 +39,7 @@ LAYERS = (
     ("identity",),
     ("engine",),
     ("admin", "emulator", "tracing"),
+    ("metadata_server", "testing"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
@@ -211,6 +212,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
     "idtoken_proxy.identity.rules": "identity/test_diagnosis.py: every row of the tables, by way of diagnose",
+    "idtoken_proxy.testing.google": "testing/test_plugin.py: its fixtures are that",
     "idtoken_proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
 }
 
@@ -241,6 +243,15 @@ def test_what_serve_needs_is_quick_to_import(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert not loaded.intersection(SLOW)
     assert module in loaded
+
+
+def test_the_plugin_that_every_run_of_pytest_imports_costs_next_to_nothing() -> None:
+    ours = {
+        name
+        for name in loaded_by("import pytest; import idtoken_proxy.testing.plugin")
+        if "idtoken_proxy" in name
+    }
+    assert ours == {"idtoken_proxy", "idtoken_proxy.testing", "idtoken_proxy.testing.plugin"}
 
 
 def test_the_command_line_alone_is_quicker_still() -> None:

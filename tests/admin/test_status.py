@@ -271,6 +271,8 @@ async def test_the_report_of_many_routes_comes_in_pieces_that_do_not_grow(
 
         ready, front, slots = proxied.server.ready, proxied.server.front, proxied.server.slots
 
+        metadata_requests = proxied.server.metadata_requests
+
         def status(self) -> dict[str, Any]:
             return proxied.server.status()
 

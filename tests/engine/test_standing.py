@@ -152,7 +152,14 @@ GRANTS: dict[str, list[Taken]] = {
     ],
 }
 # Tunnels alone are older than these; each has a test of its own below, or where it says.
-WAYS = {"egress_proxy", "tls.ca_file", "admin"}
+WAYS = {
+    "egress_proxy",
+    "tls.ca_file",
+    "admin",
+    # The face asks for each request what it may hand out: metadata_server/test_app.py, "takes it over and away".
+    *(f"metadata.{name}" for name in ("listen", "identity", "audiences", "access_tokens", "scopes")),
+    *(f"metadata.{name}" for name in ("project_id", "allow_remote")),
+}
 # Names, bounds and waits, and how things are said: nobody may do less without them than what the others let him do.
 NO_GRANTS = {
     "routes.name",

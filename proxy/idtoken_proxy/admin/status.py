@@ -43,6 +43,9 @@ class Observed(Protocol):
     def slots(self) -> Mapping[str, TokenSlot]:
         """By route name."""
 
+    def metadata_requests(self) -> Mapping[tuple[str, str], int]:
+        """Of the metadata server's face, by what was asked for and what became of it."""
+
     def status(self) -> dict[str, Any]:
         """All but the routes; JSON-ready, nothing secret."""
 
