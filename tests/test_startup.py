@@ -62,6 +62,14 @@ def test_windows_is_told_where_it_runs_instead(argv: list[str]) -> None:
     assert "container" in line
 
 
+def test_it_starts_where_the_current_directory_has_been_deleted(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    where = f"os.chdir({str(tmp_path / 'gone')!r}); os.rmdir({str(tmp_path / 'gone')!r})"
+    done = started("--version", how=where)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("idtoken-proxy")
+
+
 def test_children_are_waited_for_where_their_end_was_ignored(tmp_path: Path) -> None:
     ignored = "signal.signal(signal.SIGCHLD, signal.SIG_IGN)"
     done = started(

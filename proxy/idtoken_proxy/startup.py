@@ -59,11 +59,19 @@ def _own_libraries_first() -> None:
     variable as it was.
     """
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 -- pathlib is slow to import
-    foreign = {os.getcwd()}  # noqa: PTH109 -- python -m looks there first
-    foreign.update(map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+    # "": the current directory, where python -m looks first.
+    foreign = set(map(_absolute, ["", *os.environ.get("PYTHONPATH", "").split(os.pathsep)]))
     foreign.discard(package)
-    later = [entry for entry in sys.path if os.path.abspath(entry) in foreign]  # noqa: PTH100
+    later = [entry for entry in sys.path if _absolute(entry) in foreign]
     sys.path[:] = [entry for entry in sys.path if entry not in later] + later
+
+
+def _absolute(entry: str) -> str:
+    """Of a current directory that has been deleted the system tells no name: as it stands then."""
+    try:
+        return os.path.abspath(entry)  # noqa: PTH100 -- pathlib is slow to import
+    except FileNotFoundError:
+        return entry
 
 
 def _end_when_told(*, success: bool) -> None:
