@@ -45,13 +45,14 @@ def test_what_a_line_is(text: str, kind: Kind, own: object, method: str) -> None
         '{"jsonrpc": "2.0", "id": null, "method": "a"}',
         '{"jsonrpc": "2.0", "id": true, "method": "a"}',
         '{"jsonrpc": "2.0", "id": {}, "method": "a"}',
+        '{"jsonrpc": "2.0", "id": 1e400, "method": "a"}',
         '{"jsonrpc": "2.0", "id": 1, "result": NaN}',
         '{"jsonrpc": "2.0", "id": 1, "result": {"a": -Infinity}}',
         '{"jsonrpc": "2.0", "id": 1, "result": "a raw\nline end"}',
         REQUEST + REQUEST,
         "[" * 100_000,
     ],
-    ids=range(19),
+    ids=range(20),
 )
 def test_what_is_no_message(text: str | bytes) -> None:
     with pytest.raises(Malformed):
@@ -77,6 +78,22 @@ def test_any_result_is_one_line_that_means_the_same(result: object) -> None:
     (message,) = read(said)
     assert "\n" not in message.text
     assert json.loads(message.text) == json.loads(said)
+
+
+def test_of_a_batch_too_each_passes_as_it_came() -> None:
+    each = [
+        '{"jsonrpc":"2.0","id":1,"result":[1e400, 1.10,"],[\u00e9\u2028"]}',
+        '{"jsonrpc":"2.0",\n"method":"a"}',
+    ]
+    texts = [message.text for message in read("\n[ " + " ,\t".join(each) + "\r\n]")]
+    assert texts == [each[0].replace("\u2028", "\\u2028"), each[1].replace("\n", " ")]
+    assert read(" [ ]") == ()
+
+
+def test_a_number_that_cannot_be_written_anew_is_not() -> None:
+    (error,) = read('{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"no","data":1e400}}')
+    with pytest.raises(Malformed):
+        messages.with_id(error, 7)
 
 
 def test_a_batch_is_taken_apart() -> None:

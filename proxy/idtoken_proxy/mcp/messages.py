@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -26,6 +27,9 @@ VERSION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 _ONE_LINE: Final = str.maketrans(
     {"\n": " ", "\r": " ", "\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
+_UNTIL_NEXT: Final = re.compile(r"[ \t\n\r,]*").match  # between the messages of a batch
+_DECODER: Final = json.JSONDecoder()
+_INFINITE: Final = frozenset({float("inf"), float("-inf")})  # as which Python reads 1e400
 _OBJECT: Final = "a JSON-RPC 2.0 message is an object with method, result or error"
 
 
@@ -88,12 +92,29 @@ def read(text: str | bytes) -> tuple[Message, ...]:
     try:
         whole = text.decode() if isinstance(text, bytes) else text
         tree = json.loads(whole, parse_constant=_no_constant)
-        batch = [(each, json.dumps(each)) for each in tree] if isinstance(tree, list) else None
+        batch = list(_each(whole)) if isinstance(tree, list) else None
     except (ValueError, RecursionError):
         raise Malformed("not JSON in UTF-8, or too deep") from None
     if batch is not None:
-        return tuple(_message(each, text) for each, text in batch)
+        return tuple(_message(each, text.translate(_ONE_LINE)) for each, text in batch)
     return (_message(tree, whole.strip().translate(_ONE_LINE)),)
+
+
+def _each(batch: str) -> Iterator[tuple[object, str]]:
+    """(a message, its text as it came), of an array that is known to be JSON. Written anew, 1e400 would be Infinity, which is
+    none.
+    """
+    at = _end_of_space(batch, batch.index("[") + 1)
+    while batch[at] != "]":
+        message, end = _DECODER.raw_decode(batch, at)
+        yield message, batch[at:end]
+        at = _end_of_space(batch, end)
+
+
+def _end_of_space(batch: str, at: int) -> int:
+    space = _UNTIL_NEXT(batch, at)
+    assert space is not None
+    return space.end()
 
 
 def cancelled_key(message: Message) -> str:
@@ -102,12 +123,15 @@ def cancelled_key(message: Message) -> str:
 
 
 def with_id(message: Message, own: RequestId | None) -> Message:
-    """The same by another ID. Malformed where it is too deep."""
+    """The same by another ID. Malformed where it is too deep, or holds a number that cannot be written anew."""
     body = {**message.body, "id": own}
     try:
-        return _message(body, json.dumps(body))
+        text = json.dumps(body, allow_nan=False)
     except RecursionError:
         raise Malformed("too deep") from None
+    except ValueError:
+        raise Malformed("a number is too large") from None
+    return _message(body, text)
 
 
 def request(own: RequestId, method: str, params: Mapping[str, Any] | None = None) -> Message:
@@ -130,7 +154,7 @@ def _message(tree: object, text: str) -> Message:
     if not isinstance(tree, dict) or tree.get("jsonrpc") != "2.0":
         raise Malformed(_OBJECT)
     own, method = tree.get("id"), tree.get("method")
-    if isinstance(own, bool) or not isinstance(own, int | float | str | None):
+    if isinstance(own, bool) or not isinstance(own, int | float | str | None) or own in _INFINITE:
         raise Malformed("an id is a number or a string")
     if isinstance(method, str):
         kind = Kind.REQUEST if "id" in tree else Kind.NOTIFICATION
