@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy import __version__
 from idtoken_proxy.settings.model import EgressProxy, TracingSettings
-from idtoken_proxy.tracing.export import OtlpExport, _resource, _Way
+from idtoken_proxy.tracing.export import OtlpExport, _resource, _Way, try_export
 from idtoken_proxy.tracing.spans import Link, Span
 from tests.engine.conftest import Receive, Start
 from tests.engine.http2_peers import echo, http2_app, http2_receiver
@@ -157,6 +157,13 @@ async def test_a_collector_that_fails_is_told_of_once_and_again_when_it_works(co
     assert "400" in failed["detail"]
     assert (again["event"], again["lost"]) == ("spans are exported again", 3)
     await close(export)
+
+
+async def test_an_answer_without_end_is_not_waited_for(receive: Receive) -> None:
+    begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20000\r\n" + bytes(0x20000)
+    receiver = await receive(answering(begun))
+    said = await asyncio.to_thread(try_export, f"http://127.0.0.1:{receiver.port}/v1/traces", None, 0.5)
+    assert said == "its answer is larger than 65536 octets"
 
 
 async def test_of_a_collector_that_is_not_there_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
@@ -32,6 +33,8 @@ _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
 _KINDS: Final = {"server": SpanKind.SERVER, "client": SpanKind.CLIENT, "internal": SpanKind.INTERNAL}
 _SCOPE: Final = InstrumentationScope("idtoken_proxy", __version__)
+_LONGEST_ANSWER: Final = 64 * 1024  # octets
+_LONGEST_REASON: Final = 200  # characters of a status line
 _INSTANCE: Final = str(uuid4())  # this process's, over reloads
 
 log = structlog.get_logger("idtoken_proxy.tracing")
@@ -134,12 +137,26 @@ class _Way(requests.Session):
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
         try:
-            response = super().request(*args, **options)
+            response = super().request(*args, **{**options, "stream": True})
+            _read(response)
         except Exception as error:
             self.failure = str(error) or type(error).__name__
             raise
-        self.failure = None if response.ok else f"{response.status_code} {response.reason}"
+        self.failure = None if response.ok else f"{response.status_code} {response.reason}"[:_LONGEST_REASON]
         return response
+
+
+def _read(response: requests.Response) -> None:
+    """In place of requests' own reading, which has no bound: a collector's answer is a few octets, and what is no collector may
+    answer without end. It is not decompressed, as nobody looks at it. ConnectionError.
+    """
+    raw, answer = response.raw, b""
+    while block := raw.read(_LONGEST_ANSWER + 1 - len(answer), decode_content=False):
+        answer += block
+        if len(answer) > _LONGEST_ANSWER:
+            raw.close()
+            raise requests.ConnectionError(f"its answer is larger than {_LONGEST_ANSWER} octets")
+    response.raw = BytesIO(answer)
 
 
 class _Heard(logging.Handler):
