@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+
 import aiohttp
 import pytest
 from aiohttp import web
@@ -68,6 +70,55 @@ async def test_no_token_follows_a_redirect_elsewhere(server: Server, location: s
     with pytest.raises(Refused):
         await status_of(server)
     assert {asked.target for asked in server.asked} == {"/mcp"}
+
+
+@for_each(
+    ("location", "status"),
+    [("/away", 503), ("/away", 404), ("/away", 302), ("/away/a b", 200), ("/away/\u00e9", 200)],
+)
+async def test_where_a_redirect_leads_nowhere_the_next_request_begins_anew(
+    server: Server, location: str, status: int
+) -> None:
+    is_away = True
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/mcp" and is_away:
+            return web.Response(status=307, headers={"Location": location})
+        return web.Response(status=status if is_away else 200)
+
+    server.answer = answer
+    with contextlib.suppress(Refused):
+        assert await status_of(server) == status
+    is_away = False
+    server.asked.clear()
+    assert await status_of(server) == 200
+    assert [asked.target for asked in server.asked] == ["/mcp"]
+
+
+async def test_what_a_redirect_led_to_counts_no_more_when_it_is_gone(server: Server) -> None:
+    now = "/new"
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path == "/mcp":
+            return web.Response(status=307, headers={"Location": now})
+        return web.Response(status=200 if request.path == now else 404)
+
+    server.answer = answer
+    assert await status_of(server) == 200
+    now = "/newer"
+    assert [await status_of(server), await status_of(server)] == [404, 200]
+
+
+async def test_redirects_without_end_are_not_followed_from_where_they_ended(server: Server) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=308, headers={"Location": f"{request.path}/more"})
+
+    server.answer = answer
+    for _ in range(2):
+        server.asked.clear()
+        with pytest.raises(Refused, match="without end"):
+            await status_of(server)
+        assert server.asked[0].target == "/mcp"
 
 
 async def test_a_post_does_not_become_a_get(server: Server) -> None:

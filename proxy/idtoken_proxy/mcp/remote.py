@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,6 +27,7 @@ EVENTS: Final = "text/event-stream"
 MOST: Final = 64 * 1024 * 1024  # octets of one message: twice what Cloud Run lets through at once
 _REDIRECTS: Final = 3
 _SAME_METHOD: Final = frozenset({307, 308})  # RFC 9110 section 15.4
+_TARGET: Final = re.compile(r"[\x21-\x7e]+").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Pace:
 
 @dataclass
 class Remote:
-    """`client`: whose requests all go to the engine. `target`: path and query of the endpoint; a redirect moves it for good.
+    """`client`: whose requests all go to the engine. `target`: path and query of the endpoint; where a redirect leads it counts from then on, as long
+    as it is answered well there.
     `slot`: of the engine's tokens; None where the server is public.
     """
 
@@ -56,6 +59,9 @@ class Remote:
     target: str
     slot: TokenSlot | None = None
     pace: Pace = field(default_factory=Pace)
+
+    def __post_init__(self) -> None:
+        self._named = self.target
 
     @property
     def token(self) -> Token | None:
@@ -76,6 +82,7 @@ class Remote:
         leads elsewhere.
         """
         where = self.target if target is None else target
+        moves = target is None
         for _ in range(_REDIRECTS + 1):
             async with self.client.request(
                 method,
@@ -87,11 +94,15 @@ class Remote:
                 if not (
                     response.status in _SAME_METHOD or (method == "GET" and 301 <= response.status < 304)
                 ):
+                    if response.status >= 300:
+                        self.target = self._named  # which may lead elsewhere by now
+                    elif moves:
+                        self.target = where
                     yield response
                     return
+                moves = moves and response.status in _SAME_METHOD
                 where = self.here(response.headers.get("Location", ""), "a redirect")
-                if target is None and response.status in _SAME_METHOD:
-                    self.target = where
+        self.target = self._named
         raise Refused("the server redirects without end", status=307)
 
     def here(self, url: str, what: str) -> str:
@@ -111,7 +122,10 @@ class Remote:
                 "give the URL that it leads to, where that is the server that is meant",
                 cause="elsewhere",
             )
-        return (named.path or "/") + (f"?{named.query}" if named.query else "")
+        target = (named.path or "/") + (f"?{named.query}" if named.query else "")
+        if not _TARGET(target):
+            raise Refused(f"{what} leads to what is no URL: {printable(target)[:200]}", cause="mcp_server")
+        return target
 
     async def refusal(self, response: aiohttp.ClientResponse) -> Refused:
         """What the answer, which is none, comes to."""
