@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -49,6 +51,23 @@ def test_what_stands_on_a_command_line_leads_to_the_login_and_tells_nothing_of_i
     assert (led.headers["Cache-Control"], led.headers["Referrer-Policy"]) == ("no-store", "no-referrer")
     assert Answer(f"{doorstep.uri}?state=s3cret&code=x").status == 200
     assert doorstep.wait() == "the-code"
+
+
+@for_each("said", [b"", b"GET /", b"GET / HTTP/1.1\r\nA: " + b"a" * 70_000, b"\xff" * 70_000], ids=range(4))
+def test_who_hangs_up_leaves_no_trace_on_the_terminal(capfd: pytest.CaptureFixture[str], said: bytes) -> None:
+    reset = struct.pack("ii", 1, 0)
+    with Doorstep() as doorstep:
+        doorstep.lead(CONSENT, code_of)
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", urlsplit(doorstep.uri).port or 0)) as stranger:
+                stranger.sendall(said)
+                stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+        assert Answer(f"{doorstep.uri}?state=s3cret&code=x").status == 200
+        assert doorstep.wait() == "the-code"
+        for thread in threading.enumerate():
+            if "process_request_thread" in thread.name:
+                thread.join(10)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_who_asks_a_second_time_ends_the_login(doorstep: Doorstep) -> None:

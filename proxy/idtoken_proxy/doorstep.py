@@ -8,6 +8,7 @@ from here to whoever asks first. Where somebody asks again, one of the two was n
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,8 +46,7 @@ class Doorstep:
                 doorstep._came(self)
 
         # Browsers open connections ahead, and say nothing on them: none may keep the answer waiting.
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._patience = patience
         self._thread: threading.Thread | None = None
         self._once = f"/login/{secrets.token_urlsafe(32)}"
@@ -118,6 +118,15 @@ class Doorstep:
             handler.show(*page)
         finally:
             self._over.set()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Who hangs up, as browsers do and anybody on this machine may, is nothing that the person at the terminal has to read."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
