@@ -209,6 +209,8 @@ class Server:
     def _trace(self, tracing: Pipeline | None) -> Pipeline | None:
         """From now on by `tracing`; what it was before."""
         before, self._tracing = self._tracing, tracing
+        if before is not None and tracing is not None and tracing is not before:
+            before.hand_over(tracing)
         self._front.trace(None if tracing is None else tracing.tracer)
         return before
 

@@ -138,3 +138,19 @@ async def test_the_server_closes_what_it_has_and_counts_nothing_twice(
     assert proxied.server.front.tally.routes["receiver"].classes[2] == 2
     await proxied.server.stop(drain=0.05)
     assert second.closed
+
+
+async def test_what_is_under_way_at_a_reload_ends_where_spans_go_by_then(
+    receive: Receive, start: Start, trace: Trace
+) -> None:
+    proxied = await start(await receive(answering(ok())))
+    before = trace(proxied)
+    app = await proxied.connect()
+    app.send(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
+    await eventually(lambda: bool(proxied.server.front.under_way()), "a request that is under way")
+    trace(proxied)
+    after = trace(proxied, sample=0.0)
+    app.send(b"x")
+    await app.response()
+    assert {span.kind for span in after.spans} == {"server", "client"}
+    assert before.exchanges == []

@@ -59,6 +59,14 @@ class Pipeline:
             # A bug of ours must cost a span, and not the connection that tells of its exchange's end.
             log.exception("span lost")
 
+    def hand_over(self, to: Pipeline) -> None:
+        """What is still under way ends there, as this one's export is closed."""
+
+        def record(exchange: TracedExchange) -> None:
+            to.tracer.record(exchange)  # which may be another's by then
+
+        self.tracer.record = record
+
     def fetched(self, event: FetchEvent) -> None:
         """A token, or none. The fetch belongs to the first exchange that waits for it, and is linked to the others; one that nobody
         waits for, ahead of the last one's end, is a trace of its own.
