@@ -750,3 +750,17 @@ async def test_a_stop_that_comes_before_anything_is_open_is_not_lost() -> None:
     await server.start()
     assert not server.ready
     await server.stop()
+
+
+async def test_all_who_have_connected_before_the_end_are_answered(serve: Serve) -> None:
+    """The loop accepts one a turn: what it had not come to yet was reset when its listener closed."""
+    async with Receiver(answering(ok(b"hello", "Connection: close"))) as receiver:
+        server = await serve(settings_for(route_to(receiver, None, **PUBLIC)))
+        waiting = [socket.create_connection(("127.0.0.1", port_of(server))) for _ in range(40)]
+        for one in waiting:
+            one.sendall(get())
+        await server.stop(drain=10)
+        answers = [one.recv(100) for one in waiting]
+    for one in waiting:
+        one.close()
+    assert {answer[:15] for answer in answers} == {b"HTTP/1.1 200 OK"}

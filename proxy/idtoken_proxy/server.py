@@ -49,6 +49,8 @@ _CERTIFICATES = 30.0  # seconds to read them, without which there is no start an
 _LAST_REQUESTS = (
     0.1  # seconds that requests have to come by connections that were accepted just before the end
 )
+_QUEUES = 0.1  # seconds to take in who has connected and was not accepted yet
+_IDLE_TURNS = 3  # of the loop, in which nobody was: one from a queue to the protocol, and one to spare
 _CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
 
 _METADATA_HOST = "GCE_METADATA_HOST"
@@ -348,7 +350,7 @@ class Server:
     async def stop(self, drain: float | None = None) -> None:
         """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
         self.lifecycle.on(DRAIN)
-        await asyncio.sleep(0)  # what waits in the listeners' queues is taken
+        await self._take_what_waits()
         await self._listeners.close()
         loop = asyncio.get_running_loop()
         limit = self.settings.timeouts.drain if drain is None else drain
@@ -366,6 +368,15 @@ class Server:
         if self._front.busy:
             log.warning("drain timed out", still_open=self._front.busy, seconds=limit)
         await self._close()
+
+    async def _take_what_waits(self) -> None:
+        """In the listeners' queues, from which uvloop takes one connection a turn. Under load they may never be empty."""
+        loop, tally = asyncio.get_running_loop(), self._tally
+        until, idle = loop.time() + _QUEUES, 0
+        while idle < _IDLE_TURNS and loop.time() < until:
+            taken = tally.connections
+            await asyncio.sleep(0)
+            idle = idle + 1 if tally.connections == taken else 0
 
     # -- parts -----------------------------------------------------------------
 
