@@ -46,11 +46,12 @@ unit: $(STAMP)  ## more workers than cores: much of a test's time is waiting
 thorough: $(STAMP)  ## what `make test` shows with some cases, with many
 	$(BIN)/python -m pytest -m thorough -n 4 --dist worksteal
 
-# The wheel whose hot modules are compiled, in an environment of its own that finds everything else in the other one.
+# The wheel whose hot modules are compiled, in an environment of its own that finds everything else in the other one, and what
+# builds the package where it is: that stands behind the wheel's own.
 COMPILED := .venv-compiled
 compiled: $(COMPILED)/.installed  ## the tests of what is compiled, against the compiled modules; needs a C compiler
 	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -n 4 --dist worksteal \
-	  tests/test_build.py tests/policy tests/engine tests/hostile tests/end_to_end
+	  tests/test_build.py tests/policy tests/engine tests/tracing tests/hostile tests/end_to_end
 	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -m thorough tests/end_to_end/test_soak.py
 
 $(COMPILED)/.installed: $(STAMP) hatch_build.py $(shell find proxy -name '*.py')
@@ -58,7 +59,7 @@ $(COMPILED)/.installed: $(STAMP) hatch_build.py $(shell find proxy -name '*.py')
 	rm -rf dist/compiled
 	IDTOKEN_PROXY_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d dist/compiled
 	$(BIN)/python -m pip --python $(COMPILED) install --quiet --no-deps dist/compiled/*.whl
-	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"), "$(abspath proxy)", sep="\n")' \
 	  > `$(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`/the-other.pth
 	@touch $@
 

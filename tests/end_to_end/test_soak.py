@@ -149,8 +149,8 @@ async def test_what_a_hundred_idle_streams_take(
         await eventually(all_there, "not all come through")
         return process.memory()
 
-    before = await more(10)
-    each = (await more(30) - before) / 30
+    before = await more(20)
+    each = (await more(80) - before) / 80  # of what is let go the allocator keeps 4 MiB: 50 KiB of it
     for app in apps:
         app.close()
-    assert each < 176 * 1024, f"{each / 1024:.0f} KiB"
+    assert each < 240 * 1024, f"{each / 1024:.0f} KiB"

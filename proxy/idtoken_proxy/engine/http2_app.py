@@ -57,16 +57,8 @@ class AppStream(AppBody[AppConnection]):
     """A RequestSide (streams.py). `until`: the app's own deadline, while its exchange is under way."""
 
     __slots__ = (
-        "_error",
-        "_lingers",
-        "_pieces",
-        "_refusal",
-        "deadline",
-        "full",
-        "request",
-        "sweeper",
-        "until",
-    )
+        "_error", "_lingers", "_pieces", "_refusal", "deadline", "full", "request", "sweeper", "until",
+    )  # fmt: skip
 
     deadline: float
     tunnelled: Tunnelled | None = None
