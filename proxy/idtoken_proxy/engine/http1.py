@@ -125,6 +125,8 @@ def _apply_request_connection(request: Request, connection: list[bytes], upgrade
         request.passing = _without(request.passing, nominated)
         if b"authorization" in nominated:
             request.authorization = ()
+        if b"x-serverless-authorization" in nominated:
+            request.serverless = ()
         if b"x-forwarded-for" in nominated:
             request.forwarded_for = ()
         if b"x-forwarded-proto" in nominated:

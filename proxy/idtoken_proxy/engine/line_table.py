@@ -22,7 +22,9 @@ TOKEN = METHOD_OCTETS + rb"+"
 # RFC 9112 section 5: no space before the colon, no control character but HTAB within.
 FIELD_NAME = re.compile(TOKEN).fullmatch
 FIELD_OCTETS = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
-SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key"}
+SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {
+    *(b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key", fields.IAP_ASSERTION)
+}
 
 
 class LineTable:

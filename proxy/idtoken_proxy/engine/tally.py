@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from idtoken_proxy.engine.kept_body import KeptBodies
 from idtoken_proxy.engine.states import BROKEN, DONE
-from idtoken_proxy.errors import Fault, NotHttp, ProxyError, Refused, TokenError
+from idtoken_proxy.errors import Fault, NotHttp, NotInvoker, ProxyError, Refused, TokenError, Unauthenticated
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import Route
@@ -371,4 +371,4 @@ def cause_of(error: ProxyError) -> str:
         return error.reason  # a foreign Host and a foreign Origin are two troubles, and have two remedies
     if isinstance(error, NotHttp):
         return error.looks_like
-    return error.cause if isinstance(error, TokenError) else error.proxy_status
+    return error.cause if isinstance(error, TokenError | Unauthenticated | NotInvoker) else error.proxy_status

@@ -207,7 +207,7 @@ class Route:
     every host; `audience` is an ID token's and `scopes` are an access token's: a route has one of them, and neither where
     `identity` is NoIdentity, or for a pattern, whose services have their own; `quota_project` is whom Google charges for what an access token does, where the configuration
     says; `methods` None means all but CONNECT and TRACE; `egress_proxy` is what the receiver is reached through, None for
-    one on loopback.
+    one on loopback; `receives`: on the receiving side, where callers are strangers and refusals tell them nothing.
     """
 
     name: str
@@ -224,6 +224,7 @@ class Route:
     protocol: UpstreamProtocol = UpstreamProtocol.AUTO
     scopes: Scopes | None = None
     quota_project: str | None = None
+    receives: bool = False
 
     @property
     def wanted(self) -> Wanted | None:
