@@ -27,6 +27,7 @@ LAYERS = (
     ("policy", "trust"),
     ("identity",),
     ("engine",),
+    ("receive",),
     ("admin", "emulator", "tracing"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),

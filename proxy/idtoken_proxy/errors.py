@@ -225,6 +225,7 @@ class KeysUnavailable(ProxyError):
     title = "Service unavailable"
     proxy_status = "proxy_internal_error"
     fault = Fault.OPERATOR
+    cause = "no_keys"
 
 
 # -- identity -----------------------------------------------------------------

@@ -127,6 +127,8 @@ def _apply_request_connection(request: Request, connection: list[bytes], upgrade
             request.authorization = ()
         if b"x-serverless-authorization" in nominated:
             request.serverless = ()
+        if request.asserted:
+            request.asserted = tuple(one for one in request.asserted if one.name not in nominated)
         if b"x-forwarded-for" in nominated:
             request.forwarded_for = ()
         if b"x-forwarded-proto" in nominated:

@@ -10,7 +10,7 @@ import structlog
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.tally import RouteCounts
-from idtoken_proxy.errors import ProxyError
+from idtoken_proxy.errors import KeysUnavailable, ProxyError
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import AccessToken, Token
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace, first_lines_of
@@ -163,8 +163,28 @@ class Lane:
         else:
             wait(lines)
 
+    def objection(self, request: Request) -> ProxyError | None:
+        """Why a request that was let in would not be now: on the receiving side, where its caller is no invoker any more, or
+        cannot be told to be one at once.
+        """
+        found: list[ProxyError] = []
+        cannot_be_told = KeysUnavailable("the token's issuer has to be asked for its keys first")
+        self.go_without_slot(
+            request, _nothing, lambda wait: found.append(_given_up(wait, cannot_be_told)), found.append
+        )
+        return found[0] if found else None
+
     def token_lines(self, token: Token) -> TokenLines:
         if token is not self._token:
             self._lines = lines_of(self.route, token, self._place)
             self._token = token
         return self._lines
+
+
+def _nothing(_lines: TokenLines) -> None:
+    pass
+
+
+def _given_up(wait: Coroutine[Any, Any, TokenLines], error: ProxyError) -> ProxyError:
+    wait.close()
+    return error

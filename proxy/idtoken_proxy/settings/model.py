@@ -179,6 +179,7 @@ class GoogleEndpoints:
     sts_endpoint: str | None = None
     metadata_host: str | None = None
     universe_domain: str = "googleapis.com"
+    keys_endpoint: str | None = None  # of the keys that ID tokens are signed with
     access_token_hosts: tuple[str, ...] = ()  # besides Google's own, which may be handed access tokens
 
 
@@ -238,6 +239,41 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTls:
+    """PEM files. Whatever changes in them is taken over as a change of the configuration is."""
+
+    cert_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathRule:
+    """Who may ask for what is under `path`: the caller is one of `invokers` (settings/invokers.py), or anybody where that is
+    None.
+    """
+
+    path: str
+    invokers: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A listener before an app, where callers show who they are. `upstream`: the app. `rules`: that of / is the first, then
+    longer paths. `issuers`: google, iap and URLs. `name`: in logs and metrics, which no route can have.
+    """
+
+    name: str
+    listen: Address
+    upstream: Upstream
+    audiences: tuple[str, ...]
+    rules: tuple[PathRule, ...]
+    issuers: tuple[str, ...] = ("google",)
+    tls: ServerTls | None = None
+    timeouts: Timeouts = Timeouts()
+    protocol: UpstreamProtocol = UpstreamProtocol.AUTO
+
+
+@dataclass(frozen=True, slots=True)
 class NamedFile:
     """One that the configuration names, in `key` on `line` of `file`. `reread`: whoever needs it looks at it again by
     itself; `awaited`: it may come later than the proxy.
@@ -273,3 +309,4 @@ class Settings:
     identities_at: tuple[Problem, ...] = field(default=(), compare=False)
     taken_in: frozenset[str] = field(default=frozenset(), compare=False)  # variables, by ${NAME}
     warnings: tuple[Problem, ...] = field(default=(), compare=False)  # of what is no mistake (doubts.py)
+    receive: tuple[Inbound, ...] = ()

@@ -211,7 +211,7 @@ class Entry:
 
     `declared`: its keys, by their names; `names`: all that may stand in it. `tag`: what its `type` says, where it has
     one. `misplaced`: what to say of keys that belong elsewhere. `lenient`: others may have put more into it.
-    `extensible`: takes keys that begin with x-, whatever they hold: a place for anchors, as in Compose files.
+    `either`: keys of which one must be said; where none is, the first is what is missing. `extensible`: takes keys that begin with x-, whatever they hold: a place for anchors, as in Compose files.
     """
 
     declared: ClassVar[Mapping[str, Key]] = {}
@@ -219,6 +219,7 @@ class Entry:
     tag: ClassVar[str] = ""
     lenient: ClassVar[bool] = False
     extensible: ClassVar[bool] = False
+    either: ClassVar[tuple[str, ...]] = ()
     misplaced: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, *, tag: str = "", lenient: bool = False) -> None:
@@ -251,7 +252,9 @@ class Entry:
             if name in mapping:
                 with told:
                     said[name] = its.kind.read(mapping[name], (*at, name))
-            elif its.required and not any(nearest(other, cls.declared) == name for other in unknown):
+            elif cls.demands(name, mapping) and not any(
+                nearest(other, cls.declared) == name for other in unknown
+            ):
                 told.mistakes.append(((*at, name), "is missing"))
         told.mistakes += [
             ((*at, name), cls.misplaced.get(name) or unknown_key(name, cls.names)) for name in unknown
@@ -261,6 +264,12 @@ class Entry:
         if contradiction is not None:
             raise Mistaken([(at, contradiction)])
         return entry
+
+    @classmethod
+    def demands(cls, name: str, said: Mapping[str, object]) -> bool:
+        """Whether the key `name`, which is not in `said`, would have to be."""
+        first = cls.either[:1] == (name,)
+        return cls.declared[name].required or (first and not any(other in said for other in cls.either))
 
     def contradiction(self) -> str | None:
         """What its keys say against each other."""
