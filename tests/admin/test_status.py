@@ -276,6 +276,9 @@ async def test_the_report_of_many_routes_comes_in_pieces_that_do_not_grow(
         def route_statuses(self) -> Iterator[dict[str, Any]]:
             return iter([{**route, "name": f"r{number}"} for number in range(1000)])
 
+        def key_sets(self) -> tuple[status.KeysObserved, ...]:
+            return ()
+
     pieces = [piece for piece in status.pieces(Many()) if piece]
     assert len(pieces) > 15
     names = [one["name"] for one in json.loads("".join(pieces))["routes"]]

@@ -100,6 +100,11 @@ class KeySet:
                 remedy=None if said is None else said.remedy,
             )
 
+    def expire(self) -> None:
+        """As though their time were over."""
+        self._fresh_until = self._asked_at = float("-inf")
+        self.look_after_them()
+
     async def close(self) -> None:
         if self._fetching is not None:
             self._fetching.cancel()
@@ -133,9 +138,10 @@ class KeySet:
         except TokenError as error:
             self._failed(error)
         else:
-            self._take(fetched)
+            self.take(fetched)
 
-    def _take(self, fetched: Fetched) -> None:
+    def take(self, fetched: Fetched) -> None:
+        """What has come."""
         now = self._clock.boot()
         before = self._keys
         # One that stays is the same object, so that what was checked with it need not be checked anew.
