@@ -58,6 +58,10 @@ class KeySet:
     def __len__(self) -> int:
         return len(self._keys)
 
+    @property
+    def fetching(self) -> bool:
+        return self._fetching is not None
+
     def find(self, kid: str) -> VerificationKey | None:
         """At once, with what is there."""
         self.look_after_them()
