@@ -29,8 +29,8 @@ def written(directory: Path, name: str = "orders.localhost") -> str:
 
 
 @asynccontextmanager
-async def over_tls(directory: Path, **changes: str) -> AsyncIterator[Inbound]:
-    async with inbound(tls=written(directory), invokers="[allUsers]", **changes) as running:
+async def over_tls(directory: Path) -> AsyncIterator[Inbound]:
+    async with inbound(tls=written(directory), invokers="[allUsers]") as running:
         yield running
 
 

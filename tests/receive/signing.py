@@ -71,7 +71,7 @@ def jwks(*signers: Signer) -> bytes:
     return dumped({"keys": [signer.jwk for signer in signers]})
 
 
-def claims_of(now: float = NOW, **changes: Any) -> dict[str, Any]:
+def claims_of(now: float = NOW, /, **changes: Any) -> dict[str, Any]:
     """As Google's for a service account; None takes a claim out."""
     usual = {
         "iss": "https://accounts.google.com",

@@ -217,7 +217,9 @@ async def test_a_path_has_its_own_rule_and_no_other_spelling_of_it() -> None:
 
 async def test_a_token_is_checked_once_and_its_caller_at_each_request() -> None:
     async with inbound() as running:
-        (listener,) = running.server._inbound or ()
+        listeners = running.server._inbound
+        assert listeners is not None
+        (listener,) = listeners
         verified = listener.reception.judge.verified
         for _ in range(3):
             await running.ask(*good())
@@ -303,7 +305,6 @@ async def _refetch(running: Inbound) -> None:
 
 async def test_without_keys_it_is_503_and_not_ready() -> None:
     async with inbound(issuers="[google]") as running:
-        assert running.server.ready
         text = settings_text(running.app.port, 1, issuers="[google, 'http://127.0.0.1:1']")
         text = text.replace("127.0.0.1:1/", f"127.0.0.1:{keys_port(running)}/")
         await running.server.reload(settings_from_text(text, "proxy.yaml", {}))

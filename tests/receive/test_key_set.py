@@ -65,7 +65,8 @@ async def test_they_are_fetched_once_and_again_when_their_time_is_over(here: Her
     assert (here.issuer.asked, here.heard, len(here.keys)) == (1, 1, 1)
     here.clock.pass_(HOUR - 1)
     assert here.keys.find("google-1") is not None
-    assert not here.keys.fetching
+    await here.settled()
+    assert here.issuer.asked == 1
     here.clock.pass_(1)
     assert here.keys.find("google-1") is not None  # at once, with what is there
     assert here.keys.fetching

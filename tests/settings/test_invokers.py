@@ -58,7 +58,7 @@ def test_who_may_not(said: object, told: str) -> None:
 
 def test_everybody_is_said_in_words_and_alone() -> None:
     assert who(["allUsers"]) is None
-    assert who(["user:a@example.com"]) == {"user:a@example.com"}
+    assert who(["user:a@example.com"]) == frozenset({"user:a@example.com"})
     with pytest.raises(ValueError, match="beside everybody"):
         who(["allUsers", "user:a@example.com"])
 

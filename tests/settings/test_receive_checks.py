@@ -20,7 +20,7 @@ LISTENER = {
 }
 
 
-def text(*, before: str = "", **changes: str | None) -> str:
+def text(before: str = "", /, **changes: str | None) -> str:
     own = {name: value for name, value in {**LISTENER, **changes}.items() if value is not None}
     return f"{before}receive:\n  - " + "\n    ".join(f"{name}: {value}" for name, value in own.items()) + "\n"
 
@@ -91,8 +91,8 @@ def test_one_mistake(changes: dict[str, str | None], key: str, said: str) -> Non
 
 def test_addresses_that_are_taken() -> None:
     routes = "routes: [{name: a, upstream: 'https://a.run.app'}]\nlisten: localhost:8443\n"
-    assert "already taken by listen" in mistake(text(before=routes))
-    assert "already taken by admin" in mistake(text(before="admin: localhost:8443\n"))
+    assert "already taken by listen" in mistake(text(routes))
+    assert "already taken by admin" in mistake(text("admin: localhost:8443\n"))
     twice = text() + text().removeprefix("receive:\n")
     assert "already taken by receive[0].listen" in mistake(twice)
 
