@@ -93,7 +93,16 @@ def check(configuration: Configuration) -> int:
         own = f"{EACH_SERVICE} audience"
         wanted = own if route.is_pattern else f"{kind_of(route.wanted)} {asked_for(route.wanted)}"
         say(f"{route.name}: {match} -> {route.upstream}, {wanted}, identity {route.identity.type}")
-    say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
+    for inbound in configuration.settings.receive:
+        invokers = inbound.rules[0].invokers
+        who = (
+            "everybody" if invokers is None else f"{len(invokers)} invoker{'' if len(invokers) == 1 else 's'}"
+        )
+        say(f"{inbound.name}: {who} -> {inbound.upstream}, audiences {', '.join(inbound.audiences)}")
+    listeners = (
+        f", {len(configuration.settings.receive)} before apps" if configuration.settings.receive else ""
+    )
+    say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}{listeners}")
     return 0
 
 

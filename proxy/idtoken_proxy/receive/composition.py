@@ -37,7 +37,9 @@ class Reception:
 
 
 def issuers_of(inbound: Inbound, settings: Settings) -> list[Issuer]:
-    """`google.keys_endpoint` stands for Google's own, and for IAP's too."""
+    """`google.keys_endpoint` stands for Google's own, and for IAP's too. None, where nobody is asked who it is."""
+    if all(rule.invokers is None for rule in inbound.rules):
+        return []
     instead = settings.google.keys_endpoint
     return [issuer_of(name, instead, instead) for name in inbound.issuers]
 
