@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from hashlib import sha256
 from typing import Any, Final
 
 from idtoken_proxy.engine.receipts import ReceivedCounts
@@ -27,15 +28,21 @@ class Admission:
         self._counts = counts
 
     def lines_for(self, request: Request) -> TokenLines | Coroutine[Any, Any, TokenLines]:
-        judge, counts = self._judge, self._counts
+        judge, counts, invokers = self._judge, self._counts, self._invokers
         if request.asserted:
             strip_asserted(request)
-        if self._invokers is None:
+        elif invokers is not None and len(request.authorization) == 1 and not request.serverless:
+            # As nearly all come: by one token in Authorization, which has been checked already.
+            known = judge.known(sha256(request.authorization[0]).digest())
+            if known is not None and known.admitted_by is invokers:
+                counts.admitted += 1
+                return known.lines
+        if invokers is None:
             counts.public += 1
             return NO_TOKEN
         try:
             credential = judge.credential_of(request)
-            known = judge.known(credential)
+            known = judge.known(credential.digest)
             if known is not None:
                 self._check(known)
                 counts.admitted += 1
@@ -68,6 +75,8 @@ class Admission:
     def _check(self, verified: VerifiedToken) -> None:
         """At each request anew: who is remembered may have been taken off the list, or want to go by another path."""
         principal, invokers = verified.principal, self._invokers
+        if verified.admitted_by is invokers:
+            return
         if invokers is not None and invokers.isdisjoint(principal.members):
             listed = ", ".join(sorted(invokers)[:_SHOWN])
             raise NotInvoker(
@@ -75,6 +84,7 @@ class Admission:
                 cause="not_invoker",
                 remedy=f"if it is to be one, list it: invokers: [{_as_listed(principal.members)}]; now there are {listed}",
             )
+        verified.admitted_by = invokers
 
 
 def _as_listed(members: frozenset[str]) -> str:

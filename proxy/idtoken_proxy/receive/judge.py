@@ -34,10 +34,11 @@ class Credential:
 
     __slots__ = ("digest", "header", "value")
 
-    def __init__(self, header: str, value: bytes) -> None:
+    def __init__(self, header: str, value: bytes, line: bytes | None = None) -> None:
+        """`line`: all of it, where that is at hand."""
         self.header = header
         self.value = value
-        self.digest = sha256(header.encode("ascii") + b"\0" + value).digest()
+        self.digest = sha256(line or header.encode("ascii") + b"\0" + value).digest()
 
 
 class Judge:
@@ -66,11 +67,13 @@ class Judge:
                 return Credential(SERVERLESS, _token_in(_only(request.serverless, SERVERLESS), SERVERLESS))
             if request.authorization:
                 line = _only(request.authorization, AUTHORIZATION)
-                return Credential(AUTHORIZATION, _token_in(line.partition(b":")[2].strip(), AUTHORIZATION))
+                return Credential(
+                    AUTHORIZATION, _token_in(line.partition(b":")[2].strip(), AUTHORIZATION), line
+                )
         raise _nothing()
 
-    def known(self, credential: Credential) -> VerifiedToken | None:
-        return self.verified.find(credential.digest, self._clock.wall())
+    def known(self, digest: bytes) -> VerifiedToken | None:
+        return self.verified.find(digest, self._clock.wall())
 
     def read(self, credential: Credential) -> Unverified:
         """Raises Unauthenticated."""

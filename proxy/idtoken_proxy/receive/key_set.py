@@ -23,6 +23,7 @@ UNKNOWN_KEY: Final = 60.0  # between two fetches for keys that tokens name and n
 RETRY: Final = 5.0  # between two tries where there are no keys yet
 RETRY_STALE: Final = 30.0  # and where there are some
 KEPT: Final = 24 * 3600.0  # without a word of the issuer: by then it has withdrawn keys that nobody heard of
+_REST: Final = 10.0
 _DEADLINE: Final = 15.0  # for one fetch, a discovery document before it included
 
 log = structlog.get_logger("idtoken_proxy.receive")
@@ -71,6 +72,11 @@ class KeySet:
         """Whether every key of then is a key now."""
         self.look_after_them()
         return generation == self.generation
+
+    @property
+    def rests(self) -> float:
+        """Seconds in which nobody need look after them."""
+        return max(0.0, min(self._fresh_until - self._clock.boot(), _REST))
 
     def may_ask(self) -> bool:
         """Whether a fetch for a key that is not there is under way, or may begin: strangers, who can name any, cause one a

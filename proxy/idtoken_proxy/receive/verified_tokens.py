@@ -16,15 +16,28 @@ MOST: Final = 2048  # with their lines some 3 KiB each
 
 
 class VerifiedToken:
-    """`keys`: of its issuer, as of `generation`. `lines`: what goes on in its place."""
+    """`keys`: of its issuer, as of `generation`. `lines`: what goes on in its place. `admitted_by`: the list of invokers that it
+    was held against last, and is on.
+    """
 
-    __slots__ = ("generation", "keys", "lines", "principal")
+    __slots__ = ("admitted_by", "generation", "good_until", "keys", "lines", "principal")
 
     def __init__(self, principal: Principal, keys: KeySet, lines: TokenLines) -> None:
         self.principal = principal
         self.keys = keys
         self.generation = keys.generation
         self.lines = lines
+        self.admitted_by: frozenset[str] | None = None
+        self.good_until = 0.0  # Unix seconds: until then there is nothing to look at but its keys' generation
+
+    def is_good(self, now: float) -> bool:
+        """`now`: Unix seconds. Its issuer's keys are looked after as often as it matters to them."""
+        if now < self.good_until and self.generation == self.keys.generation:
+            return True
+        if now >= self.principal.expires_at or not self.keys.still_holds(self.generation):
+            return False
+        self.good_until = min(self.principal.expires_at, now + self.keys.rests)
+        return True
 
 
 class VerifiedTokens:
@@ -44,7 +57,7 @@ class VerifiedTokens:
         known = self._known.get(digest)
         if known is None:
             return None
-        if now < known.principal.expires_at and known.keys.still_holds(known.generation):
+        if known.is_good(now):
             self._known.move_to_end(digest)
             return known
         del self._known[digest]
