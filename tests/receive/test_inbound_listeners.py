@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable
 
@@ -9,9 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.answers import NOT_VERIFIED
+from idtoken_proxy.engine.listeners import ListenFailed
 from idtoken_proxy.settings.load import settings_from_text
 from tests.engine.http2.peer import headers
-from tests.engine.wire import Message, Wire, eventually, get, ok, post
+from tests.engine.wire import Message, Wire, connect, eventually, get, ok, post
 from tests.hostile.raw_http2 import Raw, Seen
 from tests.receive.forged import FORGED, GOOGLE, IAP, Fields, bearer
 from tests.receive.inbound import Inbound, echo, inbound, now, settings_text
@@ -344,3 +346,81 @@ async def test_status_and_metrics_know_it() -> None:
         assert told["verified"] == 1
         assert [one["name"] for one in running.server.route_statuses()] == ["receive 127.0.0.1:0"]
         assert ok()  # what the app says
+
+
+HANDSHAKE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: AAAA",
+)
+
+
+async def switching(wire: Wire) -> None:
+    await wire.request()
+    wire.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await wire.until(b"bye")
+
+
+async def test_a_reload_ends_the_websockets_of_who_is_no_invoker_any_more() -> None:
+    async with inbound(script=switching) as running:
+        wire = await running.connect()
+        wire.send(get("/", *good(), *HANDSHAKE))
+        assert (await wire.response()).status == 101
+        text = settings_text(
+            running.app.port, keys_port(running), invokers=f"['serviceAccount:{LOGIN}', 'user:a@b.example']"
+        )
+        await running.server.reload(settings_from_text(text, "proxy.yaml", {}))
+        assert not wire.ended  # still an invoker
+        text = settings_text(running.app.port, keys_port(running), invokers="['user:a@b.example']")
+        await running.server.reload(settings_from_text(text, "proxy.yaml", {}))
+        await wire.gone()
+
+
+async def test_a_listener_that_is_not_asked_for_any_more_is_gone_and_a_new_one_is_there() -> None:
+    async with inbound() as running:
+        wire = await running.connect()
+        wire.send(get("/", *good()))
+        assert (await wire.response()).status == 200
+        before = running.port
+        text = settings_text(running.app.port, keys_port(running), listen="'[::1]:0'")
+        await running.server.reload(settings_from_text(text, "proxy.yaml", {}))
+        await wire.gone()
+        assert running.port != before
+        with pytest.raises(ConnectionRefusedError):
+            await connect(before)
+        again = await connect(running.port, "::1")
+        again.send(get("/", *good()))
+        assert (await again.response()).status == 200
+        again.close()
+
+
+async def test_a_reload_that_is_refused_leaves_all_as_it_was() -> None:
+    async with inbound() as running:
+        taken = running.app.listeners[0].getsockname()[1]
+        text = settings_text(1, keys_port(running), listen=f"127.0.0.1:{taken}")
+        with pytest.raises(ListenFailed):
+            await running.server.reload(settings_from_text(text, "proxy.yaml", {}))
+        assert (await running.ask(*good())).status == 200
+
+
+async def test_it_drains_with_the_proxy() -> None:
+    arrived = asyncio.Event()
+
+    async def slow(wire: Wire) -> None:
+        await wire.request()
+        arrived.set()
+        await let.wait()
+        wire.send(ok(b"late"))
+
+    let = asyncio.Event()
+    async with inbound(script=slow) as running:
+        wire = await running.connect()
+        wire.send(get("/", *good()))
+        await arrived.wait()
+        stopping = asyncio.ensure_future(running.server.stop(drain=5.0))
+        await eventually(lambda: running.server.front.draining, "not draining")
+        let.set()
+        answer = await wire.response()
+        assert (answer.status, answer.one("connection")) == (200, "close")
+        await stopping
