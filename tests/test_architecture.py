@@ -32,7 +32,8 @@ LAYERS = (
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
-    ("breakable", "demo", "init", "login", "mcp", "options", "wrapper"),
+    ("demo",),
+    ("breakable", "demo_receive", "init", "login", "mcp", "options", "wrapper"),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -44,6 +45,7 @@ LOGS_ARE_FOR = {
     "reload",
     "server",
     "demo",
+    "demo_receive",
     "wrapper",
     "commands",
     "cli",
