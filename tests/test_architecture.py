@@ -223,7 +223,17 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-SLOW = ("aiohttp", "google.auth", "requests", "urllib3", "hypothesis", "pytest", "opentelemetry")
+SLOW = (
+    "aiohttp",
+    "cryptography",
+    "google.auth",
+    "idtoken_proxy.receive",
+    "requests",
+    "urllib3",
+    "hypothesis",
+    "pytest",
+    "opentelemetry",
+)
 
 
 @for_each("module", ["idtoken_proxy.server", "idtoken_proxy.cli"])
