@@ -16,7 +16,7 @@ from idtoken_proxy.settings.load import settings_from_text
 from tests.cases import and_thoroughly
 from tests.engine.http2.peer import headers
 from tests.engine.wire import Message, Wire, connect, eventually, get, ok, post
-from tests.hostile.raw_http2 import Raw, Seen
+from tests.hostile.raw_http2 import Raw, Seen, answer_to
 from tests.receive.forged import FORGED, GOOGLE, IAP, Fields, bearer
 from tests.receive.inbound import Inbound, echo, inbound, now, settings_text
 from tests.receive.signing import AUDIENCE, LOGIN, STRANGER, claims_of, rsa_signer
@@ -110,6 +110,27 @@ async def test_grpc_refusals_are_statuses() -> None:
         assert (bad.grpc, bad.all(b"grpc-message")) == (16, [b"Unauthorized"])
         assert (none.grpc, none.all(b"grpc-message")) == (7, [b"Forbidden"])
         assert running.sent_on == []
+
+
+async def test_grpc_comes_through_whole_and_the_app_is_told_who_calls() -> None:
+    asked: list[Seen] = []
+
+    async def script(wire: Wire) -> None:
+        raw = await Raw.receiver(wire)
+        seen = await raw.done(1)
+        asked.append(seen)
+        raw.send(*answer_to(1, seen))
+        await wire.gone()
+
+    async with inbound(script=script) as running:
+        seen = await by_http2(running, *good(), *ASSERTED, grpc=True)
+        assert (seen.status, seen.grpc) == (200, 0)
+        assert asked[0].all(b"x-goog-authenticated-user-email") == [f"accounts.google.com:{LOGIN}".encode()]
+        (authorization,) = asked[0].all(b"authorization")
+        assert authorization.endswith(b".SIGNATURE_REMOVED_BY_GOOGLE")
+        assert not [
+            name for head in asked[0].heads for name, _ in head if b"_goog" in name or b"groups" in name
+        ]
 
 
 ASSERTED = (

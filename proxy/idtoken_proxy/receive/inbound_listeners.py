@@ -106,6 +106,9 @@ class InboundListeners:
                 there = next((one for one in left if one.address == reception.inbound.listen), None)
                 if there is not None:
                     left.remove(there)
+                    await there.listeners.prepare(
+                        [there.address], reuse_port=reuse_port
+                    )  # whether it can stay
                     made.wanted.append((there, reception, None))
                     continue
                 fresh = InboundListener(reception, self._sweeper, self._tally, self._access_log)
