@@ -191,8 +191,13 @@ class Server:
     def _trace(self, tracing: Pipeline | None) -> Pipeline | None:
         """From now on by `tracing`; what it was before."""
         before, self._tracing = self._tracing, tracing
-        self._front.trace(None if tracing is None else tracing.tracer)
+        self._trace_fronts()
         return before
+
+    def _trace_fronts(self) -> None:
+        tracer = None if self._tracing is None else self._tracing.tracer
+        for front in self._fronts:
+            front.trace(tracer)
 
     def _count_for(self, generation: Generation) -> None:
         self._sweeper.interval = generation.sweep
@@ -363,6 +368,7 @@ class Server:
         shared = settings.guard.allowed_uids is not None
         await self._inbound.adopt(prepared, access_log(settings.log.access), shared=shared)
         self._front.beside = self._inbound.fronts
+        self._trace_fronts()
         keys = self._generation.issuer_keys
         if keys is not None:
             keys.on_fetched = self._look
