@@ -15,7 +15,7 @@ endef
 # The tests start this program by the hundred, and each would compile it anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit thorough clients image manual coverage fuzz bench lock clean
+.PHONY: demo test lint types unit thorough compiled clients image manual coverage fuzz bench lock clean
 
 # What the demo needs and no more, apart from what tests and linters are installed in.
 DEMO := .venv-demo
@@ -46,9 +46,26 @@ unit: $(STAMP)  ## more workers than cores: much of a test's time is waiting
 thorough: $(STAMP)  ## what `make test` shows with some cases, with many
 	$(BIN)/python -m pytest -m thorough -n 4 --dist worksteal
 
+# The wheel whose hot modules are compiled, in an environment of its own that finds everything else in the other one.
+COMPILED := .venv-compiled
+compiled: $(COMPILED)/.installed  ## the tests of what is compiled, against the compiled modules; needs a C compiler
+	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -n 4 --dist worksteal \
+	  tests/test_build.py tests/policy tests/engine tests/hostile tests/end_to_end
+	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -m thorough tests/end_to_end/test_soak.py
+
+$(COMPILED)/.installed: $(STAMP) hatch_build.py $(shell find proxy -name '*.py')
+	$(PYTHON) -m venv --clear --without-pip $(COMPILED)
+	rm -rf dist/compiled
+	IDTOKEN_PROXY_COMPILE=1 $(BIN)/python -m hatchling build -t wheel -d dist/compiled
+	$(BIN)/python -m pip --python $(COMPILED) install --quiet --no-deps dist/compiled/*.whl
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > `$(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`/the-other.pth
+	@touch $@
+
 # Clients that pip does not bring; without them their tests are skipped and say so.
 CLIENTS := tests/end_to_end/clients
-clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go  ## apt-get install npm golang-go golang-google-grpc-dev
+TASKS := .venv-tasks
+clients: $(CLIENTS)/node_modules/.package-lock.json $(CLIENTS)/build/grpc-go $(CLIENTS)/build/metadata-go $(TASKS)/bin/gcloud-tasks-emulator  ## apt-get install npm golang-go golang-google-grpc-dev golang-google-api-dev
 
 $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 	npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -56,6 +73,14 @@ $(CLIENTS)/node_modules/.package-lock.json: $(CLIENTS)/package-lock.json
 
 $(CLIENTS)/build/grpc-go: $(CLIENTS)/grpc.go
 	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
+
+$(CLIENTS)/build/metadata-go: $(CLIENTS)/metadata.go
+	GO111MODULE=off GOPATH=/usr/share/gocode go build -o $@ $<
+
+$(TASKS)/bin/gcloud-tasks-emulator:  # of its own: it wants other versions than the tests have
+	$(PYTHON) -m venv --clear $(TASKS)
+	$(TASKS)/bin/python -m pip install --quiet gcloud-tasks-emulator==0.6.2
+	@touch $@
 
 image: $(STAMP)  ## the Dockerfile's steps without an engine; asks the package index, and takes as long as that takes
 	$(BIN)/python -m pytest -m index
@@ -91,10 +116,11 @@ lock:  ## requirements.lock: what the image holds, with hashes and without addre
 	$(PYTHON) -m venv .lock-venv
 	.lock-venv/bin/python -m pip install --quiet uv
 	$(COMPILE) --output-file requirements.lock pyproject.toml
-	.lock-venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+	.lock-venv/bin/python -c 'import tomllib; told = tomllib.load(open("pyproject.toml", "rb")); wheel = told["tool"]["hatch"]["build"]["targets"]["wheel"]; \
+	    print(*told["build-system"]["requires"], *wheel["hooks"]["custom"]["requires"], sep="\n")' \
 	  | $(COMPILE) --output-file requirements-build.lock -
 	$(COMPILE) --output-file requirements-dev.lock --group dev --constraint requirements.lock pyproject.toml requirements-build.lock
 	rm -rf .lock-venv
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(CLIENTS)/node_modules $(CLIENTS)/build dist .mypy_cache .ruff_cache .pytest_cache .coverage*
+	rm -rf $(VENV) $(DEMO) $(COMPILED) $(TASKS) $(CLIENTS)/node_modules $(CLIENTS)/build dist .mypy_cache .ruff_cache .pytest_cache .coverage*

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TypeVar
 
 from bench import http2_load, load, machine, receiver, report
-from bench.bars import BARS, OURS, judge
+from bench.bars import BARS, COMPILED, OURS, judge
 from bench.processes import Cores, StartError, allowed, alone, find, pin
 from bench.profiler import Profiler
 from bench.rounds import take
@@ -102,7 +102,7 @@ def _run(options: argparse.Namespace, chosen: list[Target], scenarios: list[Scen
                 _print_scenario(scenario, samples)
                 if options.json:
                     options.json.write_text(json.dumps(_as_json(facts, results, plan), indent=1) + "\n")
-    if any(OURS in samples for samples in results.values()):
+    if any(OURS in samples or COMPILED in samples for samples in results.values()):
         bars = tuple(bar for bar in BARS if bar.scenario in results)
         print(f"\n## Bars\n\n{report.bars_table(judge(results, bars))}")
     return 0
@@ -110,7 +110,8 @@ def _run(options: argparse.Namespace, chosen: list[Target], scenarios: list[Scen
 
 def _print_scenario(scenario: Scenario, samples: Samples) -> None:
     print(f"\n## {scenario.title} (`{scenario.name}`)\n")
-    print(report.scenario_table(samples, scenario.columns, ours=OURS))
+    ours = OURS if OURS in samples else COMPILED
+    print(report.scenario_table(samples, scenario.columns, ours=ours))
     measures_rate = any(column.metric == "busy" for column in scenario.columns)
     notes = [*(report.unloaded(samples) if measures_rate else ()), *report.flagged(samples)]
     if notes:

@@ -9,6 +9,7 @@ from typing import Literal
 from bench.stats import Samples, Summary, metric, ratio
 
 OURS = "idtoken-proxy"
+COMPILED = "compiled"  # the same, its hot modules compiled
 MANY_ROUTES = "idtoken-proxy, 1,000 routes"
 
 
@@ -54,6 +55,31 @@ BARS = (
     Bar("CPU of an 8 MiB upload, h2c", "upload-h2c", "cpu", "at most", 1.1, "envoy"),
     Bar("CPU of an 8 MiB download, h2", "download-h2", "cpu", "at most", 1.1, "envoy"),
     Bar("CPU of an 8 MiB upload, h2", "upload-h2", "cpu", "at most", 1.1, "envoy"),
+    Bar("compiled: CPU of a request, http", "http", "cpu", "at most", 1.15, "nginx", COMPILED),
+    Bar("compiled: CPU of a request, https", "https", "cpu", "at most", 1.15, "nginx", COMPILED),
+    Bar("compiled: CPU of a request, http", "http", "cpu", "at most", 0.55, "envoy", COMPILED),
+    Bar("compiled: CPU of a request, https", "https", "cpu", "at most", 0.62, "envoy", COMPILED),
+    Bar("compiled: CPU of a call, multiplexed, h2c", "h2c", "cpu", "at most", 0.4, "envoy", COMPILED),
+    Bar("compiled: CPU of a call, multiplexed, h2", "h2", "cpu", "at most", 0.4, "envoy", COMPILED),
+    Bar(
+        "compiled: CPU of a call, no two heads alike, h2c",
+        "h2c-unique",
+        "cpu",
+        "at most",
+        0.75,
+        "envoy",
+        COMPILED,
+    ),
+    Bar(
+        "compiled: CPU of a call, one after the other on one connection, h2c",
+        *("h2c-1x1", "cpu", "at most", 0.65, "envoy", COMPILED),
+    ),
+    Bar(
+        "compiled: CPU of a call, one after the other on fifty, h2c",
+        *("h2c-50x1", "cpu", "at most", 0.65, "envoy", COMPILED),
+    ),
+    Bar("compiled: CPU of an 8 MiB download, h2c", "download-h2c", "cpu", "at most", 1.1, "envoy", COMPILED),
+    Bar("compiled: CPU of an 8 MiB upload, h2c", "upload-h2c", "cpu", "at most", 1.1, "envoy", COMPILED),
     Bar("1,000 routes against one", "routes", "rps", "at least", 0.95, OURS, MANY_ROUTES, "x one route"),
     Bar("first answer after start", "startup", "first", "at most", 500, unit="ms"),
     Bar("resident memory, idle", "memory", "idle", "at most", 60, unit="MB"),

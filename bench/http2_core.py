@@ -17,9 +17,10 @@ from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField, request_fields
 from idtoken_proxy.engine.http2.heads import RequestHead, ResponseHead, request_head
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
-from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, never_indexed
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder, never_indexed
 from idtoken_proxy.engine.http2.huffman import encode as huffman
 from idtoken_proxy.engine.http2.listener import Reset
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
@@ -66,7 +67,7 @@ def heads(*, unique: bool) -> list[tuple[Pair, ...]]:
 
 def with_huffman_path(encoder: Encoder, pairs: tuple[Pair, ...]) -> bytes:
     """As most clients write a path that is new: a literal in Huffman's code."""
-    code = huffman(dict(pairs)[b":path"])
+    code = huffman(next(value for name, value in pairs if name == b":path"))
     path = b"\x04" + bytes([0x80 | len(code)]) + code
     return path + encoder.encode([pair for pair in pairs if pair[0] != b":path"])
 
@@ -95,7 +96,7 @@ class App:
         if isinstance(made, tuple) and made[0] == connection.encoder.generation:
             octets = made[1]
         else:
-            pairs = [
+            pairs: list[Pair] = [
                 (b":method", head.method),
                 (b":scheme", b"https"),
                 (b":authority", b"greeter-abc.a.run.app"),

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import http2_load, issuer, metadata
-from bench.bars import OURS
+from bench.bars import COMPILED, OURS
 from bench.bulk import BulkError, Connection, buffer, probe
 from bench.processes import Cores, StartError, find, free_port, last_line, running
 from bench.receiver import BODY, REPLY, Receiver
 
+COMPILED_PATH = Path(__file__).parent.parent / ".venv-compiled" / "bin" / "idtoken-proxy"  # make compiled
 START_WITHIN = 20.0
 HTTP2 = ("h2c", "h2")
 RECEIVE = "receive"  # before an app, by http: the caller's token is checked, and none is attached
@@ -422,7 +423,8 @@ class CloudRunProxy(Target):
 
 
 def all_targets(baseline: Path | None = None) -> dict[str, Target]:
-    targets: list[Target] = [IdTokenProxy(), Envoy(), Nginx(), Haproxy(), CloudRunProxy()]
+    compiled = IdTokenProxy(COMPILED, COMPILED_PATH, install="make compiled")
+    targets: list[Target] = [IdTokenProxy(), compiled, Envoy(), Nginx(), Haproxy(), CloudRunProxy()]
     if baseline is not None:
         targets.insert(1, IdTokenProxy("baseline", baseline))
     return {target.name: target for target in targets}

@@ -20,7 +20,18 @@ TESTS = Path(__file__).parent
 # Each may import what stands before it, and its own. Those of one line do not know each other.
 LAYERS = (
     ("__init__",),
-    ("collector", "descriptors", "errors", "leaving", "plain_file", "startup", "terminal", "turns"),
+    (
+        "allocator",
+        "build",
+        "collector",
+        "descriptors",
+        "errors",
+        "leaving",
+        "plain_file",
+        "startup",
+        "terminal",
+        "turns",
+    ),
     ("logs",),
     ("lifecycle", "notify"),
     ("settings",),
@@ -29,6 +40,7 @@ LAYERS = (
     ("engine",),
     ("receive",),
     ("admin", "emulator", "tracing"),
+    ("metadata_server", "testing"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
@@ -193,14 +205,17 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.commands.running": "end_to_end/test_probes.py",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.grpc_refusal": "end_to_end/test_grpc_renewal.py: a call that is refused, from its app to its receiver",
+    "idtoken_proxy.engine.http2.pair": "engine/http2/test_fields.py: which makes them",
     "idtoken_proxy.engine.http2_app": "engine/test_http2_downstream.py: its streams are that one's",
     "idtoken_proxy.engine.http2_app_body": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_call_deadline": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
+    "idtoken_proxy.engine.tls_endings": "engine/test_tls.py and test_hop.py: what each end is taken for",
     "idtoken_proxy.engine.lane": "engine/test_gateway.py: what a gateway makes of routes",
     "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
     "idtoken_proxy.identity.rules": "identity/test_diagnosis.py: every row of the tables, by way of diagnose",
+    "idtoken_proxy.testing.google": "testing/test_plugin.py: its fixtures are that",
     "idtoken_proxy.wrapper.run": "end_to_end/test_run.py: it forks, so that only processes can tell",
 }
 
@@ -241,6 +256,15 @@ def test_what_serve_needs_is_quick_to_import(module: str) -> None:
     loaded = loaded_by(f"import {module}")
     assert not loaded.intersection(SLOW)
     assert module in loaded
+
+
+def test_the_plugin_that_every_run_of_pytest_imports_costs_next_to_nothing() -> None:
+    ours = {
+        name
+        for name in loaded_by("import pytest; import idtoken_proxy.testing.plugin")
+        if "idtoken_proxy" in name
+    }
+    assert ours == {"idtoken_proxy", "idtoken_proxy.testing", "idtoken_proxy.testing.plugin"}
 
 
 def test_the_command_line_alone_is_quicker_still() -> None:

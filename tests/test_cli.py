@@ -19,6 +19,7 @@ import click
 import pytest
 
 from idtoken_proxy import __version__
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.cli import commands, main
 from idtoken_proxy.emulator import BREAKS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
@@ -163,7 +164,7 @@ def test_without_any_configuration_it_says_what_was_tried(
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "--version") == (0, f"idtoken-proxy, version {__version__}\n", "")
+    assert run(capsys, "--version") == (0, f"idtoken-proxy, version {__version__} ({BUILD})\n", "")
 
 
 def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,7 +290,7 @@ def test_the_script_and_the_module_are_the_same() -> None:
     script = str(Path(sys.executable).with_name("idtoken-proxy"))
     for command in ([sys.executable, "-m", "idtoken_proxy"], [script]):
         done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
-        assert done.stdout == f"idtoken-proxy, version {__version__}\n"
+        assert done.stdout == f"idtoken-proxy, version {__version__} ({BUILD})\n"
 
 
 # -- running ------------------------------------------------------------------

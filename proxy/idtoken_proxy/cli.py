@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from idtoken_proxy import __version__
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.commands.completion import completion
 from idtoken_proxy.commands.emulator import demo, emulate
 from idtoken_proxy.commands.init import init
@@ -28,7 +29,9 @@ from idtoken_proxy.terminal import colors, printable_lines, say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="idtoken-proxy")
+@click.version_option(
+    __version__, prog_name="idtoken-proxy", message=f"%(prog)s, version %(version)s ({BUILD})"
+)
 def commands() -> None:
     """Call private Google Cloud services as plain localhost URLs.
 
@@ -93,6 +96,13 @@ def check(configuration: Configuration) -> int:
         own = f"{EACH_SERVICE} audience"
         wanted = own if route.is_pattern else f"{kind_of(route.wanted)} {asked_for(route.wanted)}"
         say(f"{route.name}: {match} -> {route.upstream}, {wanted}, identity {route.identity.type}")
+    metadata = configuration.settings.metadata
+    if metadata is not None:
+        access = "no access tokens" if metadata.scopes is None else f"access tokens {metadata.scopes}"
+        audiences = ", ".join(metadata.audiences) or "none"
+        say(
+            f"metadata: {metadata.listen}, audiences {audiences}, {access}, identity {metadata.identity.type}"
+        )
     for inbound in configuration.settings.receive:
         invokers = inbound.rules[0].invokers
         who = (
@@ -154,6 +164,11 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 @click.option(
     "--http-proxy", is_flag=True, help="Set HTTP_PROXY too: the app names its receivers as http://HOST/..."
 )
+@click.option(
+    "--metadata",
+    is_flag=True,
+    help="Let Google's libraries in the app find an identity: a metadata server on a free port, and GCE_METADATA_HOST set.",
+)
 @up_to("For it to become ready, such as 30s or 2m.")
 @click.option(
     "--unset", multiple=True, metavar="NAME", help="A variable that the app is not to have; may be repeated."
@@ -168,6 +183,7 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
 def run(
     configuration: Configuration,
     http_proxy: bool,  # noqa: FBT001 -- click's
+    metadata: bool,  # noqa: ARG001, FBT001 -- click's; the configuration has it by now
     limit: float,
     unset: tuple[str, ...],
     keep: tuple[str, ...],
@@ -178,6 +194,7 @@ def run(
     \b
     idtoken-proxy run --upstream https://user-profiles-x7f3kq-uc.a.run.app -- ./legacy-app --its-options
     idtoken-proxy run -c proxy.yaml --http-proxy -- sh -c 'curl "$USER_PROFILES_URL/42"'
+    idtoken-proxy run -c proxy.yaml --metadata -- python app.py
 
     The app finds IDTOKEN_PROXY_URL, and for each route its name's: USER_PROFILES_URL for user-profiles. Without listen:
     and admin: the proxy takes a free port, and has no admin listener. Variables that the configuration takes in by ${NAME}

@@ -21,6 +21,7 @@ from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.clock import Clock, Wall
 from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.metadata_server.handed_out import HandedOut
 from idtoken_proxy.plain_file import check_plain, read_plain
 from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.identities import Identity, NoIdentity
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from idtoken_proxy.receive.composition import Reception
     from idtoken_proxy.receive.issuer_keys import IssuerKeys
 
+METADATA: Final = "metadata server"  # in place of a route's name, which has no space
 _AT_A_TIME: Final = 64  # routes, before others may have their turn
 _SHORTEST_SECRET: Final = 16  # octets
 _LONGEST_SECRET: Final = 8 * 1024
@@ -41,7 +43,7 @@ _VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """`sources` and `slots`: by route name; a public route has none. `upstreams`: what is counted, by origin. `sweep`:
+    """`sources` and `slots`: by route name; a public route has none. `handed_out`: by the metadata server's face. `upstreams`: what is counted, by origin. `sweep`:
     seconds between two looks at the deadlines.
     """
 
@@ -52,6 +54,7 @@ class Generation:
     gateway: Gateway
     upstreams: dict[str, UpstreamCounts]
     sweep: float
+    handed_out: HandedOut | None = None
     receptions: tuple[Reception, ...] = ()
     issuer_keys: IssuerKeys | None = None  # the same over reloads
 
@@ -64,6 +67,9 @@ class Generation:
     def named_slots(self) -> Iterator[tuple[str, TokenSlot]]:
         """(a route's name, a slot of it): for a pattern one for each of its services that is known."""
         yield from self.slots.items()
+        if self.handed_out is not None:
+            for slot in self.handed_out.slots:
+                yield METADATA, slot
         for service, lane in self.gateway.services:
             if lane.slot is not None:
                 yield service.pattern, lane.slot
@@ -155,6 +161,8 @@ def means(
     """
     _look_for(settings.files)
     identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
+    if settings.metadata is not None:
+        identities.add(settings.metadata.identity)
     sources: dict[Identity, Source] = {one: build(one, settings.google, environ, wall) for one in identities}
     of_receivers = trusted() if trusted is not None else trust(settings)
     return Means(
@@ -224,7 +232,11 @@ def composing(
         if slot not in listed:
             cache.forget(route.identity, slot)
 
-    listed = set(slots.values())
+    handed_out: HandedOut | None = None
+    if settings.metadata is not None:
+        source = by_name[METADATA] = sources[settings.metadata.identity]
+        handed_out = HandedOut(settings.metadata, source, cache)
+    listed = {*slots.values(), *(() if handed_out is None else handed_out.slots)}
     parts = ServiceParts(
         service_slot,
         lambda route: new_pool(route, patterns[route.name]),
@@ -246,7 +258,18 @@ def composing(
             for inbound in settings.receive
         )
     return Generation(
-        *(settings, by_name, slots, tuple(pools.values()), gateway, upstreams, sweep, receptions, keys)
+        *(
+            settings,
+            by_name,
+            slots,
+            tuple(pools.values()),
+            gateway,
+            upstreams,
+            sweep,
+            handed_out,
+            receptions,
+            keys,
+        )
     )
 
 

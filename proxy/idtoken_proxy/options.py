@@ -10,7 +10,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 from click.shell_completion import CompletionItem
@@ -49,6 +49,10 @@ _FILE = click.option(
 )
 
 
+# Of `--metadata`, where the file has no such section.
+_METADATA: Final[Mapping[str, object]] = {"metadata": {"listen": "localhost:0"}}
+
+
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """`source`: the file that the settings are of, if any; for a reload, which reads it as it was read the first time."""
@@ -85,7 +89,7 @@ def of_file_or_upstream(
     defaults: Mapping[str, str] | None = None,
 ) -> Decorator:
     """`-c`, or `--upstream` and `--route` with `--audience`; where the help of `--listen` is given, all that says who may
-    come in, too. As `configuration`.
+    come in, too. As `configuration`. A command that has `--metadata` has that section, whatever the file lacks.
     """
     serves = listen_help is not None
     added = [
@@ -119,6 +123,7 @@ def of_file_or_upstream(
             from idtoken_proxy.settings.command_line import ANYWHERE, CommandLine  # noqa: PLC0415 -- not for all
 
             keys = _said(others) if serves else {}
+            usual = {**(defaults or {}), **(_METADATA if others.get("metadata") else {})}
             if upstream is None and (audience is not None or not routes):
                 alone = ["--audience"] if audience is not None else []
                 alone += [name for name in keys if name not in ANYWHERE]
@@ -128,7 +133,7 @@ def of_file_or_upstream(
                         f"{' and '.join(alone)} {verb} with --upstream; with a file, say it there"
                     )
             if upstream is None and not routes:
-                configuration = _read(file, ", or one receiver with --upstream URL", defaults, keys)
+                configuration = _read(file, ", or one receiver with --upstream URL", usual, keys)
             elif file is not None:
                 named = "--upstream" if upstream is not None else "--route"
                 raise click.UsageError(f"{named} makes a configuration of its own; leave out -c")
@@ -136,7 +141,7 @@ def of_file_or_upstream(
                 from idtoken_proxy.settings.load import settings_from_options  # noqa: PLC0415 -- ssl
 
                 said = CommandLine(upstream, audience, routes, keys)
-                configuration = Configuration(settings_from_options(said, os.environ, defaults))
+                configuration = Configuration(settings_from_options(said, os.environ, usual))
             return command(configuration=configuration, **others)
 
         return functools.reduce(lambda made, add: add(made), reversed(added), configured)
@@ -220,7 +225,7 @@ def of_a_running_proxy(command: Command) -> Command:
 def _read(
     file: str | None,
     instead: str,
-    defaults: Mapping[str, str] | None = None,
+    defaults: Mapping[str, object] | None = None,
     keys: Mapping[str, object] | None = None,
 ) -> Configuration:
     from idtoken_proxy.settings.file import ConfigFile  # noqa: PLC0415 -- ssl

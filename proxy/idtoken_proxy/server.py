@@ -29,6 +29,8 @@ from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, log_event
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
+from idtoken_proxy.metadata_server.counts import Counts
+from idtoken_proxy.metadata_server.handed_out import HandedOut
 from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waiting
 from idtoken_proxy.settings.addresses import base_url, is_remote
 from idtoken_proxy.settings.exposure import exposed
@@ -39,6 +41,7 @@ from idtoken_proxy.turns import in_turns
 if TYPE_CHECKING:
     from idtoken_proxy.admin.app import Admin
     from idtoken_proxy.admin.status import KeysObserved
+    from idtoken_proxy.metadata_server.app import MetadataListener
     from idtoken_proxy.receive.inbound_listeners import InboundListeners, PreparedInbound
     from idtoken_proxy.tracing.pipeline import Pipeline
 
@@ -49,6 +52,8 @@ _LAST_REQUESTS = (
     0.1  # seconds that requests have to come by connections that were accepted just before the end
 )
 _CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
+
+_METADATA_HOST = "GCE_METADATA_HOST"
 
 log = structlog.get_logger("idtoken_proxy.server")
 
@@ -81,6 +86,8 @@ class Server:
         self._admin: Admin | None = None
         self._tracing: Pipeline | None = None
         self._inbound: InboundListeners | None = None  # imported where one is configured
+        self._metadata: MetadataListener | None = None
+        self.metadata_counts = Counts()
         self._generation: Generation
         self._first_tokens: FirstTokens
         self._listeners: Listeners
@@ -105,17 +112,23 @@ class Server:
         self._trace(await _pipeline(settings, None))
         self._listeners = Listeners(functools.partial(Downstream, self._front))
         place: Place | None = None
+        metadata_place: Place | None = None
         try:
             place = await _bound(settings.admin)
+            metadata_place = await _bound_for_metadata(settings)
             await self._listeners.listen(settings.listen, reuse_port=settings.reuse_port)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
             await self._open_inbound(await self._prepare_inbound(self._generation))
             self._tell_of_new((), exposed_files)
             self._warm_up()
             self._admin = await self._open_admin(place)
+            self._metadata = await self._open_metadata(metadata_place)
+            if self._metadata is not None:
+                await self._metadata.share(shared=settings.guard.allowed_uids is not None)
         except ProxyError:
-            if place is not None:
-                await place.close()
+            for bound in (place, metadata_place):
+                if bound is not None:
+                    await bound.close()
             await self._close()
             raise
         self._opened = True
@@ -141,12 +154,16 @@ class Server:
         self, generation: Generation, exposed_files: tuple[Problem, ...], tracing: Pipeline | None
     ) -> None:
         settings = generation.settings
-        admin, prepared, inbound = self._admin, None, None
+        admin, metadata, prepared, inbound = self._admin, self._metadata, None, None
         try:
             inbound = await self._prepare_inbound(generation)
             prepared = await self._listeners.prepare(settings.listen, reuse_port=settings.reuse_port)
             if admin is None or admin.address != settings.admin:
                 admin = await self._open_admin(await _bound(settings.admin))
+            wanted = None if settings.metadata is None else settings.metadata.listen
+            if (None if metadata is None else metadata.address) != wanted:
+                # It answers nothing but what the settings in force hand out, so that it may be open before they change.
+                metadata = await self._open_metadata(await _bound_for_metadata(settings))
         except BaseException:
             if prepared is not None:
                 await prepared.discard()
@@ -154,12 +171,16 @@ class Server:
                 await tracing.close()
             if inbound is not None:
                 await inbound.discard()
+            if admin is not None and admin is not self._admin:
+                await admin.stop()
             raise
         # From here on nothing is refused any more. The guard changes before a listener does: a new one lets nobody in
         # whom the new settings would not, and a socket is open to others only while it is checked who they are.
         shared = settings.guard.allowed_uids is not None
         if not shared:
             await self._listeners.share(shared=False)
+            if metadata is not None:
+                await metadata.share(shared=False)
         bound = self._all_bound()
         self._take_over(generation)
         traced_by = self._trace(tracing)
@@ -168,11 +189,16 @@ class Server:
         await self._open_inbound(inbound)
         if shared:
             await self._listeners.share(shared=True)
+            if metadata is not None:
+                await metadata.share(shared=True)
         before, self._admin = self._admin, admin
         if before is not None and before is not admin:
             await before.stop()
         if traced_by is not None and traced_by is not tracing:
             await traced_by.close()
+        left, self._metadata = self._metadata, metadata
+        if left is not None and left is not metadata:
+            await left.stop()
         self._tell_of_new(bound, exposed_files)
         self._warm_up()
         self._look()
@@ -244,6 +270,20 @@ class Server:
         return () if self._admin is None else self._admin.addresses
 
     @property
+    def metadata(self) -> tuple[Address, ...]:
+        """What was bound for Google's libraries."""
+        return () if self._metadata is None else self._metadata.addresses
+
+    @property
+    def handed_out(self) -> HandedOut | None:
+        """By the metadata server's face, under the settings in force."""
+        return self._generation.handed_out
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return self._environ
+
+    @property
     def started(self) -> bool:
         """Listeners are open, and every route has had a token; true to the end."""
         return self.lifecycle.started
@@ -285,6 +325,10 @@ class Server:
         """All tokens; the same one over reloads."""
         return self._cache
 
+    def metadata_requests(self) -> Mapping[tuple[str, str], int]:
+        """By what was asked for and what became of it."""
+        return self.metadata_counts.by_kind()
+
     def status(self) -> dict[str, Any]:
         """What /api/status tells, but the routes: no token, no header, no query."""
         return {
@@ -294,6 +338,23 @@ class Server:
             "listen": [base_url(address) for address in self._listeners.bound],
             "connections": self._busy,
             "receive": [] if self._inbound is None else [one.status() for one in self._inbound],
+            **({} if self._metadata is None else {"metadata": self._metadata_status()}),
+        }
+
+    def _metadata_status(self) -> dict[str, Any]:
+        handed_out = self._generation.handed_out
+        error = None if handed_out is None else handed_out.error()
+        return {
+            "listen": [base_url(address) for address in self.metadata],
+            "audiences": [] if handed_out is None else handed_out.settings.audiences,
+            "scopes": handed_out.settings.scopes.names
+            if handed_out is not None and handed_out.settings.scopes is not None
+            else None,
+            "identity": None if handed_out is None else handed_out.source.describe(),
+            "requests": self.metadata_counts.by_outcome(),
+            "error": None
+            if error is None
+            else {"cause": error.cause, "detail": error.detail, "remedy": error.remedy},
         }
 
     def key_sets(self) -> Iterable[KeysObserved]:
@@ -476,6 +537,30 @@ class Server:
                 )
         return admin
 
+    async def _open_metadata(self, place: Place | None) -> MetadataListener | None:
+        if place is None:
+            return None
+        app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.metadata_server.app")
+        listener: MetadataListener = app.MetadataListener(self, place)
+        await listener.start()
+        asked = None if self.settings.google.metadata_host else self._environ.get(_METADATA_HOST)
+        if asked in {str(bound) for bound in (listener.address, *listener.addresses)}:
+            log.warning(
+                "the proxy's own tokens are asked of itself",
+                variable=_METADATA_HOST,
+                remedy=f"set {_METADATA_HOST} for the app alone, or name Google's metadata server: google: {{metadata_host: "
+                "metadata.google.internal}",
+            )
+        for bound in listener.addresses:
+            log.info("metadata server listening", address=base_url(bound))
+            if is_remote(bound):
+                log.warning(
+                    "whoever reaches this address is handed this identity's tokens",
+                    address=base_url(bound),
+                    remedy="metadata: {listen: localhost:8181}; or let only the app's network reach it",
+                )
+        return listener
+
     def _warm_up(self) -> None:
         task = asyncio.ensure_future(self._first_tokens.fetch())
         self._warm_ups.add(task)
@@ -495,8 +580,9 @@ class Server:
         if keys is not None:
             await keys.close()
         self._generation.retire()
-        if self._admin is not None:
-            await self._admin.stop()
+        for listener in (self._admin, self._metadata):
+            if listener is not None:
+                await listener.stop()
         await self._cache.close()
         if self._tracing is not None:
             await self._tracing.close()
@@ -521,6 +607,19 @@ async def _pipeline(settings: Settings, before: Pipeline | None) -> Pipeline | N
     pipeline = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.tracing.pipeline")
     found: Pipeline | None = await pipeline.pipeline_for(settings, before)
     return found
+
+
+async def _bound_for_metadata(settings: Settings) -> Place | None:
+    """ListenFailed."""
+    if settings.metadata is None:
+        return None
+    place = Place(
+        settings.metadata.listen,
+        key="metadata.listen",
+        remedy="choose another address with metadata: {listen: ...}; port 0 takes a free one",
+    )
+    await place.bind()
+    return place
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import structlog
 
-from idtoken_proxy import descriptors, leaving
+from idtoken_proxy import allocator, descriptors, leaving
 from idtoken_proxy.first_screen import first_screen
 from idtoken_proxy.reload import USUAL_PACE, Source, keep_reloading
 from idtoken_proxy.server import Server
@@ -57,6 +57,7 @@ async def _serve(
 ) -> int:
     # Each listener before an app has as many for itself.
     _count_descriptors(settings.limits.connections * (bool(settings.routes) + len(settings.receive)))
+    allocator.keep_what_is_let_go()
     server = Server(settings, trusted=trusted)
     asked = asyncio.Event()
     told = _hear(server, asked, reloads=source is not None, ends=attendant is None)

@@ -61,6 +61,9 @@ class FakeServer:
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1
 
+    def metadata_requests(self) -> dict[tuple[str, str], int]:
+        return {}
+
     def status(self) -> dict[str, Any]:
         return {"state": "starting", "ready": self.ready}
 

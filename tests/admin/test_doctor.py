@@ -40,7 +40,15 @@ from idtoken_proxy.settings.identities import (
     NoIdentity,
     UserIdentity,
 )
-from idtoken_proxy.settings.model import EgressProxy, Route, Settings, Timeouts, Upstream, UpstreamProtocol
+from idtoken_proxy.settings.model import (
+    EgressProxy,
+    MetadataSettings,
+    Route,
+    Settings,
+    Timeouts,
+    Upstream,
+    UpstreamProtocol,
+)
 from tests.blocking import none_by
 from tests.engine.egress import relaying
 from tests.engine.http2_peers import fixed, http2_receiver
@@ -153,6 +161,19 @@ async def test_a_route_that_never_got_its_turn(token_file: str) -> None:
     assert [found.findings[0].cause for found in report.routes] == ["timeout", "timeout"]
     assert report.routes[1].identity == "file"
     assert report.routes[1].steps == ()
+
+
+async def test_what_the_metadata_server_s_face_hands_out_is_tried_too(token_file: str) -> None:
+    known, missing = FileIdentity(token_file), FileIdentity(f"{token_file}-that-is-missing")
+    async with Receiver(answering(ok())) as receiver:
+        shop = route(receiver.port, identity=known)
+        shown = MetadataSettings(identity=known, audiences=(AUDIENCE,))
+        assert len((await examine(Settings((shop,), metadata=shown), {})).routes) == 1
+        other = MetadataSettings(identity=missing, audiences=(AUDIENCE,))
+        of_route, of_face = (await examine(Settings((shop,), metadata=other), {})).routes
+    assert of_route.verdict is Verdict.OK
+    assert (of_face.name, of_face.audience, of_face.steps) == ("(metadata)", AUDIENCE, ())
+    assert [finding.cause for finding in of_face.findings] == ["file_missing"]
 
 
 async def test_a_public_route() -> None:

@@ -16,6 +16,7 @@ import aiohttp
 from idtoken_proxy import __version__
 from idtoken_proxy.admin import status
 from idtoken_proxy.admin.status import KeysObserved
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.tally import BOUNDS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
@@ -40,7 +41,7 @@ def told_by(proxied: Proxied) -> dict[str, Any]:
 async def test_before_anything_happened(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())))
     told = told_by(proxied)
-    assert told["version"] == __version__
+    assert (told["version"], told["build"]) == (__version__, BUILD)
     assert told["bounds"] == list(BOUNDS)
     assert 0 <= told["now"] - told["started_at"] < 10
     assert told["connections_max"] == 1024
@@ -270,6 +271,8 @@ async def test_the_report_of_many_routes_comes_in_pieces_that_do_not_grow(
         """As many routes as one likes, to look at."""
 
         ready, front, slots = proxied.server.ready, proxied.server.front, proxied.server.slots
+
+        metadata_requests = proxied.server.metadata_requests
 
         def status(self) -> dict[str, Any]:
             return proxied.server.status()

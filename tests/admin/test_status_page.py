@@ -15,14 +15,14 @@ import pytest
 
 from idtoken_proxy.admin.history import EVERY, History
 from idtoken_proxy.engine.front import Front
-from idtoken_proxy.errors import ConfigError, Problem, ProxyError
+from idtoken_proxy.errors import ConfigError, Problem, ProxyError, TokenError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import CommandIdentity, FileIdentity, NoIdentity
-from idtoken_proxy.settings.model import Route, TcpAddress
+from idtoken_proxy.settings.model import MetadataSettings, Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, first_tab
-from tests.engine.proxied import make_token, route_to, settings_for
+from tests.engine.proxied import AUDIENCE, make_token, route_to, settings_for
 from tests.engine.wire import Receiver, answering, connect, eventually, get, ok
 
 pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason=MISSING)]
@@ -59,8 +59,9 @@ Serve = Callable[..., Awaitable[Server]]
 async def serve() -> AsyncIterator[Serve]:
     async with contextlib.AsyncExitStack() as stack:
 
-        async def begin(*routes: Route) -> Server:
-            server = Server(settings_for(*routes, admin=TcpAddress("127.0.0.1", 0)), {})
+        async def begin(*routes: Route, metadata: MetadataSettings | None = None) -> Server:
+            admin = TcpAddress("127.0.0.1", 0)
+            server = Server(settings_for(*routes, admin=admin, metadata=metadata), {})
             await server.start()
             stack.push_async_callback(server.stop, 0)
             return server
@@ -146,6 +147,23 @@ async def test_routes_tokens_and_errors(tab: Tab, serve: Serve, receiver: Receiv
     assert "bad" in await tab.evaluate("document.querySelector('#state').className")
     assert "See that the receiver runs, and listens on that port: 127.0.0.1:1" in text
     await shoot(tab, "errors-1280-light")
+
+
+async def test_the_metadata_server_s_face(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text(make_token())
+    missing = FileIdentity(str(tmp_path / "missing"))
+    face = MetadataSettings(TcpAddress("127.0.0.1", 0), missing, (AUDIENCE,))
+    server = await serve(route_to(receiver, token), metadata=face)
+    assert server.handed_out is not None
+    with contextlib.suppress(TokenError):
+        await server.handed_out.email()
+    (address,) = server.admin
+    await look(tab, f"http://{address}/")
+    told = await tab.text("#proxy")
+    assert f"http://{server.metadata[0]} as token file" in told
+    assert "1 audience, no access tokens; answered 0, refused 0, failed 0" in told
+    assert "file_missing" in told
 
 
 async def test_it_keeps_up(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_each_target_speaks_http2_where_the_scheme_says_so(
 def test_one_that_speaks_no_http2_is_left_out_of_its_scenarios() -> None:
     chosen = list(all_targets().values())
     assert "cloud-run-proxy" in SCENARIOS["http"].rows(chosen)
-    assert list(SCENARIOS["h2c"].rows(chosen)) == ["idtoken-proxy", "envoy", "nginx", "haproxy"]
+    assert list(SCENARIOS["h2c"].rows(chosen)) == ["idtoken-proxy", "compiled", "envoy", "nginx", "haproxy"]
 
 
 def test_every_bar_has_its_scenario_and_its_metric() -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.server import Server
-from idtoken_proxy.settings.model import GuardSettings
+from idtoken_proxy.settings.identities import FileIdentity
+from idtoken_proxy.settings.model import GuardSettings, MetadataSettings, Scopes, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import new_tab
 from tests.browser.site import Rebound, Site
-from tests.engine.proxied import Proxied, make_token, route_to, settings_for
+from tests.engine.proxied import AUDIENCE, Proxied, make_token, route_to, settings_for
 from tests.engine.wire import Receiver
 
 pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason=MISSING)]
@@ -164,6 +165,49 @@ async def test_a_rebound_name_reaches_nothing(chromium: str, tmp_path: Path) -> 
         refused(receiver, exchanges)
         # The page is at home, as far as its browser can tell, and may read the refusals; there is nothing else to read.
         assert "hello" not in told.values(), told
+
+
+ASK_FOR_TOKENS = """
+Promise.all([{}, {headers: {"Metadata-Flavor": "Google"}}, {mode: "no-cors"}, {method: "POST", body: "x"}].flatMap(
+  (how) => ["token", "identity?audience=https://receiver.example", "?recursive=true"].map((what) =>
+    fetch("http://NAME/computeMetadata/v1/instance/service-accounts/default/" + what, how)
+      .then(async (answer) => answer.type + " " + answer.status + " " + (await answer.text())).catch(() => "error"))))
+"""
+
+
+async def test_no_page_is_handed_a_token(chromium: str, tmp_path: Path) -> None:
+    """Whatever it says, elsewhere, under a rebound name, and even as a page of the metadata server's face itself."""
+    (tmp_path / "token").write_text(make_token())
+    identity = FileIdentity(str(tmp_path / "token"))
+    face = MetadataSettings(TcpAddress("127.0.0.1", 0), identity, (AUDIENCE,), scopes=Scopes())
+    async with Receiver(Site().script) as receiver:
+        server = Server(settings_for(route_to(receiver, tmp_path / "token"), metadata=face), {})
+        await server.start()
+        try:
+            (address,) = server.metadata
+            assert isinstance(address, TcpAddress)
+            own, rebound = f"localhost:{address.port}", f"evil.example:{address.port}"
+            async with new_tab(chromium) as tab:
+                for page, asked in (
+                    (f"evil.example:{receiver.port}", own),
+                    (f"localhost:{receiver.port}", own),
+                    (own, own),
+                    (rebound, rebound),
+                ):
+                    await tab.open(f"http://{page}/")
+                    told = await tab.evaluate(ASK_FOR_TOKENS.replace("NAME", asked))
+                    assert len(told) == 12
+                    for answer in told:
+                        assert answer == "error" or answer.startswith(("opaque 0 ", "basic 403 ")), (
+                            page,
+                            answer,
+                        )
+                        assert "eyJ" not in answer
+            by_outcome = server.metadata_counts.by_outcome()
+            assert (by_outcome["answered"], by_outcome["failed"]) == (0, 0)
+            assert by_outcome["refused"] > 24
+        finally:
+            await server.stop(0)
 
 
 def refused(receiver: Receiver, exchanges: list[Exchange]) -> None:

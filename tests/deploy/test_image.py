@@ -99,6 +99,18 @@ def test_an_image_that_begins_with_run_is_healthy_where_it_says_what_the_comment
     assert (answer.returncode == 0) is told, answer.stderr
 
 
+@pytest.mark.index
+def test_its_hot_modules_are_compiled(runnable: Path) -> None:
+    answer = subprocess.run(
+        as_the_image_would(str(runnable / "bin" / "idtoken-proxy"), "--version"),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
+    assert answer.stdout.endswith("(compiled)\n")
+
+
 def test_only_the_environment_leaves_the_first_stage() -> None:
     assert FINAL.all("COPY") == ["--from=build /opt/idtoken-proxy /opt/idtoken-proxy"]
 
@@ -115,9 +127,10 @@ def test_what_the_build_may_see_is_what_it_copies() -> None:
 
 def test_every_requirement_is_locked_within_its_bounds() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    compiling = project["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]["requires"]
     for name, wanted in (
         ("requirements.lock", project["project"]["dependencies"]),
-        ("requirements-build.lock", project["build-system"]["requires"]),
+        ("requirements-build.lock", [*project["build-system"]["requires"], *compiling]),
     ):
         known = locked(name)
         for requirement in map(Requirement, wanted):
@@ -240,7 +253,7 @@ def run_steps(stage: Stage, root: Path) -> None:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=180,
+                timeout=900,  # it compiles
             )
             said(answer)
 

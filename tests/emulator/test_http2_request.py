@@ -4,7 +4,7 @@ import pytest
 
 from idtoken_proxy.emulator.http2_request import HTTP2, all_fields, message_of, raw_headers
 from idtoken_proxy.engine.http2.heads import request_head
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
+from tests.engine.http2.peer import Pair
 
 
 def test_a_container_sees_all_fields_those_too_that_a_proxy_drops() -> None:

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import FileIdentity
 from idtoken_proxy.settings.model import Route, Settings, TcpAddress, Timeouts, Upstream
@@ -130,3 +131,8 @@ def settings_for(*routes: Route, timeouts: Timeouts | None = None, **changes: An
         routes = tuple(replace(route, timeouts=timeouts) for route in routes)
         changes["timeouts"] = timeouts
     return Settings(routes=routes, **{"listen": LOCAL, "admin": None, **changes})
+
+
+async def unasked() -> Pool:
+    """Of which nothing is asked."""
+    return Pool(Upstream("http", "localhost", 1), Sweeper(1.0), tls=None, keepalive=1, connect=1)

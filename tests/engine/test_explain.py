@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import Rewrite, Route, Upstream
 from tests.cases import for_each
+from tests.engine.proxied import unasked
 
 NOW = 1_800_000_000.0
 HOST = "profiles-12.europe-west1.run.app"
@@ -56,8 +58,7 @@ def lane(name: str = "shop", *, public: bool = False, token: IdToken | None = No
     identity: dict[str, Any] = {"identity": NoIdentity()} if public else {}
     route = Route(name, Upstream("https", HOST, 443), None if public else f"https://{HOST}", **identity)
     slot: Any = None if public else Slot(token)
-    pool: Any = None
-    return Lane(route, slot, pool, RouteCounts(), Rewrite(), shared=False)
+    return Lane(route, slot, asyncio.run(unasked()), RouteCounts(), Rewrite(), shared=False)
 
 
 def token() -> IdToken:

@@ -7,7 +7,7 @@ import ipaddress
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import structlog
@@ -22,7 +22,7 @@ from idtoken_proxy.settings.identities import FileIdentity, MetadataIdentity, No
 from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route, Scopes, TokenHeader, Upstream
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
-from tests.engine.proxied import Proxied, make_token, route_to, settings_for
+from tests.engine.proxied import Proxied, make_token, route_to, settings_for, unasked
 from tests.engine.test_downstream import problem
 from tests.engine.wire import Receiver, Wire, answering, get, ok
 
@@ -525,7 +525,7 @@ async def test_the_callers_secret_is_asked_for_and_not_kept(
         answer = await proxied.ask(get("/", f"{GuardSettings().caller_token_header}: {secret}"))
         assert answer.status == 200
     assert secret.encode() not in receiver.received
-    assert all(secret.encode() not in line for line in line_table.REQUEST_LINES.lines)
+    assert all(secret.encode() not in line for line in line_table.REQUEST_LINES.known)
 
 
 # -- a browser's question before the request -----------------------------------------------
@@ -564,5 +564,5 @@ def test_of_a_stated_host_nobody_knows_who_refuses_an_access_token(
 ) -> None:
     """So a POST that it answers 401 is not sent to it again."""
     route = Route("a", Upstream("https", host, 443), None if scopes else "a", scopes=scopes)
-    lane = Lane(route, None, cast("Pool", None), RouteCounts(), Rewrite(), shared=False)
+    lane = Lane(route, None, asyncio.run(unasked()), RouteCounts(), Rewrite(), shared=False)
     assert lane.foreign is foreign

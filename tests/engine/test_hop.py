@@ -6,7 +6,7 @@ import socket
 import ssl
 
 from idtoken_proxy.engine.hop import Hop, beyond, mute, receiver, way_out
-from idtoken_proxy.engine.tls import HandshakeBroken
+from idtoken_proxy.engine.tls_endings import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 from tests.cases import for_each

@@ -18,15 +18,17 @@ class Written:
         self.octets += data
 
 
-class App(Http1App):
+class Front:
     draining = False
 
-    def __init__(self, version: str = "1.1") -> None:
-        super().__init__()
-        self.written = Written()
-        transport: Any = self.written
-        self.transport = transport
-        self.request = parse_request(f"GET / HTTP/{version}\r\nHost: localhost".encode())
+
+def begun(version: str = "1.1", front: Front | None = None) -> tuple[Http1App, Written]:
+    """A connection whose request has been read."""
+    app, written = Http1App(front or Front()), Written()
+    transport: Any = written
+    app.transport = transport
+    app.request = parse_request(f"GET / HTTP/{version}\r\nHost: localhost".encode())
+    return app, written
 
 
 LENGTH = parse_response(b"HTTP/1.1 200 OK\r\nContent-Length: 5")
@@ -35,43 +37,45 @@ EARLY_HINTS = parse_response(b"HTTP/1.1 103 Early Hints\r\nLink: </a>")
 
 
 def test_an_answer_that_has_come_whole_is_one_write() -> None:
-    app = App()
-    assert app.send_head(LENGTH, b"hello") == len(app.written.octets)
-    assert app.written.octets == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    app, written = begun()
+    assert app.send_head(LENGTH, b"hello") == len(written.octets)
+    assert written.octets == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
     assert app.keep
 
 
 def test_a_body_without_a_length_goes_in_chunks_and_its_trailers_behind_it() -> None:
-    app = App()
+    app, written = begun()
     octets = app.send_head(CHUNKED, None) + app.send_data(b"hello") + app.send_end([b"X: y\r\n"])
-    assert octets == len(app.written.octets)
-    assert app.written.octets == (
+    assert octets == len(written.octets)
+    assert written.octets == (
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n"
     )
 
 
 def test_to_http10_it_goes_until_the_connection_closes() -> None:
-    app = App("1.0")
+    app, written = begun("1.0")
     assert app.send_interim(EARLY_HINTS) == 0
     app.send_head(CHUNKED, None)
     app.send_data(b"hello")
     assert app.send_end([b"X: y\r\n"]) == 0
-    assert app.written.octets == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
+    assert written.octets == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhello"
     assert not app.keep
 
 
-@for_each("why", ["draining", "request_complete"])
+@for_each("why", ["draining", "a body that is still coming"])
 def test_the_last_answer_says_that_it_is(why: str) -> None:
-    app = App()
-    setattr(app, why, why == "draining")
+    front = Front()
+    front.draining = why == "draining"
+    app, written = begun(front=front)
+    app.request_complete = front.draining
     app.send_head(LENGTH, b"hello")
-    assert b"\r\nConnection: close\r\n" in app.written.octets
+    assert b"\r\nConnection: close\r\n" in written.octets
     assert not app.keep
 
 
 def test_what_could_not_be_read_is_refused_and_no_other_follows() -> None:
-    app = App()
+    app, written = begun()
     app.request = None
-    assert app.send_problem(NoRoute("no route"), None) == len(app.written.octets)
-    assert app.written.octets.startswith(b"HTTP/1.1 404 ")
+    assert app.send_problem(NoRoute("no route"), None) == len(written.octets)
+    assert written.octets.startswith(b"HTTP/1.1 404 ")
     assert not app.keep

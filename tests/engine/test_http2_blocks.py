@@ -10,7 +10,7 @@ from idtoken_proxy.engine.http2.fields import never_remember, request_fields
 from idtoken_proxy.engine.http2.head_shapes import HeadShape, around_values
 from idtoken_proxy.engine.http2.heads import RequestHead, request_head
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
-from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, literal
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder, literal
 from idtoken_proxy.engine.http2_blocks import RequestBlocks
 from idtoken_proxy.engine.http2_messages import in_common, request_like, request_of, settle_request
 from idtoken_proxy.policy.guard import Caller, Guard
@@ -19,6 +19,7 @@ from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import Rewrite, Route, Upstream
+from tests.engine.http2.peer import Pair
 
 HOST = b"Host: receiver.test\r\n"
 CALLER = Caller("localhost", b"http://localhost", b"X-Forwarded-Host: localhost\r\n")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from idtoken_proxy.engine.http1 import parse_response
-from idtoken_proxy.engine.http2.fields import NeverIndexed, request_fields, response_fields
+from idtoken_proxy.engine.http2.fields import request_fields, response_fields
 from idtoken_proxy.engine.http2.heads import RequestHead, request_head, response_head
+from idtoken_proxy.engine.http2.pair import NeverIndexed
 from idtoken_proxy.engine.http2_messages import (
     length_of,
     pairs_of,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from itertools import count
+from typing import Any
 
 import pytest
 
-from idtoken_proxy.engine.http2.connection import Connection
 from idtoken_proxy.engine.http2.dispatcher import MAX_UNWRITTEN_ANSWERS
+from idtoken_proxy.engine.http2.frames import PREFACE, build_ping, build_settings, frame
+from idtoken_proxy.engine.http2.server_connection import ServerConnection
+from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2_transport import Http2Transport
+from tests.engine.http2.peer import Recorder
 from tests.engine.wire import eventually
 
 
@@ -38,36 +42,20 @@ class Stub(asyncio.Transport):
         self.reading = True
 
 
-class Answering:
-    """A core that answers whatever comes with more than may be unwritten."""
-
-    failure = None
-    put_off = False
-    output_octets = 0
-    waiting = 0
-
-    @property
-    def wants_input(self) -> bool:
-        return self.waiting <= MAX_UNWRITTEN_ANSWERS
-
-    def receive(self, _: bytes) -> None:
-        self.waiting = self.output_octets = MAX_UNWRITTEN_ANSWERS + 1
-
-    def take_output(self) -> list[bytes]:
-        self.output_octets = 0
-        return [b"answers"]
-
-    def written(self) -> None:
-        self.waiting = 0
+def flood() -> bytes:
+    """What makes a core answer with more than may be unwritten."""
+    return build_ping(bytes(8)) * (MAX_UNWRITTEN_ANSWERS // len(build_ping(bytes(8))) + 1)
 
 
-@pytest.mark.parametrize("octets", [1000, 2 * 1024 * 1024])
-async def test_it_is_read_again_once_the_peer_has_read(octets: int) -> None:
+@pytest.mark.parametrize("more", [b"", frame(0xFA, 0, 0, bytes(16 * 1024)) * 128], ids=["", "2 MiB"])
+async def test_it_is_read_again_once_the_peer_has_read(more: bytes) -> None:
     """Also where as much came at once as stops reading by itself, for the turn."""
-    connection, transport = Http2Transport(), Stub()
-    connection.core = cast("Connection", Answering())
+    connection, transport = Http2Transport[ServerConnection](), Stub()
+    hours = count(step=3600)  # so that no budget for such frames runs out
+    connection.core = ServerConnection(Recorder(), Limits(), lambda: float(next(hours)))
     connection.connection_made(transport)
-    connection.data_received(bytes(octets))
+    connection.data_received(PREFACE + build_settings({}) + flood() + more)
+    assert connection.core.failure is None
     await eventually(lambda: transport.left > 0, "nothing was written")
     assert not transport.reading
     transport.left = 0

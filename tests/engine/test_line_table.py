@@ -37,7 +37,7 @@ def test_a_credential_is_never_remembered(name: bytes) -> None:
         parse_response(b"HTTP/1.1 200 OK\r\n" + name + b": s3cr3t")
         parse_trailers([name + b": s3cr3t"])
     for table in (line_table.REQUEST_LINES, line_table.RESPONSE_LINES):
-        assert all(b"s3cr3t" not in line for line in table.lines)
+        assert all(b"s3cr3t" not in line for line in table.known)
         assert all(b"s3cr3t" not in each for each in table.names)
 
 
@@ -54,11 +54,11 @@ def test_the_field_of_the_callers_secret_is_not_remembered_any_more(secret_field
     forget()
     block = b"GET / HTTP/1.1\r\nHost: a\r\n%b: s3cr3t" % name.encode()
     before = parse_request(block)
-    assert any(b"s3cr3t" in line for line in line_table.REQUEST_LINES.lines)
+    assert any(b"s3cr3t" in line for line in line_table.REQUEST_LINES.known)
     never_remember(name)
     for _ in range(2):
         assert parse_request(block).passing == before.passing
-        assert all(b"s3cr3t" not in line for line in line_table.REQUEST_LINES.lines)
+        assert all(b"s3cr3t" not in line for line in line_table.REQUEST_LINES.known)
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -68,9 +68,9 @@ def test_what_is_remembered_is_bounded() -> None:
         parse_request(
             b"GET / HTTP/1.1\r\nHost: a\r\n" + b"\r\n".join(b"X-%d: 1" % i for i in range(start, start + 100))
         )
-        assert len(table.lines) <= line_table.MEMO_LINES
+        assert len(table.known) <= line_table.MEMO_LINES
         assert len(table.names) <= line_table.MEMO_LINES
-    assert table.get(b"X-1: 1") is None
+    assert table.known.get(b"X-1: 1") is None
 
 
 def test_a_long_line_is_not_remembered() -> None:
@@ -80,8 +80,8 @@ def test_a_long_line_is_not_remembered() -> None:
     for _ in range(2):
         parse_request(b"\r\n".join((b"GET / HTTP/1.1", b"Host: a", longest, longest + b"b", name + b": c")))
     table = line_table.REQUEST_LINES
-    assert table.get(longest) is not None
-    assert table.get(longest + b"b") is None
+    assert table.known.get(longest) is not None
+    assert table.known.get(longest + b"b") is None
     assert name not in table.names
 
 
@@ -92,5 +92,5 @@ def test_malformed_lines_are_not_remembered() -> None:
             parse_request(with_field(line))
     assert all(
         line_table.FIELD_NAME(line.partition(b":")[0]) and not line.translate(None, line_table.FIELD_OCTETS)
-        for line in line_table.REQUEST_LINES.lines
+        for line in line_table.REQUEST_LINES.known
     )

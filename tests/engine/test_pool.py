@@ -11,7 +11,7 @@ from typing import Any
 import aiohappyeyeballs
 import pytest
 
-from idtoken_proxy.engine.dialer import MAX_CONNECTING
+from idtoken_proxy.engine.dialer import MAX_CONNECTING, Dialer
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ConnectFailed
@@ -272,12 +272,14 @@ async def test_a_name_under_localhost_is_loopback_whatever_dns_says(receive: Rec
     sweeper.close()
 
 
-async def test_in_clear_text_a_name_that_leads_elsewhere_leads_nowhere() -> None:
-    class Misled(Pool):
-        async def _look_up(self, host: str, port: int) -> list[Any]:
-            assert host == "localhost"
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.9.9.9", port))]
+async def test_in_clear_text_a_name_that_leads_elsewhere_leads_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def misled(_: Dialer, host: str, port: int) -> list[Any]:
+        assert host == "localhost"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.9.9.9", port))]
 
-    pool = Misled(Upstream("http", "localhost", 80), Sweeper(1.0), tls=None, keepalive=1, connect=5)
+    monkeypatch.setattr(Dialer, "_look_up", misled)
+    pool = Pool(Upstream("http", "localhost", 80), Sweeper(1.0), tls=None, keepalive=1, connect=5)
     with pytest.raises(ConnectFailed, match="no loopback address here"):
         await pool.connect()

@@ -32,7 +32,7 @@ from idtoken_proxy.settings.model import EgressProxy, Route, Settings, TcpAddres
 from idtoken_proxy.settings.shape import Entry, Items, Kind, Section
 from idtoken_proxy.turns import at_once
 from tests.cases import for_each
-from tests.engine.proxied import AUDIENCE, make_token
+from tests.engine.proxied import AUDIENCE, make_token, unasked
 from tests.engine.test_tunnel import SWITCHING, UPGRADE
 from tests.engine.wire import Receiver, Wire, connect, eventually, get, ok
 
@@ -152,7 +152,14 @@ GRANTS: dict[str, list[Taken]] = {
     ],
 }
 # Tunnels alone are older than these; each has a test of its own below, or where it says.
-WAYS = {"egress_proxy", "tls.ca_file", "admin"}
+WAYS = {
+    "egress_proxy",
+    "tls.ca_file",
+    "admin",
+    # The face asks for each request what it may hand out: metadata_server/test_app.py, "takes it over and away".
+    *(f"metadata.{name}" for name in ("listen", "identity", "audiences", "access_tokens", "scopes")),
+    *(f"metadata.{name}" for name in ("project_id", "allow_remote")),
+}
 # Names, bounds and waits, and how things are said: nobody may do less without them than what the others let him do.
 NO_GRANTS = {
     "routes.name",
@@ -462,8 +469,10 @@ SAFE = Settings((Route("it", Upstream("https", "receiver.example", 443), None, N
     ],
 )
 async def test_the_way_there_is_part_of_it(after: Settings, *, holds: bool) -> None:
+    pool = await unasked()
+
     def no_pool(_: Route) -> Pool:
-        return None  # type: ignore[return-value]  # nobody is asked
+        return pool
 
     sweeper = Sweeper(60.0)
     before = at_once(Gateway.made(SAFE, {}, no_pool, None, Tally()))

@@ -7,12 +7,10 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http1 import MAX_FIELDS
 from idtoken_proxy.engine.interim import MAX_INTERIM
 from idtoken_proxy.engine.overdue import TOKEN_GRACE
@@ -22,6 +20,7 @@ from idtoken_proxy.engine.tally import (
     LIMITS,
     NO_ROUTE,
     REFUSALS,
+    EndedExchange,
     Reload,
     RouteCounts,
     Tally,
@@ -405,17 +404,11 @@ def test_a_refusal_without_a_reason_is_another() -> None:
 # -- by itself -------------------------------------------------------------------
 
 
-def exchange(**facts: Any) -> Exchange:
-    usual = {
-        "lane": None,
-        "started": 0.0,
-        "status": 200,
-        "received": 1,
-        "sent": 2,
-        "state": DONE,
-        "error": None,
-    }
-    return cast("Exchange", SimpleNamespace(**{**usual, **facts}))
+def exchange(**facts: Any) -> EndedExchange[Any]:
+    ended: EndedExchange[Any] = EndedExchange(1)
+    for name, value in {"started": 0.0, "status": 200, "sent": 2, "state": DONE, **facts}.items():
+        setattr(ended, name, value)
+    return ended
 
 
 @for_each(("status", "place"), [(0, 0), (101, 1), (204, 2), (302, 3), (499, 4), (503, 5), (999, 9)])

@@ -8,14 +8,14 @@ import datetime as dt
 import gc
 import random
 import ssl
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trustme
 
-from idtoken_proxy.engine.tls import TlsTransport, TruncatedError
+from idtoken_proxy.engine.tls import TlsTransport
+from idtoken_proxy.engine.tls_endings import TruncatedError
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings, Timeouts, Upstream
@@ -26,6 +26,7 @@ from tests.engine.proxied import Proxied, route_to, settings_for
 from tests.engine.test_downstream import problem
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Ended, Receiver, Wire, answering, chunked, eventually, get, ok, post, turns
+from tests.living import Watched
 
 
 @pytest.fixture(scope="session")
@@ -667,14 +668,12 @@ async def test_a_connection_that_is_lost_goes_at_once_with_all_that_it_holds(
     proxied = await start(receiver, route=https(receiver), ca_file=ca_file)
     assert (await proxied.ask(get("/"))).status == 200
     await proxied.settled(idle=1)
-    ends = [
-        weakref.ref(one)
-        for connection in proxied.pool.connections
-        for one in (connection, connection.transport)
-    ]
+    ends = Watched(
+        one for connection in proxied.pool.connections for one in (connection, connection.transport)
+    )
     assert len(ends) == 2
     proxied.pool.close()
-    await eventually(lambda: not any(end() for end in ends), "they hold each other")
+    await eventually(lambda: len(ends) == 0, "they hold each other")
 
 
 async def test_what_comes_behind_the_end_is_not_kept(ca: trustme.CA, ca_file: str) -> None:

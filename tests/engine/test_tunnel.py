@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import weakref
 from typing import Any, cast
 
 import pytest
@@ -19,6 +18,7 @@ from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied
 from tests.engine.test_downstream import narrow, problem, widen
 from tests.engine.wire import Receiver, Wire, answering, chunked, eventually, get, ok, running, turns
+from tests.living import Watched
 
 UPGRADE = (
     "Connection: keep-alive, Upgrade",
@@ -532,11 +532,12 @@ async def test_an_ended_tunnel_goes_at_once(receive: Receive, start: Start) -> N
     app = await proxied.connect()
     app.send(HANDSHAKE)
     assert (await app.response()).status == 101
-    (tunnel,) = [weakref.ref(one) for one in proxied.server.front.tunnels]
+    tunnels = Watched(proxied.server.front.tunnels)
+    assert len(tunnels) == 1
     gc.collect()
     gc.disable()
     try:
         app.reset()
-        await eventually(lambda: tunnel() is None, "it holds itself")
+        await eventually(lambda: len(tunnels) == 0, "it holds itself")
     finally:
         gc.enable()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -139,22 +139,47 @@ class _Slot:
         return False
 
 
-class _Pool(Pool):
-    """Connections that are there as soon as they are asked for; each is used for one exchange."""
+class _Receiver(Remembering):
+    """Of a connection that is at hand until something is written to it."""
 
-    made: list[UpstreamConnection]
+    def __init__(self, protocol: asyncio.Protocol, on_use: Callable[[], None]) -> None:
+        super().__init__(protocol)
+        self._on_use = on_use
 
-    def take(self) -> UpstreamConnection:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self.written:
+            self._on_use()
+        super().write(data)
+
+
+class _Receivers:
+    """Owns connections that are each used for one exchange. In the pool there always is one. `made`: those that were used."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.made: list[UpstreamConnection] = []
+        self._pool = pool
+        cast("Any", pool).dial = self._dial  # where the pool would open one
+        self.offer()
+
+    def offer(self) -> None:
         connection = UpstreamConnection(self)
-        connection.connection_made(Remembering(connection))
-        self.made.append(connection)
-        return connection
+
+        def use() -> None:
+            self.made.append(connection)
+            self.offer()
+
+        connection.connection_made(_Receiver(connection, use))
+        self._pool.put(connection)
+
+    async def _dial(self, *_: object, **__: object) -> UpstreamConnection | None:
+        return self._pool.take()
+
+    def register(self, connection: UpstreamConnection) -> None: ...
+
+    def unregister(self, connection: UpstreamConnection) -> None: ...
 
     def put(self, connection: UpstreamConnection) -> None:
         connection.abort()
-
-    async def connect(self, *, fresh: bool = False) -> UpstreamConnection:
-        return self.take()
 
 
 def transport_of(connection: UpstreamConnection) -> Remembering:
@@ -179,9 +204,8 @@ class Outcome:
 class Offline:
     def __init__(self) -> None:
         self.sweeper = Sweeper(3600.0)
-        pool = _Pool(_ROUTES[0].upstream, self.sweeper, tls=None, keepalive=75.0, connect=5.0)
-        pool.made = []
-        self._pool = pool
+        pool = Pool(_ROUTES[0].upstream, self.sweeper, tls=None, keepalive=1e9, connect=5.0)
+        self._receivers = _Receivers(pool)
         slots = {
             route.name: cast("TokenSlot", _Slot(token, route.audience or ""))
             for route, token in zip(_ROUTES, (TOKENS.open, TOKENS.bounded), strict=True)
@@ -194,7 +218,7 @@ class Offline:
         )
 
     def app(self) -> tuple[Remembering, Downstream]:
-        self._pool.made.clear()
+        self._receivers.made.clear()
         protocol = Downstream(self._front, Door())
         transport = Remembering(protocol)
         protocol.connection_made(transport)
@@ -208,8 +232,8 @@ class Offline:
         for place in (*sorted({place for place in at if 0 < place < len(wire)}), len(wire)):
             app.say(wire[begin:place])
             begin = place
-            while answered < len(self._pool.made):
-                connection = self._pool.made[answered]
+            while answered < len(self._receivers.made):
+                connection = self._receivers.made[answered]
                 record = read(bytes(transport_of(connection).written))
                 if not record.requests:
                     break
@@ -219,13 +243,13 @@ class Offline:
         statuses = tuple(_statuses(bytes(app.written)))
         closed = app.closed or protocol.closing
         app.end()
-        assert all(connection.lost or connection.listener is None for connection in self._pool.made)
+        assert all(connection.lost or connection.listener is None for connection in self._receivers.made)
         requests = tuple((*head.start, head.body, *sum(sorted(head.fields), ())) for head in heads)
         return Outcome(requests, statuses, closed)
 
     def _judged(self) -> list[Head]:
         heads = []
-        for connection in self._pool.made:
+        for connection in self._receivers.made:
             record = read(bytes(transport_of(connection).written))
             assert not record.torn, record  # a head is one write
             assert len(record.requests) + (record.begun is not None) == 1, record
@@ -242,7 +266,7 @@ class Offline:
         """
         app, _ = self.app()
         app.say(request + b" / HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        (connection,) = self._pool.made
+        (connection,) = self._receivers.made
         receiver = transport_of(connection)
         begin = 0
         for place in (*sorted({place for place in at if 0 < place < len(wire)}), len(wire)):

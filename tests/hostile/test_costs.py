@@ -19,7 +19,14 @@ from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.logs import mask
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import Guard
-from idtoken_proxy.policy.headers import NO_TOKEN, Peer, is_googles_invalid_token, outbound_head, turn_back
+from idtoken_proxy.policy.headers import (
+    NO_TOKEN,
+    Outbound,
+    Peer,
+    is_googles_invalid_token,
+    outbound_head,
+    turn_back,
+)
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.policy.target import PathMap
@@ -50,9 +57,8 @@ def forwarded(block: bytes) -> Callable[[], object]:
     def forward() -> None:
         request = parse_request(block)
         caller = Guard().admit(request)
-        outbound_head(
-            request, b"/base/x", b"Host: a.run.app\r\n", caller, Peer.of("127.0.0.1"), NO_TOKEN, REWRITER
-        )
+        peer = Peer.of("127.0.0.1")
+        outbound_head(Outbound(request, b"/base/x", b"Host: a.run.app\r\n", caller, peer, NO_TOKEN, REWRITER))
 
     return forward
 

@@ -8,6 +8,9 @@ import tracemalloc
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
+
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.http2.frames import build_headers
 from idtoken_proxy.engine.http2_transport import READ_A_TURN
 from idtoken_proxy.engine.memory_budget import DOWNWARDS
@@ -168,6 +171,10 @@ async def test_connections_of_http1_that_its_streams_would_need_are_counted(tmp_
         app.close()
 
 
+@pytest.mark.skipif(
+    BUILD == "compiled",
+    reason="what compiled code allocates is no file's; end_to_end/test_soak.py asks the kernel",
+)
 async def test_what_a_hundred_idle_streams_take(tmp_path: Path) -> None:
     """The app's connection and the receiver's, with all that is made for a stream; in octets that Python allocated."""
 

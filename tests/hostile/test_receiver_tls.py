@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 import pytest
 
-from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.dialer import Dialer
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.load import load_settings
@@ -264,17 +264,17 @@ async def test_a_connection_that_ends_as_it_comes_about(
     receive: Receive, start: Start, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """Between the pool and the exchange, where the loop may turn once or twice."""
-    connect = Pool.connect
+    dial = Dialer.dial
 
-    async def late(pool: Pool, **options: bool) -> UpstreamConnection:
-        connection = await connect(pool, **options)
+    async def late(dialer: Dialer, make: Any, **options: Any) -> UpstreamConnection:
+        connection: UpstreamConnection = await dial(dialer, make, **options)
         await eventually(lambda: connection.lost, "it is still there")
         return connection
 
     async def script(wire: Wire) -> None:
         wire.close()
 
-    monkeypatch.setattr(Pool, "connect", late)
+    monkeypatch.setattr(Dialer, "dial", late)
     answer = await (await start(await receive(script))).ask(get("/", method=method))
     assert (answer.status, problem(answer)["fault"]) == (502, "receiver")
     assert "before anything was said" in str(problem(answer)["detail"])

@@ -8,7 +8,7 @@ from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.errors import MalformedRequest, Refused
 from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
-from idtoken_proxy.policy.headers import NO_TOKEN, Peer, outbound_head
+from idtoken_proxy.policy.headers import NO_TOKEN, Outbound, Peer, outbound_head
 from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.addresses import proxy_range
@@ -188,7 +188,7 @@ def test_the_receiver_is_told(more: tuple[str, ...]) -> None:
     for by, proto in ((FRONT, b"https"), ("10.0.0.8", b"http")):
         request = asked("X-Forwarded-Proto: https", "Sec-Fetch-Site: same-origin", *more, by=by)
         head = outbound_head(
-            request, b"/", b"Host: r\r\n", NAMED.admit(request), Peer.of(by), NO_TOKEN, rewriter()
+            Outbound(request, b"/", b"Host: r\r\n", NAMED.admit(request), Peer.of(by), NO_TOKEN, rewriter())
         )
         told = [line for line in head.split(b"\r\n") if line.lower().startswith(b"x-forwarded-proto:")]
         assert told == [b"X-Forwarded-Proto: " + proto]

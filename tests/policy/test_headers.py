@@ -11,6 +11,7 @@ from idtoken_proxy.policy.fields import TOKEN_HEADERS, folded
 from idtoken_proxy.policy.guard import Guard
 from idtoken_proxy.policy.headers import (
     NO_TOKEN,
+    Outbound,
     Peer,
     TokenLines,
     TokenPlace,
@@ -56,7 +57,7 @@ PLAIN = Rewriter(
 def outbound(block: bytes, token: TokenLines, *, peer: Peer = PEER) -> bytes:
     request = parse_request(block)
     caller = Guard().admit(request)
-    return outbound_head(request, request.target, b"Host: receiver\r\n", caller, peer, token, PLAIN)
+    return outbound_head(Outbound(request, request.target, b"Host: receiver\r\n", caller, peer, token, PLAIN))
 
 
 def lines_of(head: bytes) -> list[tuple[str, str]]:
@@ -613,7 +614,7 @@ def of_a_page(
     block = "\r\n".join(("POST / HTTP/1.1", f"Host: {host}", *fields)).encode("latin-1")
     request = parse_request(block)
     caller = Guard((), [LISTED]).admit(request)
-    head = outbound_head(request, b"/", b"Host: receiver\r\n", caller, PEER, NO_TOKEN, rewriter)
+    head = outbound_head(Outbound(request, b"/", b"Host: receiver\r\n", caller, PEER, NO_TOKEN, rewriter))
     return lines_of(head)
 
 

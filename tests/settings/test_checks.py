@@ -421,3 +421,60 @@ def test_a_route_to_the_proxy_itself_is_refused(listen: str, upstream: str, key:
 )
 def test_a_route_to_somebody_else_is_not(listen: str, upstream: str) -> None:
     assert told(f"listen: {listen}\nroutes: [{{name: a, upstream: '{upstream}'}}]\n") == []
+
+
+# -- the metadata server's face ------------------------------------------------
+
+
+def test_to_listen_beyond_loopback_it_wants_a_consent_of_its_own() -> None:
+    text = f"{ROUTE}allow_remote: true\nmetadata: {{listen: '0.0.0.0:8181'}}\n"
+    (said,) = told(text)
+    assert said.startswith(
+        "proxy.yaml:3: metadata.listen: 0.0.0.0 can be reached from other machines, and whoever"
+    )
+    assert "metadata: {allow_remote: true}" in said
+    assert told(f"{ROUTE}metadata: {{listen: '0.0.0.0:8181', allow_remote: true}}") == []
+    assert told(f"{ROUTE}listen: 0.0.0.0:1\nmetadata: {{allow_remote: true}}") != []
+
+
+@for_each(
+    ("keys", "key", "said"),
+    [
+        (
+            "{listen: 'localhost:8080'}",
+            "metadata.listen",
+            "localhost:8080 is already taken by listen; choose another port",
+        ),
+        ("{identity: none}", "metadata.identity", "none has no tokens"),
+        (
+            "{identity: {type: signed_jwt, key_file: k, service_account: a@b.iam.gserviceaccount.com}}",
+            "metadata.identity",
+            "signed_jwt signs what IAP takes",
+        ),
+        ("{scopes: [cloud-platform]}", "metadata.scopes[0]", ""),
+        ("{scopes: ['https://www.googleapis.com/auth/pubsub']}", "metadata.scopes", "is about access tokens"),
+        ("{audiences: [a b]}", "metadata.audiences[0]", ""),
+        ("{listen: off}", "metadata.listen", "cannot be off"),
+        ("{odd: 1}", "metadata.odd", ""),
+    ],
+)
+def test_what_it_cannot_be(keys: str, key: str, said: str) -> None:
+    (problem,) = told(f"{ROUTE}metadata: {keys}")
+    assert problem.startswith(f"proxy.yaml:2: {key}: ")
+    assert said in problem
+
+
+def test_the_proxy_does_not_ask_itself() -> None:
+    text = "metadata: {}\ngoogle: {metadata_host: 'localhost:8181'}"
+    (problem,) = told(ROUTE + text)
+    assert problem.startswith(
+        "proxy.yaml:3: google.metadata_host: is the proxy itself (metadata.listen: localhost:8181)"
+    )
+    assert told("routes: [{name: a, upstream: 'http://127.0.0.1:8181'}]\nmetadata: {}") != []
+
+
+def test_users_are_told_apart_on_a_unix_socket_alone() -> None:
+    guarded = f"{ROUTE}listen: unix:p.sock\nguard: {{allowed_uids: [1]}}\n"
+    assert told(f"{guarded}metadata: {{listen: unix:m.sock}}") == []
+    (problem,) = told(f"{guarded}metadata: {{}}")
+    assert "does not guard localhost:8181" in problem

@@ -22,7 +22,7 @@ from idtoken_proxy.settings.identities import (
 from idtoken_proxy.settings.resolve import resolve
 from idtoken_proxy.settings.yaml_lines import read_yaml
 from tests.cases import for_each
-from tests.settings.told import route, settings
+from tests.settings.told import route, settings, told
 
 RUN_APP = "upstream: 'https://a.a.run.app'"
 
@@ -31,6 +31,35 @@ def test_a_route_alone_takes_every_default_of_the_model() -> None:
     found = settings(f"routes: [{{name: a, {RUN_APP}}}]")
     upstream = model.Upstream("https", "a.a.run.app", 443)
     assert found == model.Settings((model.Route("a", upstream, "https://a.a.run.app"),))
+
+
+def test_the_metadata_server_s_face_has_the_routes_audiences_unless_it_lists_its_own() -> None:
+    routes = """
+        routes:
+          - {name: a, upstream: 'https://a.a.run.app'}
+          - {name: again, upstream: 'https://a.a.run.app', match: {path: /again}}
+          - {name: other, upstream: 'https://b.a.run.app', match: {path: /b}, identity: gcloud}
+          - {name: api, upstream: 'https://pubsub.googleapis.com', match: {path: /c}}
+          - {name: public, upstream: 'https://d.a.run.app', match: {path: /d}, identity: none}
+        """
+    assert settings(routes).metadata is None
+    usual = model.MetadataSettings(audiences=("https://a.a.run.app",))
+    assert settings(f"{routes}metadata: {{}}").metadata == usual
+    of_gcloud = settings(f"{routes}metadata: {{identity: gcloud, access_tokens: true}}").metadata
+    assert of_gcloud is not None
+    assert (of_gcloud.identity, of_gcloud.audiences) == (GcloudIdentity(), ("https://b.a.run.app",))
+    assert of_gcloud.scopes == model.Scopes()
+    listed = settings(f"{routes}metadata: {{audiences: [x, y, x], project_id: my-project-1}}").metadata
+    assert listed is not None
+    assert (listed.audiences, listed.project_id, listed.scopes) == (("x", "y"), "my-project-1", None)
+
+
+def test_it_is_a_configuration_by_itself() -> None:
+    alone = settings("metadata: {access_tokens: true}")
+    assert alone.routes == ()
+    assert alone.metadata == model.MetadataSettings(scopes=model.Scopes())
+    assert told("listen: localhost:1") == ["proxy.yaml: routes: is missing"]
+    assert told("metadata: {}\nroutes: []") != []
 
 
 def test_the_defaults_in_the_schema_are_the_models() -> None:

@@ -9,7 +9,7 @@ import pytest
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import Address, Route, Settings, TcpAddress, UnixAddress, Upstream
-from idtoken_proxy.wrapper.variables import check, direct, variables
+from idtoken_proxy.wrapper.variables import check, direct, metadata, variables
 from tests.cases import for_each
 
 SOCKET = UnixAddress("/run/proxy.sock")
@@ -152,3 +152,19 @@ def test_the_route_that_nobody_named_has_no_variable() -> None:
 def test_a_receiver_on_loopback_is_asked_for_by_way_of_the_proxy() -> None:
     found = direct({}, {"IDTOKEN_PROXY_URL": "http://localhost:1"}, {"127.0.0.1", "a.run.app"})
     assert found["NO_PROXY"] == "localhost,.localhost,::1"
+
+
+@for_each(
+    ("bound", "at"),
+    [
+        ([TcpAddress("127.0.0.1", 8181), TcpAddress("::1", 8181)], "127.0.0.1:8181"),
+        ([TcpAddress("::1", 8181)], "[::1]:8181"),
+        ([TcpAddress("0.0.0.0", 8181)], "localhost:8181"),
+        ([SOCKET], None),
+        ([], None),
+    ],
+)
+def test_where_google_s_libraries_look(bound: list[Address], at: str | None) -> None:
+    told = metadata(bound)
+    assert {told.get(name) for name in ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT")} == {at}
+    assert ("METADATA_SERVER_DETECTION" in told) is (at is not None)

@@ -37,7 +37,10 @@ class Connections:
         most: int = MOST,
         taking: float = TAKING,
         keepalive: float = KEEPALIVE,
+        listener: str = "admin",
     ) -> None:
+        """`listener`: whose they are, for the log."""
+        self._too_many = f"too many connections to the {listener} listener"
         self.refused = 0
         self.taking = taking
         self.keepalive = keepalive
@@ -63,7 +66,7 @@ class Connections:
             resting = next((one for one in self._open if one.rests), None)
             if resting is None:
                 self.refused += 1
-                log.warning("too many connections to the admin listener", limit=self._most)
+                log.warning(self._too_many, limit=self._most)
                 return False
             resting.cut()
         self._open[connection] = None

@@ -30,7 +30,7 @@ from idtoken_proxy.identity.token import IdToken, Token
 from idtoken_proxy.settings.doubts import audience_doubt
 from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.identities import Identity, NoIdentity
-from idtoken_proxy.settings.model import Route, Settings, UpstreamProtocol
+from idtoken_proxy.settings.model import Route, Scopes, Settings, Upstream, UpstreamProtocol
 from idtoken_proxy.settings.names import is_iap_client
 from idtoken_proxy.settings.services import service_route
 from idtoken_proxy.trust import trust, trust_for_http2
@@ -59,6 +59,7 @@ async def examine(
     practice = _Practice(settings, environ, cache, sweeper, tls, trust_for_http2(tls))
     gate = asyncio.Semaphore(at_once)
     cases = [_Case(route) for route in settings.routes]
+    cases += [_Case(route, token_alone=True) for route in _handed_out(settings)]
 
     async def one(case: _Case) -> None:
         async with gate:
@@ -90,17 +91,31 @@ async def examine(
     return Report(tuple(case.report() for case in cases), keys)
 
 
+def _handed_out(settings: Settings) -> Iterator[Route]:
+    """What the metadata server's face hands out and no route shows already, as if the server's usual name were a receiver."""
+    metadata = settings.metadata
+    if metadata is None:
+        return
+    shown = {(route.identity, route.wanted) for route in settings.routes}
+    face = Upstream("http", "metadata.google.internal", 80)
+    for wanted in (*metadata.audiences, *(() if metadata.scopes is None else (metadata.scopes,))):
+        if (metadata.identity, wanted) not in shown:
+            audience, scopes = (None, wanted) if isinstance(wanted, Scopes) else (wanted, None)
+            yield Route("(metadata)", face, audience, metadata.identity, scopes=scopes)
+
+
 def _nobody(_event: FetchEvent) -> None:
     """What the cache has to tell, the report tells."""
 
 
 @dataclass(slots=True)
 class _Case:
-    """What is known of a route so far. `judged`: what is still to come is no more than an information. `http2`: whether the
+    """What is known of a route so far. `token_alone`: there is no receiver to be asked. `judged`: what is still to come is no more than an information. `http2`: whether the
     receiver speaks it.
     """
 
     route: Route
+    token_alone: bool = False
     slot: TokenSlot | None = None
     token: Token | None = None
     probe: Probe | None = None
@@ -173,7 +188,7 @@ class _Practice:
         except TokenError as missing:
             remedy = remedy_of(missing) or TRANSIENT
             case.fail(missing.cause, missing.detail, remedy)
-        if route.is_pattern:
+        if route.is_pattern or case.token_alone:
             case.route, case.judged = route, True
             return
         # Without the token that belongs to it, a request would find out nothing.

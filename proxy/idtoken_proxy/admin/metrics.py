@@ -50,6 +50,7 @@ class _Seen:
     troubles: tuple[Trouble, ...]
     refusals: tuple[Trouble, ...]
     failures: Mapping[tuple[str, ...], int]
+    metadata: Mapping[tuple[str, str], int]
 
 
 class ProxyCollector(Collector):
@@ -87,6 +88,7 @@ class ProxyCollector(Collector):
             tuple(tally.troubles.values()),
             tuple(tally.upstream_refusals.values()),
             dict(tally.fetch_failures),
+            self._server.metadata_requests(),
         )
 
     def collect(self) -> Iterator[Metric]:
@@ -129,6 +131,13 @@ class ProxyCollector(Collector):
         yield from _upstreams(seen)
         yield from _tokens(seen, tally, self._wall())
         yield from _received(tally, self._server.key_sets())
+        yield from counter(
+            "metadata_requests",
+            "Requests to the metadata server's face.",
+            seen.metadata.items(),
+            "what",
+            "outcome",
+        )
         yield from _reloads(tally)
 
 

@@ -12,7 +12,6 @@ from time import monotonic, time
 from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy import __version__
-from idtoken_proxy.engine.dialer import Dialled
 from idtoken_proxy.engine.http2_upstream import Http2Upstream, UpstreamStream
 from idtoken_proxy.engine.lane import lines_of
 from idtoken_proxy.engine.pool import Pool
@@ -27,7 +26,7 @@ from idtoken_proxy.policy.guard import Caller
 from idtoken_proxy.policy.headers import NO_TOKEN, Outbound, Peer, first_lines_of
 from idtoken_proxy.policy.request import Request, Response
 from idtoken_proxy.policy.rewrite import Rewriter
-from idtoken_proxy.settings.model import EgressProxy, Rewrite, Route, UpstreamProtocol
+from idtoken_proxy.settings.model import Rewrite, Route, UpstreamProtocol
 
 StepName: TypeAlias = Literal["dns", "tcp", "connect", "tls", "http2", "answer"]
 Http2Trust: TypeAlias = Callable[[], ssl.SSLContext] | None  # trust.trust_for_http2
@@ -80,7 +79,7 @@ async def probe(
     asked by HTTP/1.1.
     """
     by_http2 = route.protocol is UpstreamProtocol.HTTP2
-    pool = _pool(route, sweeper, tls, route.timeouts.connect, by_http2=by_http2)
+    pool = _TimedPool(route, sweeper, tls, route.timeouts.connect, by_http2=by_http2)
     steps: list[Step] = []
     connection: UpstreamConnection | Http2Upstream | None = None
     try:
@@ -114,7 +113,7 @@ async def speaks_http2(
     route: Route, sweeper: Sweeper, tls: ssl.SSLContext | None, http2_tls: Http2Trust
 ) -> bool | None:
     """By ALPN, and by its SETTINGS; no request is made. None where it cannot be told, or not soon."""
-    pool = _pool(route, sweeper, tls, min(route.timeouts.connect, _GLANCE), by_http2=True)
+    pool = _TimedPool(route, sweeper, tls, min(route.timeouts.connect, _GLANCE), by_http2=True)
     try:
         connection = await pool.by_http2(await _read(http2_tls, route))
     except NoHttp2:
@@ -135,59 +134,52 @@ async def _read(http2_tls: Http2Trust, route: Route) -> ssl.SSLContext | None:
     return await asyncio.to_thread(http2_tls)
 
 
-def _pool(
-    route: Route, sweeper: Sweeper, tls: ssl.SSLContext | None, connect: float, *, by_http2: bool
-) -> _TimedPool:
-    pool = _TimedPool(
-        route.upstream,
-        sweeper,
-        tls=tls if route.upstream.scheme == "https" else None,
-        keepalive=route.timeouts.keepalive,
-        connect=connect,
-        egress=route.egress_proxy,
-    )
-    pool.is_http2 = by_http2
-    return pool
+class _TimedPool:
+    """A pool of its own. `ended`: the steps that are behind it, and when each was; the next one is under way."""
 
-
-class _TimedPool(Pool):
-    """`ended`: the steps that are behind it, and when each was; the next one is under way."""
-
-    ended: tuple[float, ...] = ()
-    is_http2 = False
+    def __init__(
+        self, route: Route, sweeper: Sweeper, tls: ssl.SSLContext | None, connect: float, *, by_http2: bool
+    ) -> None:
+        self.ended: tuple[float, ...] = ()
+        self.is_http2 = by_http2
+        self._upstream = route.upstream
+        self._egress = route.egress_proxy
+        self._pool = Pool(
+            route.upstream,
+            sweeper,
+            tls=tls if route.upstream.scheme == "https" else None,
+            keepalive=route.timeouts.keepalive,
+            connect=connect,
+            egress=route.egress_proxy,
+            on_step=self.end,
+        )
 
     @property
     def order(self) -> tuple[StepName, ...]:
         before: tuple[StepName, ...] = ("dns", "tcp") if self._egress is None else ("dns", "tcp", "connect")
         if not self.is_http2:
             return (*before, "tls")
-        return (*before, "tls", "http2") if self.upstream.scheme == "https" else (*before, "http2")
+        return (*before, "tls", "http2") if self._upstream.scheme == "https" else (*before, "http2")
+
+    async def connect(self) -> UpstreamConnection:
+        return await self._pool.connect()
 
     async def by_http2(self, tls: ssl.SSLContext | None) -> Http2Upstream:
         """And not by an Http2Pool's own dialling, which others may wait for and which outlives whoever gave up."""
-        scheme = self.upstream.scheme.encode("ascii")
-        return await self.dial(
-            lambda: Http2Upstream(self.http2, scheme), until=lambda made: made.ready, tls=tls, alpn=HTTP2
+        scheme = self._upstream.scheme.encode("ascii")
+        return await self._pool.dial(
+            lambda: Http2Upstream(self._pool.http2, scheme),
+            unmade=Http2Upstream.unmade,
+            until=lambda made: made.ready,
+            tls=tls,
+            alpn=HTTP2,
         )
 
     def end(self) -> None:
         self.ended = (*self.ended, monotonic())
 
-    async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
-        self.end()
-        await super()._tunnel(sock, egress)
-
-    async def _wrap(
-        self,
-        sock: socket.socket,
-        connection: Dialled,
-        tls: ssl.SSLContext | None,
-        alpn: tuple[str | None, ...],
-    ) -> None:
-        self.end()
-        await super()._wrap(sock, connection, tls, alpn)
-        if self.is_http2 and tls is not None:
-            self.end()
+    def close(self) -> None:
+        self._pool.close()
 
 
 async def _connected(

@@ -18,6 +18,7 @@ from time import time
 from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
+from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
@@ -54,6 +55,9 @@ class Observed(Protocol):
 
     def key_sets(self) -> Iterable[KeysObserved]:
         """Of every issuer that is listed."""
+
+    def metadata_requests(self) -> Mapping[tuple[str, str], int]:
+        """Of the metadata server's face, by what was asked for and what became of it."""
 
     def status(self) -> dict[str, Any]:
         """All but the routes; JSON-ready, nothing secret."""
@@ -143,6 +147,7 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
     last = tally.last_reload
     return {
         "version": __version__,
+        "build": BUILD,
         "now": wall(),
         "started_at": tally.started_at,
         **server.status(),

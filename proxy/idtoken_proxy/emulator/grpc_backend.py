@@ -21,8 +21,8 @@ from idtoken_proxy.engine.http2.client_connection import ClientConnection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import ResponseHead
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.listener import Reset
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
 

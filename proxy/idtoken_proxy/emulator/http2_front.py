@@ -19,7 +19,6 @@ from idtoken_proxy.emulator.http2_writer import Http2Writer
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import RequestHead
-from idtoken_proxy.engine.http2.hpack_decoder import Decoder
 from idtoken_proxy.engine.http2.listener import BY_PEER, Reset
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
@@ -33,20 +32,13 @@ Handle: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 OnReset: TypeAlias = Callable[[str, str, int], None]
 
 
-class _Connection(ServerConnection):
-    """The core is the proxy's side towards an app, which takes no token of the app's; a receiver has to see it."""
-
-    def __init__(self, listener: Http2Front, clock: Callable[[], float]) -> None:
-        super().__init__(listener, LIMITS, clock)
-        self._decoder = Decoder(all_fields, LIMITS.header_octets)
-
-
 class Http2Front(asyncio.Protocol):
     """`on_reset`: the client has reset a stream, with this method, target and code. `on_lost`: the connection has ended."""
 
     def __init__(self, handle: Handle, on_reset: OnReset, broken: Broken) -> None:
         self.loop = asyncio.get_running_loop()
-        self.connection: ServerConnection = _Connection(self, self.loop.time)
+        # The core is the proxy's side towards an app, which takes no token of the app's; a receiver has to see it.
+        self.connection = ServerConnection(self, LIMITS, self.loop.time, all_fields)
         self.transport: asyncio.Transport | None = None
         self.on_lost: Callable[[], None] = lambda: None
         self._handle = handle

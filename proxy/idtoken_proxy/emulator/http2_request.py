@@ -12,7 +12,6 @@ from yarl import URL
 from idtoken_proxy.engine.http2 import fields
 from idtoken_proxy.engine.http2.fields import FieldTable
 from idtoken_proxy.engine.http2.heads import RequestHead
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.policy.fields import PASS
 
 HTTP2: Final = HttpVersion(2, 0)
@@ -33,14 +32,14 @@ all_fields: Final = FieldTable(
 )
 
 
-def raw_headers(head: RequestHead) -> tuple[Pair, ...]:
+def raw_headers(head: RequestHead) -> tuple[tuple[bytes, bytes], ...]:
     """As a container sees them behind a front end that speaks HTTP/2: Host for :authority, names in lower case."""
-    headers = [(b"host", head.authority), *(field.pair for field in head.passing)]
+    headers = [(b"host", head.authority), *((field.name, field.value) for field in head.passing)]
     if head.te_trailers:
         headers.append((b"te", b"trailers"))
     if head.content_length is not None:
         headers.append((b"content-length", b"%d" % head.content_length))
-    return tuple((name, value) for name, value in headers)
+    return tuple(headers)
 
 
 def message_of(head: RequestHead) -> RawRequestMessage:

@@ -10,7 +10,7 @@ from aiohttp.helpers import must_be_empty_body
 from multidict import CIMultiDict
 
 from idtoken_proxy.emulator.http2_stream import StreamSide
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.streams import ENDED
 
 # What aiohttp adds to an answer of HTTP/1.1's (RFC 9113 section 8.2.2).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.lane import DEFAULT_ALLOW, Lane
@@ -28,13 +28,24 @@ _TRACE_SHOWS: Final = "its answer would show the token: use another method"  # R
 USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
 
 
-class Accepted(NamedTuple):
-    """A request that goes to a receiver. `target`: what that is asked for."""
+class Accepted:
+    """A request that goes to a receiver. `target`: what that is asked for. Not changed once it is made."""
 
-    request: Request
-    lane: Lane
-    caller: Caller
-    target: bytes
+    __slots__ = ("caller", "lane", "request", "target")
+
+    def __init__(self, request: Request, lane: Lane, caller: Caller, target: bytes) -> None:
+        self.request = request
+        self.lane = lane
+        self.caller = caller
+        self.target = target
+
+    def unexpecting(self) -> Accepted:
+        """The same, of an app that has had its 100."""
+        return self.saying(self.request.unexpecting())
+
+    def saying(self, request: Request) -> Accepted:
+        """The same, with `request` in its request's place."""
+        return Accepted(request, self.lane, self.caller, self.target)
 
 
 def is_no_routes(method: bytes) -> bool:
@@ -123,20 +134,21 @@ def turned_back(response: Response, accepted: Accepted, *, cross_origin: bool) -
     """As the app is to have it. `cross_origin`: pages of other origins may read some answers."""
     if not response.addressed and not cross_origin:
         return response
-    request, lane, caller, _ = accepted
     mine = response.own()
-    turn_back(mine, request, caller, lane.rewriter, cross_origin=cross_origin)
+    turn_back(mine, accepted.request, accepted.caller, accepted.lane.rewriter, cross_origin=cross_origin)
     return mine
 
 
 def outbound_of(accepted: Accepted, peer: Peer, token: TokenLines) -> Outbound:
     """What goes upstream for it, with this token."""
-    request, lane, caller, target = accepted
+    request, lane = accepted.request, accepted.lane
     if not request.http2:
-        return Outbound(request, target, lane.first_lines, caller, peer, token, lane.rewriter)
+        return Outbound(
+            request, accepted.target, lane.first_lines, accepted.caller, peer, token, lane.rewriter
+        )
     known: Outbound | None = request.outbound
     if known is not None and known.token is token and known.first_lines is lane.first_lines:
         return known
-    made = Outbound(request, target, lane.first_lines, caller, peer, token, lane.rewriter)
+    made = Outbound(request, accepted.target, lane.first_lines, accepted.caller, peer, token, lane.rewriter)
     request.outbound = made
     return made

@@ -28,18 +28,13 @@ _NEXT_ADDRESS_AFTER: Final = 0.25  # seconds, RFC 8305 section 5
 AddressInfo: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
 
 
-class Dialled(asyncio.Protocol):
-    """What a connection is to speak."""
-
-    def unmade(self) -> None:
-        """It did not come about after all."""
-
-
-Made = TypeVar("Made", bound=Dialled)
+Made = TypeVar("Made", bound=asyncio.Protocol)
 
 
 class Dialer:
-    """`tls`: None for http. `egress`: what connections lead through, always with TLS inside."""
+    """`tls`: None for http. `egress`: what connections lead through, always with TLS inside. `on_step`: TCP, and each step behind
+    it but the last (the egress proxy's tunnel, TLS), is behind us.
+    """
 
     def __init__(
         self,
@@ -49,6 +44,7 @@ class Dialer:
         connect: float,
         egress: EgressProxy | None,
         counts: UpstreamCounts,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
         if egress is not None and tls is None:
             raise ValueError("without TLS the egress proxy would see the ID tokens")
@@ -58,18 +54,20 @@ class Dialer:
         self._egress = egress
         self._first = receiver(upstream) if egress is None else way_out(egress, upstream)
         self._connect_timeout = connect
+        self._on_step = on_step
         self._gate = asyncio.Semaphore(MAX_CONNECTING)
 
     async def dial(
         self,
         make: Callable[[], Made],
         *,
+        unmade: Callable[[Made], None],
         ready_made: Callable[[], Made | None] = lambda: None,
         until: Callable[[Made], Awaitable[None]] | None = None,
         tls: ssl.SSLContext | None = None,
         alpn: tuple[str | None, ...] = HTTP1,
     ) -> Made:
-        """A connection, TLS included. `ready_made`: asked when its turn has come, for one that makes a fresh one needless.
+        """A connection, TLS included, and what is spoken on it; `unmade` of one that did not come about after all. `ready_made`: asked when its turn has come, for one that makes a fresh one needless.
         `until`: what else has to happen before it may be used, within the same time. Raises ConnectFailed, TlsFailed,
         UpstreamTimeout.
         """
@@ -82,13 +80,18 @@ class Dialer:
                     return made
                 sock = await self._connected_socket()
                 if self._egress is not None:
+                    self._on_step()
                     await self._tunnel(sock, self._egress)
                     hop = beyond(self._egress, self.upstream)
                 made = make()
-                await self._wrap(sock, made, tls or self._tls, alpn)
+                tls = tls or self._tls
+                self._on_step()
+                await self._wrap(sock, made, tls, alpn, unmade)
                 if until is not None:
+                    if tls is not None:
+                        self._on_step()
                     hop = mute(hop)
-                    await self._ready(made, until(made))
+                    await self._ready(made, until(made), unmade)
                 return made
         except TimeoutError:
             raise hop.late(self._connect_timeout) from None
@@ -117,11 +120,11 @@ class Dialer:
     async def _look_up(self, host: str, port: int) -> list[AddressInfo]:
         return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
-    async def _ready(self, made: Dialled, awaited: Awaitable[None]) -> None:
+    async def _ready(self, made: Made, awaited: Awaitable[None], unmade: Callable[[Made], None]) -> None:
         try:
             await awaited
         except BaseException:
-            made.unmade()  # nobody else knows of it
+            unmade(made)  # nobody else knows of it
             raise
 
     async def _tunnel(self, sock: socket.socket, egress: EgressProxy) -> None:
@@ -134,9 +137,10 @@ class Dialer:
     async def _wrap(
         self,
         sock: socket.socket,
-        connection: Dialled,
+        connection: Made,
         tls: ssl.SSLContext | None,
         alpn: tuple[str | None, ...],
+        unmade: Callable[[Made], None],
     ) -> None:
         loop = asyncio.get_running_loop()
         outer: asyncio.Protocol = connection
@@ -148,10 +152,10 @@ class Dialer:
                 await outer.ready
         except BaseException:
             # Cancelled just as it came about, it would live on without an owner.
-            made = vars(outer).get("transport")
+            made = getattr(outer, "transport", None)
             if made is not None:
                 made.abort()
             else:
                 sock.close()
-            connection.unmade()  # uvloop tells nobody of the end of what it was cancelled in making
+            unmade(connection)  # uvloop tells nobody of the end of what it was cancelled in making
             raise

@@ -43,7 +43,7 @@ class Downstream(Http1App):
     """
 
     def __init__(self, front: Front, door: Door) -> None:
-        super().__init__()
+        super().__init__(front)
         self._front = front
         self.door = door
         self.sweeper = front.sweeper
@@ -83,10 +83,6 @@ class Downstream(Http1App):
     @property
     def expects_request(self) -> bool:
         return self._exchange is None and (self._fresh or bool(self._buffer))
-
-    @property
-    def draining(self) -> bool:
-        return self._front.draining
 
     # -- asyncio ---------------------------------------------------------------
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from time import monotonic
 from typing import Any
 
 from idtoken_proxy.engine import second_try
@@ -35,10 +34,10 @@ from idtoken_proxy.engine.states import (
     SWITCH,
     TRANSITIONS,
     UNANSWERED,
-    WAITING,
 )
 from idtoken_proxy.engine.streams import CANCEL, AnswerSide, RequestSide
 from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.tally import EndedExchange
 from idtoken_proxy.engine.waiting import await_for
 from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.errors import BrokenOff, NoHttp2, ProxyError, UpstreamError
@@ -50,28 +49,22 @@ from idtoken_proxy.policy.headers import Peer, TokenLines
 from idtoken_proxy.policy.request import Request, Response
 
 
-class Exchange:
+class Exchange(EndedExchange[Lane]):
     """One for each request; ends by telling its request side so, once. `lane`, `request`: None where there is none."""
 
     __slots__ = (
         "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_tunnelled",
-        "_upstream", "error", "gateway", "lane", "received", "renews", "request", "response", "said", "sent",
-        "started", "state", "status", "timeouts", "token",
+        "_upstream", "gateway", "renews", "request", "response", "said", "timeouts", "token",
     )  # fmt: skip
 
     def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
-        self.started = monotonic()
-        self.received = octets  # from the app: the request's head, and then what follows it
+        EndedExchange.__init__(self, octets)  # of the request's head, and then what follows it
         self._app = app
         self.gateway = gateway
-        self.state = WAITING
         self.request: Request | None = None
-        self.lane: Lane | None = None
-        self.status = self.sent = 0  # sent: octets to the app
         self.response: Response | None = None  # the receiver's last final head
         self.said: bytes | None = None  # the beginning of a refusal's body, which tells who refuses
         self.renews = False  # Google refused the token, and the next request is to have another
-        self.error: ProxyError | None = None
         self._upstream: AnswerSide | None = None
         self._task: asyncio.Task[None] | None = None
         self._attempts = 0
@@ -122,7 +115,7 @@ class Exchange:
         if self.lane is None:
             self._end_own(200, self._app.send_established(self._tunnelled))
             return
-        request, lane, _, _ = self._accepted
+        request, lane = self._accepted.request, self._accepted.lane
         if request.preflight:  # of a listed origin's page: no token is needed
             lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
             self._end_own(204, self._app.send_preflight(lines))
@@ -164,7 +157,7 @@ class Exchange:
         self.fail(error)
 
     def _dispatch(self, token: TokenLines) -> None:
-        request, lane, _, _ = self._accepted
+        request, lane = self._accepted.request, self._accepted.lane
         # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
         if (request.chunked or request.content_length) and may_be_kept(request, self.token):
             self._kept = self._kept or KeptBody(self.gateway.bodies)
@@ -266,7 +259,7 @@ class Exchange:
         """
         token, upstream = self.token, self._upstream
         assert upstream is not None
-        request, lane, _, _ = self._accepted
+        request, lane = self._accepted.request, self._accepted.lane
         slot = lane.slot
         if token is None or slot is None or not second_try.is_googles_refusal(response, body, lane.route):
             return False
@@ -284,7 +277,7 @@ class Exchange:
         lane.counts.replays += 1
         self._attempts = 0
         if request.expect_continue:  # the app has sent the body
-            self._accepted = self._accepted._replace(request=request.unexpecting())
+            self._accepted = self._accepted.unexpecting()
         self._await_token(slot.renewed(token, self.gateway.patience))
         return True
 
@@ -339,7 +332,7 @@ class Exchange:
     def on_upstream_lost(self, error: UpstreamError) -> None:
         upstream = self._upstream
         assert upstream is not None
-        request, lane, _, _ = self._accepted
+        request, lane = self._accepted.request, self._accepted.lane
         self._upstream = None
         if self._attempts == 1 and second_try.after_loss(
             error, request, state=self.state, answered=upstream.answered, kept=self._kept is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.errors import (
     AnswerHeadTooLarge,
     Fault,

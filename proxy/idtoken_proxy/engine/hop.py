@@ -8,7 +8,7 @@ import ssl
 from dataclasses import dataclass, replace
 from typing import Final
 
-from idtoken_proxy.engine.tls import HandshakeBroken
+from idtoken_proxy.engine.tls_endings import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, NoHttp2, TlsFailed, UpstreamError, UpstreamTimeout
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 

@@ -24,7 +24,7 @@ TARGET_OCTETS = rb"[!$-;=?-~]"
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
 # RFC 9112 section 4; an empty reason with or without its space.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
-_DIGITS = re.compile(rb"[0-9]{1,18}").fullmatch
+_MOST_DIGITS = 18
 _ABSOLUTE = re.compile(rb"((?:http|ws)s?)://([^/?]*)(.*)", re.IGNORECASE).fullmatch
 
 _HTTP11_PREFIX = b"HTTP/1.1 "
@@ -35,8 +35,7 @@ def parse_request(block: bytes) -> Request:
     split = block.split(b"\r\n")
     if len(split) - 1 > MAX_FIELDS:
         raise HeadTooLarge(f"more than {MAX_FIELDS} header fields", limit="header_fields")
-    lines = iter(split)
-    match = REQUEST_LINE(next(lines))
+    match = REQUEST_LINE(split[0])
     if match is None:
         raise bad_request_line(block)
     request = Request()
@@ -46,9 +45,10 @@ def parse_request(block: bytes) -> Request:
         request.keep_alive = False
     passing: list[bytes] = []
     special: list[Field] = []
-    known = REQUEST_LINES.get
-    for line in lines:
-        field = known(line)
+    known = REQUEST_LINES.known
+    del split[0]
+    for line in split:
+        field = known.get(line)
         if field is None:
             field = REQUEST_LINES.parse(line)
             if field is None:
@@ -77,12 +77,14 @@ def _apply_request_fields(request: Request, special: list[Field]) -> None:
                 raise MalformedRequest("two Host headers")
             request.host = value
         elif kind == fields.CONNECTION:
+            if value == b"keep-alive" and not request.http10:
+                continue  # it says what is so anyway, and nearly all say it
             connection = connection or []
             connection += _list_members(value)
         elif kind == fields.CONTENT_LENGTH:
             if request.content_length is not None:
                 raise MalformedRequest("two Content-Length headers")
-            if _DIGITS(value) is None:
+            if not value.isdigit() or len(value) > _MOST_DIGITS:
                 raise MalformedRequest("Content-Length is not a number")
             request.content_length = int(value)
         elif kind == fields.TRANSFER_ENCODING:
@@ -219,8 +221,7 @@ def parse_response(block: bytes) -> Response:
         raise MalformedResponse(
             f"the receiver's answer has more than {MAX_FIELDS} header fields", limit="response_header_fields"
         )
-    lines = iter(split)
-    first = next(lines)
+    first = split[0]
     response = Response()
     response.status, response.status_line, http10 = _status_lines.get(first) or _parse_status_line(first)
     if http10:
@@ -228,9 +229,10 @@ def parse_response(block: bytes) -> Response:
         response.keep_alive = False
     passing: list[bytes] = []
     special: list[Field] = []
-    known = RESPONSE_LINES.get
-    for line in lines:
-        field = known(line)
+    known = RESPONSE_LINES.known
+    del split[0]
+    for line in split:
+        field = known.get(line)
         if field is None:
             field = RESPONSE_LINES.parse(line)
             if field is None:
@@ -252,7 +254,7 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
         if kind == fields.CONTENT_LENGTH:
             if response.content_length is not None:
                 raise MalformedResponse("the receiver's answer has two Content-Length headers")
-            if _DIGITS(value) is None:
+            if not value.isdigit() or len(value) > _MOST_DIGITS:
                 raise MalformedResponse("the receiver's Content-Length is not a number")
             response.content_length = int(value)
             # Noughts before it are legal and read as octal by some.
@@ -264,6 +266,8 @@ def _apply_response_fields(response: Response, special: list[Field]) -> None:
                 raise MalformedResponse("the receiver's Transfer-Encoding is not understood")
             response.chunked = True
         elif kind == fields.CONNECTION:
+            if value == b"keep-alive" and not response.http10:
+                continue
             connection = connection or []
             connection += _list_members(value)
         elif kind == fields.UPGRADE:
@@ -300,7 +304,7 @@ def parse_trailers(lines: Iterable[bytes]) -> list[bytes]:
     """Trailer field lines that may be passed on, written afresh. Raises ValueError for a malformed one."""
     passing = []
     for line in lines:
-        field = RESPONSE_LINES.get(line) or RESPONSE_LINES.parse(line)
+        field = RESPONSE_LINES.known.get(line) or RESPONSE_LINES.parse(line)
         if field is None:
             raise ValueError("a trailer field line is malformed")
         if field.name not in fields.TRAILER_FORBIDDEN:

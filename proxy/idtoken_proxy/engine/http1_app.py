@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import LAST_CHUNK, chunk
@@ -29,6 +28,12 @@ _UPGRADED: Final = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
 _RESET: Final = struct.pack("ii", 1, 0)  # socket(7), SO_LINGER: on, 0 seconds
 
 
+class Drains(Protocol):
+    """The front. `draining`: no request is begun any more."""
+
+    draining: bool
+
+
 class Http1App(asyncio.Protocol):
     """The writing half of a connection from an app; downstream.py has the reading half. Each `send_*` returns the octets
     that it wrote.
@@ -39,7 +44,8 @@ class Http1App(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self) -> None:
+    def __init__(self, drains: Drains) -> None:
+        self._drains = drains
         self.request: Request | None = None
         self.request_complete = True
         self.keep = True
@@ -47,11 +53,6 @@ class Http1App(asyncio.Protocol):
         self._until_close = False  # the connection's end is the answer's
         self._unsent: int | None = None  # when it was last looked at
         self._chunked = False  # the answer's body goes out in chunks
-
-    @property
-    @abstractmethod
-    def draining(self) -> bool:
-        """No request is begun any more."""
 
     # -- the receiver's answer -------------------------------------------------
 
@@ -74,7 +75,7 @@ class Http1App(asyncio.Protocol):
             bounded
             and request.keep_alive
             and self.request_complete
-            and not self.draining
+            and not self._drains.draining
             and not request.websocket
         )
         self._until_close = not bounded
@@ -111,7 +112,7 @@ class Http1App(asyncio.Protocol):
             and request.keep_alive
             and not error.closes
             and self.request_complete
-            and not self.draining
+            and not self._drains.draining
         )
         return self._write(
             answers.problem(
@@ -128,12 +129,12 @@ class Http1App(asyncio.Protocol):
         """A browser's question, answered with `lines` (cors.py)."""
         request = self.request
         assert request is not None
-        self.keep = request.keep_alive and self.request_complete and not self.draining
+        self.keep = request.keep_alive and self.request_complete and not self._drains.draining
         return self._write(answers.preflight(lines, closes=not self.keep))
 
     def send_established(self, tunnelled: Tunnelled) -> int:
         """A CONNECT, answered. `Connection: close`, which some send with it, is not the tunnel's."""
-        self.keep = not self.draining
+        self.keep = not self._drains.draining
         self.tunnelled = tunnelled
         return self._write(answers.ESTABLISHED)
 

@@ -13,6 +13,7 @@ from idtoken_proxy.engine import answers, grpc_refusal, grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.streams import ENDED, Stream
 from idtoken_proxy.engine.http2_app_body import AppBody, BodyConnection
 from idtoken_proxy.engine.http2_blocks import answer_block
@@ -52,12 +53,21 @@ class AppConnection(BodyConnection, Protocol):
         """What Google's refusal means, and its remedy; None: it is none."""
 
 
-class AppStream(AppBody):
-    """A RequestSide (streams.py)."""
+class AppStream(AppBody[AppConnection]):
+    """A RequestSide (streams.py). `until`: the app's own deadline, while its exchange is under way."""
 
-    __slots__ = ("_error", "_lingers", "_pieces", "_refusal", "deadline", "full", "request", "sweeper")
+    __slots__ = (
+        "_error",
+        "_lingers",
+        "_pieces",
+        "_refusal",
+        "deadline",
+        "full",
+        "request",
+        "sweeper",
+        "until",
+    )
 
-    connection: AppConnection
     deadline: float
     tunnelled: Tunnelled | None = None
 
@@ -65,7 +75,7 @@ class AppStream(AppBody):
         AppBody.__init__(self, connection, stream, complete=complete)
         self.sweeper = connection.sweeper
         self.request: Request | None = None
-        self.deadline = NEVER
+        self.deadline = self.until = NEVER
         self.full = connection.paused
         self._lingers = False  # it has been answered, and what it still sends is read and dropped
         self._error: ProxyError | None = None  # in place of the receiver's answer
@@ -179,7 +189,7 @@ class AppStream(AppBody):
             grpc_status.trailers_only(grpc_status.of_http(status), grpc_status.message_of(*told))
         )
 
-    def _send_only(self, pairs: list[tuple[bytes, bytes]]) -> int:
+    def _send_only(self, pairs: list[Pair]) -> int:
         core = self.connection.core
         block = core.encode(pairs)
         core.send_head(self.stream, block, end_stream=True)
@@ -322,7 +332,7 @@ class AppStream(AppBody):
 
     def on_sent(self, idle: float) -> None:
         """Something of what was held is out. `idle`: timeouts.idle."""
-        if self.deadline is not NEVER:
+        if self.deadline != NEVER:
             self.deadline = self.sweeper.now + idle
         if not self.stream.held_octets:
             if self.exchange is None:

@@ -4,7 +4,7 @@ while the receiver reads slowly.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
@@ -27,7 +27,10 @@ class BodyConnection(Protocol):
         """One side is held back for the other."""
 
 
-class AppBody:
+Connection = TypeVar("Connection", bound=BodyConnection)
+
+
+class AppBody(Generic[Connection]):
     """The reading half of a stream; http2_app.py has the writing half."""
 
     __slots__ = (
@@ -36,7 +39,7 @@ class AppBody:
 
     exchange: Exchange | None
 
-    def __init__(self, connection: BodyConnection, stream: Stream, *, complete: bool) -> None:
+    def __init__(self, connection: Connection, stream: Stream, *, complete: bool) -> None:
         self.connection = connection
         self.stream = stream
         self.exchange = None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair, never_indexed, path_field
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder, never_indexed, path_field
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2_messages import (
     length_of,
     outbound_pairs,
@@ -71,7 +72,8 @@ class RequestBlocks:
 
     def _of_shape(self, outbound: Outbound) -> bytes:
         """No order is changed by it but that of fields with different names, which says nothing (RFC 9110 section 5.3)."""
-        request, target, _, caller, peer, token, rewriter = outbound
+        request, caller, peer = outbound.request, outbound.caller, outbound.peer
+        token, rewriter = outbound.token, outbound.rewriter
         encoder, shape = self._encoder, request.shape
         shared: _Shared | None = shape.made
         known = (
@@ -95,7 +97,7 @@ class RequestBlocks:
         length = length_of(request)
         if length is not None:
             varying.append((b"content-length", b"%d" % length))
-        block = shared.before + path_field(target) + shared.behind
+        block = shared.before + path_field(outbound.target) + shared.behind
         return block + encoder.encode(varying) if varying else block
 
 

@@ -1,35 +1,24 @@
-"""A stream of a call of gRPC that brings its own deadline."""
+"""The deadline that a call of gRPC brings."""
 
 from __future__ import annotations
 
-from idtoken_proxy.engine.http2.error_codes import ErrorCode
-from idtoken_proxy.engine.http2.streams import Stream
-from idtoken_proxy.engine.http2_app import AppConnection, AppStream
+from idtoken_proxy.engine.http2_app import AppStream
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.errors import DeadlineExceeded
 
 
-class TimedStream(AppStream):
-    """Of a call that brings its own deadline (grpc-timeout), beside which there is no smaller one."""
+class CallDeadline:
+    """Of a call that brings its own (grpc-timeout), beside which there is no smaller one: what the sweeper watches in place of
+    the stream, as long as its exchange is under way. Made for one sweep.
+    """
 
-    __slots__ = ("_until",)
+    __slots__ = ("_app", "deadline")
 
-    def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool, until: float) -> None:
-        super().__init__(connection, stream, complete=complete)
-        self._until = until
-
-    @property
-    def deadline(self) -> float:
-        return self._until
-
-    @deadline.setter
-    def deadline(self, value: float) -> None:
-        if self.exchange is None:  # what an exchange sets is the other kind's
-            self._until = value
+    def __init__(self, app: AppStream) -> None:
+        self._app = app
+        self.deadline = app.until
 
     def expire(self) -> None:
-        self._until = NEVER
-        if self.exchange is not None:
-            self.exchange.fail(DeadlineExceeded("the app's deadline (grpc-timeout) has passed"))
-        else:
-            self._reset(ErrorCode.INTERNAL_ERROR)
+        self._app.until = NEVER
+        if self._app.exchange is not None:
+            self._app.exchange.fail(DeadlineExceeded("the app's deadline (grpc-timeout) has passed"))

@@ -15,13 +15,13 @@ from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.heads import RequestHead
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
 from idtoken_proxy.engine.http2_app import AppStream
-from idtoken_proxy.engine.http2_call_deadline import TimedStream
+from idtoken_proxy.engine.http2_call_deadline import CallDeadline
 from idtoken_proxy.engine.http2_head_limits import USUAL, check_head
 from idtoken_proxy.engine.http2_messages import in_common, request_like, request_of, settle_request
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
@@ -51,10 +51,8 @@ class Begun(Protocol):
     transport: asyncio.Transport
 
 
-class Http2Downstream(Http2Transport):
+class Http2Downstream(Http2Transport[ServerConnection]):
     """`deadline`: the connection's own, between streams and for what is not a stream's."""
-
-    core: ServerConnection
 
     def __init__(self, front: Front, app: Begun) -> None:
         super().__init__()
@@ -89,8 +87,10 @@ class Http2Downstream(Http2Transport):
         """Those under way."""
         return [app.exchange for app in self._apps() if app.exchange is not None]
 
-    def watched(self) -> list[AppStream]:
-        return self._apps()
+    def watched(self) -> list[AppStream | CallDeadline]:
+        return [
+            app if app.until == NEVER or app.exchange is None else CallDeadline(app) for app in self._apps()
+        ]
 
     def _apps(self) -> list[AppStream]:
         return [one.context for one in self.core.streams.values() if isinstance(one.context, AppStream)]
@@ -155,11 +155,9 @@ class Http2Downstream(Http2Transport):
                 request = known = request_like(shape.requests[end_stream], head, end_stream=end_stream)
             else:
                 request = request_of(head, end_stream=end_stream)
-        if request.grpc_timeout is None:
-            app = AppStream(self, stream, complete=end_stream)
-        else:
-            until = self.sweeper.now + request.grpc_timeout
-            app = TimedStream(self, stream, complete=end_stream, until=until)
+        app = AppStream(self, stream, complete=end_stream)
+        if request.grpc_timeout is not None:
+            app.until = self.sweeper.now + request.grpc_timeout
         stream.context = app
         app.request = request
         app.exchange = exchange = Exchange(app, front.gateway, octets)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
 
-from idtoken_proxy.engine.http2.fields import NeverIndexed
 from idtoken_proxy.engine.http2.heads import RequestHead, ResponseHead
-from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED, Pair
+from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED
+from idtoken_proxy.engine.http2.pair import NeverIndexed, Pair
 from idtoken_proxy.engine.known_fields import apply_request_field, apply_response_field
 from idtoken_proxy.engine.line_table import holds_secret
 from idtoken_proxy.policy.headers import EXPECTS_CONTENT, Outbound, outbound_lines
@@ -149,7 +149,7 @@ def shared_pairs(outbound: Outbound, scheme: bytes) -> tuple[list[Pair], list[Pa
     first, *lines = outbound_lines(outbound)
     lines.pop()
     (_, host), *prefix = pairs_of((first,))
-    before = [(b":method", outbound.request.method), (b":scheme", scheme), (b":authority", host)]
+    before: list[Pair] = [(b":method", outbound.request.method), (b":scheme", scheme), (b":authority", host)]
     return before, prefix + pairs_of(line for line in lines if line not in varying)
 
 

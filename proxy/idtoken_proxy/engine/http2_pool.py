@@ -35,6 +35,7 @@ class Way(Protocol):
         self,
         make: Callable[[], Http2Upstream],
         *,
+        unmade: Callable[[Http2Upstream], None],
         until: Callable[[Http2Upstream], asyncio.Future[None]],
         tls: ssl.SSLContext | None,
         alpn: tuple[str | None, ...],
@@ -138,7 +139,11 @@ class Http2Pool:
             tls = await asyncio.to_thread(self._tls)  # the first time it reads the system's roots
         try:
             connection = await self._way.dial(
-                lambda: Http2Upstream(self, self._scheme), until=lambda made: made.ready, tls=tls, alpn=HTTP2
+                lambda: Http2Upstream(self, self._scheme),
+                unmade=Http2Upstream.unmade,
+                until=lambda made: made.ready,
+                tls=tls,
+                alpn=HTTP2,
             )
         except NoHttp2:
             self._unspoken_until = self.sweeper.now + _UNSPOKEN_FOR

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Final, cast
+from typing import Final, Generic, TypeVar, cast
 
 from idtoken_proxy.engine.http2.connection import Connection
 
@@ -23,14 +23,15 @@ _ASK_AGAIN: Final = 0.02  # seconds
 _MOST_UNREAD: Final = 1024 * 1024
 
 clock = monotonic
+Core = TypeVar("Core", bound=Connection)
 
 
-class Http2Transport(asyncio.Protocol):
+class Http2Transport(asyncio.Protocol, Generic[Core]):
     """`core`: set by who derives from this, before anything is received. `paused`: the peer reads slower than it is
     written to.
     """
 
-    core: Connection
+    core: Core
     transport: asyncio.Transport
 
     def __init__(self) -> None:

@@ -7,7 +7,6 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
-from idtoken_proxy.engine.dialer import Dialled
 from idtoken_proxy.engine.hop import told
 from idtoken_proxy.engine.http2.client_connection import ClientConnection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
@@ -51,10 +50,9 @@ class Owner(Protocol):
         """Its last stream has ended."""
 
 
-class Http2Upstream(Http2Transport, Dialled):
+class Http2Upstream(Http2Transport[ClientConnection]):
     """`ready`: its SETTINGS have come, so that it speaks HTTP/2 and has said how many streams it takes."""
 
-    core: ClientConnection
     block_of: Callable[[Outbound], bytes]
 
     def __init__(self, pool: Owner, scheme: bytes) -> None:
@@ -107,6 +105,7 @@ class Http2Upstream(Http2Transport, Dialled):
         self.core.lost()
 
     def unmade(self) -> None:
+        """It did not come about after all."""
         self.lost = True
         self.pool.unregister(self)
         if self.made:

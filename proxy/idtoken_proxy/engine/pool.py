@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from idtoken_proxy.engine.dialer import Dialer
 from idtoken_proxy.engine.http2_pool import Http2Pool
@@ -37,8 +38,10 @@ class Pool(Dialer):
         egress: EgressProxy | None = None,
         counts: UpstreamCounts | None = None,
         http2_tls: Callable[[], ssl.SSLContext] | None = None,
+        on_step: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(upstream, tls=tls, connect=connect, egress=egress, counts=counts or UpstreamCounts())
+        counts = counts or UpstreamCounts()
+        super().__init__(upstream, tls=tls, connect=connect, egress=egress, counts=counts, on_step=on_step)
         self._sweeper = sweeper
         self._keepalive = keepalive
         self._http2_tls = http2_tls
@@ -112,10 +115,12 @@ class Pool(Dialer):
         if self._http2 is not None:
             self._http2.close()
 
-    async def connect(self, *, fresh: bool = False) -> UpstreamConnection:
+    def connect(self, *, fresh: bool = False) -> Coroutine[Any, Any, UpstreamConnection]:
         """A connection, TLS included; a fresh one, or one that has become idle while this one waited for its turn.
         Raises ConnectFailed, TlsFailed, UpstreamTimeout.
         """
-        return await self.dial(
-            lambda: UpstreamConnection(self), ready_made=(lambda: None) if fresh else self.take
+        return self.dial(
+            lambda: UpstreamConnection(self),
+            unmade=UpstreamConnection.unmade,
+            ready_made=(lambda: None) if fresh else self.take,
         )

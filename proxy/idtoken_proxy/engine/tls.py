@@ -14,6 +14,8 @@ import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
+from idtoken_proxy.engine.tls_endings import HandshakeBroken, TruncatedError
+
 # One for the process: what a read leaves in it is copied out before anything else runs. A record holds 16 KiB at most,
 # and a read of the loop's 250 KiB.
 _BUFFER: Final = bytearray(288 * 1024)
@@ -27,14 +29,6 @@ _NOBODY: Final = asyncio.Protocol()
 # What may be spoken, by ALPN: OpenSSL takes what was never offered. Without an answer to it, it is HTTP/1.1.
 HTTP1: Final = (None, "http/1.1")
 HTTP2: Final = ("h2",)
-
-
-class TruncatedError(ConnectionError):
-    """The stream ended without the receiver's close_notify."""
-
-
-class HandshakeBroken(ConnectionError):
-    """The connection ended in the handshake, and nobody said why."""
 
 
 class TlsTransport(asyncio.Protocol):

@@ -103,9 +103,7 @@ class TracedExchange(Exchange):
         request = self._accepted.request
         if not self.recorded:
             if not self.attempts:
-                self._accepted = self._accepted._replace(
-                    request=_with(request, without_context(request.passing))
-                )
+                self._accepted = self._accepted.saying(_with(request, without_context(request.passing)))
                 self.attempts.append(Attempt(0))
         elif (
             not self.attempts or self.attempts[-1].ended
@@ -113,7 +111,7 @@ class TracedExchange(Exchange):
             attempt = Attempt(span_id_of())
             line = b"traceparent: 00-%032x-%016x-01\r\n" % (self.trace_id, attempt.span_id)
             lines = without_context(request.passing) if self.spoilt else request.passing
-            self._accepted = self._accepted._replace(request=_with(request, with_parent(lines, line)))
+            self._accepted = self._accepted.saying(_with(request, with_parent(lines, line)))
             self.attempts.append(attempt)
         super()._dispatch(token)
 

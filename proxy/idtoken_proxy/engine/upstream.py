@@ -15,7 +15,6 @@ from idtoken_proxy.engine.body import (
     UntilCloseReader,
     chunk,
 )
-from idtoken_proxy.engine.dialer import Dialled
 from idtoken_proxy.engine.framing import answer_length
 from idtoken_proxy.engine.hop import told
 from idtoken_proxy.engine.http1 import parse_response
@@ -44,7 +43,7 @@ class Owner(Protocol):
         """It may be used again."""
 
 
-class UpstreamConnection(Dialled):
+class UpstreamConnection(asyncio.Protocol):
     """An AnswerSide (streams.py) over HTTP/1.1. `answered`: whether the current exchange has had any byte of an answer."""
 
     def __init__(self, pool: Owner) -> None:
@@ -188,7 +187,7 @@ class UpstreamConnection(Dialled):
         self._request = outbound.request
         self._interim = 0
         self._reader = None
-        self.transport.write(outbound_head(*outbound))
+        self.transport.write(outbound_head(outbound))
 
     def send_data(self, payload: bytes, *, end: bool = False) -> None:
         if self._request.chunked:
@@ -245,6 +244,7 @@ class UpstreamConnection(Dialled):
         return self.transport, rest
 
     def unmade(self) -> None:
+        """It did not come about after all."""
         self.pool.unregister(self)
 
     def expire(self) -> None:

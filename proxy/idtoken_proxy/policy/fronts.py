@@ -22,14 +22,14 @@ _MEMO_LIMIT: Final = 256
 class Fronts:
     def __init__(self, trusted: Iterable[IPv4Network | IPv6Network | Literal["unix"]]) -> None:
         listed = tuple(trusted)
-        self._unix = "unix" in listed
+        self._trusts_sockets = "unix" in listed
         self._networks = tuple(one for one in listed if one != "unix")
         self._known: dict[str, bool] = {}
 
     def trusts(self, address: str | None, *, unix: bool) -> bool:
         """`address`: None where the system does not tell it. An IPv4 address that is mapped into IPv6 counts as itself."""
         if unix or address is None:
-            return unix and self._unix
+            return unix and self._trusts_sockets
         known = self._known.get(address)
         if known is None:
             peer = ip_address(address)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.fields import ACCESS_CONTROL, API_KEY
@@ -127,29 +127,36 @@ def first_lines_of(route: Route) -> bytes:
     return lines
 
 
-class Outbound(NamedTuple):
-    """What goes upstream for `request`, in whatever version of HTTP: `first_lines` are Host, and what else is the route's."""
+class Outbound:
+    """What goes upstream for `request`, in whatever version of HTTP: `first_lines` are Host, and what else is the route's.
+    Not changed once it is made.
+    """
 
-    request: Request
-    target: bytes
-    first_lines: bytes
-    caller: Caller
-    peer: Peer
-    token: TokenLines
-    rewriter: Rewriter
+    __slots__ = ("caller", "first_lines", "peer", "request", "rewriter", "target", "token")
+
+    def __init__(
+        self,
+        request: Request,
+        target: bytes,
+        first_lines: bytes,
+        caller: Caller,
+        peer: Peer,
+        token: TokenLines,
+        rewriter: Rewriter,
+    ) -> None:
+        self.request = request
+        self.target = target
+        self.first_lines = first_lines
+        self.caller = caller
+        self.peer = peer
+        self.token = token
+        self.rewriter = rewriter
 
 
-def outbound_head(
-    request: Request,
-    target: bytes,
-    first_lines: bytes,
-    caller: Caller,
-    peer: Peer,
-    token: TokenLines,
-    rewriter: Rewriter,
-) -> bytes:
+def outbound_head(outbound: Outbound) -> bytes:
     """The head that goes upstream over HTTP/1.1."""
-    parts = [request.method, b" ", target, b" HTTP/1.1\r\n", first_lines, *request.passing]
+    request = outbound.request
+    parts = [request.method, b" ", outbound.target, b" HTTP/1.1\r\n", outbound.first_lines, *request.passing]
     if request.chunked:
         parts.append(b"Transfer-Encoding: chunked\r\n")
     elif request.content_length is not None:
@@ -162,7 +169,7 @@ def outbound_head(
         parts.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     elif request.te_trailers:
         parts.append(b"Connection: TE\r\nTE: trailers\r\n")
-    _attach(parts, request, caller, peer, token, rewriter)
+    _attach(parts, request, outbound.caller, outbound.peer, outbound.token, outbound.rewriter)
     parts.append(b"\r\n")
     return b"".join(parts)
 
@@ -171,13 +178,13 @@ def outbound_lines(outbound: Outbound) -> list[bytes]:
     """The same field by field, without the request line and what frames a message of HTTP/1.1; each is one field line or
     several. The token's is the last.
     """
-    request, _, first_lines, caller, peer, token, rewriter = outbound
-    parts = [first_lines, *request.passing]
+    request = outbound.request
+    parts = [outbound.first_lines, *request.passing]
     if request.expect_continue:
         parts.append(_EXPECT)
     if request.te_trailers:
         parts.append(b"TE: trailers\r\n")
-    _attach(parts, request, caller, peer, token, rewriter)
+    _attach(parts, request, outbound.caller, outbound.peer, outbound.token, outbound.rewriter)
     return parts
 
 

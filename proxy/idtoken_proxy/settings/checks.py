@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from idtoken_proxy.plain_file import check_plain
-from idtoken_proxy.settings.addresses import is_loopback, overlap
+from idtoken_proxy.settings.addresses import is_loopback, overlap, split_authority
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
-from idtoken_proxy.settings.document import Document, Guard, RouteEntry
+from idtoken_proxy.settings.document import Document, Guard, Metadata, RouteEntry
 from idtoken_proxy.settings.identities import AutoIdentity, NoIdentity, SignedJwtIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
@@ -27,6 +27,11 @@ _NONE_FOUND = "NO_CERTIFICATE_OR_CRL_FOUND"
 _LONGEST_SOCKET = (
     103 if sys.platform == "darwin" else 107
 )  # octets: sun_path holds 104, or 108, with its end (unix(4), unix(7))
+_METADATA_LISTEN = ("metadata", "listen")
+_WITHOUT_ID_TOKENS = {
+    NoIdentity.type: "has no tokens",
+    SignedJwtIdentity.type: "signs what IAP takes and no library asks for",
+}
 
 
 def contradictions(
@@ -34,8 +39,10 @@ def contradictions(
 ) -> Iterator[Mistake]:
     """`routes` by their position in the file; `file_path` makes a path of the configuration one of the file system."""
     yield from _listeners(document, file_path)
-    if document.routes:
-        yield from _guard(document.guard, document.listen)
+    metadata = document.metadata
+    yield from _guard(document.guard, [*document.listen, *([] if metadata is None else [metadata.listen])])
+    if metadata is not None:
+        yield from _metadata(metadata, document)
     if document.identity is not None:
         yield from _identity(document.identity, ("identity",))
     yield from _loops(document, routes)
@@ -56,6 +63,8 @@ def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[
     places: list[tuple[Location, Address]] = [(("listen", i), a) for i, a in enumerate(document.listen)]
     if document.admin is not None:
         places.append((("admin",), document.admin))
+    if document.metadata is not None:
+        places.append((_METADATA_LISTEN, document.metadata.listen))
     places = [
         (at, UnixAddress(file_path(address.path)) if isinstance(address, UnixAddress) else address)
         for at, address in places
@@ -68,6 +77,9 @@ def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[
                     location,
                     f"a socket's path may be {_LONGEST_SOCKET} bytes long, and this one has {size}; choose a shorter one",
                 )
+        elif location == _METADATA_LISTEN:
+            if document.metadata is not None:
+                yield from _remote_metadata(document.metadata, address)
         elif not document.allow_remote and not is_loopback(address.host):
             yield (
                 location,
@@ -79,9 +91,50 @@ def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[
         before = next((place for place, other in places[:index] if overlap(address, other)), None)
         if before is not None:
             other = "port" if isinstance(address, TcpAddress) else "path"
-            yield location, f"{address} is already taken by {before[0]}; choose another {other}"
+            taken_by = ".".join(str(part) for part in before if isinstance(part, str))
+            yield location, f"{address} is already taken by {taken_by}; choose another {other}"
     if document.reuse_port:
         yield from _shared_ports(document)
+
+
+def _remote_metadata(metadata: Metadata, address: TcpAddress) -> Iterator[Mistake]:
+    """The top-level allow_remote is no consent to this: there a caller's secret can be asked for, and no token goes back."""
+    if not metadata.allow_remote and not is_loopback(address.host):
+        yield (
+            _METADATA_LISTEN,
+            (
+                f"{address.host} can be reached from other machines, and whoever reaches it is handed the identity's tokens; use "
+                "localhost, or set metadata: {allow_remote: true} where the network lets in this app alone"
+            ),
+        )
+
+
+def _metadata(metadata: Metadata, document: Document) -> Iterator[Mistake]:
+    identity = metadata.identity or document.identity
+    kind = AutoIdentity.type if identity is None else identity.tag
+    if metadata.identity is not None:
+        yield from _identity(metadata.identity, ("metadata", "identity"))
+    if kind in _WITHOUT_ID_TOKENS:
+        yield (
+            ("metadata", "identity"),
+            f"{kind} {_WITHOUT_ID_TOKENS[kind]}, so that there is nothing to hand out; name another, such as auto",
+        )
+    if "scopes" in vars(metadata) and not metadata.access_tokens:
+        yield (
+            ("metadata", "scopes"),
+            "is about access tokens, and none are handed out; say access_tokens: true too, or remove it",
+        )
+    listen, asked = metadata.listen, document.google.metadata_host
+    if asked is not None and isinstance(listen, TcpAddress):
+        host, port = split_authority(asked)
+        if overlap(TcpAddress(host, int(port or 80)), listen):
+            yield (
+                ("google", "metadata_host"),
+                (
+                    f"is the proxy itself (metadata.listen: {listen}), which would ask itself for its tokens; name "
+                    "Google's, or the emulator's"
+                ),
+            )
 
 
 def _shared_ports(document: Document) -> Iterator[Mistake]:
@@ -102,6 +155,7 @@ def _loops(document: Document, routes: Mapping[int, RouteEntry]) -> Iterator[Mis
     own: dict[int, list[tuple[str, TcpAddress]]] = {}
     places = [("listen", address) for address in document.listen]
     places += [("admin", document.admin)] if document.admin is not None else []
+    places += [("metadata.listen", document.metadata.listen)] if document.metadata is not None else []
     for key, address in places:
         if isinstance(address, TcpAddress):
             own.setdefault(address.port, []).append((key, address))

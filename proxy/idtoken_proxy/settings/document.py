@@ -17,6 +17,7 @@ _LIMITS: Final = model.Limits()
 _GUARD: Final = model.GuardSettings()
 _LOG: Final = model.LogSettings()
 _SETTINGS: Final = model.Settings(routes=())
+_METADATA: Final = model.MetadataSettings()
 
 _STRING: Final = {"type": "string", "minLength": 1}
 
@@ -335,15 +336,53 @@ class Tracing(Entry):
     )
 
 
+class Metadata(Entry):
+    """Google's libraries find an identity here, as at the metadata server of a VM: GCE_METADATA_HOST leads them to it."""
+
+    listen: model.Address = key(
+        LISTEN,
+        "HOST:PORT or unix:PATH. Loopback only, unless this section's own allow_remote: true.",
+        default=_METADATA.listen,
+    )
+    identity: Entry | None = key(
+        IDENTITY, "Whose tokens are handed out; default the top-level identity.", default=None
+    )
+    audiences: list[str] | None = key(
+        Items(AUDIENCE),
+        "Those for which ID tokens are handed out; default those of the routes with the same identity.",
+        default=None,
+    )
+    access_tokens: bool = key(
+        BOOLEAN,
+        "Whether access tokens are handed out too, with which Google's APIs may be called as the identity.",
+        default=False,
+    )
+    scopes: list[str] | None = key(
+        Items(SCOPE, least=1),
+        f"What an access token is good for, whatever a library asks for; default [{model.CLOUD_PLATFORM}].",
+        default=None,
+    )
+    project_id: str | None = key(
+        PROJECT,
+        "What libraries are told of the project; default that of the service account's email.",
+        default=None,
+    )
+    allow_remote: bool = key(
+        BOOLEAN,
+        "Lets listen take an address that other machines can reach: whoever reaches it is handed tokens.",
+        default=_METADATA.allow_remote,
+    )
+
+
 class Document(Entry):
     """A configuration of idtoken-proxy."""
 
     extensible: ClassVar = True
-    either: ClassVar = ("routes", "receive")
+    one_of: ClassVar = ("routes", "metadata", "receive")
 
     routes: list[RouteEntry] = key(
         Items(Section(RouteEntry), least=1, hint="a route has at least a name and an upstream"),
-        "Where requests go.",
+        "Where requests go. Left out: there are listeners before apps or a metadata server's face alone.",
         default=[],
     )
     receive: list[InboundEntry] = key(
@@ -358,6 +397,9 @@ class Document(Entry):
     )
     admin: model.Address | None = key(
         ADMIN, "Health and status: HOST:PORT, unix:PATH, or off.", default=_SETTINGS.admin
+    )
+    metadata: Metadata | None = key(
+        Section(Metadata), "The metadata server's face, for apps that use Google's libraries.", default=None
     )
     allow_remote: bool = key(
         BOOLEAN, "Lets listen and admin take addresses that other machines can reach.", default=False

@@ -34,6 +34,10 @@ _FUNCTIONS: Final = ".cloudfunctions.net"
 def doubts(settings: Settings) -> Iterator[Mistake]:
     yield from _untold_names(settings)
     yield from _exposed_apis(settings)
+    metadata = settings.metadata
+    if metadata is not None and not metadata.audiences and metadata.scopes is None:
+        told = "hands out no token: no route has an audience for this identity; list some, or say access_tokens: true"
+        yield ("metadata", "audiences"), told
     for index, route in enumerate(settings.routes):
         doubt = audience_doubt(route)
         if doubt is not None:

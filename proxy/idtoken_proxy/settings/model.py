@@ -274,6 +274,20 @@ class Inbound:
 
 
 @dataclass(frozen=True, slots=True)
+class MetadataSettings:
+    """The metadata server's face. `audiences`: those for which it hands out ID tokens; `scopes`: an access token's, None
+    where it hands out none; `project_id`: as the file says it.
+    """
+
+    listen: Address = TcpAddress("localhost", 8181)
+    identity: Identity = field(default_factory=AutoIdentity)
+    audiences: tuple[str, ...] = ()
+    scopes: Scopes | None = None
+    project_id: str | None = None
+    allow_remote: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class NamedFile:
     """One that the configuration names, in `key` on `line` of `file`. `reread`: whoever needs it looks at it again by
     itself; `awaited`: it may come later than the proxy.
@@ -292,6 +306,7 @@ class Settings:
     routes: tuple[Route, ...]
     listen: tuple[Address, ...] = (TcpAddress("localhost", 8080),)
     admin: Address | None = TcpAddress("localhost", 9090)
+    metadata: MetadataSettings | None = None
     allow_remote: bool = False
     reuse_port: bool = False  # whether other proxies of the same user may listen on the same ports
     forward_proxy: bool = True

@@ -19,6 +19,8 @@ def inbound_contradictions(document: Document, file_path: Callable[[str], str]) 
     taken: list[tuple[str, Address]] = [("listen", one) for one in document.listen if document.routes]
     if document.admin is not None:
         taken.append(("admin", document.admin))
+    if document.metadata is not None:
+        taken.append(("metadata.listen", document.metadata.listen))
     for index, inbound in enumerate(document.receive):
         at: Location = ("receive", index)
         yield from _listener(inbound, at, taken, file_path)

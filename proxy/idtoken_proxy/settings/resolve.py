@@ -8,7 +8,7 @@ from collections.abc import Callable
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
-from idtoken_proxy.settings.document import Document, Google, Guard, InboundEntry, RouteEntry
+from idtoken_proxy.settings.document import Document, Google, Guard, InboundEntry, Metadata, RouteEntry
 from idtoken_proxy.settings.identities import (
     ENTRIES,
     AutoIdentity,
@@ -33,13 +33,15 @@ def resolve(
     identity = document.identity or ENTRIES[AutoIdentity.type]()
     default = identity, identity_of(identity, file_path)
     ca_file = document.tls.ca_file
+    routes = tuple(
+        _route(document, route, timeouts, default, file_path, quota_project) for route in document.routes
+    )
     return model.Settings(
-        routes=tuple(
-            _route(document, route, timeouts, default, file_path, quota_project) for route in document.routes
-        ),
+        routes=routes,
         # Without a route there is nothing to ask for.
         listen=tuple(_address(address, file_path) for address in document.listen) if document.routes else (),
         admin=None if document.admin is None else _address(document.admin, file_path),
+        metadata=_metadata(document.metadata, default[1], routes, file_path),
         allow_remote=document.allow_remote,
         reuse_port=document.reuse_port,
         forward_proxy=document.forward_proxy,
@@ -106,8 +108,34 @@ def _route(
     )
 
 
-def _scopes(route: RouteEntry) -> model.Scopes:
-    return model.Scopes() if route.scopes is None else model.Scopes(tuple(dict.fromkeys(route.scopes)))
+def _scopes(entry: RouteEntry | Metadata) -> model.Scopes:
+    return model.Scopes() if entry.scopes is None else model.Scopes(tuple(dict.fromkeys(entry.scopes)))
+
+
+def _metadata(
+    said: Metadata | None,
+    default: Identity,
+    routes: tuple[model.Route, ...],
+    file_path: Callable[[str], str],
+) -> model.MetadataSettings | None:
+    """`default`: the identity of all that says none."""
+    if said is None:
+        return None
+    identity = default if said.identity is None else identity_of(said.identity, file_path)
+    # A route of another identity has its audience for that one alone.
+    audiences = said.audiences
+    if audiences is None:
+        audiences = [
+            route.audience for route in routes if route.audience is not None and route.identity == identity
+        ]
+    return model.MetadataSettings(
+        listen=_address(said.listen, file_path),
+        identity=identity,
+        audiences=tuple(dict.fromkeys(audiences)),
+        scopes=_scopes(said) if said.access_tokens else None,
+        project_id=said.project_id,
+        allow_remote=said.allow_remote,
+    )
 
 
 def _audience(route: RouteEntry, identity: Entry, universe_domain: str) -> str | None:

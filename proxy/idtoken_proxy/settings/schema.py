@@ -76,7 +76,7 @@ def _mapping(entry: type[Entry], anywhere: tuple[Form, ...]) -> dict[str, Any]:
         "type": "object",
         "properties": {**tag, **_properties(entry, anywhere)},
         **({"required": required} if required else {}),
-        **({"anyOf": [{"required": [name]} for name in entry.either]} if entry.either else {}),
+        **({"anyOf": [{"required": [name]} for name in entry.one_of]} if entry.one_of else {}),
         **({"patternProperties": {f"^{EXTENSION}": True}} if entry.extensible else {}),
         "additionalProperties": entry.lenient,
     }

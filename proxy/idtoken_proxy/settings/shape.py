@@ -211,7 +211,7 @@ class Entry:
 
     `declared`: its keys, by their names; `names`: all that may stand in it. `tag`: what its `type` says, where it has
     one. `misplaced`: what to say of keys that belong elsewhere. `lenient`: others may have put more into it.
-    `either`: keys of which one must be said; where none is, the first is what is missing. `extensible`: takes keys that begin with x-, whatever they hold: a place for anchors, as in Compose files.
+    `one_of`: of these, at least one must be said. `extensible`: takes keys that begin with x-, whatever they hold: a place for anchors, as in Compose files.
     """
 
     declared: ClassVar[Mapping[str, Key]] = {}
@@ -219,7 +219,7 @@ class Entry:
     tag: ClassVar[str] = ""
     lenient: ClassVar[bool] = False
     extensible: ClassVar[bool] = False
-    either: ClassVar[tuple[str, ...]] = ()
+    one_of: ClassVar[tuple[str, ...]] = ()
     misplaced: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, *, tag: str = "", lenient: bool = False) -> None:
@@ -247,15 +247,19 @@ class Entry:
             for name in mapping
             if not (name in cls.names or cls.lenient or (cls.extensible and name.startswith(EXTENSION)))
         ]
+
+        def nearest_to(name: str) -> bool:
+            return any(nearest(other, cls.declared) == name for other in unknown)
+
         said = {}
         for name, its in cls.declared.items():
             if name in mapping:
                 with told:
                     said[name] = its.kind.read(mapping[name], (*at, name))
-            elif cls.demands(name, mapping) and not any(
-                nearest(other, cls.declared) == name for other in unknown
-            ):
+            elif its.required and not nearest_to(name):
                 told.mistakes.append(((*at, name), "is missing"))
+        if cls.one_of and not any(name in mapping or nearest_to(name) for name in cls.one_of):
+            told.mistakes.append(((*at, cls.one_of[0]), "is missing"))
         told.mistakes += [
             ((*at, name), cls.misplaced.get(name) or unknown_key(name, cls.names)) for name in unknown
         ]
@@ -264,12 +268,6 @@ class Entry:
         if contradiction is not None:
             raise Mistaken([(at, contradiction)])
         return entry
-
-    @classmethod
-    def demands(cls, name: str, said: Mapping[str, object]) -> bool:
-        """Whether the key `name`, which is not in `said`, would have to be."""
-        first = cls.either[:1] == (name,)
-        return cls.declared[name].required or (first and not any(other in said for other in cls.either))
 
     def contradiction(self) -> str | None:
         """What its keys say against each other."""

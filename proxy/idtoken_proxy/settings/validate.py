@@ -56,7 +56,7 @@ def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any]
     for location in wrong:
         if location[:1] == ("routes",) and len(location) == 2:
             continue  # no mapping at all; left out below
-        whole = location[:1] if location[:1] in ((("identity",), ("receive",))) else location
+        whole = location[:1] if location[:1] in (("identity",), ("metadata",), ("receive",)) else location
         _delete(left, whole)
     routes = left.get("routes")
     kept = {}
@@ -108,10 +108,12 @@ def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool
     """Whether a contradiction may only come of a key that is itself in doubt."""
     if location[0] in ("listen", "admin"):
         return bool(doubts & {"listen", "admin", "allow_remote"})
-    if location[-1] == "upstream" and doubts & {"listen", "admin"}:
+    if location[0] == "metadata":
+        return bool(doubts & {"listen", "admin", "metadata", "identity"})
+    if location[-1] in ("upstream", "metadata_host") and doubts & {"listen", "admin", "metadata"}:
         return True
     if location[0] == "guard":
-        return bool(doubts & {"listen", "guard"})
+        return bool(doubts & {"listen", "guard", "metadata"})
     of_audience = location[-1] in _OF_AUDIENCE
     return of_audience and (
         "identity" in doubts or bool(_keys(location[:2], wrong, RouteEntry) & _OF_AUDIENCE)

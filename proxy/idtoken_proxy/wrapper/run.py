@@ -89,16 +89,21 @@ def run(wrapped: Wrapped, environ: MutableMapping[str, str]) -> int:
     if not bound:  # it has said why
         _, status = os.waitpid(proxy, 0)
         return os.waitstatus_to_exitcode(status) or 1
-    addresses = [listen_address(said) for said in json.loads(bound)]
+    told_bound = json.loads(bound)
+    addresses = [listen_address(said) for said in told_bound["listen"]]
     added = variables.variables(
         wrapped.settings, addresses, http_proxy=wrapped.http_proxy, from_options=wrapped.source is None
     )
+    of_metadata = variables.metadata([listen_address(said) for said in told_bound["metadata"]])
+    added |= of_metadata
     receivers = {route.upstream.host for route in wrapped.settings.routes} if wrapped.http_proxy else ()
     added |= variables.direct(environ, added, receivers)
     told_manager = {name: value for name, value in environ.items() if name == _NOTIFY}
     # An app of a service that is told of by the wrapper would be heard by nobody.
     # The proxy's URL goes before what it was made of.
     own = variables.own(wrapped.settings.taken_in) - added.keys()
+    if of_metadata:
+        own |= variables.BEFORE_METADATA
     hidden = (own - wrapped.keep) | wrapped.unset | {_NOTIFY}
     for_app = {name: value for name, value in (*environ.items(), *added.items()) if name not in hidden}
     app = os.fork()
@@ -172,7 +177,9 @@ def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int,
                 remedy="--max gives it more time",
             ) from None
         if running.started:
-            os.write(tell_ready, json.dumps([str(address) for address in running.bound]).encode())
+            places = {"listen": running.bound, "metadata": running.metadata}
+            told = {key: [str(address) for address in bound] for key, bound in places.items()}
+            os.write(tell_ready, json.dumps(told).encode())
         os.close(tell_ready)
 
     return serving.run(wrapped.settings, wrapped.source, attend, trusted)

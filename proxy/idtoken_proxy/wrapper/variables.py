@@ -41,6 +41,26 @@ _EVERYBODY_S: Final = frozenset(
 )
 
 
+# Google's libraries obey these before they look for a metadata server, and then find another identity or none at all.
+BEFORE_METADATA: Final = frozenset({"GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"})
+
+
+def metadata(bound: Sequence[Address]) -> dict[str, str]:
+    """What leads Google's libraries to a metadata server there; nothing without a TCP port, for they know no unix socket.
+    Python's library looks for one at GCE_METADATA_IP, and asks it at GCE_METADATA_HOST; gcloud at GCE_METADATA_ROOT.
+    """
+    taken = next((address for address in bound if isinstance(address, TcpAddress)), None)
+    if taken is None:
+        return {}
+    at = str(TcpAddress("localhost", taken.port) if taken.host in _EVERYWHERE else taken)
+    return {
+        "GCE_METADATA_HOST": at,
+        "GCE_METADATA_IP": at,
+        "GCE_METADATA_ROOT": at,
+        "METADATA_SERVER_DETECTION": "assume-present",  # gcp-metadata, Node.js
+    }
+
+
 def own(taken_in: Collection[str]) -> frozenset[str]:
     """Of the variables that the configuration takes in, those that are the proxy's alone unless somebody says otherwise."""
     return frozenset(taken_in) - _EVERYBODY_S

@@ -12,7 +12,7 @@ import h2.events
 import h2.settings
 import ngh2
 
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
+from tests.engine.http2.peer import Pair
 
 
 @dataclass

@@ -29,13 +29,15 @@ from idtoken_proxy.engine.http2.frames import (
     frame,
 )
 from idtoken_proxy.engine.http2.heads import RequestHead, ResponseHead
-from idtoken_proxy.engine.http2.hpack_encoder import Pair, literal
+from idtoken_proxy.engine.http2.hpack_encoder import literal
 from idtoken_proxy.engine.http2.listener import Reset
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
 
 Event: TypeAlias = tuple[Any, ...]
+
+Pair: TypeAlias = tuple[bytes, bytes]
 
 GET: list[Pair] = [
     (b":method", b"GET"),

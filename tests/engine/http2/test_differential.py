@@ -18,14 +18,13 @@ from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.frame_reader import FrameReader
 from idtoken_proxy.engine.http2.frames import GOAWAY, PREFACE, RST_STREAM
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
 from idtoken_proxy.engine.http2.streams import Stream
 from tests.cases import for_each
 from tests.engine.http2 import test_client_connection, test_server_connection
 from tests.engine.http2.others import OTHERS, Message, Nghttp2, Other
-from tests.engine.http2.peer import GET, OK, POST, Clock, Recorder
+from tests.engine.http2.peer import GET, OK, POST, Clock, Pair, Recorder
 
 # (fields beside the pseudo-fields, octets of each piece of a body, trailers)
 Content: TypeAlias = tuple[list[Pair], list[int], list[Pair]]

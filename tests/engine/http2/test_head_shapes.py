@@ -11,9 +11,10 @@ from idtoken_proxy.engine.http2.fields import request_fields
 from idtoken_proxy.engine.http2.head_shapes import HeadShape, ShapeMemo, around_values
 from idtoken_proxy.engine.http2.heads import MalformedMessage, RequestHead, request_head
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
-from idtoken_proxy.engine.http2.hpack_encoder import Pair, literal, never_indexed
+from idtoken_proxy.engine.http2.hpack_encoder import literal, never_indexed
 from idtoken_proxy.engine.http2.huffman import encode as huffman
 from tests.cases import for_each
+from tests.engine.http2.peer import Pair
 
 MOST = 16 * 1024
 STATIC = b"\x83\x86"  # :method POST, :scheme http

@@ -15,10 +15,9 @@ from idtoken_proxy.engine.http2.heads import (
     response_head,
     trailer_fields,
 )
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
 from idtoken_proxy.policy import fields
 from tests.cases import for_each
-from tests.engine.http2.peer import GET, OK
+from tests.engine.http2.peer import GET, OK, Pair
 
 SECRET = b"s3cr3t"  # never in a reason
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from idtoken_proxy.engine.http2.fields import request_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
-from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED, Encoder, Pair, never_indexed
+from idtoken_proxy.engine.http2.hpack_encoder import NEVER_INSERTED, Encoder, never_indexed
 from tests.cases import for_each
+from tests.engine.http2.peer import Pair
 
 HEAD: list[Pair] = [
     (b":method", b"POST"),

@@ -20,8 +20,9 @@ from idtoken_proxy.engine.http2.frames import END_HEADERS, END_STREAM
 from idtoken_proxy.engine.http2.header_block import HeaderBlock, too_large
 from idtoken_proxy.engine.http2.heads import MalformedMessage, trailer_fields
 from idtoken_proxy.engine.http2.hpack_decoder import Decoder
-from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER, Reset, StreamListener
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.settings import (
     DEFAULT_WINDOW,
     INITIAL_WINDOW_SIZE,
@@ -382,10 +383,9 @@ class Connection(Dispatcher):
         if stream is None:
             self._on_late(stream_id, RECV_RST)
             return
-        code = frames.parse_code(payload)
         self._forget(stream, transition(stream_id, stream.state, RECV_RST))
         self._before_reset(stream)
-        self._listener.on_reset(stream, self._reset_by_peer(stream, code))
+        self._listener.on_reset(stream, self._reset_by_peer(stream, frames.parse_code(payload)))
         self._after_reset(stream, BY_PEER)
 
     def _reset_by_peer(self, stream: Stream, code: int) -> Reset:

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from idtoken_proxy.engine import line_table
-from idtoken_proxy.engine.line_table import holds_secret
+from idtoken_proxy.engine.http2.pair import NeverIndexed, Pair
+from idtoken_proxy.engine.line_table import UNSOUND, holds_secret
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 
@@ -49,28 +50,11 @@ _CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"}
 )
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch  # section 8.2: no upper case
-# Section 8.2.1 forbids NUL, LF and CR; like HTTP/1.1's reader, this one takes no other control character but HTAB either.
-_VALUE_OCTETS: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 _DIGITS: Final = re.compile(rb"[0-9]{1,18}").fullmatch
 _THREE_DIGITS: Final = re.compile(rb"[1-9][0-9]{2}").fullmatch  # RFC 9110 section 15
 
 _MEMO_FIELDS: Final = 2048  # as HTTP/1.1's lines
 _MEMO_OCTETS: Final = 512
-
-
-class NeverIndexed(tuple[bytes, bytes]):
-    """The name and value of a field that its sender never wants in a table: "Intermediaries MUST use the same
-    representation for encoding this header field" (RFC 7541 section 6.2.3). It is found in no dict but as itself.
-    """
-
-    __slots__ = ()
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
-
-    def __ne__(self, other: object) -> bool:
-        return self is not other
 
 
 class HeaderField(Field):
@@ -81,7 +65,7 @@ class HeaderField(Field):
 
     __slots__ = ("pair", "rule", "size")
 
-    def __init__(self, pair: tuple[bytes, bytes], wire: bytes, kind: int, rule: int) -> None:
+    def __init__(self, pair: Pair, wire: bytes, kind: int, rule: int) -> None:
         name, value = pair
         self.name = name
         self.value = value
@@ -100,13 +84,13 @@ class FieldTable:
     def __init__(self, rules: dict[bytes, int], kind_of: Callable[[bytes], int]) -> None:
         self._rules = rules
         self._kind_of = kind_of
-        self._known: dict[tuple[bytes, bytes], HeaderField] = {}
+        self._known: dict[Pair, HeaderField] = {}
         self._once: set[int] = set()
         self._names: dict[bytes, tuple[int, int, str]] = {}  # lower case: kind, rule, what is wrong with it
         self.get = self._known.get
 
     def field(self, name: bytes, value: bytes) -> HeaderField:
-        pair = (name, value)
+        pair: Pair = (name, value)
         return self.get(pair) or self._make(pair)
 
     def never_indexed(self, name: bytes, value: bytes) -> HeaderField:
@@ -123,23 +107,24 @@ class FieldTable:
         self._once.clear()
         self._names.clear()
 
-    def _make(self, pair: tuple[bytes, bytes]) -> HeaderField:
+    def _make(self, pair: Pair) -> HeaderField:
         name, value = pair
         kind, rule, fault = self._names.get(name) or self._name(name)
         if rule in _JUDGED and not fault:
             fault = _fault_of_value(rule, value)
-        if fault or value.translate(None, _VALUE_OCTETS) or value[:1] in _BLANK or value[-1:] in _BLANK:
+        # Section 8.2.1 forbids NUL, LF and CR; like HTTP/1.1's reader, this one takes no other control character but HTAB either.
+        if fault or value.translate(UNSOUND) != value or value[:1] in _BLANK or value[-1:] in _BLANK:
             # As large as what it stands for, where it goes into a dynamic table.
             field = HeaderField(pair, b"", fields.DROP, MALFORMED)
             field.value = (fault or _VALUE_FAULT).encode("ascii")
             return field
         wire = b"" if name[0] == 0x3A else b"%b: %b\r\n" % (name, value)
         field = HeaderField(pair, wire, kind, rule)
-        if rule < COOKIE and field.size <= _MEMO_OCTETS and pair.__class__ is tuple:
+        if rule < COOKIE and field.size <= _MEMO_OCTETS and not isinstance(pair, NeverIndexed):
             self._keep(pair, field)
         return field
 
-    def _keep(self, pair: tuple[bytes, bytes], field: HeaderField) -> None:
+    def _keep(self, pair: Pair, field: HeaderField) -> None:
         """At the second time: of what differs in each head (a path, a trace context) there would be thousands."""
         once = self._once
         mark = hash(pair)

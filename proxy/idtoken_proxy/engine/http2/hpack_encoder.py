@@ -10,10 +10,9 @@ is what came to us as that (fields.py).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
 from idtoken_proxy.engine.http2 import huffman
-from idtoken_proxy.engine.http2.fields import NeverIndexed
 from idtoken_proxy.engine.http2.hpack_integer import encode_integer
 from idtoken_proxy.engine.http2.hpack_table import (
     DEFAULT_TABLE_OCTETS,
@@ -21,9 +20,8 @@ from idtoken_proxy.engine.http2.hpack_table import (
     STATIC_ENTRIES,
     STATIC_TABLE,
 )
+from idtoken_proxy.engine.http2.pair import NeverIndexed, Pair
 from idtoken_proxy.engine.line_table import holds_secret
-
-Pair: TypeAlias = tuple[bytes, bytes]
 
 _STATIC_PAIRS: Final = {
     pair: encode_integer(index, 0x7F, 0x80) for index, pair in enumerate(STATIC_TABLE, 1) if pair[1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from idtoken_proxy.engine.http2.fields import HeaderField
+from idtoken_proxy.engine.http2.pair import Pair
 
 DEFAULT_TABLE_OCTETS: Final = 4096  # RFC 9113 section 6.5.2
 ENTRY_OVERHEAD: Final = 32  # RFC 7541 section 4.1
 
-STATIC_TABLE: Final[tuple[tuple[bytes, bytes], ...]] = (
+STATIC_TABLE: Final[tuple[Pair, ...]] = (
     (b":authority", b""),
     (b":method", b"GET"),
     (b":method", b"POST"),

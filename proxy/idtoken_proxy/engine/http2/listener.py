@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import RequestHead, ResponseHead
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.streams import Stream
 
 BY_PEER: Final = "peer"  # its RST_STREAM

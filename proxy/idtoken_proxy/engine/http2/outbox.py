@@ -11,7 +11,8 @@ from typing import Final, cast
 
 from idtoken_proxy.engine.http2 import frames
 from idtoken_proxy.engine.http2.frames import MIN_MAX_FRAME_SIZE
-from idtoken_proxy.engine.http2.hpack_encoder import Encoder, Pair
+from idtoken_proxy.engine.http2.hpack_encoder import Encoder
+from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.settings import DEFAULT_WINDOW
 from idtoken_proxy.engine.http2.streams import BEHIND_OUR_END, IDLE, OPEN, SENDING, Stream
 

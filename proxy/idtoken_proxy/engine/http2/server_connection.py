@@ -10,7 +10,7 @@ from idtoken_proxy.engine.http2.block_memo import BlockMemo
 from idtoken_proxy.engine.http2.budgets import Budget
 from idtoken_proxy.engine.http2.connection import TOO_SHORT, Connection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
-from idtoken_proxy.engine.http2.fields import request_fields
+from idtoken_proxy.engine.http2.fields import FieldTable, request_fields
 from idtoken_proxy.engine.http2.frames import MAX_STREAM_ID, PREFACE
 from idtoken_proxy.engine.http2.head_shapes import ShapeMemo
 from idtoken_proxy.engine.http2.heads import MalformedMessage, RequestHead, request_head
@@ -30,10 +30,14 @@ class ServerConnection(Connection):
 
     _peer_is_server = False
 
-    def __init__(self, listener: ServerListener, limits: Limits, clock: Callable[[], float]) -> None:
-        super().__init__(
-            listener, request_fields, limits, clock, {MAX_CONCURRENT_STREAMS: limits.max_streams}
-        )
+    def __init__(
+        self,
+        listener: ServerListener,
+        limits: Limits,
+        clock: Callable[[], float],
+        fields: FieldTable = request_fields,
+    ) -> None:
+        super().__init__(listener, fields, limits, clock, {MAX_CONCURRENT_STREAMS: limits.max_streams})
         self._requests = listener
         self._preface = PREFACE  # what of it has yet to come
         self._heads: BlockMemo[RequestHead] = BlockMemo()

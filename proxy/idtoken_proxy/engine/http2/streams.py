@@ -19,7 +19,7 @@ from typing import Final
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, Http2Error, StreamFault
 from idtoken_proxy.engine.http2.flow_control import ReceiveWindow
-from idtoken_proxy.engine.http2.hpack_encoder import Pair
+from idtoken_proxy.engine.http2.pair import Pair
 
 IDLE: Final = "idle"
 OPEN: Final = "open"
