@@ -252,8 +252,9 @@ async def test_a_token_is_checked_once_and_its_caller_at_each_request() -> None:
         assert listeners is not None
         (listener,) = listeners
         verified = listener.reception.judge.verified
+        fields = good()  # of one second
         for _ in range(3):
-            await running.ask(*good())
+            await running.ask(*fields)
         assert len(verified) == 1
         await running.ask(*bearer(GOOGLE.token(claims_of(now(), email=STRANGER))))
         assert len(verified) == 1  # of invokers alone
