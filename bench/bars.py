@@ -32,6 +32,7 @@ BARS = (
     Bar("requests per core, https", "https", "rps", "at least", 5.0, "cloud-run-proxy"),
     Bar("requests per core, http", "http", "rps", "at least", 0.6, "nginx"),
     Bar("requests per core, https", "https", "rps", "at least", 0.6, "nginx"),
+    Bar("requests per core, tokens checked before an app", "receive", "rps", "at least", 1.3, "envoy"),
     Bar("p50 at one connection, http", "http-1", "p50", "at most", 0.75, "envoy"),
     Bar("p50 at one connection, https", "https-1", "p50", "at most", 0.75, "envoy"),
     Bar("8 MiB download, http", "download-http", "mb_s", "at least", 0.6, "envoy"),

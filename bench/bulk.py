@@ -46,7 +46,9 @@ def parse_head(octets: bytes) -> Head:
     return Head(int(rest[:3]), {name.strip().lower(): value.strip() for name, _, value in fields})
 
 
-def request_head(method: str, path: str, port: int, *, length: int | None = None) -> bytes:
+def request_head(
+    method: str, path: str, port: int, *, length: int | None = None, token: str | None = None
+) -> bytes:
     lines = [
         f"{method} {path} HTTP/1.1",
         f"Host: 127.0.0.1:{port}",
@@ -55,6 +57,8 @@ def request_head(method: str, path: str, port: int, *, length: int | None = None
         "Accept-Encoding: gzip, deflate, br",
         "X-Request-Id: 0af7651916cd43dd8448eb211c80319c",
     ]
+    if token is not None:
+        lines.append(f"Authorization: Bearer {token}")
     if length is not None:
         lines += ["Content-Type: application/octet-stream", f"Content-Length: {length}"]
     return "\r\n".join([*lines, "", ""]).encode()
@@ -63,8 +67,10 @@ def request_head(method: str, path: str, port: int, *, length: int | None = None
 class Connection:
     """One keep-alive connection; one request at a time."""
 
-    def __init__(self, port: int, *, receive_buffer: int | None = None) -> None:
+    def __init__(self, port: int, *, receive_buffer: int | None = None, token: str | None = None) -> None:
+        """`token`: of the caller, where one is asked for."""
         self.port = port
+        self._token = token
         self._socket = socket.socket()
         if receive_buffer is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -87,7 +93,7 @@ class Connection:
 
     def send(self, method: str, path: str, body: Path | None = None) -> None:
         length = None if body is None else body.stat().st_size
-        self._socket.sendall(request_head(method, path, self.port, length=length))
+        self._socket.sendall(request_head(method, path, self.port, length=length, token=self._token))
         if body is not None:
             with body.open("rb") as file:
                 self._socket.sendfile(file)
@@ -148,6 +154,7 @@ def probe(
     expect: int = 200,
     length: int | None = None,
     alive: Callable[[], bool] = lambda: True,
+    token: str | None = None,
 ) -> float:
     """Asks until the answer is the one that is due; returns the clock's reading at that moment. BulkError after
     `within` seconds, or as soon as `alive` says that there is nobody to wait for.
@@ -157,7 +164,7 @@ def probe(
     space = buffer()
     while time.perf_counter() < end:
         try:
-            with Connection(port) as connection:
+            with Connection(port, token=token) as connection:
                 connection.get(path, space, expect=expect, length=length)
             return time.perf_counter()
         except (OSError, BulkError) as error:

@@ -1,6 +1,6 @@
 -- A real client's request: eight header fields, two of which differ from request to request. Everything is
 -- made before the run; a request costs wrk one table look-up.
--- Arguments: the number of routes to spread the requests over (0: all of them go to one).
+-- Arguments: the number of routes to spread the requests over (0: all of them go to one); a file of callers' tokens, if any.
 
 local COUNT = 2000
 local made, turn = {}, 0
@@ -14,6 +14,8 @@ end
 function init(args)
   local routes = tonumber(args[1]) or 0
   math.randomseed(20)
+  local tokens = {}
+  if args[2] then for line in io.lines(args[2]) do tokens[#tokens + 1] = "Bearer " .. line end end
   for i = 1, COUNT do
     local path = string.format("/v1/users/%d?fields=name,email", i)
     if routes > 0 then path = string.format("/r%04d%s", i % routes, path) end
@@ -26,6 +28,7 @@ function init(args)
       ["Cookie"] = "session=4f2a9c1be07d4c5f; theme=dark",
       ["Traceparent"] = "00-" .. id .. "-" .. hex(16) .. "-01",
       ["X-Request-Id"] = id,
+      ["Authorization"] = tokens[i % math.max(1, #tokens) + 1],
     })
   end
 end

@@ -11,8 +11,10 @@ SCRIPT = Path(__file__).with_name("load.lua")
 INSTALL = "apt-get install wrk"
 
 
-def command(port: int, *, connections: int, seconds: float, routes: int) -> list[str]:
-    """`routes`: how many routes the requests go to in turn; 0: no prefix at all. wrk knows whole seconds only."""
+def command(
+    port: int, *, connections: int, seconds: float, routes: int, tokens: Path | None = None
+) -> list[str]:
+    """`tokens`: a file with the callers', a line each, which requests carry in turn. `routes`: how many routes the requests go to in turn; 0: no prefix at all. wrk knows whole seconds only."""
     return [
         str(find("wrk") or "wrk"),
         "--threads=1",
@@ -24,12 +26,21 @@ def command(port: int, *, connections: int, seconds: float, routes: int) -> list
         f"http://127.0.0.1:{port}/",
         "--",
         str(routes),
+        *([] if tokens is None else [str(tokens)]),
     ]
 
 
-def run(port: int, *, connections: int, seconds: float, routes: int, cores: frozenset[int]) -> Load:
+def run(
+    port: int,
+    *,
+    connections: int,
+    seconds: float,
+    routes: int,
+    cores: frozenset[int],
+    tokens: Path | None = None,
+) -> Load:
     """Raises StartError, WrkError."""
-    wrk = command(port, connections=connections, seconds=seconds, routes=routes)
+    wrk = command(port, connections=connections, seconds=seconds, routes=routes, tokens=tokens)
     return parse(output_of(wrk, cores=cores, timeout=_whole(seconds) + 20))
 
 

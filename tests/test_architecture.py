@@ -38,12 +38,14 @@ LAYERS = (
     ("policy", "trust"),
     ("identity",),
     ("engine",),
+    ("receive",),
     ("admin", "emulator", "tracing"),
     ("metadata_server", "testing"),
     ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
-    ("breakable", "demo", "init", "login", "mcp", "options", "wrapper"),
+    ("demo",),
+    ("breakable", "demo_receive", "init", "login", "mcp", "options", "wrapper"),
     ("commands",),
     ("cli",),
     ("__main__",),
@@ -55,6 +57,7 @@ LOGS_ARE_FOR = {
     "reload",
     "server",
     "demo",
+    "demo_receive",
     "wrapper",
     "commands",
     "cli",
@@ -235,7 +238,17 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-SLOW = ("aiohttp", "google.auth", "requests", "urllib3", "hypothesis", "pytest", "opentelemetry")
+SLOW = (
+    "aiohttp",
+    "cryptography",
+    "google.auth",
+    "idtoken_proxy.receive",
+    "requests",
+    "urllib3",
+    "hypothesis",
+    "pytest",
+    "opentelemetry",
+)
 
 
 @for_each("module", ["idtoken_proxy.server", "idtoken_proxy.cli"])

@@ -11,9 +11,11 @@ from idtoken_proxy.errors import (
     Fault,
     MethodNotAllowed,
     NotHttp,
+    NotInvoker,
     Problem,
     ProxyError,
     TokenError,
+    Unauthenticated,
 )
 from tests.cases import for_each
 
@@ -29,6 +31,8 @@ def classes() -> list[type[ProxyError]]:
 def make(kind: type[ProxyError]) -> ProxyError:
     if issubclass(kind, TokenError):
         return kind("what happened", cause="x", fault=Fault.GOOGLE)
+    if issubclass(kind, Unauthenticated | NotInvoker):
+        return kind("what happened", cause="x")
     if issubclass(kind, MethodNotAllowed):
         return kind("what happened", allow=("GET",))
     if issubclass(kind, ConfigError):
@@ -41,7 +45,7 @@ def make(kind: type[ProxyError]) -> ProxyError:
 @for_each("kind", classes())
 def test_each_can_be_answered_with(kind: type[ProxyError]) -> None:
     error = make(kind)
-    assert error.status in (400, 403, 404, 405, 429, 431, 500, 502, 503, 504, 505, 508)
+    assert error.status in (400, 401, 403, 404, 405, 429, 431, 500, 502, 503, 504, 505, 508)
     assert "what happened" in error.detail
     assert error.title
     assert isinstance(error.fault, Fault)

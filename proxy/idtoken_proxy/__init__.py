@@ -9,6 +9,7 @@ How a request travels, top to bottom; the order is the security property (engine
     identity/   obtains: sources fetch one token, the cache keeps it valid
     engine/     moves bytes: exchanges and their two doors (streams.py), HTTP/1.1 or HTTP/2 behind each, pools, deadlines,
                 tunnels; http2/ is HTTP/2 without I/O
+    receive/    the other end of a call: lets in whoever shows by a token that it may, before an app
     admin/      faces the operator: health and status
     tracing/    spans for OpenTelemetry, where they are wanted
     emulator/   a local Google: token issuers, and receivers that check tokens
@@ -21,7 +22,7 @@ How a request travels, top to bottom; the order is the security property (engine
     cli.py      the commands; options.py which configuration they mean; startup.py what comes before all of it;
                 login.py a person at a browser, doorstep.py where that comes back to
 
-Imports point one way: errors -> settings -> policy -> identity -> engine -> admin, emulator, tracing -> server -> cli
+Imports point one way: errors -> settings -> policy -> identity -> engine -> receive -> admin, emulator, tracing -> server -> cli
 (tests/test_architecture.py holds it).
 """
 

@@ -103,7 +103,16 @@ def check(configuration: Configuration) -> int:
         say(
             f"metadata: {metadata.listen}, audiences {audiences}, {access}, identity {metadata.identity.type}"
         )
-    say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}")
+    for inbound in configuration.settings.receive:
+        invokers = inbound.rules[0].invokers
+        who = (
+            "everybody" if invokers is None else f"{len(invokers)} invoker{'' if len(invokers) == 1 else 's'}"
+        )
+        say(f"{inbound.name}: {who} -> {inbound.upstream}, audiences {', '.join(inbound.audiences)}")
+    listeners = (
+        f", {len(configuration.settings.receive)} before apps" if configuration.settings.receive else ""
+    )
+    say(f"OK: {len(routes)} {'route' if len(routes) == 1 else 'routes'}{listeners}")
     return 0
 
 

@@ -6,12 +6,15 @@
         MalformedRequest         400, the connection closes (RFC 9112 section 11.2)
           NotHttp                  400, another protocol than HTTP/1.1
         Refused                  403, the guard
+        Unauthenticated          401, a token that came and does not hold
+        NotInvoker               403, the caller may not, or did not say who it is
         NoRoute                  404
         MethodNotAllowed         405
         HeadTooLarge             431
         VersionNotServed         505
         TooManyServices          429, of names of services that were new
         LoopDetected             508
+      KeysUnavailable          503, no token can be checked: its issuer's keys could not be had
       TokenError               503, nothing was sent upstream; ours, the operator's or Google's
       UpstreamError            the receiver's, or the way there
         ConnectFailed            502 refused, unreachable, no such name
@@ -144,6 +147,30 @@ class Refused(RequestError):
         self.reason = reason
 
 
+class Unauthenticated(RequestError):
+    """Of a token that has come. `cause`: a slug for metrics. Its detail and remedy are for the log alone."""
+
+    status = 401
+    title = "Unauthorized"
+    proxy_status = "http_request_denied"
+
+    def __init__(self, detail: str, *, cause: str, remedy: str | None = None) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.cause = cause
+
+
+class NotInvoker(RequestError):
+    """Likewise."""
+
+    status = 403
+    title = "Forbidden"
+    proxy_status = "http_request_denied"
+
+    def __init__(self, detail: str, *, cause: str, remedy: str | None = None) -> None:
+        super().__init__(detail, remedy=remedy)
+        self.cause = cause
+
+
 class NoRoute(RequestError):
     status = 404
     title = "No route"
@@ -189,6 +216,16 @@ class HeadTooLarge(RequestError):
     status = 431
     title = "Request header fields too large"
     closes = True
+
+
+class KeysUnavailable(ProxyError):
+    """No token can be checked: its issuer's keys could not be had yet."""
+
+    status = 503
+    title = "Service unavailable"
+    proxy_status = "proxy_internal_error"
+    fault = Fault.OPERATOR
+    cause = "no_keys"
 
 
 # -- identity -----------------------------------------------------------------

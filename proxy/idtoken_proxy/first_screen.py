@@ -20,7 +20,9 @@ def first_screen(
     """`http://localhost:8080/profiles -> https://profiles-x.a.run.app  as caller@example.com, token for 59 min`, a line a
     route. `tokens`: by route name. `now`: Unix seconds.
     """
-    address = next(iter(bound))
+    address = next(iter(bound), None)
+    if address is None:  # listeners before apps alone
+        return
     for route in islice(routes, _MOST):
         yield f"  {_url(address, route)} -> {route.upstream}  {_token_of(route, tokens, now)}"
     if len(routes) > _MOST:

@@ -10,15 +10,15 @@ import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from idtoken_proxy.engine.gateway import Gateway, ServiceParts
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally, UpstreamCounts
+from idtoken_proxy.engine.tally import RouteCounts, Tally, UpstreamCounts
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
-from idtoken_proxy.identity.clock import Wall
+from idtoken_proxy.identity.clock import Clock, Wall
 from idtoken_proxy.identity.sources import Source, build
 from idtoken_proxy.identity.sources.source import Particular
 from idtoken_proxy.metadata_server.handed_out import HandedOut
@@ -29,6 +29,10 @@ from idtoken_proxy.settings.model import NamedFile, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.trust import Trust, trust, trust_for_http2
 from idtoken_proxy.turns import Pieces
+
+if TYPE_CHECKING:
+    from idtoken_proxy.receive.composition import Reception
+    from idtoken_proxy.receive.issuer_keys import IssuerKeys
 
 METADATA: Final = "metadata server"  # in place of a route's name, which has no space
 _AT_A_TIME: Final = 64  # routes, before others may have their turn
@@ -51,6 +55,8 @@ class Generation:
     upstreams: dict[str, UpstreamCounts]
     sweep: float
     handed_out: HandedOut | None = None
+    receptions: tuple[Reception, ...] = ()
+    issuer_keys: IssuerKeys | None = None  # the same over reloads
 
     def retire(self) -> None:
         """Idle upstream connections go; one in use goes with its exchange."""
@@ -100,9 +106,28 @@ class Generation:
             }
         return told
 
+    def statuses(self) -> Iterator[dict[str, Any]]:
+        """Of the routes, and of the listeners before apps as ways to these."""
+        yield from map(self.status_of, self.settings.routes)
+        for inbound in self.settings.receive:
+            yield {
+                "name": inbound.name,
+                "host": None,
+                "path": "/",
+                "upstream": str(inbound.upstream),
+                "audience": ", ".join(inbound.audiences),
+                "scopes": None,
+                "receives": True,
+            }
+
     def held(self) -> list[object]:
         """All that is many: whoever has the last of a generation gives this up a few at a time (given_up)."""
         return [*self.pools, *self.gateway.lanes, *self.settings.routes, *self.slots.values()]
+
+    def counted(self) -> dict[str, RouteCounts]:
+        """By the names of routes, and of listeners before apps."""
+        gateways = (self.gateway, *(one.gateway for one in self.receptions))
+        return {lane.route.name: lane.counts for gateway in gateways for lane in gateway.lanes}
 
 
 def given_up(held: list[object]) -> Pieces[None]:
@@ -115,13 +140,14 @@ def given_up(held: list[object]) -> Pieces[None]:
 @dataclass(frozen=True, slots=True)
 class Means:
     """What takes a while to come by, 20 to 100 ms, and on a disk that hangs for good: `sources` by their identities,
-    `trust` in receivers, guard.caller_token_file's content.
+    `trust` in receivers, guard.caller_token_file's content; `tls` of listeners before apps, by name.
     """
 
     sources: Mapping[Identity, Source]
     trust: Trust
     http2_trust: Callable[[], ssl.SSLContext] | None
     caller_token: bytes | None
+    tls: Mapping[str, ssl.SSLContext]
 
 
 def means(
@@ -139,7 +165,9 @@ def means(
         identities.add(settings.metadata.identity)
     sources: dict[Identity, Source] = {one: build(one, settings.google, environ, wall) for one in identities}
     of_receivers = trusted() if trusted is not None else trust(settings)
-    return Means(sources, of_receivers, trust_for_http2(of_receivers), _caller_token(settings))
+    return Means(
+        sources, of_receivers, trust_for_http2(of_receivers), _caller_token(settings), _server_tls(settings)
+    )
 
 
 def composing(
@@ -150,12 +178,13 @@ def composing(
     sweeper: Sweeper,
     tally: Tally,
     before: Generation | None = None,
+    clock: Clock | None = None,
 ) -> Pieces[Generation]:
     """In pieces, during which what is in force goes on as it is. Asks nobody and reads nothing. `before`: what is in force."""
     sources = means.sources
     slots: dict[str, TokenSlot] = {}
     by_name: dict[str, Source] = {}
-    timeouts = {settings.timeouts}
+    timeouts = {settings.timeouts, *(inbound.timeouts for inbound in settings.receive)}
     for number, route in enumerate(settings.routes):
         if number % _AT_A_TIME == 0:
             yield
@@ -216,7 +245,32 @@ def composing(
     )
     gateway = yield from Gateway.made(settings, slots, pool_of, means.caller_token, tally, parts)
     sweep = Sweeper.interval_for(list(timeouts))
-    return Generation(settings, by_name, slots, tuple(pools.values()), gateway, upstreams, sweep, handed_out)
+    keys = None if before is None else before.issuer_keys
+    receptions: tuple[Reception, ...] = ()
+    if settings.receive:
+        # A second of its own for what only some need; it was imported in means' thread.
+        from idtoken_proxy.receive.composition import reception_of  # noqa: PLC0415
+        from idtoken_proxy.receive.issuer_keys import IssuerKeys  # noqa: PLC0415
+
+        keys = keys or IssuerKeys(clock)
+        receptions = tuple(
+            reception_of(inbound, settings, keys, pool_of, tally, means.tls.get(inbound.name))
+            for inbound in settings.receive
+        )
+    return Generation(
+        *(
+            settings,
+            by_name,
+            slots,
+            tuple(pools.values()),
+            gateway,
+            upstreams,
+            sweep,
+            handed_out,
+            receptions,
+            keys,
+        )
+    )
 
 
 def rehearse(settings: Settings, environ: Mapping[str, str]) -> tuple[Problem, ...]:
@@ -278,6 +332,26 @@ def _caller_token(settings: Settings) -> bytes | None:
             + (f", and at most {_LONGEST_SECRET}" if len(secret) > _LONGEST_SECRET else ""),
         )
     return secret
+
+
+def _server_tls(settings: Settings) -> dict[str, ssl.SSLContext]:
+    if not settings.receive:
+        return {}
+    from idtoken_proxy.receive.composition import server_context  # noqa: PLC0415 -- brings cryptography along
+
+    made: dict[str, ssl.SSLContext] = {}
+    problems = []
+    for index, inbound in enumerate(settings.receive):
+        if inbound.tls is None:
+            continue
+        try:
+            made[inbound.name] = server_context(inbound.tls)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            told = f"{shown_path(inbound.tls.cert_file)} and its key cannot be read: {error}"
+            problems.append(Problem("settings", 0, f"receive[{index}].tls", told))
+    if problems:
+        raise ConfigError(tuple(problems))
+    return made
 
 
 def _refused(settings: Settings, path: str, message: str) -> ConfigError:

@@ -7,7 +7,7 @@ import contextlib
 import functools
 import importlib
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,9 @@ from idtoken_proxy.turns import in_turns
 
 if TYPE_CHECKING:
     from idtoken_proxy.admin.app import Admin
+    from idtoken_proxy.admin.status import KeysObserved
     from idtoken_proxy.metadata_server.app import MetadataListener
+    from idtoken_proxy.receive.inbound_listeners import InboundListeners, PreparedInbound
     from idtoken_proxy.tracing.pipeline import Pipeline
 
 __all__ = ["ListenFailed", "Server"]
@@ -85,6 +87,7 @@ class Server:
         self._waiting = ""  # what the service manager was last told that the start waits for
         self._admin: Admin | None = None
         self._tracing: Pipeline | None = None
+        self._inbound: InboundListeners | None = None  # imported where one is configured
         self._metadata: MetadataListener | None = None
         self.metadata_counts = Counts()
         self._generation: Generation
@@ -117,6 +120,7 @@ class Server:
             metadata_place = await _bound_for_metadata(settings)
             await self._listeners.listen(settings.listen, reuse_port=settings.reuse_port)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
+            await self._open_inbound(await self._prepare_inbound(self._generation))
             self._tell_of_new((), exposed_files)
             self._warm_up()
             self._admin = await self._open_admin(place)
@@ -152,8 +156,9 @@ class Server:
         self, generation: Generation, exposed_files: tuple[Problem, ...], tracing: Pipeline | None
     ) -> None:
         settings = generation.settings
-        admin, metadata, prepared = self._admin, self._metadata, None
+        admin, metadata, prepared, inbound = self._admin, self._metadata, None, None
         try:
+            inbound = await self._prepare_inbound(generation)
             prepared = await self._listeners.prepare(settings.listen, reuse_port=settings.reuse_port)
             if admin is None or admin.address != settings.admin:
                 admin = await self._open_admin(await _bound(settings.admin))
@@ -166,6 +171,8 @@ class Server:
                 await prepared.discard()
             if tracing is not None and tracing is not self._tracing:
                 await tracing.close()
+            if inbound is not None:
+                await inbound.discard()
             if admin is not None and admin is not self._admin:
                 await admin.stop()
             raise
@@ -176,11 +183,12 @@ class Server:
             await self._listeners.share(shared=False)
             if metadata is not None:
                 await metadata.share(shared=False)
-        bound = self._listeners.bound
+        bound = self._all_bound()
         self._take_over(generation)
         traced_by = self._trace(tracing)
         await self._listeners.adopt(prepared)
         self._front.part()
+        await self._open_inbound(inbound)
         if shared:
             await self._listeners.share(shared=True)
             if metadata is not None:
@@ -213,12 +221,17 @@ class Server:
         before, self._tracing = self._tracing, tracing
         if before is not None and tracing is not None and tracing is not before:
             before.hand_over(tracing)
-        self._front.trace(None if tracing is None else tracing.tracer)
+        self._trace_fronts()
         return before
+
+    def _trace_fronts(self) -> None:
+        tracer = None if self._tracing is None else self._tracing.tracer
+        for front in self._fronts:
+            front.trace(tracer)
 
     def _count_for(self, generation: Generation) -> None:
         self._sweeper.interval = generation.sweep
-        routes = {lane.route.name: lane.counts for lane in generation.gateway.lanes}
+        routes = generation.counted()
         self._tally.take(routes, generation.upstreams)
         self._tally.retain(
             routes,
@@ -282,11 +295,16 @@ class Server:
     @property
     def ready(self) -> bool:
         """Started, a valid token for every route, not draining; nothing about a receiver's health."""
-        return self.lifecycle.state is SERVING and self._has_tokens
+        return self.lifecycle.state is SERVING and self._has_tokens and self._has_keys
 
     @property
     def _has_tokens(self) -> bool:
         return all(slot.current() is not None for slot in self._generation.slots.values())
+
+    @property
+    def _has_keys(self) -> bool:
+        keys = self._generation.issuer_keys
+        return keys is None or keys.are_there()
 
     def quit(self, **why: str) -> None:
         """Readiness ends at once; whoever runs this server stops it now. Twice is once. It may come before the start has
@@ -294,7 +312,7 @@ class Server:
         """
         if self._opened and self.lifecycle.state in (STARTING, SERVING):
             limit = f"{self.settings.timeouts.drain:g} s"
-            log.info("draining", open=self._front.busy, at_most=limit, again="ends at once", **why)
+            log.info("draining", open=self._busy, at_most=limit, again="ends at once", **why)
         self.lifecycle.on(DRAIN)
 
     @property
@@ -322,7 +340,8 @@ class Server:
             "ready": self.ready,
             "draining": self.lifecycle.state is DRAINING,
             "listen": [base_url(address) for address in self._listeners.bound],
-            "connections": self._front.busy,
+            "connections": self._busy,
+            "receive": [] if self._inbound is None else [one.status() for one in self._inbound],
             **({} if self._metadata is None else {"metadata": self._metadata_status()}),
         }
 
@@ -342,31 +361,52 @@ class Server:
             else {"cause": error.cause, "detail": error.detail, "remedy": error.remedy},
         }
 
+    def key_sets(self) -> Iterable[KeysObserved]:
+        keys = self._generation.issuer_keys
+        return () if keys is None else keys
+
+    @property
+    def inbound(self) -> tuple[Address, ...]:
+        """What was bound before apps."""
+        return () if self._inbound is None else tuple(a for one in self._inbound for a in one.bound)
+
+    @property
+    def _fronts(self) -> tuple[Front, ...]:
+        return (self._front, *self._front.beside)
+
+    @property
+    def _busy(self) -> int:
+        return sum(front.busy for front in self._fronts)
+
+    def _all_bound(self) -> tuple[Address, ...]:
+        return (*self._listeners.bound, *self.inbound)
+
     def route_statuses(self) -> Iterator[dict[str, Any]]:
         """One by one, of the generation that is there at the call: a reload may come in between."""
-        generation = self._generation
-        return map(generation.status_of, generation.settings.routes)
+        return self._generation.statuses()
 
     async def stop(self, drain: float | None = None) -> None:
         """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
         self.lifecycle.on(DRAIN)
         await self._take_what_waits()
         await self._listeners.close()
+        if self._inbound is not None:
+            await self._inbound.close()
         loop = asyncio.get_running_loop()
         limit = self.settings.timeouts.drain if drain is None else drain
         late = loop.time() + min(limit, _LAST_REQUESTS)
         deadline = loop.time() + limit
-        self._front.drain(late=not limit)
+        self._drain(late=not limit)
         await asyncio.sleep(0)  # what was taken last is there
         # Once in a process's life: no event is worth a place on the data path. What is idle is gone after a turn or two.
         nap = 0.001
-        while self._front.busy and loop.time() < deadline:
+        while self._busy and loop.time() < deadline:
             await asyncio.sleep(nap)
             nap = min(2 * nap, 0.02)
-            self._front.drain(late=loop.time() >= late)
-        self._front.drain()
-        if self._front.busy:
-            log.warning("drain timed out", still_open=self._front.busy, seconds=limit)
+            self._drain(late=loop.time() >= late)
+        self._drain(late=True)
+        if self._busy:
+            log.warning("drain timed out", still_open=self._busy, seconds=limit)
         await self._close()
 
     async def _take_what_waits(self) -> None:
@@ -379,6 +419,35 @@ class Server:
             idle = idle + 1 if tally.connections == taken else 0
 
     # -- parts -----------------------------------------------------------------
+
+    def _drain(self, *, late: bool) -> None:
+        for front in self._fronts:
+            front.drain(late=late)
+
+    async def _prepare_inbound(self, generation: Generation) -> PreparedInbound | None:
+        if self._inbound is None:
+            if not generation.receptions:
+                return None
+            from idtoken_proxy.receive.inbound_listeners import InboundListeners  # noqa: PLC0415 -- for who has it
+
+            access = access_log(generation.settings.log.access)
+            self._inbound = InboundListeners(self._sweeper, self._tally, access)
+        reuse = generation.settings.reuse_port
+        return await self._inbound.prepare(generation.receptions, reuse_port=reuse)
+
+    async def _open_inbound(self, prepared: PreparedInbound | None) -> None:
+        if self._inbound is None or prepared is None:
+            return
+        settings = self._generation.settings
+        shared = settings.guard.allowed_uids is not None
+        await self._inbound.adopt(prepared, access_log(settings.log.access), shared=shared)
+        self._front.beside = self._inbound.fronts
+        self._trace_fronts()
+        keys = self._generation.issuer_keys
+        if keys is not None:
+            keys.on_fetched = self._look
+            keys.retain(one for reception in self._generation.receptions for one in reception.issuers)
+            keys.warm_up()
 
     async def _compose(
         self,
@@ -396,7 +465,13 @@ class Server:
             raise ConfigError((Problem("settings", 0, "", told),)) from None
         return await in_turns(
             composing(
-                settings, found, cache=self._cache, sweeper=self._sweeper, tally=self._tally, before=before
+                settings,
+                found,
+                cache=self._cache,
+                sweeper=self._sweeper,
+                tally=self._tally,
+                before=before,
+                clock=self._clock,
             )
         )
 
@@ -423,7 +498,7 @@ class Server:
     def _look(self) -> None:
         if not self._opened or self.lifecycle.state is not STARTING:
             return
-        if self._first_tokens.are_there():
+        if self._first_tokens.are_there() and self._has_keys:
             self.lifecycle.on(STARTED)
             log.info("ready", routes=len(self.settings.routes))
             return
@@ -445,6 +520,9 @@ class Server:
             log.warning(
                 "doubtful setting", key=doubt.key, file=doubt.file, line=doubt.line, detail=doubt.message
             )
+        for address in self.inbound:
+            if address not in before:
+                log.info("listening before an app", address=str(address))
         for address in self._listeners.bound:
             if address not in before:
                 log.info("listening", address=base_url(address))
@@ -507,7 +585,13 @@ class Server:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self._listeners.close()
-        self._front.abort()
+        for front in self._fronts:
+            front.abort()
+        if self._inbound is not None:
+            await self._inbound.close()
+        keys = self._generation.issuer_keys
+        if keys is not None:
+            await keys.close()
         self._generation.retire()
         for listener in (self._admin, self._metadata):
             if listener is not None:

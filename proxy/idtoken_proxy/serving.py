@@ -55,7 +55,8 @@ async def _serve(
     *,
     greets: bool,
 ) -> int:
-    _count_descriptors(settings.limits.connections)
+    # Each listener before an app has as many for itself.
+    _count_descriptors(settings.limits.connections * (bool(settings.routes) + len(settings.receive)))
     allocator.keep_what_is_let_go()
     server = Server(settings, trusted=trusted)
     asked = asyncio.Event()

@@ -16,7 +16,11 @@ Trust: TypeAlias = ssl.SSLContext | None  # None where no receiver is reached by
 
 def trust(settings: Settings) -> Trust:
     """Reads files. ConfigError."""
-    if all(route.upstream.scheme == "http" for route in settings.routes):
+    upstreams = (
+        *(route.upstream for route in settings.routes),
+        *(inbound.upstream for inbound in settings.receive),
+    )
+    if all(upstream.scheme == "http" for upstream in upstreams):
         return None
     try:
         return tls_context(settings.ca_file)

@@ -18,6 +18,7 @@ from blockbuster import BlockBuster
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.app import Admin, _comes_from_here, _is_loopback
 from idtoken_proxy.admin.place import Place
+from idtoken_proxy.admin.status import KeysObserved
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
@@ -68,6 +69,9 @@ class FakeServer:
 
     def route_statuses(self) -> Iterator[dict[str, Any]]:
         yield {"name": "users"}
+
+    def key_sets(self) -> tuple[KeysObserved, ...]:
+        return ()
 
 
 def no_pool(route: Route) -> Pool:

@@ -15,6 +15,7 @@ import aiohttp
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin import status
+from idtoken_proxy.admin.status import KeysObserved
 from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.tally import BOUNDS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
@@ -278,6 +279,9 @@ async def test_the_report_of_many_routes_comes_in_pieces_that_do_not_grow(
 
         def route_statuses(self) -> Iterator[dict[str, Any]]:
             return iter([{**route, "name": f"r{number}"} for number in range(1000)])
+
+        def key_sets(self) -> tuple[KeysObserved, ...]:
+            return ()
 
     pieces = [piece for piece in status.pieces(Many()) if piece]
     assert len(pieces) > 15

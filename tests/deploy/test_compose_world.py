@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,18 @@ def free_port() -> int:
 class World:
     """The file's services, each started when what it depends on is healthy."""
 
-    def __init__(self, directory: Path) -> None:
-        self.ports = {port: str(free_port()) for port in PORTS}
+    def __init__(self, directory: Path, here: Path = HERE, ports: Sequence[str] = PORTS) -> None:
+        """`here`: where the files are. `ports`: those that they name."""
+        self.ports = {port: str(free_port()) for port in ports}
         self.directory = directory
-        for file in HERE.iterdir():
+        for file in here.glob("*.*"):
             (directory / file.name).write_text(self.moved(file.read_text()))
         document = yaml.safe_load((directory / "compose.yaml").read_text())
         self.services: dict[str, dict[str, Any]] = document["services"]
         self.processes: dict[str, subprocess.Popen[str]] = {}
 
     def moved(self, text: str) -> str:
-        return re.sub(r"\b(?:" + "|".join(PORTS) + r")\b", lambda port: self.ports[port[0]], text)
+        return re.sub(r"\b(?:" + "|".join(self.ports) + r")\b", lambda port: self.ports[port[0]], text)
 
     def start(self, name: str) -> subprocess.Popen[str]:
         service = self.services[name]

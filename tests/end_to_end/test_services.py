@@ -228,7 +228,7 @@ async def test_no_metric_has_a_name_that_a_caller_chose(project: Project) -> Non
     assert tally.upstreams[f"https://{name('*')}"].opened == 1
     assert set(tally.routes) == {"project", "listed"}
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of(project.server.front.gateway, found):
+    for _ in connections_of([project.server.front.gateway], found):
         pass
     assert found == {f"https://{name('*')}": (0, 1), "https://listed-x7f3kq-uc.a.run.app": (0, 0)}
 

@@ -16,7 +16,7 @@ from tests.cases import for_each
         (b"x-request-id", PASS),
         (b"x_request_id", PASS),
         (b"authorization", fields.AUTHORIZATION),
-        (b"x-serverless-authorization", DROP),
+        (b"x-serverless-authorization", fields.SERVERLESS_AUTHORIZATION),
         (b"proxy-authorization", DROP),
         (b"host", fields.HOST),
         (b"metadata-flavor", DROP),
@@ -34,7 +34,17 @@ from tests.cases import for_each
         (b"x~serverless!authorization", DROP),
         (b"proxy_authorization", DROP),
         (b"proxy.authorization", DROP),
+        # Who the caller is, in a front end's word: looked at where the proxy itself is one.
+        (b"x-goog-authenticated-user-email", fields.ASSERTED),
+        (b"x-goog-authenticated-user-id", fields.ASSERTED),
+        (b"x_goog_authenticated_user_email", fields.ASSERTED),
+        (b"x-goog.authenticated_user-email", fields.ASSERTED),
+        (b"x-goog-authenticated-user-groups", fields.ASSERTED),
+        (b"x-goog-iap-jwt-assertion", fields.ASSERTED),
+        (b"x_goog_iap_jwt_assertion", fields.ASSERTED),
         # What only looks like one.
+        (b"x-goog-authenticated-users", PASS),
+        (b"x-goog-iap-jwt-assertions", PASS),
         (b"xserverlessauthorization", PASS),
         (b"x-serverless-authorizations", PASS),
         (b"my-x-serverless-authorization", PASS),
@@ -76,7 +86,7 @@ def test_only_pass_is_false() -> None:
 
 def test_every_token_header_is_looked_at_or_dropped_and_no_trailer() -> None:
     for name in TOKEN_HEADERS:
-        assert request_kind(name) in {DROP, fields.AUTHORIZATION}
+        assert request_kind(name) in {DROP, fields.AUTHORIZATION, fields.SERVERLESS_AUTHORIZATION}
         assert name in fields.TRAILER_FORBIDDEN
 
 
@@ -86,7 +96,9 @@ def test_no_spelling_of_the_hyphens_passes(name: bytes, data: st.DataObject) -> 
         bytes([octet]) if octet != 0x2D else data.draw(st.sampled_from([b"-", b"_", b".", b"~", b"|", b"+"]))
         for octet in name
     )
-    assert request_kind(spelled) == DROP
+    assert request_kind(spelled) == (
+        fields.SERVERLESS_AUTHORIZATION if spelled == b"x-serverless-authorization" else DROP
+    )
     assert folded(spelled) == name
 
 

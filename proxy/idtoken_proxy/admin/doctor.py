@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from time import time
 from typing import Final
 
+from idtoken_proxy.admin.doctor_keys import examine_keys
 from idtoken_proxy.admin.probe import Http2Trust, Probe, probe, speaks_http2
 from idtoken_proxy.admin.report import Finding, Report, RouteReport, Verdict
 from idtoken_proxy.engine.sweeper import Sweeper
@@ -64,8 +65,12 @@ async def examine(
         async with gate:
             await practice.examine(case)
 
+    issuers = asyncio.ensure_future(examine_keys(settings))
     tasks = [asyncio.ensure_future(one(case)) for case in cases]
     try:
+        keys = await issuers
+        if not tasks:
+            return Report((), keys)
         _, late = await asyncio.wait(tasks, timeout=limit)
         for case, task in zip(cases, tasks, strict=True):
             if task in late and not case.judged:
@@ -83,7 +88,7 @@ async def examine(
     finally:
         await cache.close()
         sweeper.close()
-    return Report(tuple(case.report() for case in cases))
+    return Report(tuple(case.report() for case in cases), keys)
 
 
 def _handed_out(settings: Settings) -> Iterator[Route]:

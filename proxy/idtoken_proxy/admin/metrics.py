@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, gauge
-from idtoken_proxy.admin.status import Observed, connections_of
+from idtoken_proxy.admin.status import KeysObserved, Observed, connections_of, gateways_of
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
@@ -43,7 +43,7 @@ class _Seen:
     ready: bool
     routes: Mapping[str, RouteCounts]
     upstreams: Mapping[str, UpstreamCounts]
-    gateway: Gateway
+    gateways: list[Gateway]
     slots: Mapping[str, TokenSlot]
     in_flight: Mapping[str, int]
     octets: Mapping[str, tuple[int, int]]
@@ -81,7 +81,7 @@ class ProxyCollector(Collector):
             self._server.ready,
             routes,
             dict(tally.upstreams),
-            front.gateway,
+            gateways_of(front),
             self._server.slots,
             in_flight,
             octets,
@@ -115,7 +115,8 @@ class ProxyCollector(Collector):
         yield from gauge("draining", "Shutting down: no request is begun any more.", [((), front.draining)])
         yield from _requests(seen)
         yield from _troubles(seen, tally)
-        yield from gauge("connections", "Connections from apps, tunnels included.", [((), front.busy)])
+        busy = sum(one.busy for one in (front, *front.beside))
+        yield from gauge("connections", "Connections from apps, tunnels included.", [((), busy)])
         yield from gauge("connections_max", "limits.connections.", [((), front.max_connections)])
         yield from counter(
             "connections_accepted", "Connections from apps, refused ones included.", [((), tally.connections)]
@@ -129,6 +130,7 @@ class ProxyCollector(Collector):
         yield from _http2(tally)
         yield from _upstreams(seen)
         yield from _tokens(seen, tally, self._wall())
+        yield from _received(tally, self._server.key_sets())
         yield from counter(
             "metadata_requests",
             "Requests to the metadata server's face.",
@@ -207,7 +209,7 @@ def _statuses(routes: Mapping[str, RouteCounts]) -> Samples:
 
 def _upstreams(seen: _Seen) -> Iterator[Metric | None]:
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of(seen.gateway, found):
+    for _ in connections_of(seen.gateways, found):
         yield None
     yield from gauge(
         "upstream_connections", "Connections to receivers.", _states(seen, found), "upstream", "state"
@@ -311,6 +313,32 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
         "source",
         "audience",
         "cause",
+    )
+
+
+def _received(tally: Tally, key_sets: Iterable[KeysObserved]) -> Iterator[Metric]:
+    received: list[Sample] = []
+    for listener, counts in tally.received.items():
+        received += [((listener, "admitted", ""), counts.admitted), ((listener, "public", ""), counts.public)]
+        received += [((listener, "refused", cause), count) for cause, count in counts.refused.items()]
+    yield from counter(
+        "received",
+        "Requests to listeners before apps: admitted, public, or refused, and then why.",
+        received,
+        *("route", "outcome", "cause"),
+    )
+    listed = list(key_sets)
+    yield from gauge(
+        "issuer_keys",
+        "Keys of an issuer that tokens are checked with; 0: all of them are refused.",
+        [((keys.issuer,), len(keys)) for keys in listed],
+        "issuer",
+    )
+    yield from counter(
+        "issuer_key_fetches",
+        "Fetches of an issuer's keys.",
+        [((keys.issuer, outcome), count) for keys in listed for outcome, count in keys.fetches.items()],
+        *("issuer", "outcome"),
     )
 
 

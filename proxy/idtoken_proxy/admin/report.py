@@ -78,12 +78,29 @@ class RouteReport:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysReport:
+    """Of an issuer whose tokens are received. `listeners`: their addresses. `max_age`: seconds that its keys are fresh. `finding`:
+    why there are none.
+    """
+
+    issuer: str
+    keys_url: str
+    listeners: tuple[str, ...]
+    count: int
+    max_age: float
+    finding: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     routes: tuple[RouteReport, ...]
+    keys: tuple[KeysReport, ...] = ()
 
     @property
     def all_ok(self) -> bool:
-        return all(route.verdict is Verdict.OK for route in self.routes)
+        return all(route.verdict is Verdict.OK for route in self.routes) and not any(
+            keys.finding for keys in self.keys
+        )
 
 
 def as_json(report: Report) -> str:
@@ -91,6 +108,17 @@ def as_json(report: Report) -> str:
         "version": __version__,
         "ok": report.all_ok,
         "routes": [_route_members(route) for route in report.routes],
+        "issuers": [
+            {
+                "name": keys.issuer,
+                "keys_url": keys.keys_url,
+                "listeners": keys.listeners,
+                "keys": keys.count,
+                "max_age": round(keys.max_age),
+                "findings": [] if keys.finding is None else [_finding_members(keys.finding)],
+            }
+            for keys in report.keys
+        ],
     }
     return json.dumps(told, indent=2)
 
@@ -121,15 +149,16 @@ def _route_members(route: RouteReport) -> dict[str, Any]:
             "status": route.status,
             "by_app": route.by_app,
         },
-        "findings": [
-            {
-                "verdict": finding.verdict.value,
-                "cause": finding.cause,
-                "detail": finding.detail,
-                "remedy": finding.remedy,
-            }
-            for finding in route.findings
-        ],
+        "findings": [_finding_members(finding) for finding in route.findings],
+    }
+
+
+def _finding_members(finding: Finding) -> dict[str, str]:
+    return {
+        "verdict": finding.verdict.value,
+        "cause": finding.cause,
+        "detail": finding.detail,
+        "remedy": finding.remedy,
     }
 
 
@@ -147,7 +176,8 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
             padded[1] = _styled(padded[1], verdict, colors=colors)
         return "  ".join(padded).rstrip()
 
-    yield line(headings)
+    if report.routes:
+        yield line(headings)
     by_bearer: dict[str, list[RouteReport]] = {}
     for route in report.routes:
         by_bearer.setdefault(_bearer(route), []).append(route)
@@ -158,10 +188,16 @@ def as_text(report: Report, *, colors: bool) -> Iterator[str]:
     # Where it had to be HTTP/2, a finding says so.
     if any(route.http2 is False and route.verdict is not Verdict.FAIL for route in report.routes):
         yield _HTTP1_ALONE
+    for keys in report.keys:
+        yield printable(_keys_line(keys))
     for route in report.routes:
         for finding in route.findings:
             yield ""
             yield from _told(route, finding, colors=colors)
+    for keys in report.keys:
+        if keys.finding is not None:
+            yield ""
+            yield from _told_of_keys(keys, keys.finding, colors=colors)
     yield ""
     yield _count(report)
 
@@ -225,12 +261,35 @@ def _told(route: RouteReport, finding: Finding, *, colors: bool) -> Iterator[str
         yield printable(line)
 
 
+def _keys_line(keys: KeysReport) -> str:
+    where = ", ".join(keys.listeners)
+    if keys.finding is not None:
+        return f"ISSUER {keys.issuer}: no keys, so that its tokens are refused (receive: {where})"
+    return (
+        f"ISSUER {keys.issuer}: {keys.count} keys, fresh for {keys.max_age / 60:.0f} min (receive: {where})"
+    )
+
+
+def _told_of_keys(keys: KeysReport, finding: Finding, *, colors: bool) -> Iterator[str]:
+    yield f"{_styled(finding.verdict.value, finding.verdict, colors=colors)}: {printable(keys.issuer)}: {finding.cause}"
+    for line in (
+        f"  {finding.detail}",
+        f"  keys:     {keys.keys_url}",
+        f"  received: {', '.join(keys.listeners)}",
+        f"  to mend:  {finding.remedy}",
+    ):
+        yield printable(line)
+
+
 def _count(report: Report) -> str:
     count = len(report.routes)
     routes = "1 route" if count == 1 else f"{count} routes"
+    if report.keys:
+        routes += f", {len(report.keys)} issuer{'' if len(report.keys) == 1 else 's'}"
     if report.all_ok:
         return f"OK: {routes}"
     bad = sum(route.verdict is not Verdict.OK for route in report.routes)
+    bad += sum(keys.finding is not None for keys in report.keys)
     return f"{bad} of {routes} {'needs' if bad == 1 else 'need'} mending"
 
 

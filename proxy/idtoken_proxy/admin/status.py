@@ -21,6 +21,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 
@@ -28,6 +29,15 @@ MOST_ERRORS: Final = 20
 _AT_A_TIME: Final = 64  # routes, or receivers
 _PAGE: Final = Path(__file__).with_name("status.html")
 _INLINE: Final = re.compile(r"<(style|script)>(.*?)</\1>", re.DOTALL)
+
+
+class KeysObserved(Protocol):
+    """An issuer's, whose tokens are received. `fetches`: by outcome."""
+
+    issuer: str
+    fetches: dict[str, int]
+
+    def __len__(self) -> int: ...
 
 
 class Observed(Protocol):
@@ -42,6 +52,9 @@ class Observed(Protocol):
     @property
     def slots(self) -> Mapping[str, TokenSlot]:
         """By route name."""
+
+    def key_sets(self) -> Iterable[KeysObserved]:
+        """Of every issuer that is listed."""
 
     def metadata_requests(self) -> Mapping[tuple[str, str], int]:
         """Of the metadata server's face, by what was asked for and what became of it."""
@@ -99,10 +112,10 @@ def pieces(server: Observed, wall: Callable[[], float] = time) -> Iterator[str]:
     )
     # All of the generation that is there now: a reload may come in between.
     counts, upstreams, refused = dict(tally.routes), dict(tally.upstreams), _last_refusals(tally)
-    gateway, routes = server.front.gateway, iter(server.route_statuses())
+    gateways, routes = gateways_of(server.front), iter(server.route_statuses())
     yield json.dumps(_whole(server, wall, in_flight[NO_ROUTE]))[:-1] + ', "upstreams": ['
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of(gateway, found):
+    for _ in connections_of(gateways, found):
         yield ""
     yield from _listed(
         _upstream(origin, connections, upstreams.get(origin) or UpstreamCounts())
@@ -161,11 +174,17 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
     }
 
 
-def connections_of(gateway: Gateway, found: dict[str, tuple[int, int]]) -> Iterator[None]:
+def gateways_of(front: Front) -> list[Gateway]:
+    return [one.gateway for one in (front, *front.beside)]
+
+
+def connections_of(gateways: Iterable[Gateway], found: dict[str, tuple[int, int]]) -> Iterator[None]:
     """Into `found`, by a receiver's origin: connections in use, and idle ones. In pieces. A service's that a request has named
     are counted as its pattern's, for an origin is a label.
     """
-    pools = {lane.pool: "" for lane in gateway.lanes} | gateway.service_pools()
+    pools: dict[Pool, str] = {}
+    for gateway in gateways:
+        pools |= {lane.pool: "" for lane in gateway.lanes} | gateway.service_pools()
     for number, (pool, counted_as) in enumerate(pools.items()):
         if number % _AT_A_TIME == 0:
             yield

@@ -63,13 +63,23 @@ def emulate(
 
 @click.command(cls=Breakable, short_help="Emulator, services and proxy, with lines to paste.")
 @break_option
-def demo(break_kind: str | None) -> int:
+@click.option(
+    "--receive", is_flag=True, help="Both ends of a call: a listener that checks the token, before an app."
+)
+def demo(break_kind: str | None, receive: bool) -> int:  # noqa: FBT001 -- click's
     """Emulator, three private services and the proxy in one process, with lines to paste into a second terminal.
 
     \b
     idtoken-proxy demo
     idtoken-proxy demo --break login-expired
+    idtoken-proxy demo --receive
     """
+    if receive:
+        if break_kind is not None:
+            raise click.UsageError("--receive and --break do not go together; leave one of them out")
+        from idtoken_proxy import demo_receive  # noqa: PLC0415 -- as above
+
+        return demo_receive.run()
     from idtoken_proxy import demo as demonstration  # noqa: PLC0415 -- as above
 
     return demonstration.run(break_kind)

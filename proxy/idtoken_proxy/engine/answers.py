@@ -9,11 +9,14 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
-from idtoken_proxy.errors import MethodNotAllowed, ProxyError, TokenError
+from idtoken_proxy.errors import MethodNotAllowed, ProxyError, TokenError, Unauthenticated
 from idtoken_proxy.settings.model import Route
 
 PROXY_NAME = "idtoken-proxy"
 _DRAINING_RETRY_SECONDS = 1
+# Cloud Run's words, by which callers know that another token may help: this proxy among them (policy/headers.py).
+NOT_VERIFIED = "The access token could not be verified"
+_CHALLENGE = f'WWW-Authenticate: Bearer error="invalid_token" error_description="{NOT_VERIFIED}"'
 
 
 # RFC 9110 section 9.3.6: neither Content-Length nor Transfer-Encoding.
@@ -38,13 +41,10 @@ def problem(
     """A whole response. `head_only`: the request was a HEAD. `closes`: the connection ends with it. `readable_by`: the
     lines that let another origin's page read it (cors.py).
     """
-    members: dict[str, object] = {
-        "type": "about:blank",
-        "title": error.title,
-        "status": error.status,
-        "detail": error.detail,
-        "fault": error.fault.value,
-    }
+    members: dict[str, object] = {"type": "about:blank", "title": error.title, "status": error.status}
+    if route is not None and route.receives:
+        return _whole(error, members, head_only=head_only, closes=closes, http10=http10)
+    members |= {"detail": error.detail, "fault": error.fault.value}
     if isinstance(error, TokenError):
         members["cause"] = error.cause
         if error.identity is not None:
@@ -59,6 +59,18 @@ def problem(
             members["audience"] = route.audience
     if error.remedy is not None:
         members["remedy"] = error.remedy
+    return _whole(error, members, head_only=head_only, closes=closes, readable_by=readable_by, http10=http10)
+
+
+def _whole(
+    error: ProxyError,
+    members: dict[str, object],
+    *,
+    head_only: bool,
+    closes: bool,
+    readable_by: bytes = b"",
+    http10: bool,
+) -> bytes:
     # Indented by hand: json's own indenting is in Python, and a flood of refusals would cost twice as much.
     said = ",\n".join(f'  "{name}": {json.dumps(value)}' for name, value in members.items())
     body = f"{{\n{said}\n}}\n".encode()
@@ -76,6 +88,8 @@ def problem(
         lines.append("Retry-After: 1")
     elif error.status == 503:
         lines.append(f"Retry-After: {_DRAINING_RETRY_SECONDS}")
+    if isinstance(error, Unauthenticated):
+        lines.append(_CHALLENGE)
     if isinstance(error, MethodNotAllowed):
         lines.append(f"Allow: {', '.join(error.allow)}")
     if closes or http10:  # HTTP/1.0 closes where it is not told otherwise

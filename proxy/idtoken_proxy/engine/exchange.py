@@ -45,14 +45,12 @@ from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.identity.token import Token
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import UNIX
-from idtoken_proxy.policy.headers import NO_TOKEN, Peer, TokenLines
+from idtoken_proxy.policy.headers import Peer, TokenLines
 from idtoken_proxy.policy.request import Request, Response
 
 
 class Exchange(EndedExchange[Lane]):
-    """Made by a request side for each request; ends by telling it so, once (streams.py). An AnswerListener. `lane`: None where
-    none was found, and for a CONNECT. `request`: None where its head could not be read.
-    """
+    """One for each request; ends by telling its request side so, once. `lane`, `request`: None where there is none."""
 
     __slots__ = (
         "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_tunnelled",
@@ -118,14 +116,13 @@ class Exchange(EndedExchange[Lane]):
             self._end_own(200, self._app.send_established(self._tunnelled))
             return
         request, lane = self._accepted.request, self._accepted.lane
-        # For a page of a listed origin: the receiver is not asked, and no token is needed.
-        if request.preflight:
+        if request.preflight:  # of a listed origin's page: no token is needed
             lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
             self._end_own(204, self._app.send_preflight(lines))
             return
         slot = lane.slot
         if slot is None:
-            self._dispatch(NO_TOKEN)
+            lane.go_without_slot(request, self._dispatch, self._await_lines, self.fail)
             return
         self.token = token = slot.current()
         if token is None:
@@ -144,6 +141,9 @@ class Exchange(EndedExchange[Lane]):
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
         self._app.deadline = self._app.sweeper.now + self.timeouts.connect + self.gateway.token_grace
         self._task = await_for(fetch, self._on_token, self._on_lack)
+
+    def _await_lines(self, lines: Coroutine[Any, Any, TokenLines]) -> None:
+        self._task = await_for(lines, self._dispatch, self._on_lack)
 
     def _on_token(self, token: Token) -> None:
         self._task = None

@@ -103,6 +103,7 @@ def explanation(exchange: Refused, wall: Callable[[], float] = time) -> Diagnosi
     lane, response, request = exchange.lane, exchange.response, exchange.request
     if (
         lane is None
+        or lane.admission is not None  # whose answers are the app's own
         or response is None
         or request is None
         or not (_refused_in_grpc(exchange) or _is_looked_at(response, lane, exchange.said))

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from idtoken_proxy.engine import answers
+from idtoken_proxy.engine.accept import lane_for
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import INTERVAL, Hangups
@@ -23,7 +24,7 @@ from idtoken_proxy.engine.tally import NO_ROUTE, Tally
 from idtoken_proxy.engine.traced_exchange import TracedExchange, Tracer
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.engine.welcome import unlisted
-from idtoken_proxy.errors import NotHttp, ProxyError
+from idtoken_proxy.errors import NotHttp, ProxyError, RequestError
 from idtoken_proxy.policy.headers import PSEUDONYM
 
 AccessLog = Callable[[Exchange], None]
@@ -78,6 +79,7 @@ class Front:
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
         self.tunnels: dict[Tunnel, Standing] = {}
+        self.beside: list[Front] = []  # of the same process: the listeners before apps
         self.gateway = gateway
         self.sweeper = sweeper
         self.tally = tally
@@ -102,13 +104,26 @@ class Front:
             refusal = unlisted(self, connection.uid)
             if refusal is not None:
                 connection.dismiss()
-                for exchange in connection.exchanges:
-                    if exchange.state is EARLY:
-                        # Open both ways it is a tunnel by another name, and may have no end either.
-                        exchange.fail(refusal)
+            for exchange in connection.exchanges:
+                if exchange.state is EARLY:
+                    # Open both ways it is a tunnel by another name, and may have no end either.
+                    objection = refusal or self._objection(exchange)
+                    if objection is not None:
+                        exchange.fail(objection)
         self._end(
             [one for one, standing in self.tunnels.items() if not self.keeps(standing, unchanged=unchanged)]
         )
+
+    def _objection(self, exchange: Exchange) -> ProxyError | None:
+        """On the receiving side: who is no invoker any more."""
+        request, lane = exchange.request, exchange.lane
+        if request is None or lane is None or lane.admission is None:
+            return None
+        try:
+            caller = self.gateway.guard.admit(request)
+            return lane_for(caller, request.target.partition(b"?")[0], self.gateway).objection(request)
+        except RequestError as error:
+            return error
 
     def keeps(self, standing: Standing, *, unchanged: bool) -> bool:
         """Whether a tunnel would be let in today. `unchanged`: it was so under settings that grant the same."""
@@ -210,8 +225,15 @@ class Front:
             exchange.told()
 
     def under_way(self) -> list[Exchange]:
-        """All exchanges that have yet to end. For the admin listener: nothing of it is kept up on the way."""
-        return [exchange for one in list(self.connections) for exchange in one.exchanges]
+        """All exchanges that have yet to end, those beside it included. For the admin listener: nothing of it is kept up on
+        the way.
+        """
+        return [
+            exchange
+            for front in (self, *self.beside)
+            for one in list(front.connections)
+            for exchange in one.exchanges
+        ]
 
     def drain(self, *, late: bool = True) -> None:
         """Connections between requests end now, the others with their exchange. Unless it is `late`, those that were the

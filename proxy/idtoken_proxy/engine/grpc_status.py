@@ -17,6 +17,7 @@ from idtoken_proxy.errors import (
     MalformedResponse,
     MethodNotAllowed,
     NoRoute,
+    NotInvoker,
     Overloaded,
     ProxyError,
     Refused,
@@ -24,10 +25,12 @@ from idtoken_proxy.errors import (
     RequestHeadTooLarge,
     TokenError,
     TooManyServices,
+    Unauthenticated,
     UpstreamError,
     UpstreamTimeout,
     VersionNotServed,
 )
+from idtoken_proxy.settings.model import Route
 
 UNKNOWN: Final = 2
 DEADLINE_EXCEEDED: Final = 4
@@ -60,8 +63,10 @@ def of_error(error: ProxyError) -> int:
     match error:
         case HeadTooLarge() | AnswerHeadTooLarge() | RequestHeadTooLarge() | Overloaded() | TooManyServices():
             return RESOURCE_EXHAUSTED
-        case Refused():
+        case Refused() | NotInvoker():
             return PERMISSION_DENIED
+        case Unauthenticated():
+            return UNAUTHENTICATED
         case NoRoute() | MethodNotAllowed() | VersionNotServed():
             return UNIMPLEMENTED
         case RequestError() | MalformedResponse():
@@ -83,6 +88,13 @@ def of_http(status: int) -> int:
 def message_of(detail: str, remedy: str | None) -> str:
     """What a client shows: cause and remedy in one line. The remedy as it is: it may begin with a command, to be copied."""
     return detail if remedy is None else f"{detail}. Remedy: {remedy}"
+
+
+def message_for(error: ProxyError, route: Route | None) -> str:
+    """`route`: where there is one; on the receiving side a stranger is told no more than by the status itself."""
+    if route is not None and route.receives:
+        return error.title
+    return message_of(error.detail, error.remedy)
 
 
 def trailers(status: int, message: str) -> list[Pair]:

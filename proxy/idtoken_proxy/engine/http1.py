@@ -127,6 +127,10 @@ def _apply_request_connection(request: Request, connection: list[bytes], upgrade
         request.passing = _without(request.passing, nominated)
         if b"authorization" in nominated:
             request.authorization = ()
+        if b"x-serverless-authorization" in nominated:
+            request.serverless = ()
+        if request.asserted:
+            request.asserted = tuple(one for one in request.asserted if one.name not in nominated)
         if b"x-forwarded-for" in nominated:
             request.forwarded_for = ()
         if b"x-forwarded-proto" in nominated:

@@ -195,7 +195,7 @@ class AppStream(AppBody[AppConnection]):
                 # Clients of gRPC make a status of each code, and try again after some.
                 self._reset(_code_of(error))
                 return 0
-            status, message = grpc_status.of_error(error), grpc_status.message_of(error.detail, error.remedy)
+            status, message = grpc_status.of_error(error), grpc_status.message_for(error, route)
             return self._send_only(grpc_status.trailers_only(status, message))
         return self._send_own(
             answers.problem(

@@ -34,6 +34,11 @@ def apply_request_field(request: Request, field: Field) -> None:
     elif kind in (fields.API_KEY, fields.USER_PROJECT):
         request.to_google = (*request.to_google, field)
         request.passing.append(field.wire)
+    elif kind == fields.ASSERTED:
+        request.asserted = (*request.asserted, field)
+        request.passing.append(field.wire)
+    elif kind == fields.SERVERLESS_AUTHORIZATION:
+        request.serverless = (*request.serverless, value)
     elif kind == fields.FORWARDED_FOR:
         request.forwarded_for = (*request.forwarded_for, value)
     elif kind == fields.FORWARDED_PROTO:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import structlog
 
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.tally import RouteCounts
+from idtoken_proxy.errors import KeysUnavailable, ProxyError
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import AccessToken, Token
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines, TokenPlace, first_lines_of
@@ -34,6 +36,15 @@ class Connections(Protocol):
         """Raises UpstreamError."""
 
 
+class Admission(Protocol):
+    """Of a lane on the receiving side (receive/): what it forwards has come with a token, which is checked; none is added."""
+
+    def lines_for(self, request: Request) -> TokenLines | Coroutine[Any, Any, TokenLines]:
+        """What goes on in place of the token, and tells the app who calls; to be awaited where its issuer has to be asked
+        for keys first. Either way it raises RequestError and KeysUnavailable.
+        """
+
+
 def lines_of(route: Route, token: Token, place: TokenPlace | None = None) -> TokenLines:
     """`place`: the route's, where that is at hand."""
     charged = route.quota_project
@@ -53,6 +64,7 @@ class Lane:
         "_token",
         "_told",
         "_upwards",
+        "admission",
         "allow",
         "counts",
         "first_lines",
@@ -75,8 +87,10 @@ class Lane:
         rewrite: Rewrite,
         *,
         shared: bool,
+        admission: Admission | None = None,
     ) -> None:
         self.route = route
+        self.admission = admission  # on the receiving side alone, where there is no slot
         self.shared = shared  # its receiver may be another route's too, whose paths are not for this one
         self.counts = counts
         self.slot = slot
@@ -129,8 +143,48 @@ class Lane:
                 "and the app's passes",
             )
 
+    def go_without_slot(
+        self,
+        request: Request,
+        then: Callable[[TokenLines], None],
+        wait: Callable[[Coroutine[Any, Any, TokenLines]], None],
+        fail: Callable[[ProxyError], None],
+    ) -> None:
+        """On a public route; or on the receiving side. Calls one of the three."""
+        lines: TokenLines | Coroutine[Any, Any, TokenLines] = NO_TOKEN
+        if self.admission is not None:
+            try:
+                lines = self.admission.lines_for(request)
+            except ProxyError as error:
+                fail(error)
+                return
+        if isinstance(lines, TokenLines):
+            then(lines)
+        else:
+            wait(lines)
+
+    def objection(self, request: Request) -> ProxyError | None:
+        """Why a request that was let in would not be now: on the receiving side, where its caller is no invoker any more, or
+        cannot be told to be one at once.
+        """
+        found: list[ProxyError] = []
+        cannot_be_told = KeysUnavailable("the token's issuer has to be asked for its keys first")
+        self.go_without_slot(
+            request, _nothing, lambda wait: found.append(_given_up(wait, cannot_be_told)), found.append
+        )
+        return found[0] if found else None
+
     def token_lines(self, token: Token) -> TokenLines:
         if token is not self._token:
             self._lines = lines_of(self.route, token, self._place)
             self._token = token
         return self._lines
+
+
+def _nothing(_lines: TokenLines) -> None:
+    pass
+
+
+def _given_up(wait: Coroutine[Any, Any, TokenLines], error: ProxyError) -> ProxyError:
+    wait.close()
+    return error

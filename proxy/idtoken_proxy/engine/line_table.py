@@ -32,7 +32,9 @@ _DIFFERING = frozenset(
         b"x-cloud-trace-context", b"x-correlation-id", b"x-request-id",
     }
 )  # fmt: skip
-SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key"}
+SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {
+    *(b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key", fields.IAP_ASSERTION)
+}
 
 
 class LineTable:

@@ -39,10 +39,12 @@ class Standing:
         """
         again = Exchange(self._downstream, gateway, 0)
         try:
-            again.open(parse_request(self._block))
+            request = parse_request(self._block)
+            again.open(request)
         except RequestError:
             return False
-        return _way(again) == self._way
+        lane = again.lane
+        return _way(again) == self._way and (lane is None or lane.objection(request) is None)
 
 
 def _way(exchange: Exchange) -> tuple[object, ...]:

@@ -15,8 +15,18 @@ from time import monotonic, time
 from typing import Final, Generic, Protocol, TypeVar
 
 from idtoken_proxy.engine.kept_body import KeptBodies
+from idtoken_proxy.engine.receipts import ReceivedCounts
 from idtoken_proxy.engine.states import BROKEN, DONE, WAITING
-from idtoken_proxy.errors import Fault, NotHttp, ProxyError, Refused, TokenError
+from idtoken_proxy.errors import (
+    Fault,
+    KeysUnavailable,
+    NotHttp,
+    NotInvoker,
+    ProxyError,
+    Refused,
+    TokenError,
+    Unauthenticated,
+)
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import Route
@@ -225,6 +235,7 @@ class Tally:
         self.routes: dict[str, RouteCounts] = {}
         self.unrouted = RouteCounts()
         self.upstreams: dict[str, UpstreamCounts] = {}
+        self.received: dict[str, ReceivedCounts] = {}  # by listener
         self.connections = 0  # from apps, ever
         self.http2 = UpstreamCounts()  # from apps
         self.streams = 0
@@ -247,11 +258,15 @@ class Tally:
     def upstream(self, origin: str) -> UpstreamCounts:
         return self.upstreams.setdefault(origin, UpstreamCounts())
 
+    def receipts(self, name: str) -> ReceivedCounts:
+        return self.received.setdefault(name, ReceivedCounts())
+
     def take(self, routes: dict[str, RouteCounts], upstreams: dict[str, UpstreamCounts]) -> None:
         """Those of a generation that is in force from now on. One that is only being made counts nothing yet, and is in no
         page or scrape.
         """
         self.routes, self.upstreams = routes, upstreams
+        self.received = {name: counts for name, counts in self.received.items() if name in routes}
 
     def retain(self, routes: Collection[str], origins: Collection[str], asked_for: Collection[str]) -> None:
         """After a reload: what the configuration does not name any more is not told of any more."""
@@ -358,6 +373,7 @@ def kind_of(error: ProxyError) -> str:
 
 
 _kinds: dict[type[ProxyError], str] = {}
+_WITH_CAUSE = TokenError | Unauthenticated | NotInvoker | KeysUnavailable
 
 
 def cause_of(error: ProxyError) -> str:
@@ -366,4 +382,4 @@ def cause_of(error: ProxyError) -> str:
         return error.reason  # a foreign Host and a foreign Origin are two troubles, and have two remedies
     if isinstance(error, NotHttp):
         return error.looks_like
-    return error.cause if isinstance(error, TokenError) else error.proxy_status
+    return error.cause if isinstance(error, _WITH_CAUSE) else error.proxy_status

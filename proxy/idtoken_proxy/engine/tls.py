@@ -34,20 +34,25 @@ HTTP2: Final = ("h2",)
 class TlsTransport(asyncio.Protocol):
     """The protocol of the TCP transport, and the transport of `inner`; it has the methods that a connection and a
     tunnel use. `ready` tells of the handshake, or raises ssl.SSLError or ConnectionError; `inner` hears of the
-    connection only once it is there.
+    connection only once it is there. `server_hostname`: None for the side that was called (accepted_tls.py).
     """
 
     def __init__(
         self,
         context: ssl.SSLContext,
-        server_hostname: str,
+        server_hostname: str | None,
         inner: asyncio.Protocol,
         alpn: tuple[str | None, ...] = HTTP1,
     ) -> None:
         self._alpn = alpn
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._tls = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=server_hostname is None,
+            server_hostname=server_hostname,
+        )
         self._read = cast("Callable[[int, memoryview], int]", self._tls.read)  # the form that fills a buffer
         self._inner = inner
         self._established = False

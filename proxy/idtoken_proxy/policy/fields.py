@@ -32,11 +32,18 @@ ACCESS_CONTROL: Final = 20
 FORWARDED_PROTO: Final = 21
 API_KEY: Final = 22
 USER_PROJECT: Final = 23
+SERVERLESS_AUTHORIZATION: Final = 24
+ASSERTED: Final = 25
 
 TOKEN_HEADERS: Final = frozenset({b"authorization", b"x-serverless-authorization", b"proxy-authorization"})
 
 # What an app may not say under another spelling either: the proxy says it, or nobody does.
 _ONLY_OURS: Final = TOKEN_HEADERS | {b"x-forwarded-prefix", b"x-forwarded-proto", b"x-forwarded-host"}
+
+# Who the caller is, as a front end of Google's says it to the app behind. It passes to receivers, which ask for tokens; where
+# the proxy itself is the front end (receive/), nobody else says it.
+IAP_ASSERTION: Final = b"x-goog-iap-jwt-assertion"
+_AUTHENTICATED: Final = b"x-goog-authenticated-user-"
 
 REQUEST_KINDS: Final = {
     b"host": HOST,
@@ -64,7 +71,7 @@ REQUEST_KINDS: Final = {
     b"http2-settings": DROP,  # belongs to an h2c upgrade, which is ignored (RFC 9113 section 3.1)
     b"trailer": DROP,  # request trailers are dropped
     # Credentials that only this proxy may attach.
-    b"x-serverless-authorization": DROP,
+    b"x-serverless-authorization": SERVERLESS_AUTHORIZATION,  # dropped too, and read where tokens are received
     b"proxy-authorization": DROP,
     # Set afresh.
     b"x-forwarded-host": DROP,
@@ -122,7 +129,10 @@ def request_kind(name: bytes) -> int:
     kind = REQUEST_KINDS.get(name)
     if kind is not None:
         return kind
-    return DROP if folded(name) in _ONLY_OURS else PASS
+    plain = folded(name)
+    if plain in _ONLY_OURS:
+        return DROP
+    return ASSERTED if plain == IAP_ASSERTION or plain.startswith(_AUTHENTICATED) else PASS
 
 
 def folded(name: bytes) -> bytes:

@@ -41,6 +41,8 @@ class Request:
     referers: tuple[Field, ...] = ()  # in `passing` too
     head_octets: int = 0  # of HTTP/2, as section 6.5.2 of RFC 9113 reckons
     to_google: tuple[Field, ...] = ()  # likewise: the app's API key, and the project that it has charged
+    asserted: tuple[Field, ...] = ()  # likewise: who the caller is, as he or a front end says
+    serverless: tuple[bytes, ...] = ()  # the values of X-Serverless-Authorization
     listed: bool = False  # by a page of one of guard.allowed_origins, and not of the proxy's own
     preflight: bool = False  # such a page's, which the proxy answers
     # Of a head whose octets came before on the same connection of HTTP/2 what was made of it then: who uses it says whether
@@ -109,6 +111,10 @@ class Request:
             mine.head_octets = self.head_octets
         if self.to_google:
             mine.to_google = self.to_google
+        if self.asserted:
+            mine.asserted = self.asserted
+        if self.serverless:
+            mine.serverless = self.serverless
         if self.listed:
             mine.listed = self.listed
         if self.preflight:

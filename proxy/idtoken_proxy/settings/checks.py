@@ -16,6 +16,7 @@ from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.names import is_iap_client, url_variable
 from idtoken_proxy.settings.plausible import shown_path
+from idtoken_proxy.settings.receive_checks import inbound_contradictions
 from idtoken_proxy.settings.route_token import is_access, login_s_objections, objections, universe
 from idtoken_proxy.settings.services import STAR
 from idtoken_proxy.settings.shape import Entry
@@ -54,6 +55,8 @@ def contradictions(
         yield from _audience(document, route, ("routes", index))
     if document.tls.ca_file is not None:
         yield from _certificates(file_path(document.tls.ca_file))
+    if document.receive:
+        yield from inbound_contradictions(document, file_path)
 
 
 def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[Mistake]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from idtoken_proxy.settings import addresses, egress, model, names, services, urls, values
+from idtoken_proxy.settings import addresses, egress, invokers, model, names, services, urls, values
 from idtoken_proxy.settings.identities import FILE, IDENTITY
 from idtoken_proxy.settings.plausible import url_path_objection
 from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, choice_of, key
@@ -71,6 +71,30 @@ TOKEN: Final = choice_of("id", "access")
 AUDIENCE: Final = Scalar(names.audience, _pattern("[!-~]+"), refuse=url_path_objection)
 TOKEN_HEADER: Final = choice_of(*(header.value for header in model.TokenHeader))
 PROTOCOL: Final = choice_of(*(protocol.value for protocol in model.UpstreamProtocol))
+INVOKER: Final = Scalar(
+    invokers.invoker,
+    _pattern(f"({invokers.INVOKER})"),
+    {
+        "type": "object",
+        "properties": {"principal": {"type": ["string", "integer"]}, "issuer": _STRING},
+        "required": ["principal", "issuer"],
+        "additionalProperties": False,
+    },
+    refuse=invokers.invoker_objection,
+)
+_OWN_INVOKERS: Final = {"type": "array", "minItems": 1, "items": {"anyOf": list(INVOKER.forms)}}
+PATH_RULES: Final = Scalar(
+    invokers.path_rules,
+    {
+        "type": "object",
+        "propertyNames": {"pattern": r"^/[^?#%\\]+$"},
+        "additionalProperties": {"anyOf": [{"const": invokers.PUBLIC}, _OWN_INVOKERS]},
+    },
+)
+ISSUER: Final = Scalar(
+    invokers.issuer, {"enum": list(invokers.WORDS)}, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+")
+)
+APP: Final = Scalar(urls.upstream, _pattern("[Hh][Tt][Tt][Pp][Ss]?://[^?#@]+"))
 LOG_FORMAT: Final = choice_of("auto", "text", "json")
 LOG_LEVEL: Final = choice_of("debug", "info", "warning", "error")
 LOG_ACCESS: Final = choice_of("off", "errors", "all")
@@ -177,6 +201,46 @@ class RouteEntry(Entry):
     }
 
 
+class ServerTls(Entry):
+    """Of a listener. A change of either file is taken over as one of the configuration is."""
+
+    cert_file: str = key(FILE, "PEM; the certificate, and those of the CAs between it and the root.")
+    key_file: str = key(FILE, "PEM; its key, without a password.")
+
+
+class InboundEntry(Entry):
+    """A listener before an app, which lets in whoever shows by a token that it is an invoker."""
+
+    listen: model.Address = key(LISTEN, "HOST:PORT or unix:PATH. Beyond loopback with tls.")
+    upstream: model.Upstream = key(APP, "The app: http on loopback, or https.")
+    audiences: list[str] = key(
+        Items(AUDIENCE, least=1, hint="name what callers' tokens are for, such as this service's URL"),
+        "Whom callers' tokens are for: this service, by its URL or any name that callers agree on.",
+    )
+    invokers: list[str] = key(
+        Items(INVOKER, least=1, hint="list who may call, or say allUsers"),
+        "Who may call: serviceAccount:EMAIL, user:EMAIL, domain:DOMAIN, {principal: SUBJECT, issuer: URL}; or allUsers.",
+    )
+    paths: dict[str, frozenset[str] | None] = key(
+        PATH_RULES,
+        "Path prefixes of whole segments that are public, or have invokers of their own; the longest counts.",
+        default={},
+    )
+    issuers: list[str] = key(
+        Items(ISSUER, least=1), "Whose tokens: google, iap, or the URL of an OIDC issuer.", default=["google"]
+    )
+    tls: ServerTls | None = key(Section(ServerTls), "Left out: plain text.", default=None)
+    allow_plaintext: bool = key(
+        BOOLEAN, "Lets it listen beyond loopback without tls, where a mesh encrypts.", default=False
+    )
+    protocol: str = key(
+        PROTOCOL, "What is spoken with the app. auto: HTTP/1.1 or HTTP/2, as the caller does.", default="auto"
+    )
+    timeouts: RouteTimeouts = key(
+        Section(RouteTimeouts), "In place of the top-level ones.", default=RouteTimeouts()
+    )
+
+
 class Limits(Entry):
     header_bytes: int = key(
         HEADER_BYTES, "The largest request head: 64KiB, or a number of bytes.", default=_LIMITS.header_bytes
@@ -240,6 +304,9 @@ class Google(Entry):
     sts_endpoint: str | None = key(ENDPOINT, "In place of sts.googleapis.com.", default=None)
     metadata_host: str | None = key(HOST_PORT, "HOST or HOST:PORT, without http://.", default=None)
     universe_domain: str | None = key(UNIVERSE, "In place of googleapis.com.", default=None)
+    keys_endpoint: str | None = key(
+        ENDPOINT, "In place of www.googleapis.com/oauth2/v3/certs, for receive.", default=None
+    )
     access_token_hosts: list[str] = key(
         Items(HOST_NAME),
         "Hosts besides Google's own that routes may hand access tokens to (token: access).",
@@ -311,11 +378,16 @@ class Document(Entry):
     """A configuration of idtoken-proxy."""
 
     extensible: ClassVar = True
-    one_of: ClassVar = ("routes", "metadata")
+    one_of: ClassVar = ("routes", "metadata", "receive")
 
     routes: list[RouteEntry] = key(
         Items(Section(RouteEntry), least=1, hint="a route has at least a name and an upstream"),
-        "Where requests go. Left out: there is a metadata server's face alone.",
+        "Where requests go. Left out: there are listeners before apps or a metadata server's face alone.",
+        default=[],
+    )
+    receive: list[InboundEntry] = key(
+        Items(Section(InboundEntry), least=1, hint="a listener has listen, upstream, audiences and invokers"),
+        "Listeners before apps, which check the tokens that come.",
         default=[],
     )
     listen: list[model.Address] = key(

@@ -19,7 +19,7 @@ from idtoken_proxy.errors import Problem
 from idtoken_proxy.settings.model import NamedFile
 from idtoken_proxy.settings.plausible import shown_path
 
-_PUBLIC: Final = frozenset({"ca_file"})  # certificates: to be read by anybody
+_PUBLIC: Final = frozenset({"ca_file", "cert_file"})  # certificates: to be read by anybody
 
 
 def exposed(files: Iterable[NamedFile]) -> tuple[Problem, ...]:

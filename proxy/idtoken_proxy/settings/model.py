@@ -179,6 +179,7 @@ class GoogleEndpoints:
     sts_endpoint: str | None = None
     metadata_host: str | None = None
     universe_domain: str = "googleapis.com"
+    keys_endpoint: str | None = None  # of the keys that ID tokens are signed with
     access_token_hosts: tuple[str, ...] = ()  # besides Google's own, which may be handed access tokens
 
 
@@ -207,7 +208,7 @@ class Route:
     every host; `audience` is an ID token's and `scopes` are an access token's: a route has one of them, and neither where
     `identity` is NoIdentity, or for a pattern, whose services have their own; `quota_project` is whom Google charges for what an access token does, where the configuration
     says; `methods` None means all but CONNECT and TRACE; `egress_proxy` is what the receiver is reached through, None for
-    one on loopback.
+    one on loopback; `receives`: on the receiving side, where callers are strangers and refusals tell them nothing.
     """
 
     name: str
@@ -224,6 +225,7 @@ class Route:
     protocol: UpstreamProtocol = UpstreamProtocol.AUTO
     scopes: Scopes | None = None
     quota_project: str | None = None
+    receives: bool = False
 
     @property
     def wanted(self) -> Wanted | None:
@@ -234,6 +236,41 @@ class Route:
     def is_pattern(self) -> bool:
         """It stands for every service of a project and region (services.py)."""
         return self.upstream.host.startswith("*")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """PEM files. Whatever changes in them is taken over as a change of the configuration is."""
+
+    cert_file: str
+    key_file: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathRule:
+    """Who may ask for what is under `path`: the caller is one of `invokers` (settings/invokers.py), or anybody where that is
+    None.
+    """
+
+    path: str
+    invokers: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A listener before an app, where callers show who they are. `upstream`: the app. `rules`: that of / is the first, then
+    longer paths. `issuers`: google, iap and URLs. `name`: in logs and metrics, which no route can have.
+    """
+
+    name: str
+    listen: Address
+    upstream: Upstream
+    audiences: tuple[str, ...]
+    rules: tuple[PathRule, ...]
+    issuers: tuple[str, ...] = ("google",)
+    tls: ServerTls | None = None
+    timeouts: Timeouts = Timeouts()
+    protocol: UpstreamProtocol = UpstreamProtocol.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,3 +324,4 @@ class Settings:
     identities_at: tuple[Problem, ...] = field(default=(), compare=False)
     taken_in: frozenset[str] = field(default=frozenset(), compare=False)  # variables, by ${NAME}
     warnings: tuple[Problem, ...] = field(default=(), compare=False)  # of what is no mistake (doubts.py)
+    receive: tuple[Inbound, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
-from idtoken_proxy.settings.document import Document, Google, Guard, Metadata, RouteEntry
+from idtoken_proxy.settings.document import Document, Google, Guard, InboundEntry, Metadata, RouteEntry
 from idtoken_proxy.settings.identities import (
     ENTRIES,
     AutoIdentity,
@@ -17,6 +17,7 @@ from idtoken_proxy.settings.identities import (
     SignedJwtIdentity,
     identity_of,
 )
+from idtoken_proxy.settings.invokers import who
 from idtoken_proxy.settings.route_token import is_access, universe
 from idtoken_proxy.settings.services import STAR
 from idtoken_proxy.settings.shape import Entry
@@ -37,7 +38,8 @@ def resolve(
     )
     return model.Settings(
         routes=routes,
-        listen=tuple(_address(address, file_path) for address in document.listen),
+        # Without a route there is nothing to ask for.
+        listen=tuple(_address(address, file_path) for address in document.listen) if document.routes else (),
         admin=None if document.admin is None else _address(document.admin, file_path),
         metadata=_metadata(document.metadata, default[1], routes, file_path),
         allow_remote=document.allow_remote,
@@ -51,6 +53,28 @@ def resolve(
         rewrite=model.Rewrite(**vars(document.rewrite)),
         google=_google(document.google),
         log=model.LogSettings(**vars(document.log)),
+        receive=tuple(_inbound(inbound, timeouts, file_path) for inbound in document.receive),
+    )
+
+
+def _inbound(
+    inbound: InboundEntry, timeouts: model.Timeouts, file_path: Callable[[str], str]
+) -> model.Inbound:
+    address = _address(inbound.listen, file_path)
+    tls = inbound.tls
+    return model.Inbound(
+        name=f"receive {inbound.listen}",
+        listen=address,
+        upstream=inbound.upstream,
+        audiences=tuple(dict.fromkeys(inbound.audiences)),
+        rules=(
+            model.PathRule("/", who(inbound.invokers)),
+            *(model.PathRule(path, invokers) for path, invokers in inbound.paths.items()),
+        ),
+        issuers=tuple(dict.fromkeys(inbound.issuers)),
+        tls=None if tls is None else model.ServerTls(file_path(tls.cert_file), file_path(tls.key_file)),
+        timeouts=dataclasses.replace(timeouts, **said) if (said := vars(inbound.timeouts)) else timeouts,
+        protocol=model.UpstreamProtocol(inbound.protocol),
     )
 
 

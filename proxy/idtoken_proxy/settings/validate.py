@@ -56,7 +56,7 @@ def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any]
     for location in wrong:
         if location[:1] == ("routes",) and len(location) == 2:
             continue  # no mapping at all; left out below
-        whole = location[:1] if location[:1] in (("identity",), ("metadata",)) else location
+        whole = location[:1] if location[:1] in (("identity",), ("metadata",), ("receive",)) else location
         _delete(left, whole)
     routes = left.get("routes")
     kept = {}

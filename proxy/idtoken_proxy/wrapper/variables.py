@@ -87,7 +87,7 @@ def variables(
     named = next((address for address in settings.listen if isinstance(address, TcpAddress)), None)
     taken = next((address for address in bound if isinstance(address, TcpAddress)), None)
     if named is None or taken is None:
-        return {OWN: str(bound[0])}
+        return {OWN: str(bound[0])} if bound else {}  # listeners before apps alone have nothing to ask for
     # An address that was named stands for itself: localhost may lead to another family, where somebody else listens.
     host = "localhost" if named.host in _EVERYWHERE else named.host
     own = f"http://{TcpAddress(host, taken.port)}"

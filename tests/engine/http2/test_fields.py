@@ -30,7 +30,7 @@ GOOD_REQUEST_FIELDS = {
     "a cookie": (b"cookie", b"a=b", rules.COOKIE, fields.PASS),
     "an origin": (b"origin", b"http://a", rules.SPECIAL, fields.ORIGIN),
     "the app's credential": (b"authorization", b"Basic a", rules.SECRET, fields.AUTHORIZATION),
-    "a token header": (b"x-serverless-authorization", b"a", rules.SECRET, fields.DROP),
+    "a token header": (b"x-serverless-authorization", b"a", rules.SECRET, fields.SERVERLESS_AUTHORIZATION),
     "an alias of one": (b"x_serverless_authorization", b"a", rules.SECRET, fields.DROP),
 }
 

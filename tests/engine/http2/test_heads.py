@@ -50,7 +50,11 @@ def test_a_request() -> None:
     assert (head.content_length, head.te_trailers) == (7, True)
     assert [field.pair for field in head.passing] == [(b"x-a", b"1"), (b"x-b", b"2"), (b"cookie", b"a=b")]
     # What only this proxy may say is dropped, and what it looks at stands by itself.
-    assert [field.kind for field in head.special] == [fields.ORIGIN, fields.AUTHORIZATION]
+    assert [field.kind for field in head.special] == [
+        fields.ORIGIN,
+        fields.AUTHORIZATION,
+        fields.SERVERLESS_AUTHORIZATION,
+    ]
     assert head.made is None
 
 

@@ -1,0 +1,91 @@
+"""TLS of a connection that was accepted: the handshake has a deadline and counts as a connection, as its app does afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final, cast
+
+from idtoken_proxy.engine.downstream import Downstream
+from idtoken_proxy.engine.exchange import Exchange
+from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.tally import NO_ROUTE
+from idtoken_proxy.engine.tls import TlsTransport
+from idtoken_proxy.engine.welcome import unwelcome
+
+ALPN: Final = (None, "http/1.1", "h2")
+
+
+class AcceptedTls(TlsTransport):
+    """A Connection of the front (front.py) as long as the handshake lasts. HTTP/2 is told by its preface and not by ALPN, as on
+    a plain connection: whoever chose it says it.
+    """
+
+    def __init__(self, context: ssl.SSLContext, front: Front, door: Door) -> None:
+        super().__init__(context, None, _Entrance(front, door, self), ALPN)
+        self.front = front
+        self.door = door
+        self.uid: int | None = None
+        self.deadline = NEVER
+        self.exchanges: tuple[Exchange, ...] = ()
+        self.expects_request = True
+        self.ready.add_done_callback(_heard)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        front = self.front
+        reason = unwelcome(front, None, self.door)
+        if reason is not None:  # which cannot be said before the handshake, and that is what costs
+            front.tally.connections += 1
+            front.tally.trouble(NO_ROUTE, reason)
+            cast("asyncio.Transport", transport).abort()
+            self.transport = cast("asyncio.Transport", transport)
+            return
+        front.connections.add(self)
+        front.sweeper.watch(self)
+        self.deadline = front.sweeper.now + front.header_timeout
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.front.forget(self)
+        super().connection_lost(exc)
+
+    def dismiss(self) -> None:
+        self.abort()
+
+    def drain(self) -> None:
+        self.abort()
+
+    def cut(self) -> None:
+        self.abort()
+
+    def expire(self) -> None:
+        self.front.tally.hit("header_timeout")
+        self.abort()
+
+    def hung_up(self) -> None:
+        self.abort()
+
+
+class _Entrance(asyncio.Protocol):
+    """What hears that the handshake is over, and gives way to the app's connection."""
+
+    def __init__(self, front: Front, door: Door, tls: AcceptedTls) -> None:
+        self._front = front
+        self._door = door
+        self._tls = tls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        tls = self._tls
+        tls.deadline = NEVER
+        self._front.forget(tls)
+        app = Downstream(self._front, self._door)
+        tls.set_protocol(app)
+        app.connection_made(transport)
+
+
+def _heard(ready: asyncio.Future[None]) -> None:
+    """Nobody waits for it, and why a stranger's handshake failed is nobody's trouble."""
+    if not ready.cancelled():
+        ready.exception()

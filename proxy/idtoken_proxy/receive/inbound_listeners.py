@@ -1,0 +1,150 @@
+"""The listeners before apps, as one proxy's: opened together, exchanged by a reload, drained and closed with it.
+
+Each has a Front of its own, and with it its limits: a crowd at one takes nothing from another, nor from the forward path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from idtoken_proxy.engine.accepted_tls import AcceptedTls
+from idtoken_proxy.engine.downstream import Downstream
+from idtoken_proxy.engine.front import AccessLog, Front
+from idtoken_proxy.engine.listeners import Door, Listeners, Prepared
+from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.receive.composition import Reception
+from idtoken_proxy.settings.model import Address, UnixAddress
+
+
+class InboundListener:
+    """One address. `tls`: of connections that come from now on; None for plain text."""
+
+    def __init__(
+        self, reception: Reception, sweeper: Sweeper, tally: Tally, access_log: AccessLog | None
+    ) -> None:
+        self.reception = reception
+        self.tls: ssl.SSLContext | None = reception.tls
+        self.front = Front(reception.gateway, sweeper, access_log=access_log, tally=tally)
+        self.listeners = Listeners(self._accepted)
+
+    @property
+    def address(self) -> Address:
+        return self.reception.inbound.listen
+
+    @property
+    def bound(self) -> tuple[Address, ...]:
+        return self.listeners.bound
+
+    def status(self) -> dict[str, Any]:
+        """JSON-ready; who may call is not in it."""
+        inbound = self.reception.inbound
+        return {
+            "name": inbound.name,
+            "listen": [str(address) for address in self.bound],
+            "tls": self.tls is not None,
+            "upstream": str(inbound.upstream),
+            "audiences": inbound.audiences,
+            "issuers": inbound.issuers,
+            "verified": len(self.reception.judge.verified),
+            "connections": self.front.busy,
+        }
+
+    def adopt(self, reception: Reception) -> None:
+        changed = (self.tls is None) is not (reception.tls is None)
+        self.reception, self.tls = reception, reception.tls
+        self.front.adopt(reception.gateway)
+        if changed:  # what came in plain text is not to go on so, nor the other way
+            for connection in list(self.front.connections):
+                connection.dismiss()
+
+    def _accepted(self, door: Door) -> asyncio.Protocol:
+        if self.tls is None:
+            return Downstream(self.front, door)
+        return AcceptedTls(self.tls, self.front, door)
+
+
+@dataclass
+class PreparedInbound:
+    """`wanted`: what is to be open, each with what it will serve, and what binds it where it is new."""
+
+    wanted: list[tuple[InboundListener, Reception, Prepared | None]] = field(default_factory=list)
+
+    async def discard(self) -> None:
+        for _, _, prepared in self.wanted:
+            if prepared is not None:
+                await prepared.discard()
+
+
+class InboundListeners:
+    """`access_log`: of all of them; a reload may exchange it."""
+
+    def __init__(self, sweeper: Sweeper, tally: Tally, access_log: AccessLog | None) -> None:
+        self._sweeper = sweeper
+        self._tally = tally
+        self._access_log = access_log
+        self._open: list[InboundListener] = []
+        self._leaving: list[InboundListener] = []  # not asked for any more, with what is still under way
+
+    def __iter__(self) -> Iterator[InboundListener]:
+        return iter(self._open)
+
+    @property
+    def fronts(self) -> list[Front]:
+        return [one.front for one in (*self._open, *self._leaving)]
+
+    async def prepare(self, receptions: Iterable[Reception], *, reuse_port: bool) -> PreparedInbound:
+        """Binds what is not open yet, and takes no connection there. Raises ListenFailed, with nothing changed."""
+        made = PreparedInbound()
+        left = list(self._open)
+        try:
+            for reception in receptions:
+                there = next((one for one in left if one.address == reception.inbound.listen), None)
+                if there is not None:
+                    left.remove(there)
+                    await there.listeners.prepare(
+                        [there.address], reuse_port=reuse_port
+                    )  # whether it can stay
+                    made.wanted.append((there, reception, None))
+                    continue
+                fresh = InboundListener(reception, self._sweeper, self._tally, self._access_log)
+                prepared = await fresh.listeners.prepare([fresh.address], reuse_port=reuse_port)
+                made.wanted.append((fresh, reception, prepared))
+        except BaseException:
+            await made.discard()
+            raise
+        return made
+
+    async def adopt(self, prepared: PreparedInbound, access_log: AccessLog | None, *, shared: bool) -> None:
+        """`shared`: whether others than the own user may open the unix sockets."""
+        self._access_log = access_log
+        wanted = [one for one, _, _ in prepared.wanted]
+        left = [one for one in self._open if one not in wanted]
+        self._open = wanted
+        for one, reception, fresh in prepared.wanted:
+            one.front.access_log = access_log
+            if not shared and isinstance(one.address, UnixAddress):
+                await one.listeners.share(shared=False)
+            if fresh is None:
+                one.adopt(reception)
+            else:
+                await one.listeners.adopt(fresh)
+            if shared:
+                await one.listeners.share(shared=True)
+        for one in left:
+            await one.listeners.listen(())
+            one.front.part()
+        self._leaving = [one for one in (*self._leaving, *left) if one.front.busy]
+
+    async def close(self) -> None:
+        """To new connections."""
+        for one in self._open:
+            await one.listeners.close()
+
+    def abort(self) -> None:
+        for front in self.fronts:
+            front.abort()
