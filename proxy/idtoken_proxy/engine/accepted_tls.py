@@ -23,8 +23,8 @@ class AcceptedTls(TlsTransport):
     a plain connection: whoever chose it says it.
     """
 
-    def __init__(self, context: ssl.SSLContext, front: Front, door: Door) -> None:
-        super().__init__(context, None, _Entrance(front, door, self), ALPN)
+    def __init__(self, tls_context: ssl.SSLContext, front: Front, door: Door) -> None:
+        super().__init__(tls_context, None, _Entrance(front, door, self), ALPN)
         self.front = front
         self.door = door
         self.uid: int | None = None
