@@ -41,7 +41,7 @@ from tests.engine.http2_peers import (
 )
 from tests.engine.proxied import make_token, route_to, settings_for
 from tests.engine.test_explain import robot
-from tests.engine.test_refused_tokens import Front
+from tests.engine.test_refused_tokens import ServerContext
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Receiver, Wire, answering, connect, eventually, get, ok, post
 
@@ -142,14 +142,14 @@ async def _(desk: Desk) -> None:
 
 @trouble("Google's keys were rotated, and the app sends POSTs alone")
 async def _(desk: Desk) -> None:
-    front = Front(desk.token_file.read_text())
-    server = await desk.proxy(settings_for(desk.route(await desk.receiver(front))))
+    context = ServerContext(desk.token_file.read_text())
+    server = await desk.proxy(settings_for(desk.route(await desk.receiver(context))))
     await eventually(lambda: server.ready, "no token")
     desk.token_file.write_text(make_token(lifetime=3000.0))
     app = await desk.app(server)
     app.send(post(b"once"))
     assert (await app.response()).status == 200
-    assert front.ran == [b"once"]
+    assert context.ran == [b"once"]
 
 
 @trouble("a POST without a body, which Google answers with 411")

@@ -245,7 +245,7 @@ async def test_pools_are_per_origin(serve: Serve) -> None:
         route_to(2, None, name="c", path="/c", **PUBLIC),
     ]
     server = await serve(settings_for(*routes))
-    a, b, c = (lane.pool for lane in server.front.gateway.lanes)
+    a, b, c = (lane.pool for lane in server.context.gateway.lanes)
     assert a is b
     assert a is not c
 
@@ -648,7 +648,7 @@ async def test_what_googles_front_end_keeps_back_is_explained_once_and_counted(
                 b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554433\r\n\r\n" + b"x" * 1000
             )
             assert (await app.response()).status == 413
-        refusals = server.front.tally.upstream_refusals
+        refusals = server.context.tally.upstream_refusals
         await eventually(lambda: ("users", "request_too_large") in refusals, "the last of them")
     counts = {cause: told.count for (_, cause), told in refusals.items()}
     assert counts == {"reserved_path": 2, "request_too_large": 1}
@@ -692,7 +692,7 @@ async def test_nor_does_a_start_with_them(serve: Serve) -> None:
 
 async def test_what_a_reload_takes_away_goes_without_the_collector(serve: Serve) -> None:
     server = await serve(many(300))
-    gateway = weakref.ref(server.front.gateway)
+    gateway = weakref.ref(server.context.gateway)
     gc.disable()
     try:
         await server.reload(many(300))
@@ -707,8 +707,8 @@ async def test_at_every_turn_of_a_reload_one_generation_is_told_of(serve: Serve)
     turns = {500: 0, 1000: 0}
     while not reloading.done():
         told = [one["name"] for one in server.route_statuses()]
-        assert list(server.front.tally.routes) == told
-        assert len(server.front.tally.upstreams) == len(told) == len(server.settings.routes)
+        assert list(server.context.tally.routes) == told
+        assert len(server.context.tally.upstreams) == len(told) == len(server.settings.routes)
         turns[len(told)] += 1
         await asyncio.sleep(0)
     await reloading
@@ -737,7 +737,7 @@ async def test_a_reload_that_is_cancelled_while_it_is_made_ready_leaves_no_trace
     reloading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reloading
-    assert list(server.front.tally.routes) == ["r0"]
+    assert list(server.context.tally.routes) == ["r0"]
     assert len(server.cache.slots) == 0
     assert len(server.settings.routes) == 1
 

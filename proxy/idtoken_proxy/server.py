@@ -17,8 +17,8 @@ from idtoken_proxy.admin.place import Place
 from idtoken_proxy.engine.access import access_log
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.explain import explain_once
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
@@ -93,7 +93,7 @@ class Server:
         self._generation: Generation
         self._first_tokens: FirstTokens
         self._listeners: Listeners
-        self._front: Front
+        self._context: ServerContext
         self._sweeper: Sweeper
 
     async def start(self) -> None:
@@ -105,14 +105,14 @@ class Server:
         self._count_for(self._generation)
         self._first_tokens = FirstTokens(self._generation.slots)
         exposed_files = await self._object_to(self._generation)
-        self._front = Front(
+        self._context = ServerContext(
             self._generation.gateway,
             self._sweeper,
             access_log=explain_once(access_log(settings.log.access), self._tally),
             tally=self._tally,
         )
         self._trace(await _pipeline(settings, None))
-        self._listeners = Listeners(functools.partial(Downstream, self._front))
+        self._listeners = Listeners(functools.partial(Downstream, self._context))
         place: Place | None = None
         metadata_place: Place | None = None
         try:
@@ -187,7 +187,7 @@ class Server:
         self._take_over(generation)
         traced_by = self._trace(tracing)
         await self._listeners.adopt(prepared)
-        self._front.part()
+        self._context.part()
         await self._open_inbound(inbound)
         if shared:
             await self._listeners.share(shared=True)
@@ -209,8 +209,8 @@ class Server:
         settings = generation.settings
         before, self._generation = self._generation, generation
         self._first_tokens = FirstTokens(generation.slots)
-        self._front.access_log = explain_once(access_log(settings.log.access), self._tally)
-        self._front.adopt(generation.gateway)
+        self._context.access_log = explain_once(access_log(settings.log.access), self._tally)
+        self._context.adopt(generation.gateway)
         for name, slot in generation.named_slots():
             slot.use(generation.sources[name])
         self._count_for(generation)
@@ -226,8 +226,8 @@ class Server:
 
     def _trace_fronts(self) -> None:
         tracer = None if self._tracing is None else self._tracing.tracer
-        for front in self._fronts:
-            front.trace(tracer)
+        for context in self._fronts:
+            context.trace(tracer)
 
     def _count_for(self, generation: Generation) -> None:
         self._sweeper.interval = generation.sweep
@@ -316,8 +316,8 @@ class Server:
         self.lifecycle.on(DRAIN)
 
     @property
-    def front(self) -> Front:
-        return self._front
+    def context(self) -> ServerContext:
+        return self._context
 
     @property
     def slots(self) -> Mapping[str, TokenSlot]:
@@ -371,12 +371,12 @@ class Server:
         return () if self._inbound is None else tuple(a for one in self._inbound for a in one.bound)
 
     @property
-    def _fronts(self) -> tuple[Front, ...]:
-        return (self._front, *self._front.beside)
+    def _fronts(self) -> tuple[ServerContext, ...]:
+        return (self._context, *self._context.beside)
 
     @property
     def _busy(self) -> int:
-        return sum(front.busy for front in self._fronts)
+        return sum(context.busy for context in self._fronts)
 
     def _all_bound(self) -> tuple[Address, ...]:
         return (*self._listeners.bound, *self.inbound)
@@ -421,8 +421,8 @@ class Server:
     # -- parts -----------------------------------------------------------------
 
     def _drain(self, *, late: bool) -> None:
-        for front in self._fronts:
-            front.drain(late=late)
+        for context in self._fronts:
+            context.drain(late=late)
 
     async def _prepare_inbound(self, generation: Generation) -> PreparedInbound | None:
         if self._inbound is None:
@@ -441,7 +441,7 @@ class Server:
         settings = self._generation.settings
         shared = settings.guard.allowed_uids is not None
         await self._inbound.adopt(prepared, access_log(settings.log.access), shared=shared)
-        self._front.beside = self._inbound.fronts
+        self._context.beside = self._inbound.fronts
         self._trace_fronts()
         keys = self._generation.issuer_keys
         if keys is not None:
@@ -585,8 +585,8 @@ class Server:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         await self._listeners.close()
-        for front in self._fronts:
-            front.abort()
+        for context in self._fronts:
+            context.abort()
         if self._inbound is not None:
             await self._inbound.close()
         keys = self._generation.issuer_keys

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from idtoken_proxy.admin.history import EVERY, KEPT, MOST_ROUTES, History
-from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, Tally
 from tests.cases import for_each
 
@@ -21,8 +21,8 @@ class Stage:
         self.tally = Tally(wall=lambda: NOW)
         self.under_way: list[Any] = []
         self.now = NOW
-        front = SimpleNamespace(tally=self.tally, under_way=lambda: self.under_way)
-        self.history = History(lambda: cast("Front", front), wall=lambda: self.now)
+        context = SimpleNamespace(tally=self.tally, under_way=lambda: self.under_way)
+        self.history = History(lambda: cast("ServerContext", context), wall=lambda: self.now)
 
     def serve(self, route: str, requests: int = 1, digit: int = 2, bucket: int = 0) -> None:
         counts = self.tally.unrouted if route == NO_ROUTE else self.tally.route(route)

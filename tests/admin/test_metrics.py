@@ -52,7 +52,7 @@ def at(found: Values, name: str, **labels: str) -> float:
 
 
 async def ended(proxied: Proxied, requests: int) -> None:
-    tally = proxied.server.front.tally
+    tally = proxied.server.context.tally
     counts = [*tally.routes.values(), tally.unrouted]
     await eventually(lambda: sum(sum(one.classes) for one in counts) == requests, f"{requests} requests")
 
@@ -177,7 +177,7 @@ async def test_an_exchange_of_a_route_that_a_reload_took_away(receive: Receive, 
     app = await proxied.connect()
     app.send(get("/"))
     await eventually(lambda: bool(receiver.requests), "the request")
-    proxied.server.front.tally.retain((), (), ())
+    proxied.server.context.tally.retain((), (), ())
     found = values(await scraped(proxied))
     assert ("requests_in_flight", (("route", "receiver"),)) not in found
     app.close()
@@ -233,7 +233,7 @@ async def test_reloads(receive: Receive, start: Start) -> None:
     proxied.server.reloaded(None)
     found = values(await scraped(proxied))
     assert at(found, "last_reload_successful") == 1
-    assert at(found, "settings_timestamp_seconds") == proxied.server.front.tally.reloaded_at
+    assert at(found, "settings_timestamp_seconds") == proxied.server.context.tally.reloaded_at
 
 
 async def test_expiry_is_told_by_the_clock(receive: Receive, start: Start) -> None:
@@ -315,7 +315,7 @@ async def test_the_library_is_not_loaded_before_the_first_scrape() -> None:
 async def test_a_scrape_while_draining(receive: Receive, start: Start, identity: NoIdentity | None) -> None:
     route: dict[str, Any] = {} if identity is None else {"identity": identity, "audience": None}
     proxied = await start(await receive(answering(ok())), route=route)
-    proxied.server.front.drain()
+    proxied.server.context.drain()
     found = values(await scraped(proxied))
     assert at(found, "draining") == 1
     assert any(name == "token_valid" for name, _ in found) is (identity is None)

@@ -121,7 +121,7 @@ async def test_what_google_refuses_stands_at_its_route_and_among_the_errors(
     receive: Receive, start: Start
 ) -> None:
     proxied = await start(await receive(answering(ok())))
-    tally = proxied.server.front.tally
+    tally = proxied.server.context.tally
     assert told_by(proxied)["routes"][0]["refused"] is None
     tally.refused_upstream("receiver", 404, replace(NO_INVOKER, cause="reserved_path"))
     tally.refused_upstream("receiver", 403, NO_INVOKER)
@@ -170,7 +170,7 @@ async def test_errors_the_latest_first_and_no_more_than_fit(receive: Receive, st
     assert refused["remedy"]
     assert told["refusals"]["origin"] == 1
     assert told["limits"] == {"header_bytes": {"hits": 1, "set_by": "limits.header_bytes"}}
-    tally = proxied.server.front.tally
+    tally = proxied.server.context.tally
     for number in range(50):
         tally.trouble(f"route-{number}", ProxyError("x"))
     assert len(told_by(proxied)["errors"]) == status.MOST_ERRORS
@@ -189,7 +189,7 @@ async def test_reloads(receive: Receive, start: Start) -> None:
 
 async def test_a_limit_that_nobody_described(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())))
-    proxied.server.front.tally.hit("of_later_days")
+    proxied.server.context.tally.hit("of_later_days")
     assert told_by(proxied)["limits"] == {"of_later_days": {"hits": 1, "set_by": None}}
 
 
@@ -270,7 +270,7 @@ async def test_the_report_of_many_routes_comes_in_pieces_that_do_not_grow(
     class Many:
         """As many routes as one likes, to look at."""
 
-        ready, front, slots = proxied.server.ready, proxied.server.front, proxied.server.slots
+        ready, context, slots = proxied.server.ready, proxied.server.context, proxied.server.slots
 
         metadata_requests = proxied.server.metadata_requests
 
@@ -313,4 +313,4 @@ async def test_neither_do_the_pieces_of_many_receivers_and_all_are_of_one_genera
     report = json.loads("".join(told))
     assert [one["origin"] for one in report["upstreams"]] == [route.upstream.origin for route in routes]
     assert [one["name"] for one in report["routes"]] == [route.name for route in routes]
-    assert list(proxied.server.front.tally.routes) == ["receiver"]
+    assert list(proxied.server.context.tally.routes) == ["receiver"]

@@ -14,7 +14,7 @@ from time import time
 import pytest
 
 from idtoken_proxy.admin.history import EVERY, History
-from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError, TokenError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.server import Server
@@ -97,7 +97,7 @@ async def world(serve: Serve, receiver: Receiver, directory: Path) -> Server:
         named("billing", 1, directory),
         lost,
     )
-    server.front.tally.refused_upstream(
+    server.context.tally.refused_upstream(
         "billing", 403, Diagnosis("no_invoker", "x may not invoke billing", INVOKE)
     )
     for target in ("/user-profiles/1", "/user-profiles/2", "/orders", "/billing", "/reports", "/nowhere"):
@@ -227,7 +227,7 @@ async def test_what_was_said_to_the_proxy_becomes_no_markup(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = await serve(named("users", receiver, tmp_path))
-    server.front.tally.trouble("users", ProxyError(HOSTILE, remedy=HOSTILE))
+    server.context.tally.trouble("users", ProxyError(HOSTILE, remedy=HOSTILE))
     server.reloaded(ConfigError((Problem("proxy.yaml", 1, HOSTILE, HOSTILE),)))
     await look(tab, page_of(server))
     assert (await tab.text("main")).count(HOSTILE) == 4
@@ -241,7 +241,7 @@ async def test_what_google_refuses_has_its_command_to_copy(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = await serve(named("users", receiver, tmp_path), named("orders", receiver, tmp_path))
-    tally = server.front.tally
+    tally = server.context.tally
     remedy = f"Grant it: {INVOKE}; and see: gcloud run services logs read 'a; b' --limit=50, which tells more"
     tally.refused_upstream("orders", 403, Diagnosis("no_invoker", "a@b.c may not invoke shop", remedy))
     await look(tab, page_of(server))
@@ -275,7 +275,7 @@ async def test_once_it_goes_well_again_the_mark_is_a_note(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = await serve(named("users", receiver, tmp_path))
-    server.front.tally.refused_upstream("users", 403, Diagnosis("no_invoker", "may not", INVOKE))
+    server.context.tally.refused_upstream("users", 403, Diagnosis("no_invoker", "may not", INVOKE))
     await ask(server, get("/users"))
     await look(tab, page_of(server))
     assert "Requests have gone well since." in await tab.text("#routes")
@@ -289,15 +289,15 @@ async def test_it_has_a_past_when_it_is_opened_after_the_incident(
     now = time() - 31 * EVERY
     made: list[History] = []
 
-    def of_then(front: Callable[[], Front]) -> History:
-        made.append(History(front, wall=lambda: now))
+    def of_then(context: Callable[[], ServerContext]) -> History:
+        made.append(History(context, wall=lambda: now))
         return made[-1]
 
     monkeypatch.setattr("idtoken_proxy.admin.app.History", of_then)
     server = await serve(named("users", receiver, tmp_path))
     (kept,) = made
     await eventually(lambda: bool(kept.report()["points"]), "it does not look as it starts")
-    counts = server.front.tally.route("users")
+    counts = server.context.tally.route("users")
     for step in range(30):
         now = time() - (30 - step) * EVERY
         counts.classes[2] += 60 if step == 9 else 0

@@ -50,7 +50,7 @@ async def proxied(
     await server.start()
     await server.slots["receiver"].get()
     exchanges: list[Exchange] = []
-    server.front.access_log = exchanges.append
+    server.context.access_log = exchanges.append
     started = Proxied(server, "")
     try:
         yield started, exchanges

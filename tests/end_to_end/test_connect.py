@@ -349,18 +349,18 @@ async def test_an_idle_tunnel_ends_as_any_connection_between_requests(serve: Ser
         await begun.gone()
         idle.close()
         begun.close()
-        assert server.front.tally.limits["header_timeout"] == 1
-        await eventually(lambda: not server.front.busy, "tunnels outlive their deadlines")
+        assert server.context.tally.limits["header_timeout"] == 1
+        await eventually(lambda: not server.context.busy, "tunnels outlive their deadlines")
 
 
 async def test_a_drain_ends_idle_tunnels(serve: Serve) -> None:
     async with Receiver(answering(ok())) as receiver:
         server, name = await served(serve, receiver)
         app = await opened(port_of(server), name)
-        server.front.drain()
+        server.context.drain()
         await app.gone()
         app.close()
-        await eventually(lambda: not server.front.busy, "tunnels outlive the drain")
+        await eventually(lambda: not server.context.busy, "tunnels outlive the drain")
 
 
 async def test_it_is_counted_and_not_as_a_route_s(serve: Serve) -> None:
@@ -369,11 +369,11 @@ async def test_it_is_counted_and_not_as_a_route_s(serve: Serve) -> None:
         app = await opened(port_of(server), name)
         app.send(within("/", name))
         await app.response()
-        tally = server.front.tally
+        tally = server.context.tally
         assert tally.unrouted.classes[2] == 1
         assert tally.routes["it"].classes[2] == 1
-        assert server.front.under_way() == []
-        assert server.front.busy == 1
+        assert server.context.under_way() == []
+        assert server.context.busy == 1
         app.close()
 
 
@@ -385,8 +385,8 @@ async def test_a_loop_ends_with_508(serve: Serve) -> None:
     async with Receiver(answering(ok())) as receiver:
         behind, _ = await served(serve, receiver)
         front_route = Route("front", Upstream("http", "127.0.0.1", port_of(behind)), None, NoIdentity())
-        front = await serve(Settings((front_route,), listen=(TcpAddress("127.0.0.1", 0),), admin=None))
-        app = await connect(port_of(front))
+        context = await serve(Settings((front_route,), listen=(TcpAddress("127.0.0.1", 0),), admin=None))
+        app = await connect(port_of(context))
         app.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await app.response()).status == 200
         (request,) = receiver.requests
@@ -419,5 +419,5 @@ async def test_a_proxy_that_is_its_own_upstream_answers_once(serve: Serve) -> No
     answer = await app.response()
     assert answer.status == 508
     assert problem(answer)["fault"] == "operator"
-    assert server.front.tally.connections == 2
+    assert server.context.tally.connections == 2
     app.close()

@@ -109,19 +109,19 @@ class Scene:
 
     @property
     def fetches(self) -> int:
-        seen = self.server.front.tally.fetches.values()
+        seen = self.server.context.tally.fetches.values()
         return sum(one.fresh + one.unchanged + one.failed for one in seen)
 
     @property
     def replays(self) -> int:
-        return self.server.front.gateway.lanes[0].counts.replays
+        return self.server.context.gateway.lanes[0].counts.replays
 
     async def renewed(self) -> None:
         await eventually(lambda: self.fetches == 2, "no renewal")
 
     @property
     def causes(self) -> dict[str, tuple[int, str, str]]:
-        seen = self.server.front.tally.upstream_refusals.values()
+        seen = self.server.context.tally.upstream_refusals.values()
         return {one.cause: (one.status, one.detail, one.remedy or "") for one in seen}
 
 
@@ -265,7 +265,7 @@ async def test_why_an_api_refuses_a_call_is_told_to_the_operator(
 async def test_a_host_of_one_s_own_renews_and_is_not_asked_twice(begin: Begin) -> None:
     """A private endpoint's name in the configuration: whether an app is behind it, nobody can tell."""
     scene = await begin(in_its_head(*refusal(16)))
-    lane = scene.server.front.gateway.lanes[0]
+    lane = scene.server.context.gateway.lanes[0]
     assert not lane.foreign
     lane.foreign = True
     assert await scene.calls() == "UNAUTHENTICATED"

@@ -63,7 +63,7 @@ def moments(clock: FakeClock, server: Server) -> Iterator[int]:
     for second in range(0, DURATION, int(A_SWEEP)):
         yield second
         clock.pass_(A_SWEEP)
-        server.front.sweeper.sweep()
+        server.context.sweeper.sweep()
 
 
 async def settled(server: Server) -> None:
@@ -87,7 +87,7 @@ async def two_days(server: Server, clock: FakeClock, path: str) -> None:
             async with client.get(url) as answer:
                 assert answer.status == 200, await answer.text()
             clock.pass_(ASKS)
-            server.front.sweeper.sweep()
+            server.context.sweeper.sweep()
             await settled(server)
 
 

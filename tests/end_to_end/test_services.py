@@ -74,7 +74,7 @@ class Project:
 
     @property
     def known(self) -> list[str]:
-        return [service.label for service, _ in self.server.front.gateway.services]
+        return [service.label for service, _ in self.server.context.gateway.services]
 
 
 def audience_of(authorization: str | None) -> str:
@@ -213,7 +213,7 @@ async def test_made_up_names_cost_a_few_tokens_a_second_and_no_more_are_kept(pro
     refused = next(answer for answer in answers if answer.status == 429)
     assert refused.one("retry-after") == "1"
     assert b"too many services" in refused.body
-    assert project.server.front.tally.limits["services"] == statuses.count(429)
+    assert project.server.context.tally.limits["services"] == statuses.count(429)
     assert len(project.known) == 3
     [status, _] = project.server.route_statuses()
     assert (status["services"], "token" in status) == (project.known, False)
@@ -228,7 +228,7 @@ async def test_no_metric_has_a_name_that_a_caller_chose(project: Project) -> Non
     assert tally.upstreams[f"https://{name('*')}"].opened == 1
     assert set(tally.routes) == {"project", "listed"}
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of([project.server.front.gateway], found):
+    for _ in connections_of([project.server.context.gateway], found):
         pass
     assert found == {f"https://{name('*')}": (0, 1), "https://listed-x7f3kq-uc.a.run.app": (0, 0)}
 

@@ -53,7 +53,7 @@ class Proxied:
 
     @property
     def pools(self) -> list[Pool]:
-        return list({id(lane.pool): lane.pool for lane in self.server.front.gateway.lanes}.values())
+        return list({id(lane.pool): lane.pool for lane in self.server.context.gateway.lanes}.values())
 
     @property
     def pool(self) -> Pool:
@@ -62,7 +62,7 @@ class Proxied:
 
     @property
     def connections(self) -> list[Downstream]:
-        return [cast("Downstream", one) for one in self.server.front.connections]
+        return [cast("Downstream", one) for one in self.server.context.connections]
 
     async def connect(self) -> Wire:
         wire = await connect(self.port)
@@ -81,7 +81,7 @@ class Proxied:
         """So much running time passes for every deadline at once, and a sweep has seen it, whether or not its turn had
         come. What is on its way through the kernel is not waited for: see to it first.
         """
-        sweeper = self.server.front.sweeper
+        sweeper = self.server.context.sweeper
         sweeper.now += seconds
         sweeper.sweep()
         await turns()
@@ -111,7 +111,7 @@ class Proxied:
             await self.settled()
         finally:
             await self.server.stop(drain=0.05)
-        await eventually(lambda: not self.server.front.busy, "connections outlive the proxy")
+        await eventually(lambda: not self.server.context.busy, "connections outlive the proxy")
         await eventually(lambda: not any(pool.live for pool in self.pools), f"{self.pools} outlive the proxy")
 
 

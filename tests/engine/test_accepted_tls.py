@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trustme
 
-from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.settings.load import settings_from_text
 from tests.engine.http2.peer import headers
 from tests.engine.wire import Wire, eventually, get
@@ -34,9 +34,9 @@ async def over_tls(directory: Path) -> AsyncIterator[Inbound]:
         yield running
 
 
-def front_of(running: Inbound) -> Front:
-    (front,) = running.server.front.beside
-    return front
+def front_of(running: Inbound) -> ServerContext:
+    (context,) = running.server.context.beside
+    return context
 
 
 async def dialled(running: Inbound, *alpn: str, name: str = "orders.localhost") -> Wire:
@@ -97,24 +97,24 @@ async def test_a_handshake_that_does_not_go_on_is_cut_off(tmp_path: Path) -> Non
         wire = await running.connect()
         wire.send(b"\x16\x03\x01\x02\x00")
         await eventually(lambda: front_of(running).busy == 1, "not counted")
-        sweeper = running.server.front.sweeper
+        sweeper = running.server.context.sweeper
         sweeper.now += 11.0  # timeouts.header is 10 s
         sweeper.sweep()
         await wire.gone()
-        assert running.server.front.tally.limits["header_timeout"] == 1
+        assert running.server.context.tally.limits["header_timeout"] == 1
 
 
 async def test_handshakes_count_as_connections(tmp_path: Path) -> None:
     async with over_tls(tmp_path) as running:
-        front = front_of(running)
-        front.max_connections = 2
+        context = front_of(running)
+        context.max_connections = 2
         waiting = [await running.connect() for _ in range(2)]
-        await eventually(lambda: front.busy == 2, "not counted")
+        await eventually(lambda: context.busy == 2, "not counted")
         more = await running.connect()
         await more.gone()
         for wire in waiting:
             wire.close()
-        await eventually(lambda: front.busy == 0, "they are left")
+        await eventually(lambda: context.busy == 0, "they are left")
         wire = await dialled(running)
         wire.send(get("/"))
         assert (await wire.response()).status == 200

@@ -423,7 +423,7 @@ async def test_apps_that_go_at_every_moment_leave_no_tunnel_without_an_owner(
         app.send(get("/"))
         await turns(number * 4)
         app.reset()
-    await eventually(lambda: proxied.server.front.busy == 0, "connections are left")
+    await eventually(lambda: proxied.server.context.busy == 0, "connections are left")
     await proxied.settled()
     await eventually(
         lambda: sum(not wire.ended for wire in egress.connections) == proxied.pool.idle,

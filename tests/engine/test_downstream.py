@@ -501,7 +501,7 @@ async def test_an_idle_connection_ends_at_its_deadline(receive: Receive, start: 
     if used:
         app.send(get("/"))
         await app.response()
-    await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
+    await eventually(lambda: len(proxied.server.context.connections) == 1, "no connection")
     await proxied.elapse(29)
     assert not app.ended
     await proxied.elapse(2)
@@ -543,7 +543,7 @@ async def narrow(proxied: Proxied) -> tuple[Wire, Downstream]:
     _, app = await loop.create_connection(Wire, sock=near)
     proxied.clients.append(app)
     app.stall()
-    await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
+    await eventually(lambda: len(proxied.server.context.connections) == 1, "no connection")
     (connection,) = proxied.connections
     kernel = connection.transport.get_extra_info("socket")
     kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
@@ -589,7 +589,7 @@ async def test_one_connections_refusals_do_not_keep_the_others_waiting(
         nonlocal ended
         ended += 1
 
-    proxied.server.front.access_log = count
+    proxied.server.context.access_log = count
     app.send(ORIGIN * 3000 + get("/", "Connection: close"))
     most = before = 0
     while not app.ended:
@@ -607,8 +607,8 @@ async def test_a_connection_that_closes_does_not_wait_for_an_app_that_does_not_r
     app.send(ONE_TURN)
     await eventually(connection.transport.is_closing, "it is not closed")
     assert connection.transport.get_write_buffer_size()
-    await proxied.elapse_until(lambda: not proxied.server.front.busy, 31)
-    await eventually(lambda: not proxied.server.front.busy, "it waits for good")
+    await proxied.elapse_until(lambda: not proxied.server.context.busy, 31)
+    await eventually(lambda: not proxied.server.context.busy, "it waits for good")
 
 
 async def test_who_goes_on_reading_a_closing_connection_gets_all_of_it(
@@ -639,7 +639,7 @@ async def test_a_closing_connection_has_no_further_turn(receive: Receive, start:
     proxied = await start(await receive(answering(ok())))
     app = await proxied.connect()
     app.send(ORIGIN * 200)
-    await eventually(lambda: bool(proxied.server.front.connections), "no connection")
+    await eventually(lambda: bool(proxied.server.context.connections), "no connection")
     (connection,) = proxied.connections
     await eventually(lambda: not connection.reading, "all at once")  # its next turn is to come
     connection.drain()
@@ -680,8 +680,8 @@ async def test_http_1_0_and_an_answer_that_nobody_reads_to_its_end(receive: Rece
     app, connection = await narrow(proxied)
     app.send(http10())
     await eventually(connection.transport.is_closing, "the answer does not end")
-    await proxied.elapse_until(lambda: not proxied.server.front.busy, 31)
-    await eventually(lambda: not proxied.server.front.busy, "it waits for good")
+    await proxied.elapse_until(lambda: not proxied.server.context.busy, 31)
+    await eventually(lambda: not proxied.server.context.busy, "it waits for good")
     app.go_on()
     await app.wait(lambda: app.lost)
     assert isinstance(app.error, ConnectionResetError)

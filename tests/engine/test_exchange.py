@@ -747,7 +747,7 @@ async def test_who_has_stalled_and_goes_on_gets_everything(receive: Receive, sta
 
     async def script(wire: Wire) -> None:
         wire.stall()
-        await eventually(lambda: proxied.server.front.tally.held["request"] > 0, "it is read all the same")
+        await eventually(lambda: proxied.server.context.tally.held["request"] > 0, "it is read all the same")
         wire.go_on()
         request = await wire.request()
         wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(request.body)}\r\n\r\n".encode())
@@ -759,7 +759,7 @@ async def test_who_has_stalled_and_goes_on_gets_everything(receive: Receive, sta
     app.send(get("/", f"Content-Length: {len(body)}", method="POST"))
     await app.pour(body)
     app.stall()
-    await eventually(lambda: proxied.server.front.tally.held["answer"] > 0, "it is sent all the same")
+    await eventually(lambda: proxied.server.context.tally.held["answer"] > 0, "it is sent all the same")
     app.go_on()
     answer = await app.response()
     assert answer.body == body
@@ -992,7 +992,7 @@ async def test_a_request_whose_body_came_whole_is_sent_once_more_with_it(
     assert [request.body for request in receiver.requests] == [body] * 3
     second = receiver.requests[1]
     assert second.one("expect") is None
-    assert proxied.server.front.gateway.bodies.octets == 0
+    assert proxied.server.context.gateway.bodies.octets == 0
     await proxied.settled(idle=1)
 
 
@@ -1018,7 +1018,7 @@ async def test_whatever_is_not_sent_again_renews_the_token_for_the_next(
     )
     assert (await proxied.ask(post(b"pay"))).status == 200
     assert len(receiver.requests) == 2
-    assert proxied.server.front.gateway.bodies.octets == 0
+    assert proxied.server.context.gateway.bodies.octets == 0
 
 
 async def test_a_refusal_in_mid_upload_renews_it_too(
@@ -1043,7 +1043,7 @@ async def test_a_refusal_in_mid_upload_renews_it_too(
     )
     app.send(b"y")
     await app.gone()
-    assert proxied.server.front.gateway.bodies.octets == 0
+    assert proxied.server.context.gateway.bodies.octets == 0
 
 
 async def test_a_receiver_that_refuses_everything_costs_one_fetch_a_minute(
@@ -1052,7 +1052,7 @@ async def test_a_receiver_that_refuses_everything_costs_one_fetch_a_minute(
     receiver = await receive(answering(UNAUTHORIZED))
     proxied = await start(receiver)
     await eventually(lambda: proxied.server.ready, "no token")
-    fetched = proxied.server.front.tally.fetches["file"].fresh
+    fetched = proxied.server.context.tally.fetches["file"].fresh
     app = await proxied.connect()
     for number in range(200):
         app.send(post(b"x") if number % 2 else get("/ws", *UPGRADE) if number % 3 else get("/"))
@@ -1060,7 +1060,7 @@ async def test_a_receiver_that_refuses_everything_costs_one_fetch_a_minute(
         if number % 2 == 0 and number % 3:  # what follows a refused upgrade is not read
             app.close()
             app = await proxied.connect()
-    fetches = proxied.server.front.tally.fetches["file"]
+    fetches = proxied.server.context.tally.fetches["file"]
     assert fetches.fresh + fetches.unchanged <= fetched + 1
 
 
@@ -1076,7 +1076,7 @@ async def test_bodies_are_kept_up_to_a_bound_and_let_go_at_the_answer(receive: R
 
     proxied = await start(await receive(script))
     await eventually(lambda: proxied.server.ready, "no token")
-    bodies = proxied.server.front.gateway.bodies
+    bodies = proxied.server.context.gateway.bodies
     bodies.most = 3 * MAX_BODY
     apps = [await proxied.connect() for _ in range(4)]
     for number, app in enumerate(apps, 1):
@@ -1084,7 +1084,7 @@ async def test_bodies_are_kept_up_to_a_bound_and_let_go_at_the_answer(receive: R
         async with asyncio.timeout(5):
             await asked.acquire()
         assert bodies.octets == min(number, 3) * MAX_BODY
-    assert proxied.server.front.tally.limits["kept_bodies"] == 1
+    assert proxied.server.context.tally.limits["kept_bodies"] == 1
     apps[0].reset()
     await eventually(lambda: bodies.octets == 2 * MAX_BODY, "an app that has gone leaves its body")
     go.set()
@@ -1276,13 +1276,13 @@ async def test_an_app_that_goes_before_the_first_step_towards_its_receiver_leave
     await eventually(lambda: proxied.server.ready, "no token")
     for _ in range(2):
         app = await proxied.connect()
-        await eventually(lambda: bool(proxied.server.front.connections), "no connection")
+        await eventually(lambda: bool(proxied.server.context.connections), "no connection")
         (connection,) = proxied.connections
         connection.data_received(get("/"))
         (exchange,) = connection.exchanges
         exchange.abandon()  # a warning of a coroutine that nobody awaits would fail the test
         app.close()
-        await eventually(lambda: not proxied.server.front.connections, "it stays")
+        await eventually(lambda: not proxied.server.context.connections, "it stays")
         gc.collect()
     assert not receiver.connections
 
@@ -1350,7 +1350,7 @@ async def test_an_app_that_is_full_before_its_receiver_is_reached_holds_the_answ
     proxied = await start(receiver)
     await eventually(lambda: proxied.server.ready, "no token")
     app = await proxied.connect()
-    await eventually(lambda: bool(proxied.server.front.connections), "no connection")
+    await eventually(lambda: bool(proxied.server.context.connections), "no connection")
     (connection,) = proxied.connections
     connection.data_received(get("/"))
     connection.pause_writing()
@@ -1373,10 +1373,10 @@ async def test_a_wait_for_the_token_outlasts_a_freeze(receive: Receive, start: S
     )
     app = await proxied.connect()
     app.send(get("/"))
-    await eventually(lambda: bool(proxied.server.front.under_way()), "no request waits")
+    await eventually(lambda: bool(proxied.server.context.under_way()), "no request waits")
     time.sleep(0.5)  # noqa: ASYNC251 -- all of this process stands still
     await asyncio.sleep(0.1)  # five sweeps, which find it late by the world's time
-    (waiting,) = proxied.server.front.under_way()
+    (waiting,) = proxied.server.context.under_way()
     assert waiting.state is WAITING
     await asyncio.to_thread(fifo.write_text, proxied.token)
     await app.response()

@@ -18,13 +18,13 @@ class Written:
         self.octets += data
 
 
-class Front:
+class ServerContext:
     draining = False
 
 
-def begun(version: str = "1.1", front: Front | None = None) -> tuple[Http1App, Written]:
+def begun(version: str = "1.1", context: ServerContext | None = None) -> tuple[Http1App, Written]:
     """A connection whose request has been read."""
-    app, written = Http1App(front or Front()), Written()
+    app, written = Http1App(context or ServerContext()), Written()
     transport: Any = written
     app.transport = transport
     app.request = parse_request(f"GET / HTTP/{version}\r\nHost: localhost".encode())
@@ -64,10 +64,10 @@ def test_to_http10_it_goes_until_the_connection_closes() -> None:
 
 @for_each("why", ["draining", "a body that is still coming"])
 def test_the_last_answer_says_that_it_is(why: str) -> None:
-    front = Front()
-    front.draining = why == "draining"
-    app, written = begun(front=front)
-    app.request_complete = front.draining
+    context = ServerContext()
+    context.draining = why == "draining"
+    app, written = begun(context=context)
+    app.request_complete = context.draining
     app.send_head(LENGTH, b"hello")
     assert b"\r\nConnection: close\r\n" in written.octets
     assert not app.keep

@@ -677,10 +677,10 @@ async def test_a_user_who_is_listed_no_more_gets_nothing_more(serve: Serve) -> N
     call, both_ways = app.call(body=b"x"), app.call(body=b"x", end=False)
     for one in (call, both_ways):
         await one.until(lambda one: one.status == 200)
-    front = proxied.server.front
-    (connection,) = front.connections
+    context = proxied.server.context
+    (connection,) = context.connections
     connection.uid = 1
-    front.adopt(front.gateway)
+    context.adopt(context.gateway)
     late = app.call(body=b"late")
     assert (await both_ways.done()).grpc[0] == 7
     await app.until(lambda: len(app.goaways) == 2)

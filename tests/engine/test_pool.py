@@ -146,7 +146,7 @@ async def test_an_app_that_goes_while_its_receiver_is_being_reached(start: Start
     app.send(get("/"))
     await asyncio.sleep(0.1)
     app.close()
-    await eventually(lambda: proxied.server.front.busy == 0, "the connection is still there")
+    await eventually(lambda: proxied.server.context.busy == 0, "the connection is still there")
     assert proxied.pool.live == 0
 
 
@@ -160,7 +160,7 @@ async def test_apps_that_go_at_every_moment_leave_no_connection_without_an_owner
         app.send(get("/"))
         await turns(number % 12)
         app.reset()
-    await eventually(lambda: proxied.server.front.busy == 0, "connections are left")
+    await eventually(lambda: proxied.server.context.busy == 0, "connections are left")
     await proxied.settled()
     await eventually(
         lambda: sum(not wire.ended for wire in receiver.connections) == proxied.pool.idle,

@@ -27,7 +27,7 @@ EXPECT = b"HTTP/1.1 100 Continue\r\n\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 
 
-class Front:
+class ServerContext:
     """Refuses a token as Google does: those of `old`. `ran`: bodies that its code has had."""
 
     def __init__(self, old: str, *, before: bytes = b"") -> None:
@@ -48,7 +48,7 @@ class Front:
 async def warm(start: Start, receiver: Receiver, timeouts: Timeouts | None = None) -> Proxied:
     """Its token is in the cache: that alone may be refused for its age."""
     proxied = await start(receiver, timeouts=timeouts)
-    slot = proxied.server.front.gateway.lanes[0].slot
+    slot = proxied.server.context.gateway.lanes[0].slot
     assert slot is not None
     await eventually(lambda: slot.current() is not None, "no token")
     return proxied
@@ -65,16 +65,16 @@ async def begun(
 
 
 def held(proxied: Proxied) -> int:
-    return proxied.server.front.gateway.bodies.octets
+    return proxied.server.context.gateway.bodies.octets
 
 
 def fetches(proxied: Proxied) -> int:
-    seen = proxied.server.front.tally.fetches.values()
+    seen = proxied.server.context.tally.fetches.values()
     return sum(one.fresh + one.unchanged + one.failed for one in seen)
 
 
 def replays(proxied: Proxied) -> int:
-    return proxied.server.front.gateway.lanes[0].counts.replays
+    return proxied.server.context.gateway.lanes[0].counts.replays
 
 
 SMALL = b"x" * MAX_BODY
@@ -168,7 +168,7 @@ async def test_once_the_receiver_s_code_has_spoken_only_what_changes_nothing(
     request_: bytes,
     again: bool,  # noqa: FBT001
 ) -> None:
-    proxied, _ = await begun(start, await receive(Front(token, before=HINTS)), token_file)
+    proxied, _ = await begun(start, await receive(ServerContext(token, before=HINTS)), token_file)
     app = await proxied.connect()
     app.send(request_)
     assert (await app.response()).status == 103
@@ -255,20 +255,20 @@ async def test_a_malformed_body_is_let_go(receive: Receive, start: Start, chunk:
 async def test_an_app_that_goes_while_the_token_is_renewed_leaves_a_new_one(
     receive: Receive, start: Start, token: str, token_file: Path
 ) -> None:
-    front = Front(token)
-    receiver = await receive(front)
+    context = ServerContext(token)
+    receiver = await receive(context)
     proxied, fresh = await begun(start, receiver, token_file)
-    slot = proxied.server.front.gateway.lanes[0].slot
+    slot = proxied.server.context.gateway.lanes[0].slot
     assert slot is not None
     app = await proxied.connect()
     app.send(post(b"once"))
     await eventually(lambda: replays(proxied) == 1, "no refusal")
     app.reset()
     await eventually(lambda: (token := slot.current()) is not None and token.value == fresh, "no renewal")
-    await eventually(lambda: not proxied.server.front.connections, "the app is not gone")
+    await eventually(lambda: not proxied.server.context.connections, "the app is not gone")
     assert held(proxied) == 0
     assert (await proxied.ask(post(b"then"))).status == 200
-    assert front.ran[-1] == b"then"
+    assert context.ran[-1] == b"then"
 
 
 async def test_a_second_try_whose_connection_breaks_is_the_last(
@@ -323,7 +323,7 @@ async def test_an_api_s_status_that_comes_behind_the_head_renews(
     receiver = await receive(script)
     token_file.write_text("ya29.old")
     proxied = await start(receiver, route=API)
-    slot = proxied.server.front.gateway.lanes[0].slot
+    slot = proxied.server.context.gateway.lanes[0].slot
     assert slot is not None
     await eventually(lambda: slot.current() is not None, "no token")
     token_file.write_text("ya29.new")
@@ -350,7 +350,7 @@ async def test_over_http2_it_does_so_too(start: Start, token_file: Path) -> None
     async with http2_receiver(answers) as receiver:
         token_file.write_text("ya29.old")
         proxied = await start(receiver.port, route={**API, "protocol": UpstreamProtocol.HTTP2})
-        slot = proxied.server.front.gateway.lanes[0].slot
+        slot = proxied.server.context.gateway.lanes[0].slot
         assert slot is not None
         await eventually(lambda: slot.current() is not None, "no token")
         token_file.write_text("ya29.new")

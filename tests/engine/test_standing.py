@@ -15,11 +15,11 @@ import pytest
 
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
@@ -317,7 +317,7 @@ async def test_what_a_reload_takes_away_is_gone(directory: Path, case: Taken, *,
             (directory / "secret").write_text(case.written)
             await server.reload(world.settings(case.after))
             await tunnel.gone()
-            await eventually(lambda: not server.front.tunnels, "the tunnel stays")
+            await eventually(lambda: not server.context.tunnels, "the tunnel stays")
             plain.send(head(case, world))
             await eventually(lambda: plain.ended or b"HTTP/1.1" in plain.received, "no answer")
             assert (granted in world.seen()[2:]) is not case.plain
@@ -358,7 +358,7 @@ async def test_a_tunnel_is_not_begun_after_what_let_its_handshake_in_is_gone(
             assert not app.ended
             agreed.set()
             await app.gone()
-            await eventually(lambda: not server.front.busy, "the tunnel stays")
+            await eventually(lambda: not server.context.busy, "the tunnel stays")
         finally:
             app.transport.abort()
             await server.stop(drain=0.05)
@@ -476,7 +476,7 @@ async def test_the_way_there_is_part_of_it(after: Settings, *, holds: bool) -> N
 
     sweeper = Sweeper(60.0)
     before = at_once(Gateway.made(SAFE, {}, no_pool, None, Tally()))
-    downstream = Downstream(Front(before, sweeper, access_log=None, tally=Tally()), Door())
+    downstream = Downstream(ServerContext(before, sweeper, access_log=None, tally=Tally()), Door())
     downstream.peer = Peer.of("127.0.0.1", b"")
     block = get("/ws", *UPGRADE).removesuffix(b"\r\n\r\n")
     exchange = Exchange(downstream, before, len(block))

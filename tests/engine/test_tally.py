@@ -67,7 +67,7 @@ NOW = 1000.0
 
 
 def tally_of(proxied: Proxied) -> Tally:
-    return proxied.server.front.tally
+    return proxied.server.context.tally
 
 
 def counts_of(proxied: Proxied) -> RouteCounts:
@@ -124,14 +124,14 @@ async def test_what_is_under_way_is_seen_while_it_is(receive: Receive, start: St
     app = await proxied.connect()
     app.send(get("/"))
     await app.until(b"hello")
-    (exchange,) = proxied.server.front.under_way()
+    (exchange,) = proxied.server.context.under_way()
     assert exchange.sent == len(app.received)
     assert exchange.received == len(get("/"))
     assert sum(counts_of(proxied).classes) == 0
     go_on.set()
     await app.until(b"world")
     await counted(proxied, 1)
-    assert proxied.server.front.under_way() == []
+    assert proxied.server.context.under_way() == []
 
 
 async def test_an_app_that_goes_away_is_no_error(receive: Receive, start: Start) -> None:
@@ -357,7 +357,7 @@ async def test_a_receiver_that_accepts_nobody(start: Start, blackhole: int) -> N
 async def test_an_idle_connection_that_ends_hits_no_limit(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())), timeouts=Timeouts(keepalive=30, header=10))
     app = await proxied.connect()
-    await eventually(lambda: len(proxied.server.front.connections) == 1, "no connection")
+    await eventually(lambda: len(proxied.server.context.connections) == 1, "no connection")
     await proxied.elapse(31)
     await app.gone()
     assert not any(tally_of(proxied).limits.values())

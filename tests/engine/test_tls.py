@@ -179,7 +179,7 @@ async def test_apps_that_go_at_every_moment(
         app.send(get("/"))
         await turns(number)
         app.reset()
-    await eventually(lambda: proxied.server.front.busy == 0, "connections are left")
+    await eventually(lambda: proxied.server.context.busy == 0, "connections are left")
     await proxied.settled()
     await eventually(
         lambda: sum(not wire.ended for wire in receiver.connections) == proxied.pool.idle,
@@ -648,7 +648,7 @@ async def test_an_app_that_half_closes_its_tunnel_ends_it_in_tls_too(
     await far.gone()  # a receiver that closes at a close_notify, as asyncio's do
     assert far.received.endswith(b"that is all")
     await app.gone()
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
 
 
 @pytest.fixture

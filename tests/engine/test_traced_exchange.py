@@ -15,7 +15,7 @@ from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.http2_peers import echo, http2_app, http2_receiver
 from tests.engine.proxied import Proxied
-from tests.engine.test_refused_tokens import Front, begun
+from tests.engine.test_refused_tokens import ServerContext, begun
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Wire, answering, get, ok, post
 
@@ -28,7 +28,7 @@ UNSAMPLED = f"traceparent: 00-{ID}-{SPAN}-00"
 def trace(proxied: Proxied, ratio: float = 1.0) -> list[TracedExchange]:
     """Where the exchanges go that are traced from now on."""
     ended: list[TracedExchange] = []
-    proxied.server.front.trace(Tracer(Sampler(ratio, follows=True), ended.append))
+    proxied.server.context.trace(Tracer(Sampler(ratio, follows=True), ended.append))
     return ended
 
 
@@ -137,7 +137,7 @@ async def test_a_retry_is_an_attempt_of_its_own(receive: Receive, start: Start) 
 async def test_a_replay_with_another_token_is_one_too(
     receive: Receive, start: Start, token: str, token_file: Path
 ) -> None:
-    receiver = await receive(Front(token))
+    receiver = await receive(ServerContext(token))
     proxied, _ = await begun(start, receiver, token_file)
     ended = trace(proxied)
     assert (await proxied.ask(post(b"body"))).status == 200
@@ -184,7 +184,7 @@ async def test_over_http2_each_stream_is_its_own_though_the_heads_are_alike(star
         ended = trace(proxied)
         for _ in range(4):
             assert (await app.call(body=b"x").done()).grpc == (0, "")
-        proxied.server.front.trace(None)
+        proxied.server.context.trace(None)
         assert (await app.call(body=b"x").done()).grpc == (0, "")
         *traced, plain = [dict(stream.pairs).get(b"traceparent") for stream in receiver.streams]
         app.transport.abort()
@@ -220,12 +220,12 @@ async def test_who_waits_for_a_token_is_known_until_it_has_one(
     token_file.unlink()
     receiver = await receive(answering(ok()))
     proxied = await start(receiver)
-    front = proxied.server.front
+    context = proxied.server.context
     ended = trace(proxied)
-    tracer = front.tracer
+    tracer = context.tracer
     assert tracer is not None
     answer = await proxied.ask(get("/a"))
     assert answer.status == 503
     (exchange,) = ended
     assert (exchange.attempts, exchange.waits) == ([], False)
-    assert tracer.waiting_for(front.gateway.lanes[0].slot) == ()
+    assert tracer.waiting_for(context.gateway.lanes[0].slot) == ()

@@ -67,7 +67,7 @@ async def test_bytes_both_ways(receive: Receive, start: Start, pieces: str) -> N
     far = await receiver.connection()
     await far.gone()
     far.close()
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
 
 
 async def test_octets_that_come_right_behind_the_handshake(receive: Receive, start: Start) -> None:
@@ -220,7 +220,7 @@ async def test_the_end_of_one_side_is_the_end_of_the_other(
         assert second.received.endswith(b"last words")
         assert not second.lost  # it may still have something to say
         second.close()
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])
@@ -275,7 +275,7 @@ async def test_a_half_close_ends_one_direction_and_the_other_goes_on(
     receive: Receive, start: Start, side: str
 ) -> None:
     proxied, first, second = await half_closed(receive, start, side)
-    counts = proxied.server.front.gateway.lanes[0].counts
+    counts = proxied.server.context.gateway.lanes[0].counts
     had, before = len(first.received), (counts.received, counts.sent)
     for number in range(20):
         second.send(b"%d" % (number % 10))
@@ -288,7 +288,7 @@ async def test_a_half_close_ends_one_direction_and_the_other_goes_on(
     assert moved == ((0, 20 + len(answered)) if side == "app" else (20 + len(answered), 0))
     second.half_close()
     await first.gone()
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
     assert counts.tunnels == 0
 
 
@@ -350,7 +350,7 @@ async def test_both_end_at_once(receive: Receive, start: Start) -> None:
     for one in (app, far):
         await one.gone()
         assert one.received.endswith(b"bye")
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])
@@ -358,7 +358,7 @@ async def test_a_reset_after_a_half_close_ends_both(receive: Receive, start: Sta
     proxied, first, second = await half_closed(receive, start, side)
     second.reset()
     await first.gone()
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])
@@ -370,18 +370,18 @@ async def test_whoever_ends_and_then_breaks_off_is_found_out_by_the_next_octets(
     while not second.lost:
         second.send(b"x")
         await asyncio.sleep(0.01)
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])
 async def test_a_half_closed_tunnel_ends_at_its_deadline(receive: Receive, start: Start, side: str) -> None:
     proxied, first, _ = await half_closed(receive, start, side, timeouts=Timeouts(idle=30))
     await proxied.elapse(29)
-    assert proxied.server.front.busy == 1
+    assert proxied.server.context.busy == 1
     await proxied.elapse(2)
     await first.gone()
-    await eventually(lambda: proxied.server.front.busy == 0, "the tunnel is left")
-    assert proxied.server.front.tally.limits["tunnel_idle_timeout"] == 1
+    await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
+    assert proxied.server.context.tally.limits["tunnel_idle_timeout"] == 1
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])
@@ -401,14 +401,14 @@ async def test_a_half_close_while_it_drains(receive: Receive, start: Start, side
         await first.gone()
         assert first.received.endswith(b"last words")
         await stopping
-    assert proxied.server.front.busy == 0
+    assert proxied.server.context.busy == 0
 
 
 async def test_a_half_closed_tunnel_that_outlasts_the_drain_is_ended(receive: Receive, start: Start) -> None:
     proxied, first, _ = await half_closed(receive, start, "app")
     await proxied.server.stop(drain=0.1)
     await first.gone()
-    assert proxied.server.front.busy == 0
+    assert proxied.server.context.busy == 0
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])
@@ -471,7 +471,7 @@ async def test_a_tunnel_that_outlasts_the_drain_is_ended(receive: Receive, start
     await proxied.server.stop(drain=0.1)
     await app.gone()
     await far.gone()
-    assert proxied.server.front.busy == 0
+    assert proxied.server.context.busy == 0
 
 
 async def test_an_app_that_does_not_read_what_comes_with_the_switch_stalls_the_receiver(
@@ -532,7 +532,7 @@ async def test_an_ended_tunnel_goes_at_once(receive: Receive, start: Start) -> N
     app = await proxied.connect()
     app.send(HANDSHAKE)
     assert (await app.response()).status == 101
-    tunnels = Watched(proxied.server.front.tunnels)
+    tunnels = Watched(proxied.server.context.tunnels)
     assert len(tunnels) == 1
     gc.collect()
     gc.disable()

@@ -24,7 +24,7 @@ class Transport:
         return self.kernel
 
 
-class Front:
+class ServerContext:
     closed = False
     busy = 9
     max_connections = 10
@@ -45,11 +45,11 @@ def tcp() -> Iterator[Transport]:
 
 
 def judged(transport: Transport, **changes: Any) -> ProxyError | None:
-    front: Any = Front()
+    context: Any = ServerContext()
     for name, value in changes.items():
-        setattr(front, name, value)
+        setattr(context, name, value)
     judging: Any = transport
-    return unwelcome(front, peer_uid(judging), Door())
+    return unwelcome(context, peer_uid(judging), Door())
 
 
 def test_anybody_while_there_is_room(tcp: Transport) -> None:
@@ -79,18 +79,18 @@ def test_a_tcp_connection_has_no_user(tcp: Transport) -> None:
 @for_each("uid", [ME, 0, UNKNOWN])
 def test_where_nobody_is_listed_the_own_user_and_root(uid: int) -> None:
     """UNKNOWN: where the system does not tell, the socket's mode is all there is."""
-    front: Any = Front()
-    assert unwelcome(front, uid, Door()) is None
+    context: Any = ServerContext()
+    assert unwelcome(context, uid, Door()) is None
 
 
 def test_where_nobody_is_listed_no_other_user() -> None:
-    front: Any = Front()
-    refused = unwelcome(front, ME + 1, Door())
+    context: Any = ServerContext()
+    refused = unwelcome(context, ME + 1, Door())
     assert isinstance(refused, Refused)
     assert refused.remedy == f"add it: guard: {{allowed_uids: [{ME}, {ME + 1}]}}"
 
 
 def test_nobody_by_a_listener_that_is_gone() -> None:
     """It was in the queue when the listener was closed."""
-    front: Any = Front()
-    assert isinstance(unwelcome(front, None, Door(open=False)), Draining)
+    context: Any = ServerContext()
+    assert isinstance(unwelcome(context, None, Door(open=False)), Draining)

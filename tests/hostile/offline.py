@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from idtoken_proxy.engine.downstream import Downstream
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.engine.upstream import UpstreamConnection
@@ -210,7 +210,7 @@ class Offline:
             route.name: cast("TokenSlot", _Slot(token, route.audience or ""))
             for route, token in zip(_ROUTES, (TOKENS.open, TOKENS.bounded), strict=True)
         }
-        self._front = Front(
+        self._context = ServerContext(
             at_once(Gateway.made(Settings(routes=_ROUTES), slots, lambda _: pool, None, Tally())),
             self.sweeper,
             access_log=None,
@@ -219,7 +219,7 @@ class Offline:
 
     def app(self) -> tuple[Remembering, Downstream]:
         self._receivers.made.clear()
-        protocol = Downstream(self._front, Door())
+        protocol = Downstream(self._context, Door())
         transport = Remembering(protocol)
         protocol.connection_made(transport)
         return transport, protocol

@@ -188,7 +188,7 @@ class Attacked:
 
     @property
     def attackers(self) -> list[Http2Downstream]:
-        connections: set[Any] = set(self.proxied.server.front.connections)
+        connections: set[Any] = set(self.proxied.server.context.connections)
         return [one for one in connections if isinstance(one, Http2Downstream)]
 
     @property

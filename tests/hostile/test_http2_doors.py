@@ -354,12 +354,12 @@ async def test_connections_are_counted_whatever_they_speak(tmp_path: Path) -> No
         first, second = await world.app(), await world.app()
         plain = await connect(world.port)
         plain.send(get("/x")[:10])
-        await eventually(lambda: len(world.proxied.server.front.connections) == 3, "they do not come")
+        await eventually(lambda: len(world.proxied.server.context.connections) == 3, "they do not come")
         refused = await Raw.app(world.port)
         await refused.wire.gone()
         assert refused.wire.received.startswith(b"HTTP/1.1 503 ")
         first.close()
-        await eventually(lambda: len(world.proxied.server.front.connections) == 2, "it does not go")
+        await eventually(lambda: len(world.proxied.server.context.connections) == 2, "it does not go")
         third = await world.app()
         assert await statuses(third, asking(path=b"/dead")) != [503]
         for one in (second, third, refused):

@@ -108,11 +108,11 @@ async def test_who_holds_most_gives_way_and_nobody_else(tmp_path: Path) -> None:
         await small.until(lambda app: app.stream(1).heads)
         large = await comes(world.port, calls(STREAMS))
         await large.until(lambda app: any(seen.over for seen in app.streams.values()))
-        await eventually(lambda: world.proxied.server.front.memory.octets < 2 * MIB, "it keeps more")
+        await eventually(lambda: world.proxied.server.context.memory.octets < 2 * MIB, "it keeps more")
         small.look()
         assert not small.stream(1).over
         assert any(not seen.over for seen in large.streams.values())
-        assert world.proxied.server.front.tally.limits["memory"] > 0
+        assert world.proxied.server.context.tally.limits["memory"] > 0
         small.send(window(0, WINDOW), window(1, WINDOW))
         await small.until(lambda app: len(app.stream(1).body) == WINDOW)
         small.close()
@@ -152,7 +152,7 @@ async def test_an_app_that_reads_nothing_at_all_loses_its_connection(tmp_path: P
             app.close()
         # Before anybody looks, each connection to the receiver may have read its share of one turn.
         assert most < 2 * MIB + 3 * READ_A_TURN + MIB
-        assert world.proxied.server.front.memory.octets == 0
+        assert world.proxied.server.context.memory.octets == 0
 
 
 async def test_connections_of_http1_that_its_streams_would_need_are_counted(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ async def test_connections_of_http1_that_its_streams_would_need_are_counted(tmp_
         assert len(world.receiver.connections) <= 4 * MIB // DOWNWARDS
         for one in range(40):
             app.send(b"".join((b"\0\0\4\3\0", (2 * one + 1).to_bytes(4), b"\0\0\0\x08")))
-        await eventually(lambda: world.proxied.server.front.memory.octets == 0, "it is not given back")
+        await eventually(lambda: world.proxied.server.context.memory.octets == 0, "it is not given back")
         app.close()
 
 

@@ -247,9 +247,9 @@ def test_the_proxys_own_address_is_put_right(who: Rewriter, value: str, expected
 
 
 def test_https_without_a_port_is_another_server_than_http_without_one() -> None:
-    front = caller("proxy.example.com")
-    assert PLAIN.location(b"https://proxy.example.com/x", front) == b"https://proxy.example.com/x"
-    assert STRIPPED.location(b"http://proxy.example.com/x", front) == b"http://proxy.example.com/p/x"
+    context = caller("proxy.example.com")
+    assert PLAIN.location(b"https://proxy.example.com/x", context) == b"https://proxy.example.com/x"
+    assert STRIPPED.location(b"http://proxy.example.com/x", context) == b"http://proxy.example.com/p/x"
 
 
 @for_each(

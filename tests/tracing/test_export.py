@@ -96,7 +96,7 @@ async def test_a_reload_sends_them_elsewhere(receive: Receive, start: Start, col
         assert len(await other.has(2)) >= 2  # none is lost
         await proxied.ask(get("/b"))
         await proxied.server.reload(replace(settings, tracing=None))
-        assert proxied.server.front.tracer is None
+        assert proxied.server.context.tracer is None
         await proxied.ask(get("/c"))
         paths = {values(span.attributes).get("url.path") for span in await collector.has(2)}
     assert paths == {"/b", None}

@@ -60,7 +60,7 @@ async def test_a_fetch_is_part_of_the_request_that_waits_for_it_and_linked_to_th
 ) -> None:
     token_file.unlink()
     proxied = await start(await receive(answering(ok())))
-    slot = proxied.server.front.gateway.lanes[0].slot
+    slot = proxied.server.context.gateway.lanes[0].slot
     assert slot is not None
     await eventually(lambda: slot.status().error is not None, "a fetch that failed")
     slot._boot_due = slot._wall_due = 0.0  # its back-off is over
@@ -135,7 +135,7 @@ async def test_the_server_closes_what_it_has_and_counts_nothing_twice(
     second = trace(proxied)
     await proxied.ask(get("/"))
     assert (len(first.exchanges), len(second.exchanges)) == (2, 2)
-    assert proxied.server.front.tally.routes["receiver"].classes[2] == 2
+    assert proxied.server.context.tally.routes["receiver"].classes[2] == 2
     await proxied.server.stop(drain=0.05)
     assert second.closed
 
@@ -147,7 +147,7 @@ async def test_what_is_under_way_at_a_reload_ends_where_spans_go_by_then(
     before = trace(proxied)
     app = await proxied.connect()
     app.send(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
-    await eventually(lambda: bool(proxied.server.front.under_way()), "a request that is under way")
+    await eventually(lambda: bool(proxied.server.context.under_way()), "a request that is under way")
     trace(proxied)
     after = trace(proxied, sample=0.0)
     app.send(b"x")

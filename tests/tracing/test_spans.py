@@ -10,7 +10,7 @@ from idtoken_proxy.tracing.spans import Clocks, _method, _path, _tell_of_address
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.http2_peers import Stream, echo, http2_app, http2_receiver
-from tests.engine.test_refused_tokens import Front, begun
+from tests.engine.test_refused_tokens import ServerContext, begun
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Wire, answering, eventually, get, ok, post
 from tests.tracing.conftest import Trace
@@ -123,7 +123,7 @@ async def test_a_receiver_that_is_not_there(start: Start, trace: Trace, receive:
 async def test_a_replay_counts_its_attempts(
     receive: Receive, start: Start, trace: Trace, token: str, token_file: Path
 ) -> None:
-    proxied, _ = await begun(start, await receive(Front(token)), token_file)
+    proxied, _ = await begun(start, await receive(ServerContext(token)), token_file)
     kept = trace(proxied)
     await proxied.ask(post(b"body"))
     server, first, second = kept.exchanges

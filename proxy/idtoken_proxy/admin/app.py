@@ -57,7 +57,7 @@ class Admin:
         self._connections: Connections | None = None
         self._exposition: Exposition | None = None
         self._rendering = asyncio.Lock()
-        self._history = History(lambda: server.front)
+        self._history = History(lambda: server.context)
         self._keeping: asyncio.Task[None] | None = None
 
     @property

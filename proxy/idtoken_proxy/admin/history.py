@@ -17,7 +17,7 @@ from heapq import nlargest
 from time import time
 from typing import Any, Final
 
-from idtoken_proxy.engine.front import Front
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts
 
 EVERY: Final = 6.0  # seconds
@@ -38,8 +38,8 @@ class Point:
 
 
 class History:
-    def __init__(self, front: Callable[[], Front], wall: Callable[[], float] = time) -> None:
-        self._front = front
+    def __init__(self, context: Callable[[], ServerContext], wall: Callable[[], float] = time) -> None:
+        self._context = context
         self._wall = wall
         self._points: deque[Point] = deque(maxlen=KEPT)
         self._last: dict[str, array[int]] = {}  # of each route that ever had traffic, at the last point
@@ -52,10 +52,10 @@ class History:
 
     def look(self) -> None:
         """On the event loop, where counters do not change meanwhile. A thousand routes with traffic take a millisecond."""
-        front = self._front()
-        tally = front.tally
+        context = self._context()
+        tally = context.tally
         in_flight: dict[str, int] = {}
-        for exchange in front.under_way():
+        for exchange in context.under_way():
             name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
             in_flight[name] = in_flight.get(name, 0) + 1
         whole = [0] * _WIDTH
@@ -80,7 +80,7 @@ class History:
     def report(self) -> dict[str, Any]:
         """What /api/history tells, the oldest first."""
         return {
-            "started_at": self._front().tally.started_at,
+            "started_at": self._context().tally.started_at,
             "every": EVERY,
             "bounds": BOUNDS,
             "points": [

@@ -66,12 +66,12 @@ class ProxyCollector(Collector):
         both or in neither, and a counter that goes back is a restart for Prometheus: so they are counted here, together.
         Where nothing is under way a route's counts only grow, and may be read later.
         """
-        front = self._server.front
-        tally = front.tally
+        context = self._server.context
+        tally = context.tally
         routes = {**tally.routes, NO_ROUTE: tally.unrouted}
         in_flight: Counter[str] = Counter()
         octets: dict[str, tuple[int, int]] = {}
-        for exchange in front.under_way():
+        for exchange in context.under_way():
             name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
             if name in routes:
                 in_flight[name] += 1
@@ -81,7 +81,7 @@ class ProxyCollector(Collector):
             self._server.ready,
             routes,
             dict(tally.upstreams),
-            gateways_of(front),
+            gateways_of(context),
             self._server.slots,
             in_flight,
             octets,
@@ -100,8 +100,8 @@ class ProxyCollector(Collector):
             self.look()
         seen = self._seen
         assert seen is not None
-        front = self._server.front
-        tally = front.tally
+        context = self._server.context
+        tally = context.tally
         yield from gauge(
             "build_info",
             "Which build this is.",
@@ -112,12 +112,12 @@ class ProxyCollector(Collector):
         yield from gauge(
             "ready", "Started, a valid token for every route, and not draining.", [((), seen.ready)]
         )
-        yield from gauge("draining", "Shutting down: no request is begun any more.", [((), front.draining)])
+        yield from gauge("draining", "Shutting down: no request is begun any more.", [((), context.draining)])
         yield from _requests(seen)
         yield from _troubles(seen, tally)
-        busy = sum(one.busy for one in (front, *front.beside))
+        busy = sum(one.busy for one in (context, *context.beside))
         yield from gauge("connections", "Connections from apps, tunnels included.", [((), busy)])
-        yield from gauge("connections_max", "limits.connections.", [((), front.max_connections)])
+        yield from gauge("connections_max", "limits.connections.", [((), context.max_connections)])
         yield from counter(
             "connections_accepted", "Connections from apps, refused ones included.", [((), tally.connections)]
         )

@@ -19,9 +19,9 @@ from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
 from idtoken_proxy.build import BUILD
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 
@@ -47,7 +47,7 @@ class Observed(Protocol):
     def ready(self) -> bool: ...
 
     @property
-    def front(self) -> Front: ...
+    def context(self) -> ServerContext: ...
 
     @property
     def slots(self) -> Mapping[str, TokenSlot]:
@@ -105,14 +105,14 @@ def pieces(server: Observed, wall: Callable[[], float] = time) -> Iterator[str]:
     """The report's JSON, piece by piece: ten thousand routes take longer than a request should have to wait, and between
     two pieces the event loop may be somebody else's.
     """
-    tally = server.front.tally
+    tally = server.context.tally
     in_flight = Counter(
         NO_ROUTE if exchange.lane is None else exchange.lane.route.name
-        for exchange in server.front.under_way()
+        for exchange in server.context.under_way()
     )
     # All of the generation that is there now: a reload may come in between.
     counts, upstreams, refused = dict(tally.routes), dict(tally.upstreams), _last_refusals(tally)
-    gateways, routes = gateways_of(server.front), iter(server.route_statuses())
+    gateways, routes = gateways_of(server.context), iter(server.route_statuses())
     yield json.dumps(_whole(server, wall, in_flight[NO_ROUTE]))[:-1] + ', "upstreams": ['
     found: dict[str, tuple[int, int]] = {}
     for _ in connections_of(gateways, found):
@@ -142,8 +142,8 @@ def _listed(items: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[str, Any]:
     """All but the routes and the receivers, which may be many."""
-    front = server.front
-    tally = front.tally
+    context = server.context
+    tally = context.tally
     last = tally.last_reload
     return {
         "version": __version__,
@@ -153,7 +153,7 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
         **server.status(),
         "unrouted": _traffic(tally.unrouted, unrouted),
         "bounds": BOUNDS,
-        "connections_max": front.max_connections,
+        "connections_max": context.max_connections,
         "errors": [
             _error(trouble)
             for trouble in sorted(
@@ -174,8 +174,8 @@ def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[s
     }
 
 
-def gateways_of(front: Front) -> list[Gateway]:
-    return [one.gateway for one in (front, *front.beside)]
+def gateways_of(context: ServerContext) -> list[Gateway]:
+    return [one.gateway for one in (context, *context.beside)]
 
 
 def connections_of(gateways: Iterable[Gateway], found: dict[str, tuple[int, int]]) -> Iterator[None]:

@@ -18,7 +18,7 @@ from idtoken_proxy.engine.http2.streams import ENDED, Stream
 BODY: Final = 64 * 1024
 
 
-class Front(Protocol):
+class ServerContext(Protocol):
     """The connection of a stream (http2_front.py)."""
 
     loop: asyncio.AbstractEventLoop
@@ -35,7 +35,7 @@ class Front(Protocol):
 class StreamSide:
     """What aiohttp asks of a connection, of one stream. `stream.context` is this."""
 
-    def __init__(self, front: Front, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
+    def __init__(self, front: ServerContext, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
         self.front = front
         self.stream = stream
         self.method = head.method.decode("ascii")

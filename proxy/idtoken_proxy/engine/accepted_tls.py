@@ -8,8 +8,8 @@ from typing import Final, cast
 
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tls import TlsTransport
@@ -19,13 +19,13 @@ ALPN: Final = (None, "http/1.1", "h2")
 
 
 class AcceptedTls(TlsTransport):
-    """A Connection of the front (front.py) as long as the handshake lasts. HTTP/2 is told by its preface and not by ALPN, as on
+    """A Connection of the front (server_context.py) as long as the handshake lasts. HTTP/2 is told by its preface and not by ALPN, as on
     a plain connection: whoever chose it says it.
     """
 
-    def __init__(self, tls_context: ssl.SSLContext, front: Front, door: Door) -> None:
-        super().__init__(tls_context, None, _Entrance(front, door, self), ALPN)
-        self.front = front
+    def __init__(self, tls_context: ssl.SSLContext, context: ServerContext, door: Door) -> None:
+        super().__init__(tls_context, None, _Entrance(context, door, self), ALPN)
+        self.context = context
         self.door = door
         self.uid: int | None = None
         self.deadline = NEVER
@@ -34,21 +34,21 @@ class AcceptedTls(TlsTransport):
         self.ready.add_done_callback(_heard)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        front = self.front
-        reason = unwelcome(front, None, self.door)
+        context = self.context
+        reason = unwelcome(context, None, self.door)
         if reason is not None:  # which cannot be said before the handshake, and that is what costs
-            front.tally.connections += 1
-            front.tally.trouble(NO_ROUTE, reason)
+            context.tally.connections += 1
+            context.tally.trouble(NO_ROUTE, reason)
             cast("asyncio.Transport", transport).abort()
             self.transport = cast("asyncio.Transport", transport)
             return
-        front.connections.add(self)
-        front.sweeper.watch(self)
-        self.deadline = front.sweeper.now + front.header_timeout
+        context.connections.add(self)
+        context.sweeper.watch(self)
+        self.deadline = context.sweeper.now + context.header_timeout
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.front.forget(self)
+        self.context.forget(self)
         super().connection_lost(exc)
 
     def dismiss(self) -> None:
@@ -61,7 +61,7 @@ class AcceptedTls(TlsTransport):
         self.abort()
 
     def expire(self) -> None:
-        self.front.tally.hit("header_timeout")
+        self.context.tally.hit("header_timeout")
         self.abort()
 
     def hung_up(self) -> None:
@@ -71,16 +71,16 @@ class AcceptedTls(TlsTransport):
 class _Entrance(asyncio.Protocol):
     """What hears that the handshake is over, and gives way to the app's connection."""
 
-    def __init__(self, front: Front, door: Door, tls: AcceptedTls) -> None:
-        self._front = front
+    def __init__(self, context: ServerContext, door: Door, tls: AcceptedTls) -> None:
+        self._context = context
         self._door = door
         self._tls = tls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         tls = self._tls
         tls.deadline = NEVER
-        self._front.forget(tls)
-        app = Downstream(self._front, self._door)
+        self._context.forget(tls)
+        app = Downstream(self._context, self._door)
         tls.set_protocol(app)
         app.connection_made(transport)
 

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import structlog
 
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.front import AccessLog
+from idtoken_proxy.engine.server_context import AccessLog
 from idtoken_proxy.engine.states import BROKEN
 from idtoken_proxy.engine.tally import kind_of
 from idtoken_proxy.engine.trace import trace_of

@@ -12,13 +12,13 @@ from typing import Final, cast
 
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.http1_app import Http1App
 from idtoken_proxy.engine.http2.frames import PREFACE
 from idtoken_proxy.engine.http2_downstream import Http2Downstream
 from idtoken_proxy.engine.listeners import Door, peer_uid
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER
@@ -42,11 +42,11 @@ class Downstream(Http1App):
     further request is taken from it.
     """
 
-    def __init__(self, front: Front, door: Door) -> None:
-        super().__init__(front)
-        self._front = front
+    def __init__(self, context: ServerContext, door: Door) -> None:
+        super().__init__(context)
+        self._context = context
         self.door = door
-        self.sweeper = front.sweeper
+        self.sweeper = context.sweeper
         self._buffer = b""
         self._searched = 0
         self._scan: HeadScan | None = None  # of a head that comes in pieces
@@ -88,25 +88,25 @@ class Downstream(Http1App):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
-        front = self._front
-        front.tally.connections += 1
+        context = self._context
+        context.tally.connections += 1
         self.uid = peer_uid(transport)
-        reason = unwelcome(front, self.uid, self.door)
+        reason = unwelcome(context, self.uid, self.door)
         if reason is not None:
             self.closing = True
-            if front.turn_away(self, reason):
+            if context.turn_away(self, reason):
                 self.sweeper.watch(self)
                 self.request_complete = False  # whatever it was about to send is discarded
                 self._linger()
             return
         peername = transport.get_extra_info("peername")
-        self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None, front.pseudonym)
+        self.peer = Peer.of(peername[0] if isinstance(peername, tuple) else None, context.pseudonym)
         sockname = transport.get_extra_info("sockname")
         self.port = sockname[1] if isinstance(sockname, tuple) else None if sockname is None else UNIX
         transport.set_write_buffer_limits(WRITE_HIGH_WATER)
-        front.connections.add(self)
+        context.connections.add(self)
         self.sweeper.watch(self)
-        self.deadline = self.sweeper.now + front.keepalive
+        self.deadline = self.sweeper.now + context.keepalive
 
     def data_received(self, data: bytes) -> None:
         if self.closing:
@@ -125,17 +125,17 @@ class Downstream(Http1App):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closing = True
-        self._front.forget(self)
+        self._context.forget(self)
         exchange = self._exchange
         if exchange is not None:
             self._exchange = None
             exchange.abandon()
-            self._front.count(exchange)
+            self._context.count(exchange)
 
     def pause_writing(self) -> None:
         self.full = True
         self._unsent = None
-        self._front.tally.held["answer"] += 1
+        self._context.tally.held["answer"] += 1
         if self._exchange is not None:
             self._exchange.hold_answer(held=True)
 
@@ -185,8 +185,8 @@ class Downstream(Http1App):
             self._head_begins().empty_lines()
         end = data.find(_HEAD_END, self._searched)
         # The empty line that ends the head does not count, nor what may be the beginning of it.
-        if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._front.max_head:
-            detail = f"the request head is larger than {self._front.max_head} octets"
+        if (end if end >= 0 else len(data) - len(_HEAD_END) + 1) > self._context.max_head:
+            detail = f"the request head is larger than {self._context.max_head} octets"
             self._refuse(HeadTooLarge(detail, limit="header_bytes"), len(data))
             return False
         if end < 0:
@@ -205,7 +205,7 @@ class Downstream(Http1App):
         scan = self._scan
         if scan is None:  # with an empty line, too: they put off nothing
             scan = self._scan = HeadScan()
-            self.deadline = self.sweeper.now + self._front.header_timeout
+            self.deadline = self.sweeper.now + self._context.header_timeout
         return scan
 
     def _unreadable(self, head: bytes) -> MalformedRequest:
@@ -226,9 +226,9 @@ class Downstream(Http1App):
             return
         self._fresh = False
         self.request = request
-        self._exchange = exchange = Exchange(self, self._front.gateway, len(block) + 4)
-        if self._front.tracer is not None:
-            self._exchange = exchange = self._front.tracer.begin(exchange, self, request)
+        self._exchange = exchange = Exchange(self, self._context.gateway, len(block) + 4)
+        if self._context.tracer is not None:
+            self._exchange = exchange = self._context.tracer.begin(exchange, self, request)
         try:
             exchange.open(request)
         except RequestError as error:
@@ -246,8 +246,8 @@ class Downstream(Http1App):
 
     def _go_over_to_http2(self, block: bytes) -> None:
         self.closing = True
-        self._front.forget(self)
-        Http2Downstream(self._front, self).begin(block + _HEAD_END + self._buffer)
+        self._context.forget(self)
+        Http2Downstream(self._context, self).begin(block + _HEAD_END + self._buffer)
 
     def pump(self) -> None:
         """Moves what has been read of the request's body upstream, as far as there is an upstream yet."""
@@ -278,11 +278,11 @@ class Downstream(Http1App):
 
     def _refuse(self, error: RequestError, octets: int) -> None:
         """A head of so many octets that is none. More may come, who knows what."""
-        self._exchange = exchange = Exchange(self, self._front.gateway, octets)
+        self._exchange = exchange = Exchange(self, self._context.gateway, octets)
         self.request = None
         self.request_complete = False
         if isinstance(error, NotHttp):
-            self._front.tell_of_no_http(error)
+            self._context.tell_of_no_http(error)
         exchange.refuse(error)
 
     # -- the exchange's side ---------------------------------------------------
@@ -294,13 +294,13 @@ class Downstream(Http1App):
         self.request = None
         self._reader = None
         self.held = False
-        front = self._front
-        if front.tally.ended(exchange) or front.tells_all:
-            front.tell(exchange)
-        if not self.keep or self.closing or self._dismissed or front.draining:
+        context = self._context
+        if context.tally.ended(exchange) or context.tells_all:
+            context.tell(exchange)
+        if not self.keep or self.closing or self._dismissed or context.draining:
             self._linger()
             return
-        self.deadline = self.sweeper.now + front.keepalive
+        self.deadline = self.sweeper.now + context.keepalive
         if self._buffer:
             self._advance()
         self._resume_between()
@@ -317,7 +317,7 @@ class Downstream(Http1App):
         assert exchange is not None
         self._exchange = None
         self.closing = True
-        self._front.count(exchange)
+        self._context.count(exchange)
         self.cut()
 
     def on_switch(self, upstream: AnswerSide) -> None:
@@ -326,7 +326,7 @@ class Downstream(Http1App):
         self._exchange = None
         early, self._buffer = self._buffer, b""
         standing = Standing(self, self._upgrading, exchange)
-        receiver = switch(self._front, self, standing, exchange, upstream, early, dismissed=self._dismissed)
+        receiver = switch(self._context, self, standing, exchange, upstream, early, dismissed=self._dismissed)
         if receiver is not None:
             self._resume()
             if self.full:
@@ -336,7 +336,7 @@ class Downstream(Http1App):
         """The receiver reads slower than the app sends, or has caught up."""
         self.held = held
         if held:
-            self._front.tally.held["request"] += 1
+            self._context.tally.held["request"] += 1
             self._pause()
         elif self._reader is not None:
             self.pump()
@@ -356,14 +356,14 @@ class Downstream(Http1App):
     def expire(self) -> None:
         if self.takes_what_is_unsent():
             # No less: the kernels move such a reader's octets in steps.
-            self.deadline = self.sweeper.now + self._front.idle
+            self.deadline = self.sweeper.now + self._context.idle
         elif self._exchange is not None:
             self.deadline = NEVER
             self._exchange.on_deadline()
         else:
             # Between requests, or a head that does not come to its end (slowloris): no answer, as nobody waits for one.
             if self._searched:
-                self._front.tally.hit("header_timeout")
+                self._context.tally.hit("header_timeout")
             self.closing = True
             self.cut()
 
@@ -373,12 +373,12 @@ class Downstream(Http1App):
         if self._reading:
             self._reading = False
             self.transport.pause_reading()
-            self._front.hangups.watch(self)
+            self._context.hangups.watch(self)
 
     def _resume(self) -> None:
         if not self._reading and not self.held and not self.transport.is_closing():
             self._reading = True
-            self._front.hangups.unwatch(self)
+            self._context.hangups.unwatch(self)
             self.transport.resume_reading()
 
     def _linger(self) -> None:
@@ -386,7 +386,9 @@ class Downstream(Http1App):
         self.closing = True
         self._buffer = b""
         if self.request_complete and self._reading:
-            self.deadline = self.sweeper.now + self._front.idle  # for an app that does not read what is left
+            self.deadline = (
+                self.sweeper.now + self._context.idle
+            )  # for an app that does not read what is left
             self.transport.close()
             return
         self.held = False

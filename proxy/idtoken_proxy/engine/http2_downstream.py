@@ -10,7 +10,6 @@ from typing import Final, Protocol
 from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.explain import explanation
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
@@ -27,6 +26,7 @@ from idtoken_proxy.engine.http2_messages import in_common, request_like, request
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.memory_budget import DOWNWARDS, STEP, STEP_OCTETS, USUAL_HEAD, held_too_much
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.streams import CANCEL
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.welcome import unlisted
@@ -54,28 +54,28 @@ class Begun(Protocol):
 class Http2Downstream(Http2Transport[ServerConnection]):
     """`deadline`: the connection's own, between streams and for what is not a stream's."""
 
-    def __init__(self, front: Front, app: Begun) -> None:
+    def __init__(self, context: ServerContext, app: Begun) -> None:
         super().__init__()
-        self._front = front
+        self._context = context
         self.number = next(_numbers)
         self.door = app.door
         self.uid = app.uid
         self.port = app.port
-        self.sweeper = front.sweeper
-        self.peer = Peer.of(app.peer.address, front.pseudonym, b"2")
-        self.deadline = front.sweeper.now + front.header_timeout
+        self.sweeper = context.sweeper
+        self.peer = Peer.of(app.peer.address, context.pseudonym, b"2")
+        self.deadline = context.sweeper.now + context.header_timeout
         self._draining = False
         self._lost = False
         self.core = ServerConnection(
-            self, Limits(max_streams=MAX_STREAMS, header_octets=front.max_head, refuses=True), clock
+            self, Limits(max_streams=MAX_STREAMS, header_octets=context.max_head, refuses=True), clock
         )
         super().connection_made(app.transport)
         self.kept = 0
         self.holds = 0
-        front.connections.add(self)
-        front.memory.enter(self)
-        front.sweeper.watch(self)
-        front.sweeper.watch_all(self)
+        context.connections.add(self)
+        context.memory.enter(self)
+        context.sweeper.watch(self)
+        context.sweeper.watch_all(self)
 
     def begin(self, data: bytes) -> None:
         """`data`: what has been read, from the preface on."""
@@ -98,9 +98,9 @@ class Http2Downstream(Http2Transport[ServerConnection]):
     # -- asyncio ---------------------------------------------------------------
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._front.forget(self)
+        self._context.forget(self)
         self.core.lost()
-        self._front.memory.leave(self)
+        self._context.memory.leave(self)
         self.sweeper.unwatch_all(self)
         self._lost = True
 
@@ -124,7 +124,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         super()._flush()
         holds = self.look()
         if holds != self.holds and not self._lost:
-            self._front.memory.change(self, holds)
+            self._context.memory.change(self, holds)
 
     @property
     def unsettled(self) -> bool:
@@ -137,18 +137,18 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def _close(self) -> None:
         self.transport.close()
-        self.deadline = self.sweeper.now + self._front.idle  # for an app that does not read what is left
+        self.deadline = self.sweeper.now + self._context.idle  # for an app that does not read what is left
 
     # -- what the core tells (listener.py) ---------------------------------------
 
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
-        front = self._front
-        front.tally.streams += 1
+        context = self._context
+        context.tally.streams += 1
         if not self._draining:  # whose end no request puts off
             self.deadline = NEVER
         octets = self.core.block_octets + HEAD_OCTETS
         request = known = head.made[end_stream] if head.made is not None else None
-        if request is None or request.verdict is None or request.verdict[0] is not front.gateway:
+        if request is None or request.verdict is None or request.verdict[0] is not context.gateway:
             known = None  # what was made of it under other settings is not looked at
             shape = head.shape
             if shape is not None and shape.requests[end_stream] is not None:
@@ -160,14 +160,14 @@ class Http2Downstream(Http2Transport[ServerConnection]):
             app.until = self.sweeper.now + request.grpc_timeout
         stream.context = app
         app.request = request
-        app.exchange = exchange = Exchange(app, front.gateway, octets)
-        if front.tracer is not None:
-            app.exchange = exchange = front.tracer.begin(exchange, app, request)
+        app.exchange = exchange = Exchange(app, context.gateway, octets)
+        if context.tracer is not None:
+            app.exchange = exchange = context.tracer.begin(exchange, app, request)
         if head.octets > USUAL_HEAD:
             app.weigh(head.octets)
         try:
             if head.octets > USUAL:
-                check_head(head, front.max_head)
+                check_head(head, context.max_head)
             if known is None:
                 settle_request(request, head)
                 if head.shape is not None:
@@ -185,18 +185,18 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def _make_room_for(self, app: AppStream) -> None:
         """A connection to the receiver that is its own."""
-        if not self._front.memory.admits(self, DOWNWARDS):
+        if not self._context.memory.admits(self, DOWNWARDS):
             raise held_too_much()
         app.weigh(DOWNWARDS)
 
     def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
         exchange = Exchange(
-            AppStream(self, _NO_STREAM, complete=True), self._front.gateway, self.core.block_octets
+            AppStream(self, _NO_STREAM, complete=True), self._context.gateway, self.core.block_octets
         )
         exchange.error = error = MalformedRequest(f"the request is malformed: {reason}")
         exchange.status = 400
         exchange.abandon()
-        self._front.count(exchange)
+        self._context.count(exchange)
         self._rest()
         if not any(one.name == b"content-type" and one.value.startswith(_GRPC) for one in fields):
             return ()
@@ -213,13 +213,13 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def on_sent(self, stream: Stream, octets: int) -> None:
         if isinstance(stream.context, AppStream):
-            stream.context.on_sent(self._front.idle)
+            stream.context.on_sent(self._context.idle)
             self.soon()
 
     def on_reset(self, stream: Stream, reset: Reset) -> None:
         app = stream.context
         if reset.by != BY_CONNECTION:
-            self._front.tally.http2.reset(reset.by, reset.code)
+            self._context.tally.http2.reset(reset.by, reset.code)
         if isinstance(app, AppStream):
             if reset.by == BY_FAULT and app.exchange is not None:
                 app.exchange.error = MalformedRequest(f"the request is malformed: {reset.reason}")
@@ -228,28 +228,28 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
         """The app opens no more, and closes when it has what is under way."""
-        self._front.tally.http2.goaways += 1
+        self._context.tally.http2.goaways += 1
 
     def on_pong(self, payload: bytes) -> None: ...
 
     def on_fault(self, fault: ConnectionFault) -> None:
-        front = self._front
+        context = self._context
         if fault.limit is not None:
-            front.tally.hit(fault.limit)
-        front.log.warning("HTTP/2 connection ended", reason=fault.reason, code=fault.code.name)
+            context.tally.hit(fault.limit)
+        context.log.warning("HTTP/2 connection ended", reason=fault.reason, code=fault.code.name)
         self.flush()
         self._close()
 
     # -- what a stream tells (http2_app.py) ---------------------------------------
 
     def on_held(self, *, answer: bool) -> None:
-        self._front.tally.held["answer" if answer else "request"] += 1
+        self._context.tally.held["answer" if answer else "request"] += 1
 
     def on_stream_end(self, stream: AppStream, exchange: Exchange, *, whole: bool) -> None:
-        front = self._front
-        if front.tally.ended(exchange) or front.tells_all or not whole or exchange.said is not None:
-            front.tell(exchange)
-        stream.deadline = self.sweeper.now + front.idle  # for an app that does not read what is left
+        context = self._context
+        if context.tally.ended(exchange) or context.tells_all or not whole or exchange.said is not None:
+            context.tell(exchange)
+        stream.deadline = self.sweeper.now + context.idle  # for an app that does not read what is left
 
     def on_stream_gone(self, stream: AppStream) -> None:
         stream.deadline = NEVER
@@ -263,7 +263,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         if self.transport.is_closing():
             return
         if not self.core.streams and not self._draining:
-            self.deadline = self.sweeper.now + self._front.keepalive
+            self.deadline = self.sweeper.now + self._context.keepalive
         elif self.core.drained:
             self.soon()
 
@@ -292,7 +292,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         if octets > 0 and self.paused:  # what is with the transport already cannot be taken back
             self.cut()
 
-    # -- the front's (front.py) ----------------------------------------------------
+    # -- the front's (server_context.py) ----------------------------------------------------
 
     @property
     def expects_request(self) -> bool:
@@ -301,7 +301,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def dismiss(self) -> None:
         self.drain()
-        if unlisted(self._front, self.uid) is not None:  # what is on its way may not be served any more
+        if unlisted(self._context, self.uid) is not None:  # what is on its way may not be served any more
             self.core.finish_drain()
 
     def drain(self) -> None:

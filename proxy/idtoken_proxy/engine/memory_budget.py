@@ -50,7 +50,7 @@ class Holder(Protocol):
 
 
 class House(Protocol):
-    """What is asked of the Front."""
+    """What is asked of the ServerContext."""
 
     max_connections: int
 

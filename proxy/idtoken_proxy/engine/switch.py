@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.front import Connection, Front
+from idtoken_proxy.engine.server_context import Connection, ServerContext
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.streams import AnswerSide
 
 
 def switch(
-    front: Front,
+    context: ServerContext,
     app: Connection,
     standing: Standing,
     exchange: Exchange,
@@ -28,10 +28,10 @@ def switch(
     receiver, rest = upstream.take_over()
     if rest:
         app.transport.write(rest)
-    front.forget(app)
-    tunnel = front.open_tunnel(app.transport, receiver, exchange, standing)
-    front.count(exchange)
-    if dismissed or not front.keeps(standing, unchanged=exchange.gateway is front.gateway):
+    context.forget(app)
+    tunnel = context.open_tunnel(app.transport, receiver, exchange, standing)
+    context.count(exchange)
+    if dismissed or not context.keeps(standing, unchanged=exchange.gateway is context.gateway):
         tunnel.abort()
         return None
     return receiver

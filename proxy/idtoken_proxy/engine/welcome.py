@@ -13,7 +13,7 @@ _ROOT: Final = 0
 
 
 class House(Protocol):
-    """What is asked of the Front. `busy`: connections and tunnels that are open."""
+    """What is asked of the ServerContext. `busy`: connections and tunnels that are open."""
 
     closed: bool
     max_connections: int
@@ -23,28 +23,28 @@ class House(Protocol):
     def busy(self) -> int: ...
 
 
-def unwelcome(front: House, uid: int | None, door: Door) -> ProxyError | None:
+def unwelcome(context: House, uid: int | None, door: Door) -> ProxyError | None:
     """What it is told where it is not; None where it is. `uid`: of a unix socket's peer, None for TCP."""
-    if front.closed:
+    if context.closed:
         return Draining("the proxy is shutting down")
     if not door.open:
         return Draining("the proxy does not listen here any more")
-    if front.busy >= front.max_connections:
+    if context.busy >= context.max_connections:
         return Overloaded(
-            f"{front.max_connections} connections are open",
+            f"{context.max_connections} connections are open",
             remedy="raise limits: {connections: ...}, or let the app reuse its connections",
             limit="connections",
         )
-    return unlisted(front, uid)
+    return unlisted(context, uid)
 
 
-def unlisted(front: House, uid: int | None) -> Refused | None:
+def unlisted(context: House, uid: int | None) -> Refused | None:
     """Without `allowed_uids` a unix socket is its user's alone. Its mode says so too, but only to who connects from then
     on: a connection may be older than that, or have waited for its turn since before.
     """
     if uid is None:
         return None
-    listed = front.allowed_uids
+    listed = context.allowed_uids
     if listed is None:
         own = os.geteuid()
         if uid in (own, _ROOT, UNKNOWN):

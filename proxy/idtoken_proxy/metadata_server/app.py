@@ -17,8 +17,8 @@ from aiohttp.typedefs import Handler
 from idtoken_proxy.admin.connections import Connections
 from idtoken_proxy.admin.place import Place
 from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, expect, handlers
-from idtoken_proxy.engine.front import Front
 from idtoken_proxy.engine.listeners import peer_uid
+from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.welcome import unlisted
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.metadata_server.counts import Counts
@@ -63,7 +63,7 @@ class Hands(Protocol):
         """Those in force."""
 
     @property
-    def front(self) -> Front: ...
+    def context(self) -> ServerContext: ...
 
     @property
     def handed_out(self) -> HandedOut | None:
@@ -251,7 +251,7 @@ class MetadataListener:
             return Refusal(403, "", "gone", "")
         sockname, peername = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         by_tcp = isinstance(sockname, tuple)
-        stranger = unlisted(self._server.front, peer_uid(transport))
+        stranger = unlisted(self._server.context, peer_uid(transport))
         if stranger is not None:
             return Refusal(403, "Forbidden.", "uid", stranger.remedy or stranger.detail)
         hosts = request.headers.getall("Host", [])

@@ -13,8 +13,8 @@ from typing import Any
 
 from idtoken_proxy.engine.accepted_tls import AcceptedTls
 from idtoken_proxy.engine.downstream import Downstream
-from idtoken_proxy.engine.front import AccessLog, Front
 from idtoken_proxy.engine.listeners import Door, Listeners, Prepared
+from idtoken_proxy.engine.server_context import AccessLog, ServerContext
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.receive.composition import Reception
@@ -29,7 +29,7 @@ class InboundListener:
     ) -> None:
         self.reception = reception
         self.tls: ssl.SSLContext | None = reception.tls
-        self.front = Front(reception.gateway, sweeper, access_log=access_log, tally=tally)
+        self.context = ServerContext(reception.gateway, sweeper, access_log=access_log, tally=tally)
         self.listeners = Listeners(self._accepted)
 
     @property
@@ -51,21 +51,21 @@ class InboundListener:
             "audiences": inbound.audiences,
             "issuers": inbound.issuers,
             "verified": len(self.reception.judge.verified),
-            "connections": self.front.busy,
+            "connections": self.context.busy,
         }
 
     def adopt(self, reception: Reception) -> None:
         changed = (self.tls is None) is not (reception.tls is None)
         self.reception, self.tls = reception, reception.tls
-        self.front.adopt(reception.gateway)
+        self.context.adopt(reception.gateway)
         if changed:  # what came in plain text is not to go on so, nor the other way
-            for connection in list(self.front.connections):
+            for connection in list(self.context.connections):
                 connection.dismiss()
 
     def _accepted(self, door: Door) -> asyncio.Protocol:
         if self.tls is None:
-            return Downstream(self.front, door)
-        return AcceptedTls(self.tls, self.front, door)
+            return Downstream(self.context, door)
+        return AcceptedTls(self.tls, self.context, door)
 
 
 @dataclass
@@ -94,8 +94,8 @@ class InboundListeners:
         return iter(self._open)
 
     @property
-    def fronts(self) -> list[Front]:
-        return [one.front for one in (*self._open, *self._leaving)]
+    def fronts(self) -> list[ServerContext]:
+        return [one.context for one in (*self._open, *self._leaving)]
 
     async def prepare(self, receptions: Iterable[Reception], *, reuse_port: bool) -> PreparedInbound:
         """Binds what is not open yet, and takes no connection there. Raises ListenFailed, with nothing changed."""
@@ -126,7 +126,7 @@ class InboundListeners:
         left = [one for one in self._open if one not in wanted]
         self._open = wanted
         for one, reception, fresh in prepared.wanted:
-            one.front.access_log = access_log
+            one.context.access_log = access_log
             if not shared and isinstance(one.address, UnixAddress):
                 await one.listeners.share(shared=False)
             if fresh is None:
@@ -137,8 +137,8 @@ class InboundListeners:
                 await one.listeners.share(shared=True)
         for one in left:
             await one.listeners.listen(())
-            one.front.part()
-        self._leaving = [one for one in (*self._leaving, *left) if one.front.busy]
+            one.context.part()
+        self._leaving = [one for one in (*self._leaving, *left) if one.context.busy]
 
     async def close(self) -> None:
         """To new connections."""
@@ -146,5 +146,5 @@ class InboundListeners:
             await one.listeners.close()
 
     def abort(self) -> None:
-        for front in self.fronts:
-            front.abort()
+        for context in self.fronts:
+            context.abort()

@@ -65,7 +65,7 @@ class Connection(Protocol):
         """The app has gone while its reading was held back."""
 
 
-class Front:
+class ServerContext:
     """A reload replaces the gateway whole; an exchange keeps its own."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Front:
         self.connections: set[Connection] = set()
         self.turned_away: set[Connection] = set()
         self.tunnels: dict[Tunnel, Standing] = {}
-        self.beside: list[Front] = []  # of the same process: the listeners before apps
+        self.beside: list[ServerContext] = []  # of the same process: the listeners before apps
         self.gateway = gateway
         self.sweeper = sweeper
         self.tally = tally
@@ -230,8 +230,8 @@ class Front:
         """
         return [
             exchange
-            for front in (self, *self.beside)
-            for one in list(front.connections)
+            for context in (self, *self.beside)
+            for one in list(context.connections)
             for exchange in one.exchanges
         ]
 

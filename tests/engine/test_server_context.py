@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from idtoken_proxy.engine.downstream import LINGER
-from idtoken_proxy.engine.front import MAX_TURNED_AWAY
+from idtoken_proxy.engine.server_context import MAX_TURNED_AWAY
 from idtoken_proxy.settings.model import GuardSettings, Limits, UnixAddress
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import LOCAL, Proxied
@@ -57,7 +57,7 @@ async def test_the_refused_do_not_pile_up(receive: Receive, start: Start) -> Non
     for wire in refused:
         assert (await wire.response()).status == 503
         await wire.to_end()
-    assert proxied.server.front.busy == 1
+    assert proxied.server.context.busy == 1
 
 
 async def test_connections_made_and_dropped_leave_nothing(receive: Receive, start: Start) -> None:
@@ -78,10 +78,10 @@ async def test_connections_made_and_dropped_leave_nothing(receive: Receive, star
 
 async def _no_connections(proxied: Proxied) -> None:
     for _ in range(1000):
-        if not proxied.server.front.busy:
+        if not proxied.server.context.busy:
             return
         await asyncio.sleep(0.005)
-    raise AssertionError(f"{proxied.server.front.busy} connections are left")
+    raise AssertionError(f"{proxied.server.context.busy} connections are left")
 
 
 async def test_ten_thousand_requests_on_many_connections(receive: Receive, start: Start) -> None:
@@ -114,39 +114,39 @@ async def test_a_flood_beyond_the_limit_costs_a_bounded_number_of_descriptors(
     receive: Receive, start: Start
 ) -> None:
     proxied = await start(await receive(answering(ok())), limits=Limits(connections=1))
-    front = proxied.server.front
+    context = proxied.server.context
     await proxied.connect()
-    await eventually(lambda: front.busy == 1, "no connection")
+    await eventually(lambda: context.busy == 1, "no connection")
     flood = [
         await proxied.connect() for _ in range(2 * MAX_TURNED_AWAY)
     ]  # who send nothing, and do not close
     for wire in flood:
         await wire.gone()
-        assert len(front.turned_away) <= MAX_TURNED_AWAY
+        assert len(context.turned_away) <= MAX_TURNED_AWAY
     told = [wire for wire in flood if b"503" in wire.received]
     assert MAX_TURNED_AWAY <= len(told) < len(flood)
     assert all(wire.received == b"" for wire in flood if wire not in told)
     await proxied.elapse(LINGER)
-    await eventually(lambda: not front.turned_away, "they stay")
+    await eventually(lambda: not context.turned_away, "they stay")
 
 
 async def test_who_is_being_turned_away_does_not_keep_the_proxy_from_ending(
     receive: Receive, start: Start
 ) -> None:
     proxied = await start(await receive(answering(ok())), limits=Limits(connections=1))
-    front = proxied.server.front
+    context = proxied.server.context
     await proxied.connect()
-    await eventually(lambda: front.busy == 1, "no connection")
+    await eventually(lambda: context.busy == 1, "no connection")
     await (await proxied.connect()).response()
-    assert front.turned_away
+    assert context.turned_away
     await proxied.server.stop(drain=0)
-    await eventually(lambda: not front.turned_away, "it stays")
+    await eventually(lambda: not context.turned_away, "it stays")
 
 
 async def test_who_comes_while_the_proxy_drains_is_told_so(receive: Receive, start: Start) -> None:
     receiver = await receive(answering(ok()))
     proxied = await start(receiver)
-    proxied.server.front.closed = True  # what was in the listener's queue as it closed
+    proxied.server.context.closed = True  # what was in the listener's queue as it closed
     answer = await proxied.ask(get("/"))
     assert (answer.status, answer.one("connection"), answer.one("retry-after")) == (503, "close", "1")
     assert "shutting down" in str(problem(answer)["detail"])
@@ -201,6 +201,6 @@ async def test_who_is_still_listed_is_not_dismissed_nor_who_comes_by_a_port(
 
 async def test_without_an_access_log_nobody_is_told(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())))
-    proxied.server.front.access_log = None
+    proxied.server.context.access_log = None
     assert (await proxied.ask(get("/"))).status == 200
     assert (await proxied.ask(get("/", "Origin: null"))).status == 403
