@@ -28,7 +28,7 @@ class Connection:
             octets -= one
 
 
-class House:
+class AdmissionContext:
     def __init__(self, most: int, *connections: object) -> None:
         self.max_connections = most
         self.connections = list(connections)
@@ -42,7 +42,7 @@ class House:
 
 def test_what_all_may_hold_follows_from_the_number_of_connections() -> None:
     one, other = Connection(), Connection()
-    house = House(10, one, other)
+    house = AdmissionContext(10, one, other)
     assert house.budget.limit == 10 * EACH - 2 * AT_REST
     house.connections.append(SimpleNamespace())  # of HTTP/1.1
     house.tunnels.append(SimpleNamespace())
@@ -50,14 +50,16 @@ def test_what_all_may_hold_follows_from_the_number_of_connections() -> None:
 
 
 def test_each_has_its_own_share_however_many_there_are() -> None:
-    house = House(2, Connection(), Connection(), *(SimpleNamespace() for _ in range(5)))  # since a reload
+    house = AdmissionContext(
+        2, Connection(), Connection(), *(SimpleNamespace() for _ in range(5))
+    )  # since a reload
     assert house.budget.limit == 2 * (EACH - AT_REST)
 
 
 def test_up_to_the_limit_nobody_gives_way_and_beyond_it_who_holds_most() -> None:
     small = Connection(100 * KIB)
     large = Connection(*[256 * KIB] * 20, 4 * KIB)
-    house = House(6, small, large)
+    house = AdmissionContext(6, small, large)
     budget = house.budget
     budget.change(small, small.look())
     large.streams.append(budget.limit - budget.octets - large.look())
@@ -76,7 +78,7 @@ def test_up_to_the_limit_nobody_gives_way_and_beyond_it_who_holds_most() -> None
 
 def test_who_grew_by_little_may_find_that_others_have_to_give_way() -> None:
     small, large = Connection(1), Connection(*[KIB * KIB] * 8)
-    house = House(8, small, large)
+    house = AdmissionContext(8, small, large)
     house.budget.change(large, 7 * KIB * KIB)  # it has told of no more
     small.streams.append(KIB * KIB)
     house.budget.change(small, small.look())
@@ -86,7 +88,7 @@ def test_who_grew_by_little_may_find_that_others_have_to_give_way() -> None:
 
 def test_what_has_been_written_since_it_was_told_of_is_nobodys_end() -> None:
     written, growing = Connection(*[KIB * KIB] * 5), Connection(*[256 * KIB] * 8)
-    house = House(6, written, growing)
+    house = AdmissionContext(6, written, growing)
     house.budget.change(written, written.look())
     written.streams.clear()
     house.budget.change(growing, growing.look())
@@ -96,7 +98,7 @@ def test_what_has_been_written_since_it_was_told_of_is_nobodys_end() -> None:
 
 def test_a_stream_that_takes_much_from_the_beginning_is_let_in_where_there_is_room() -> None:
     one = Connection()
-    budget = House(1, one).budget
+    budget = AdmissionContext(1, one).budget
     room = budget.limit
     assert budget.admits(one, room - 1)
     assert not budget.admits(one, 2)
@@ -107,7 +109,7 @@ def test_a_stream_that_takes_much_from_the_beginning_is_let_in_where_there_is_ro
 @pytest.mark.parametrize("held", [0, 5 * KIB])
 def test_nothing_is_left_of_who_leaves(held: int) -> None:
     one = Connection(held)
-    budget = House(1, one).budget
+    budget = AdmissionContext(1, one).budget
     budget.change(one, held)
     budget.leave(one)
     assert budget.octets == one.holds == 0

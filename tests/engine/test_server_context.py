@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from idtoken_proxy.engine.downstream import LINGER
-from idtoken_proxy.engine.server_context import MAX_TURNED_AWAY
+from idtoken_proxy.engine.server_context import MAX_REJECTED
 from idtoken_proxy.settings.model import GuardSettings, Limits, UnixAddress
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import LOCAL, Proxied
@@ -117,17 +117,15 @@ async def test_a_flood_beyond_the_limit_costs_a_bounded_number_of_descriptors(
     context = proxied.server.context
     await proxied.connect()
     await eventually(lambda: context.busy == 1, "no connection")
-    flood = [
-        await proxied.connect() for _ in range(2 * MAX_TURNED_AWAY)
-    ]  # who send nothing, and do not close
+    flood = [await proxied.connect() for _ in range(2 * MAX_REJECTED)]  # who send nothing, and do not close
     for wire in flood:
         await wire.gone()
-        assert len(context.turned_away) <= MAX_TURNED_AWAY
+        assert len(context.rejected) <= MAX_REJECTED
     told = [wire for wire in flood if b"503" in wire.received]
-    assert MAX_TURNED_AWAY <= len(told) < len(flood)
+    assert MAX_REJECTED <= len(told) < len(flood)
     assert all(wire.received == b"" for wire in flood if wire not in told)
     await proxied.elapse(LINGER)
-    await eventually(lambda: not context.turned_away, "they stay")
+    await eventually(lambda: not context.rejected, "they stay")
 
 
 async def test_who_is_being_turned_away_does_not_keep_the_proxy_from_ending(
@@ -138,9 +136,9 @@ async def test_who_is_being_turned_away_does_not_keep_the_proxy_from_ending(
     await proxied.connect()
     await eventually(lambda: context.busy == 1, "no connection")
     await (await proxied.connect()).response()
-    assert context.turned_away
+    assert context.rejected
     await proxied.server.stop(drain=0)
-    await eventually(lambda: not context.turned_away, "it stays")
+    await eventually(lambda: not context.rejected, "it stays")
 
 
 async def test_who_comes_while_the_proxy_drains_is_told_so(receive: Receive, start: Start) -> None:

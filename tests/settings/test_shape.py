@@ -33,7 +33,7 @@ class Door(Entry):
     handles: int = key(EVEN, default=2)
 
 
-class House(Entry):
+class AdmissionContext(Entry):
     number: int = key(EVEN)
     colour: str = key(choice_of("red", "green"), default="red")
     door: Door = key(Section(Door), default=Door())
@@ -41,7 +41,7 @@ class House(Entry):
     misplaced: ClassVar = {"handles": "belongs to the door"}
 
 
-class Villa(House):
+class Villa(AdmissionContext):
     rooms: list[int] = key(Items(EVEN), default=[])
 
     def contradiction(self) -> str | None:
@@ -69,20 +69,20 @@ def wrong(kind: Kind[object], value: object) -> list[Mistake]:
 
 
 def test_what_is_not_said_is_the_default_and_is_told_from_what_is() -> None:
-    house = House.read({"number": 4})
+    house = AdmissionContext.read({"number": 4})
     assert (house.number, house.colour, house.door.handles) == (4, "red", 2)
     assert vars(house) == {"number": 4}
-    assert vars(House.read({"number": 4, "colour": "red"})) == {"number": 4, "colour": "red"}
+    assert vars(AdmissionContext.read({"number": 4, "colour": "red"})) == {"number": 4, "colour": "red"}
 
 
 def test_keys_are_inherited() -> None:
     assert list(Villa.declared) == ["number", "colour", "door", "rooms"]
     assert Villa.read({"number": 2, "rooms": [2, 4]}).rooms == [2, 4]
-    assert list(House.declared) == ["number", "colour", "door"]
+    assert list(AdmissionContext.declared) == ["number", "colour", "door"]
 
 
 def test_it_cannot_be_changed() -> None:
-    house = House.read({"number": 4})
+    house = AdmissionContext.read({"number": 4})
     with pytest.raises(AttributeError, match="number is what the file says"):
         house.number = 6
     assert house.number == 4
@@ -108,7 +108,7 @@ def test_it_cannot_be_changed() -> None:
         (Section(Door), None, [(("here",), "must be a mapping of keys to values, not nothing")]),
         (Section(Door, word="plain"), "other", [(("here",), 'must be a mapping of keys to values, not "other"')]),
         (
-            Section(House),
+            Section(AdmissionContext),
             {"door": {"handles": 1, "x": 1}, "colour": "gren"},
             [
                 (("here", "number"), "is missing"),
@@ -117,8 +117,8 @@ def test_it_cannot_be_changed() -> None:
                 (("here", "door", "x"), "unknown key; known here: handles"),
             ],
         ),
-        (Section(House), {"number": 2, "handles": 2}, [(("here", "handles"), "belongs to the door")]),
-        (Section(House), {"numbr": 2}, [(("here", "numbr"), 'unknown key; did you mean "number"?')]),
+        (Section(AdmissionContext), {"number": 2, "handles": 2}, [(("here", "handles"), "belongs to the door")]),
+        (Section(AdmissionContext), {"numbr": 2}, [(("here", "numbr"), 'unknown key; did you mean "number"?')]),
         (Section(Villa), {"number": 2, "rooms": []}, [(("here",), "has no room")]),
         (Section(Villa), {"number": 1, "rooms": []}, [(("here", "number"), "must be even")]),
         (HOME, 5, [(("here",), "must be a mapping of keys to values, not 5")]),

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from typing import Final, cast
 
+from idtoken_proxy.engine.admission import admission_error
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.listeners import Door
@@ -13,7 +14,6 @@ from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tls import TlsTransport
-from idtoken_proxy.engine.welcome import unwelcome
 
 ALPN: Final = (None, "http/1.1", "h2")
 
@@ -35,7 +35,7 @@ class AcceptedTls(TlsTransport):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         context = self.context
-        reason = unwelcome(context, None, self.door)
+        reason = admission_error(context, None, self.door)
         if reason is not None:  # which cannot be said before the handshake, and that is what costs
             context.tally.connections += 1
             context.tally.trouble(NO_ROUTE, reason)

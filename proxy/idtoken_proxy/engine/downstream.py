@@ -10,6 +10,7 @@ import asyncio
 import re
 from typing import Final, cast
 
+from idtoken_proxy.engine.admission import admission_error
 from idtoken_proxy.engine.body import BodyReader, ChunkedReader, LengthReader, TooMuchOverhead
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http1 import parse_request
@@ -23,7 +24,6 @@ from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.engine.switch import switch
-from idtoken_proxy.engine.welcome import unwelcome
 from idtoken_proxy.errors import HeadTooLarge, MalformedRequest, NotHttp, RequestError
 from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import Peer
@@ -91,10 +91,10 @@ class Downstream(Http1App):
         context = self._context
         context.tally.connections += 1
         self.uid = peer_uid(transport)
-        reason = unwelcome(context, self.uid, self.door)
+        reason = admission_error(context, self.uid, self.door)
         if reason is not None:
             self.closing = True
-            if context.turn_away(self, reason):
+            if context.reject(self, reason):
                 self.sweeper.watch(self)
                 self.request_complete = False  # whatever it was about to send is discarded
                 self._linger()

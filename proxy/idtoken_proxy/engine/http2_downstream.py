@@ -8,6 +8,7 @@ from itertools import count
 from typing import Final, Protocol
 
 from idtoken_proxy.engine import grpc_status
+from idtoken_proxy.engine.admission import unlisted
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.explain import explanation
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault
@@ -29,7 +30,6 @@ from idtoken_proxy.engine.memory_budget import DOWNWARDS, STEP, STEP_OCTETS, USU
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.streams import CANCEL
 from idtoken_proxy.engine.sweeper import NEVER
-from idtoken_proxy.engine.welcome import unlisted
 from idtoken_proxy.errors import HeldTooMuch, MalformedRequest, RequestError
 from idtoken_proxy.policy.headers import Peer
 

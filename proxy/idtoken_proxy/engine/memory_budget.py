@@ -49,7 +49,7 @@ class Holder(Protocol):
         """Ends those of its streams that hold most, until so much is free or none holds anything; or itself."""
 
 
-class House(Protocol):
+class AdmissionContext(Protocol):
     """What is asked of the ServerContext."""
 
     max_connections: int
@@ -64,7 +64,7 @@ class House(Protocol):
 class MemoryBudget:
     """`octets`: what is held."""
 
-    def __init__(self, house: House, tally: Tally) -> None:
+    def __init__(self, house: AdmissionContext, tally: Tally) -> None:
         self._house = house
         self._tally = tally
         self._holders: set[Holder] = set()

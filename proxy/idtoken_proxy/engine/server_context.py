@@ -11,6 +11,7 @@ import structlog
 
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.accept import lane_for
+from idtoken_proxy.engine.admission import unlisted
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.hangups import INTERVAL, Hangups
@@ -23,12 +24,11 @@ from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tally import NO_ROUTE, Tally
 from idtoken_proxy.engine.traced_exchange import TracedExchange, Tracer
 from idtoken_proxy.engine.tunnel import Tunnel
-from idtoken_proxy.engine.welcome import unlisted
 from idtoken_proxy.errors import NotHttp, ProxyError, RequestError
 from idtoken_proxy.policy.headers import PSEUDONYM
 
 AccessLog = Callable[[Exchange], None]
-MAX_TURNED_AWAY: Final = 64  # connections that are being told why they are not taken
+MAX_REJECTED: Final = 64  # connections that are being told why they are not taken
 
 
 class Connection(Protocol):
@@ -77,7 +77,7 @@ class ServerContext:
         tally: Tally,
     ) -> None:
         self.connections: set[Connection] = set()
-        self.turned_away: set[Connection] = set()
+        self.rejected: set[Connection] = set()
         self.tunnels: dict[Tunnel, Standing] = {}
         self.beside: list[ServerContext] = []  # of the same process: the listeners before apps
         self.gateway = gateway
@@ -176,21 +176,21 @@ class ServerContext:
         self.tally.ended(exchange)
         self.tell(exchange)
 
-    def turn_away(self, connection: Connection, reason: ProxyError) -> bool:
+    def reject(self, connection: Connection, reason: ProxyError) -> bool:
         """Whether it is told why. A flood is not: each answer costs a descriptor for a while."""
         self.tally.trouble(NO_ROUTE, reason)
         self.log.warning("connection refused", reason=reason.detail)
-        if len(self.turned_away) >= MAX_TURNED_AWAY:
+        if len(self.rejected) >= MAX_REJECTED:
             connection.transport.abort()
             return False
-        self.turned_away.add(connection)
+        self.rejected.add(connection)
         connection.transport.write(answers.problem(reason, None, head_only=False, closes=True))
         return True
 
     def forget(self, connection: Connection) -> None:
         """It is gone, or a tunnel's."""
         self.connections.discard(connection)
-        self.turned_away.discard(connection)
+        self.rejected.discard(connection)
         self.hangups.unwatch(connection)
         self.sweeper.unwatch(connection)
 
@@ -251,6 +251,6 @@ class ServerContext:
             tunnel.abort()
         for connection in list(self.connections):
             connection.cut()
-        for connection in list(self.turned_away):
+        for connection in list(self.rejected):
             connection.transport.abort()
         self.hangups.close()

@@ -17,9 +17,9 @@ from aiohttp.typedefs import Handler
 from idtoken_proxy.admin.connections import Connections
 from idtoken_proxy.admin.place import Place
 from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, expect, handlers
+from idtoken_proxy.engine.admission import unlisted
 from idtoken_proxy.engine.listeners import peer_uid
 from idtoken_proxy.engine.server_context import ServerContext
-from idtoken_proxy.engine.welcome import unlisted
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.metadata_server.counts import Counts
 from idtoken_proxy.metadata_server.guard import FLAVOR, Asked, Refusal, refusal

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from idtoken_proxy.engine.admission import UNKNOWN, admission_error
 from idtoken_proxy.engine.listeners import Door, peer_uid
-from idtoken_proxy.engine.welcome import UNKNOWN, unwelcome
 from idtoken_proxy.errors import Draining, Overloaded, ProxyError, Refused
 from tests.cases import for_each
 
@@ -49,7 +49,7 @@ def judged(transport: Transport, **changes: Any) -> ProxyError | None:
     for name, value in changes.items():
         setattr(context, name, value)
     judging: Any = transport
-    return unwelcome(context, peer_uid(judging), Door())
+    return admission_error(context, peer_uid(judging), Door())
 
 
 def test_anybody_while_there_is_room(tcp: Transport) -> None:
@@ -80,12 +80,12 @@ def test_a_tcp_connection_has_no_user(tcp: Transport) -> None:
 def test_where_nobody_is_listed_the_own_user_and_root(uid: int) -> None:
     """UNKNOWN: where the system does not tell, the socket's mode is all there is."""
     context: Any = ServerContext()
-    assert unwelcome(context, uid, Door()) is None
+    assert admission_error(context, uid, Door()) is None
 
 
 def test_where_nobody_is_listed_no_other_user() -> None:
     context: Any = ServerContext()
-    refused = unwelcome(context, ME + 1, Door())
+    refused = admission_error(context, ME + 1, Door())
     assert isinstance(refused, Refused)
     assert refused.remedy == f"add it: guard: {{allowed_uids: [{ME}, {ME + 1}]}}"
 
@@ -93,4 +93,4 @@ def test_where_nobody_is_listed_no_other_user() -> None:
 def test_nobody_by_a_listener_that_is_gone() -> None:
     """It was in the queue when the listener was closed."""
     context: Any = ServerContext()
-    assert isinstance(unwelcome(context, None, Door(open=False)), Draining)
+    assert isinstance(admission_error(context, None, Door(open=False)), Draining)

@@ -12,7 +12,7 @@ UNKNOWN: Final = -1  # whose uid the system does not tell
 _ROOT: Final = 0
 
 
-class House(Protocol):
+class AdmissionContext(Protocol):
     """What is asked of the ServerContext. `busy`: connections and tunnels that are open."""
 
     closed: bool
@@ -23,7 +23,7 @@ class House(Protocol):
     def busy(self) -> int: ...
 
 
-def unwelcome(context: House, uid: int | None, door: Door) -> ProxyError | None:
+def admission_error(context: AdmissionContext, uid: int | None, door: Door) -> ProxyError | None:
     """What it is told where it is not; None where it is. `uid`: of a unix socket's peer, None for TCP."""
     if context.closed:
         return Draining("the proxy is shutting down")
@@ -38,7 +38,7 @@ def unwelcome(context: House, uid: int | None, door: Door) -> ProxyError | None:
     return unlisted(context, uid)
 
 
-def unlisted(context: House, uid: int | None) -> Refused | None:
+def unlisted(context: AdmissionContext, uid: int | None) -> Refused | None:
     """Without `allowed_uids` a unix socket is its user's alone. Its mode says so too, but only to who connects from then
     on: a connection may be older than that, or have waited for its turn since before.
     """
