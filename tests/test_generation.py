@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.generation import Generation, Means, composing, given_up, means, object_to
 from idtoken_proxy.identity.cache import TokenCache
@@ -43,9 +43,9 @@ def route(name: str, identity: Identity, host: str = "receiver.example", **chang
 
 
 def composed_of(
-    settings: Settings, means: Means, *, cache: TokenCache, sweeper: Sweeper, tally: Tally | None = None
+    settings: Settings, means: Means, *, cache: TokenCache, sweeper: Sweeper, stats: Stats | None = None
 ) -> Generation:
-    return at_once(composing(settings, means, cache=cache, sweeper=sweeper, tally=tally or Tally()))
+    return at_once(composing(settings, means, cache=cache, sweeper=sweeper, stats=stats or Stats()))
 
 
 def composed(cache: TokenCache, *routes: Route, **changes: object) -> Generation:
@@ -178,7 +178,7 @@ async def test_no_piece_of_it_is_longer_for_more_routes(cache: TokenCache) -> No
             route(f"r{one}", MetadataIdentity(), f"s{one}.example", path=f"/a{one}/b") for one in range(count)
         )
         settings = Settings(routes=routes)
-        pieces = composing(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), tally=Tally())
+        pieces = composing(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), stats=Stats())
         steps = []
         done = False
         while not done:
@@ -202,21 +202,21 @@ async def test_no_piece_of_it_is_longer_for_more_routes(cache: TokenCache) -> No
 
 
 async def test_what_is_only_being_made_counts_nothing_yet(cache: TokenCache) -> None:
-    tally = Tally()
-    known = tally.route("a")
+    stats = Stats()
+    known = stats.route("a")
     stripped = route("b", MetadataIdentity(), "other.example", path="/b", strip_prefix=True)
     settings = Settings(routes=(route("a", MetadataIdentity()), stripped))
-    made = composed_of(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), tally=tally)
-    assert list(tally.routes) == ["a"]
-    assert tally.upstreams == {}
+    made = composed_of(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), stats=stats)
+    assert list(stats.routes) == ["a"]
+    assert stats.upstreams == {}
     assert made.gateway.lanes[0].counts is known
     lane, by_receiver = made.gateway.lanes[1], made.gateway.forward_table.match("other.example", b"/")
     assert by_receiver is not None
     assert by_receiver is not lane
     assert by_receiver.counts is lane.counts
-    tally.take({lane.route.name: lane.counts for lane in made.gateway.lanes}, made.upstreams)
-    assert list(tally.routes) == ["a", "b"]
-    assert all(tally.upstreams[lane.pool.upstream.origin] is lane.pool.counts for lane in made.gateway.lanes)
+    stats.take({lane.route.name: lane.counts for lane in made.gateway.lanes}, made.upstreams)
+    assert list(stats.routes) == ["a", "b"]
+    assert all(stats.upstreams[lane.pool.upstream.origin] is lane.pool.counts for lane in made.gateway.lanes)
 
 
 async def test_a_generation_goes_with_its_last_reference(cache: TokenCache) -> None:

@@ -383,7 +383,7 @@ async def status_with(url: str, secret: str) -> int:
 
 async def until_taken(server: Server, count: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        while sum(server.context.tally.reloads.values()) < count:
+        while sum(server.context.stats.reloads.values()) < count:
             await asyncio.sleep(0.01)
 
 
@@ -409,7 +409,7 @@ async def test_a_rotated_secret_takes_over_and_the_old_one_is_gone(tmp_path: Pat
             assert (await status_with(url, SECRET), await status_with(url, OTHER)) == (403, 200)
             swap("..three")
             await until_taken(server, 2)
-            last = server.context.tally.last_reload
+            last = server.context.stats.last_reload
             assert last is not None
             assert last.refused is not None
             assert "must hold one line of at least 16 visible" in last.refused
@@ -426,7 +426,7 @@ async def test_a_secret_that_is_replaced_by_rename_in_a_directory_that_comes_lat
         async with serving(path) as (server, url):
             written(path, one, extra="guard: {caller_token_file: later/token}\n")
             await until_taken(server, 1)
-            assert server.context.tally.reloads == {"taken": 0, "refused": 1}
+            assert server.context.stats.reloads == {"taken": 0, "refused": 1}
             assert await status_with(url, OTHER) == 200
             (tmp_path / "later").mkdir()
             (tmp_path / "later" / "new").write_text(SECRET)
@@ -481,5 +481,5 @@ async def test_a_rotated_authority_takes_over_without_a_change_of_the_file(tmp_p
             assert await status() == 200
             swap(two.cert_pem.bytes())
             await until_taken(server, 3)
-            assert server.context.tally.reloads == {"taken": 2, "refused": 1}
+            assert server.context.stats.reloads == {"taken": 2, "refused": 1}
             assert await status() == 502

@@ -648,7 +648,7 @@ async def test_what_googles_front_end_keeps_back_is_explained_once_and_counted(
                 b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 33554433\r\n\r\n" + b"x" * 1000
             )
             assert (await app.response()).status == 413
-        refusals = server.context.tally.upstream_refusals
+        refusals = server.context.stats.upstream_refusals
         await eventually(lambda: ("users", "request_too_large") in refusals, "the last of them")
     counts = {cause: told.count for (_, cause), told in refusals.items()}
     assert counts == {"reserved_path": 2, "request_too_large": 1}
@@ -707,8 +707,8 @@ async def test_at_every_turn_of_a_reload_one_generation_is_told_of(serve: Serve)
     turns = {500: 0, 1000: 0}
     while not reloading.done():
         told = [one["name"] for one in server.route_statuses()]
-        assert list(server.context.tally.routes) == told
-        assert len(server.context.tally.upstreams) == len(told) == len(server.settings.routes)
+        assert list(server.context.stats.routes) == told
+        assert len(server.context.stats.upstreams) == len(told) == len(server.settings.routes)
         turns[len(told)] += 1
         await asyncio.sleep(0)
     await reloading
@@ -737,7 +737,7 @@ async def test_a_reload_that_is_cancelled_while_it_is_made_ready_leaves_no_trace
     reloading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reloading
-    assert list(server.context.tally.routes) == ["r0"]
+    assert list(server.context.stats.routes) == ["r0"]
     assert len(server.cache.slots) == 0
     assert len(server.settings.routes) == 1
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from idtoken_proxy.engine.gateway import Gateway, ServiceParts
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.stats import RouteCounts, Stats, UpstreamCounts
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import RouteCounts, Tally, UpstreamCounts
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.clock import Clock, Wall
@@ -176,7 +176,7 @@ def composing(
     *,
     cache: TokenCache,
     sweeper: Sweeper,
-    tally: Tally,
+    stats: Stats,
     before: Generation | None = None,
     clock: Clock | None = None,
 ) -> Pieces[Generation]:
@@ -208,7 +208,7 @@ def composing(
             keepalive=timeouts.keepalive,
             egress=route.egress_proxy,
             http2_tls=means.http2_trust,
-            counts=upstreams.setdefault(counted_as, tally.upstreams.get(counted_as) or UpstreamCounts()),
+            counts=upstreams.setdefault(counted_as, stats.upstreams.get(counted_as) or UpstreamCounts()),
         )
 
     def pool_of(route: Route) -> Pool:
@@ -243,7 +243,7 @@ def composing(
         forget,
         () if before is None else (service for service, _ in before.gateway.services),
     )
-    gateway = yield from Gateway.made(settings, slots, pool_of, means.caller_token, tally, parts)
+    gateway = yield from Gateway.made(settings, slots, pool_of, means.caller_token, stats, parts)
     sweep = Sweeper.interval_for(list(timeouts))
     keys = None if before is None else before.issuer_keys
     receptions: tuple[Reception, ...] = ()
@@ -254,7 +254,7 @@ def composing(
 
         keys = keys or IssuerKeys(clock)
         receptions = tuple(
-            reception_of(inbound, settings, keys, pool_of, tally, means.tls.get(inbound.name))
+            reception_of(inbound, settings, keys, pool_of, stats, means.tls.get(inbound.name))
             for inbound in settings.receive
         )
     return Generation(

@@ -19,8 +19,8 @@ from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
 from idtoken_proxy.engine.server_context import ServerContext
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.first_tokens import FirstTokens
 from idtoken_proxy.generation import Generation, composing, given_up, means, object_to
@@ -75,7 +75,7 @@ class Server:
         self._trusted = trusted
         self._environ = os.environ if environ is None else environ
         self.lifecycle = Lifecycle(self._on_change)
-        self._tally = Tally()
+        self._stats = Stats()
         self._clock = clock
         self._cache = TokenCache(clock=clock, on_event=self._on_fetch)
         self._threads = Threads("objections")
@@ -108,8 +108,8 @@ class Server:
         self._context = ServerContext(
             self._generation.gateway,
             self._sweeper,
-            access_log=explain_once(access_log(settings.log.access), self._tally),
-            tally=self._tally,
+            access_log=explain_once(access_log(settings.log.access), self._stats),
+            stats=self._stats,
         )
         self._trace(await _pipeline(settings, None))
         self._listeners = Listeners(functools.partial(Downstream, self._context))
@@ -209,7 +209,7 @@ class Server:
         settings = generation.settings
         before, self._generation = self._generation, generation
         self._first_tokens = FirstTokens(generation.slots)
-        self._context.access_log = explain_once(access_log(settings.log.access), self._tally)
+        self._context.access_log = explain_once(access_log(settings.log.access), self._stats)
         self._context.adopt(generation.gateway)
         for name, slot in generation.named_slots():
             slot.use(generation.sources[name])
@@ -232,8 +232,8 @@ class Server:
     def _count_for(self, generation: Generation) -> None:
         self._sweeper.interval = generation.sweep
         routes = generation.counted()
-        self._tally.take(routes, generation.upstreams)
-        self._tally.retain(
+        self._stats.take(routes, generation.upstreams)
+        self._stats.retain(
             routes,
             generation.upstreams,
             {
@@ -249,7 +249,7 @@ class Server:
 
     def reloaded(self, error: ProxyError | None) -> None:
         """What became of an attempt to reload, for metrics, the status page and the service manager."""
-        self._tally.reloaded(error)
+        self._stats.reloaded(error)
         if self.started:
             notify(self._environ, "READY=1")
 
@@ -411,12 +411,12 @@ class Server:
 
     async def _take_what_waits(self) -> None:
         """In the listeners' queues, from which uvloop takes one connection a turn. Under load they may never be empty."""
-        loop, tally = asyncio.get_running_loop(), self._tally
+        loop, stats = asyncio.get_running_loop(), self._stats
         until, idle = loop.time() + _QUEUES, 0
         while idle < _IDLE_TURNS and loop.time() < until:
-            taken = tally.connections
+            taken = stats.connections
             await asyncio.sleep(0)
-            idle = idle + 1 if tally.connections == taken else 0
+            idle = idle + 1 if stats.connections == taken else 0
 
     # -- parts -----------------------------------------------------------------
 
@@ -431,7 +431,7 @@ class Server:
             from idtoken_proxy.receive.inbound_listeners import InboundListeners  # noqa: PLC0415 -- for who has it
 
             access = access_log(generation.settings.log.access)
-            self._inbound = InboundListeners(self._sweeper, self._tally, access)
+            self._inbound = InboundListeners(self._sweeper, self._stats, access)
         reuse = generation.settings.reuse_port
         return await self._inbound.prepare(generation.receptions, reuse_port=reuse)
 
@@ -469,7 +469,7 @@ class Server:
                 found,
                 cache=self._cache,
                 sweeper=self._sweeper,
-                tally=self._tally,
+                stats=self._stats,
                 before=before,
                 clock=self._clock,
             )
@@ -487,7 +487,7 @@ class Server:
             return ()
 
     def _on_fetch(self, event: FetchEvent) -> None:
-        self._tally.fetched(event)
+        self._stats.fetched(event)
         log_event(event)
         if self._tracing is not None:
             self._tracing.fetched(event)

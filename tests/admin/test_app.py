@@ -22,8 +22,8 @@ from idtoken_proxy.admin.status import KeysObserved
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.server_context import ServerContext
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.logs import configure
 from idtoken_proxy.settings.model import (
@@ -55,8 +55,8 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.settings = Settings(routes=(), guard=GuardSettings(allowed_hosts=("Proxy.example",)))
-        gateway = at_once(Gateway.made(self.settings, {}, no_pool, None, Tally()))
-        self.context = ServerContext(gateway, Sweeper(60.0), access_log=None, tally=Tally())
+        gateway = at_once(Gateway.made(self.settings, {}, no_pool, None, Stats()))
+        self.context = ServerContext(gateway, Sweeper(60.0), access_log=None, stats=Stats())
 
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1

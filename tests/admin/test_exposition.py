@@ -37,7 +37,7 @@ def many(count: int) -> Settings:
 async def with_routes(start: Start, count: int) -> Proxied:
     proxied = await start(1)
     await proxied.server.reload(many(count))
-    for counts in proxied.server.context.tally.routes.values():
+    for counts in proxied.server.context.stats.routes.values():
         counts.buckets[3] += 1
     return proxied
 
@@ -47,7 +47,7 @@ async def test_many_routes_do_not_hold_the_loop_and_cost_what_they_are(start: St
     exposition = Exposition(proxied.server)
     _, few = await longest_hold(exposition.render(""))
     await proxied.server.reload(many(300))
-    for counts in proxied.server.context.tally.routes.values():
+    for counts in proxied.server.context.stats.routes.values():
         counts.buckets[3] = 1
     longest, all_of_it = await longest_hold(exposition.render(""))
     assert 10 * longest < all_of_it < 2.2 * few

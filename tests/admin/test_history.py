@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from idtoken_proxy.admin.history import EVERY, KEPT, MOST_ROUTES, History
 from idtoken_proxy.engine.server_context import ServerContext
-from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, Tally
+from idtoken_proxy.engine.stats import BOUNDS, NO_ROUTE, Stats
 from tests.cases import for_each
 
 NOW = 1_800_000_000.0
@@ -18,14 +18,14 @@ class Stage:
     """A history of a tally that this test counts in, and the exchanges that are under way."""
 
     def __init__(self) -> None:
-        self.tally = Tally(wall=lambda: NOW)
+        self.stats = Stats(wall=lambda: NOW)
         self.under_way: list[Any] = []
         self.now = NOW
-        context = SimpleNamespace(tally=self.tally, under_way=lambda: self.under_way)
+        context = SimpleNamespace(stats=self.stats, under_way=lambda: self.under_way)
         self.history = History(lambda: cast("ServerContext", context), wall=lambda: self.now)
 
     def serve(self, route: str, requests: int = 1, digit: int = 2, bucket: int = 0) -> None:
-        counts = self.tally.unrouted if route == NO_ROUTE else self.tally.route(route)
+        counts = self.stats.unrouted if route == NO_ROUTE else self.stats.route(route)
         counts.classes[digit] += requests
         counts.buckets[bucket] += requests
 
@@ -45,7 +45,7 @@ def test_counts_so_far_at_each_point() -> None:
     stage.serve("a", 3)
     stage.serve("b", 1, digit=5, bucket=4)
     stage.serve(NO_ROUTE, 2, digit=4)
-    stage.tally.route("b").abandoned += 1
+    stage.stats.route("b").abandoned += 1
     stage.look()
     stage.look()
     empty, busy, idle = stage.points()
@@ -75,7 +75,7 @@ def test_what_is_under_way() -> None:
     stage = Stage()
     lane = SimpleNamespace(route=SimpleNamespace(name="a"))
     stage.under_way = [SimpleNamespace(lane=lane), SimpleNamespace(lane=lane), SimpleNamespace(lane=None)]
-    stage.tally.route("a").tunnels = 1
+    stage.stats.route("a").tunnels = 1
     stage.look()
     [point] = stage.points()
     assert (point["whole"][2], point["routes"]["a"][2]) == (4, 3)
@@ -100,7 +100,7 @@ def test_a_route_that_is_gone_is_forgotten() -> None:
     stage = Stage()
     stage.serve("a")
     stage.look()
-    stage.tally.retain((), (), ())
+    stage.stats.retain((), (), ())
     stage.look()
     assert stage.points()[-1]["routes"] == {}
     stage.serve("a")  # as often as the one that is gone, and not for that the same

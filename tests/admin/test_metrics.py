@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.exposition import Exposition
 from idtoken_proxy.admin.metrics import ProxyCollector
-from idtoken_proxy.engine.tally import BOUNDS, LIMITS, REFUSALS
+from idtoken_proxy.engine.stats import BOUNDS, LIMITS, REFUSALS
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.identities import FileIdentity, NoIdentity
 from idtoken_proxy.settings.model import TcpAddress
@@ -52,8 +52,8 @@ def at(found: Values, name: str, **labels: str) -> float:
 
 
 async def ended(proxied: Proxied, requests: int) -> None:
-    tally = proxied.server.context.tally
-    counts = [*tally.routes.values(), tally.unrouted]
+    stats = proxied.server.context.stats
+    counts = [*stats.routes.values(), stats.unrouted]
     await eventually(lambda: sum(sum(one.classes) for one in counts) == requests, f"{requests} requests")
 
 
@@ -177,7 +177,7 @@ async def test_an_exchange_of_a_route_that_a_reload_took_away(receive: Receive, 
     app = await proxied.connect()
     app.send(get("/"))
     await eventually(lambda: bool(receiver.requests), "the request")
-    proxied.server.context.tally.retain((), (), ())
+    proxied.server.context.stats.retain((), (), ())
     found = values(await scraped(proxied))
     assert ("requests_in_flight", (("route", "receiver"),)) not in found
     app.close()
@@ -233,7 +233,7 @@ async def test_reloads(receive: Receive, start: Start) -> None:
     proxied.server.reloaded(None)
     found = values(await scraped(proxied))
     assert at(found, "last_reload_successful") == 1
-    assert at(found, "settings_timestamp_seconds") == proxied.server.context.tally.reloaded_at
+    assert at(found, "settings_timestamp_seconds") == proxied.server.context.stats.reloaded_at
 
 
 async def test_expiry_is_told_by_the_clock(receive: Receive, start: Start) -> None:

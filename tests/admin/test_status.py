@@ -17,7 +17,7 @@ from idtoken_proxy import __version__
 from idtoken_proxy.admin import status
 from idtoken_proxy.admin.status import KeysObserved
 from idtoken_proxy.build import BUILD
-from idtoken_proxy.engine.tally import BOUNDS
+from idtoken_proxy.engine.stats import BOUNDS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.identity.diagnosis import Diagnosis
 from idtoken_proxy.settings.identities import NoIdentity
@@ -121,11 +121,11 @@ async def test_what_google_refuses_stands_at_its_route_and_among_the_errors(
     receive: Receive, start: Start
 ) -> None:
     proxied = await start(await receive(answering(ok())))
-    tally = proxied.server.context.tally
+    stats = proxied.server.context.stats
     assert told_by(proxied)["routes"][0]["refused"] is None
-    tally.refused_upstream("receiver", 404, replace(NO_INVOKER, cause="reserved_path"))
-    tally.refused_upstream("receiver", 403, NO_INVOKER)
-    tally.refused_upstream("receiver", 403, NO_INVOKER)
+    stats.refused_upstream("receiver", 404, replace(NO_INVOKER, cause="reserved_path"))
+    stats.refused_upstream("receiver", 403, NO_INVOKER)
+    stats.refused_upstream("receiver", 403, NO_INVOKER)
     told = told_by(proxied)
     refused = told["routes"][0]["refused"]
     assert refused.pop("standing") is True
@@ -137,7 +137,7 @@ async def test_what_google_refuses_stands_at_its_route_and_among_the_errors(
     await proxied.ask(get("/"))
     await ended(proxied, 1)
     assert told_by(proxied)["routes"][0]["refused"]["standing"] is False
-    tally.refused_upstream("receiver", 503, replace(NO_INVOKER, cause="receiver_down"))
+    stats.refused_upstream("receiver", 503, replace(NO_INVOKER, cause="receiver_down"))
     refused = told_by(proxied)["routes"][0]["refused"]
     assert (refused["cause"], refused["standing"], refused["fault"]) == ("receiver_down", True, "receiver")
 
@@ -170,9 +170,9 @@ async def test_errors_the_latest_first_and_no_more_than_fit(receive: Receive, st
     assert refused["remedy"]
     assert told["refusals"]["origin"] == 1
     assert told["limits"] == {"header_bytes": {"hits": 1, "set_by": "limits.header_bytes"}}
-    tally = proxied.server.context.tally
+    stats = proxied.server.context.stats
     for number in range(50):
-        tally.trouble(f"route-{number}", ProxyError("x"))
+        stats.trouble(f"route-{number}", ProxyError("x"))
     assert len(told_by(proxied)["errors"]) == status.MOST_ERRORS
 
 
@@ -189,7 +189,7 @@ async def test_reloads(receive: Receive, start: Start) -> None:
 
 async def test_a_limit_that_nobody_described(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())))
-    proxied.server.context.tally.hit("of_later_days")
+    proxied.server.context.stats.hit("of_later_days")
     assert told_by(proxied)["limits"] == {"of_later_days": {"hits": 1, "set_by": None}}
 
 
@@ -313,4 +313,4 @@ async def test_neither_do_the_pieces_of_many_receivers_and_all_are_of_one_genera
     report = json.loads("".join(told))
     assert [one["origin"] for one in report["upstreams"]] == [route.upstream.origin for route in routes]
     assert [one["name"] for one in report["routes"]] == [route.name for route in routes]
-    assert list(proxied.server.context.tally.routes) == ["receiver"]
+    assert list(proxied.server.context.stats.routes) == ["receiver"]

@@ -97,7 +97,7 @@ async def world(serve: Serve, receiver: Receiver, directory: Path) -> Server:
         named("billing", 1, directory),
         lost,
     )
-    server.context.tally.refused_upstream(
+    server.context.stats.refused_upstream(
         "billing", 403, Diagnosis("no_invoker", "x may not invoke billing", INVOKE)
     )
     for target in ("/user-profiles/1", "/user-profiles/2", "/orders", "/billing", "/reports", "/nowhere"):
@@ -227,7 +227,7 @@ async def test_what_was_said_to_the_proxy_becomes_no_markup(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = await serve(named("users", receiver, tmp_path))
-    server.context.tally.trouble("users", ProxyError(HOSTILE, remedy=HOSTILE))
+    server.context.stats.trouble("users", ProxyError(HOSTILE, remedy=HOSTILE))
     server.reloaded(ConfigError((Problem("proxy.yaml", 1, HOSTILE, HOSTILE),)))
     await look(tab, page_of(server))
     assert (await tab.text("main")).count(HOSTILE) == 4
@@ -241,9 +241,9 @@ async def test_what_google_refuses_has_its_command_to_copy(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = await serve(named("users", receiver, tmp_path), named("orders", receiver, tmp_path))
-    tally = server.context.tally
+    stats = server.context.stats
     remedy = f"Grant it: {INVOKE}; and see: gcloud run services logs read 'a; b' --limit=50, which tells more"
-    tally.refused_upstream("orders", 403, Diagnosis("no_invoker", "a@b.c may not invoke shop", remedy))
+    stats.refused_upstream("orders", 403, Diagnosis("no_invoker", "a@b.c may not invoke shop", remedy))
     await look(tab, page_of(server))
     text = await tab.text("#routes")
     assert (
@@ -275,7 +275,7 @@ async def test_once_it_goes_well_again_the_mark_is_a_note(
     tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = await serve(named("users", receiver, tmp_path))
-    server.context.tally.refused_upstream("users", 403, Diagnosis("no_invoker", "may not", INVOKE))
+    server.context.stats.refused_upstream("users", 403, Diagnosis("no_invoker", "may not", INVOKE))
     await ask(server, get("/users"))
     await look(tab, page_of(server))
     assert "Requests have gone well since." in await tab.text("#routes")
@@ -297,7 +297,7 @@ async def test_it_has_a_past_when_it_is_opened_after_the_incident(
     server = await serve(named("users", receiver, tmp_path))
     (kept,) = made
     await eventually(lambda: bool(kept.report()["points"]), "it does not look as it starts")
-    counts = server.context.tally.route("users")
+    counts = server.context.stats.route("users")
     for step in range(30):
         now = time() - (30 - step) * EVERY
         counts.classes[2] += 60 if step == 9 else 0

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from idtoken_proxy.admin.metrics import ProxyCollector
-from idtoken_proxy.engine.tally import LIMITS
+from idtoken_proxy.engine.stats import LIMITS
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file
 from tests.engine.wire import answering, ok

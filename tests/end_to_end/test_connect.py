@@ -349,7 +349,7 @@ async def test_an_idle_tunnel_ends_as_any_connection_between_requests(serve: Ser
         await begun.gone()
         idle.close()
         begun.close()
-        assert server.context.tally.limits["header_timeout"] == 1
+        assert server.context.stats.limits["header_timeout"] == 1
         await eventually(lambda: not server.context.busy, "tunnels outlive their deadlines")
 
 
@@ -369,9 +369,9 @@ async def test_it_is_counted_and_not_as_a_route_s(serve: Serve) -> None:
         app = await opened(port_of(server), name)
         app.send(within("/", name))
         await app.response()
-        tally = server.context.tally
-        assert tally.unrouted.classes[2] == 1
-        assert tally.routes["it"].classes[2] == 1
+        stats = server.context.stats
+        assert stats.unrouted.classes[2] == 1
+        assert stats.routes["it"].classes[2] == 1
         assert server.context.under_way() == []
         assert server.context.busy == 1
         app.close()
@@ -419,5 +419,5 @@ async def test_a_proxy_that_is_its_own_upstream_answers_once(serve: Serve) -> No
     answer = await app.response()
     assert answer.status == 508
     assert problem(answer)["fault"] == "operator"
-    assert server.context.tally.connections == 2
+    assert server.context.stats.connections == 2
     app.close()

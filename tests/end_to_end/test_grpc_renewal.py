@@ -109,7 +109,7 @@ class Scene:
 
     @property
     def fetches(self) -> int:
-        seen = self.server.context.tally.fetches.values()
+        seen = self.server.context.stats.fetches.values()
         return sum(one.fresh + one.unchanged + one.failed for one in seen)
 
     @property
@@ -121,7 +121,7 @@ class Scene:
 
     @property
     def causes(self) -> dict[str, tuple[int, str, str]]:
-        seen = self.server.context.tally.upstream_refusals.values()
+        seen = self.server.context.stats.upstream_refusals.values()
         return {one.cause: (one.status, one.detail, one.remedy or "") for one in seen}
 
 

@@ -47,12 +47,12 @@ async def test_connections_are_spread_and_each_proxy_has_tokens_of_its_own(
             return got.status
 
     assert {await asked() for _ in range(40)} == {200}
-    taken = [server.context.tally.connections for server in (first, second)]
+    taken = [server.context.stats.connections for server in (first, second)]
     assert sum(taken) == 40
     assert min(taken) > 0
     # One fetch for each instance and audience: they share nothing but the port.
     assert [
-        sum(fetches.fresh for fetches in server.context.tally.fetches.values()) for server in (first, second)
+        sum(fetches.fresh for fetches in server.context.stats.fetches.values()) for server in (first, second)
     ] == [1, 1]
     # The one that ends leaves all to the other.
     stopping = asyncio.create_task(first.stop())

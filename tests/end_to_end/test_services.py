@@ -213,7 +213,7 @@ async def test_made_up_names_cost_a_few_tokens_a_second_and_no_more_are_kept(pro
     refused = next(answer for answer in answers if answer.status == 429)
     assert refused.one("retry-after") == "1"
     assert b"too many services" in refused.body
-    assert project.server.context.tally.limits["services"] == statuses.count(429)
+    assert project.server.context.stats.limits["services"] == statuses.count(429)
     assert len(project.known) == 3
     [status, _] = project.server.route_statuses()
     assert (status["services"], "token" in status) == (project.known, False)
@@ -223,10 +223,10 @@ async def test_made_up_names_cost_a_few_tokens_a_second_and_no_more_are_kept(pro
 
 async def test_no_metric_has_a_name_that_a_caller_chose(project: Project) -> None:
     assert (await project.ask("orders.run.localhost")).status == 200
-    tally = project.server._tally
-    assert set(tally.upstreams) == {f"https://{name('*')}", "https://listed-x7f3kq-uc.a.run.app"}
-    assert tally.upstreams[f"https://{name('*')}"].opened == 1
-    assert set(tally.routes) == {"project", "listed"}
+    stats = project.server._stats
+    assert set(stats.upstreams) == {f"https://{name('*')}", "https://listed-x7f3kq-uc.a.run.app"}
+    assert stats.upstreams[f"https://{name('*')}"].opened == 1
+    assert set(stats.routes) == {"project", "listed"}
     found: dict[str, tuple[int, int]] = {}
     for _ in connections_of([project.server.context.gateway], found):
         pass

@@ -101,7 +101,7 @@ async def test_a_handshake_that_does_not_go_on_is_cut_off(tmp_path: Path) -> Non
         sweeper.now += 11.0  # timeouts.header is 10 s
         sweeper.sweep()
         await wire.gone()
-        assert running.server.context.tally.limits["header_timeout"] == 1
+        assert running.server.context.stats.limits["header_timeout"] == 1
 
 
 async def test_handshakes_count_as_connections(tmp_path: Path) -> None:

@@ -747,7 +747,7 @@ async def test_who_has_stalled_and_goes_on_gets_everything(receive: Receive, sta
 
     async def script(wire: Wire) -> None:
         wire.stall()
-        await eventually(lambda: proxied.server.context.tally.held["request"] > 0, "it is read all the same")
+        await eventually(lambda: proxied.server.context.stats.held["request"] > 0, "it is read all the same")
         wire.go_on()
         request = await wire.request()
         wire.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(request.body)}\r\n\r\n".encode())
@@ -759,7 +759,7 @@ async def test_who_has_stalled_and_goes_on_gets_everything(receive: Receive, sta
     app.send(get("/", f"Content-Length: {len(body)}", method="POST"))
     await app.pour(body)
     app.stall()
-    await eventually(lambda: proxied.server.context.tally.held["answer"] > 0, "it is sent all the same")
+    await eventually(lambda: proxied.server.context.stats.held["answer"] > 0, "it is sent all the same")
     app.go_on()
     answer = await app.response()
     assert answer.body == body
@@ -1052,7 +1052,7 @@ async def test_a_receiver_that_refuses_everything_costs_one_fetch_a_minute(
     receiver = await receive(answering(UNAUTHORIZED))
     proxied = await start(receiver)
     await eventually(lambda: proxied.server.ready, "no token")
-    fetched = proxied.server.context.tally.fetches["file"].fresh
+    fetched = proxied.server.context.stats.fetches["file"].fresh
     app = await proxied.connect()
     for number in range(200):
         app.send(post(b"x") if number % 2 else get("/ws", *UPGRADE) if number % 3 else get("/"))
@@ -1060,7 +1060,7 @@ async def test_a_receiver_that_refuses_everything_costs_one_fetch_a_minute(
         if number % 2 == 0 and number % 3:  # what follows a refused upgrade is not read
             app.close()
             app = await proxied.connect()
-    fetches = proxied.server.context.tally.fetches["file"]
+    fetches = proxied.server.context.stats.fetches["file"]
     assert fetches.fresh + fetches.unchanged <= fetched + 1
 
 
@@ -1084,7 +1084,7 @@ async def test_bodies_are_kept_up_to_a_bound_and_let_go_at_the_answer(receive: R
         async with asyncio.timeout(5):
             await asked.acquire()
         assert bodies.octets == min(number, 3) * MAX_BODY
-    assert proxied.server.context.tally.limits["kept_bodies"] == 1
+    assert proxied.server.context.stats.limits["kept_bodies"] == 1
     apps[0].reset()
     await eventually(lambda: bodies.octets == 2 * MAX_BODY, "an app that has gone leaves its body")
     go.set()

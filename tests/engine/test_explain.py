@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.lane import Lane
-from idtoken_proxy.engine.tally import RouteCounts, Tally
+from idtoken_proxy.engine.stats import RouteCounts, Stats
 from idtoken_proxy.errors import ProxyError, Refused
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.policy.request import Request, Response
@@ -87,9 +87,9 @@ def refused(status: int = 403, at: Lane | None = None, *lines: bytes, **more: An
     )
 
 
-def said(*exchanges: Exchange, tally: Tally | None = None) -> list[Any]:
+def said(*exchanges: Exchange, stats: Stats | None = None) -> list[Any]:
     with capture_logs() as lines:
-        write: Callable[[Exchange], None] = explain_once(None, tally or Tally(), wall=lambda: NOW)
+        write: Callable[[Exchange], None] = explain_once(None, stats or Stats(), wall=lambda: NOW)
         for exchange in exchanges:
             write(exchange)
     return lines
@@ -158,11 +158,11 @@ ALONE = (HTML, b"Referrer-Policy: no-referrer\r\n")
     ],
 )  # fmt: skip
 def test_what_the_front_end_refuses_by_itself(exchange: Exchange, cause: str, says: str) -> None:
-    tally = Tally(wall=lambda: NOW)
-    [line] = said(exchange, exchange, tally=tally)
+    stats = Stats(wall=lambda: NOW)
+    [line] = said(exchange, exchange, stats=stats)
     assert line["cause"] == cause
     assert says in line["detail"]
-    [(key, trouble)] = tally.upstream_refusals.items()
+    [(key, trouble)] = stats.upstream_refusals.items()
     assert key == ("shop", cause)
     assert (trouble.count, trouble.at, trouble.status) == (2, NOW, exchange.status)
     assert (trouble.detail, trouble.remedy) == (line["detail"], line["remedy"])
@@ -218,7 +218,7 @@ def test_the_access_log_is_written_all_the_same() -> None:
     written: list[Exchange] = []
     exchanges = [refused(200), refused(403), refused(403)]
     with capture_logs():
-        write = explain_once(written.append, Tally())
+        write = explain_once(written.append, Stats())
         for exchange in exchanges:
             write(exchange)
     assert written == exchanges

@@ -15,8 +15,8 @@ import structlog
 from idtoken_proxy.engine import line_table
 from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.stats import RouteCounts
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import FileIdentity, MetadataIdentity, NoIdentity
 from idtoken_proxy.settings.model import GuardSettings, Rewrite, Route, Scopes, TokenHeader, Upstream

@@ -148,7 +148,7 @@ async def test_more_fields_than_are_taken(serve: Serve) -> None:
     assert (await app.call(*many[: MAX_FIELDS - 2], body=b"x").done()).body == b"x"
     call = await app.call(*many[:MAX_FIELDS], body=b"x").done()
     assert (call.grpc[0], f"more than {MAX_FIELDS} header fields" in call.grpc[1]) == (8, True)
-    assert proxied.server.context.tally.limits["header_fields"] == 1
+    assert proxied.server.context.stats.limits["header_fields"] == 1
     app.call(*many)
     await app.until_lost()
     assert app.goaways[-1][1] == ErrorCode.ENHANCE_YOUR_CALM

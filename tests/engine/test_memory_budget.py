@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from idtoken_proxy.engine.memory_budget import AT_REST, EACH, MemoryBudget
-from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.engine.stats import Stats
 
 KIB = 1024
 
@@ -33,8 +33,8 @@ class AdmissionContext:
         self.max_connections = most
         self.connections = list(connections)
         self.tunnels: list[object] = []
-        self.tally = Tally()
-        self.budget = MemoryBudget(self, self.tally)
+        self.stats = Stats()
+        self.budget = MemoryBudget(self, self.stats)
         for one in connections:
             if isinstance(one, Connection):
                 self.budget.enter(one)
@@ -73,7 +73,7 @@ def test_up_to_the_limit_nobody_gives_way_and_beyond_it_who_holds_most() -> None
     assert 1 in large.streams
     assert budget.limit * 3 // 4 < budget.octets <= budget.limit * 7 // 8
     assert budget.octets == small.look() + large.look()
-    assert house.tally.limits["memory"] == 1
+    assert house.stats.limits["memory"] == 1
 
 
 def test_who_grew_by_little_may_find_that_others_have_to_give_way() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.engine.not_http import HeadScan, unreadable
-from idtoken_proxy.engine.tally import NOT_HTTP
+from idtoken_proxy.engine.stats import NOT_HTTP
 from idtoken_proxy.errors import NotHttp
 from idtoken_proxy.settings.model import LogSettings, Timeouts
 from tests.cases import for_each
@@ -194,7 +194,7 @@ async def test_it_is_answered_at_once(receive: Receive, start: Start, name: str)
                 assert remedy.replace("8080", str(proxied.port)) in str(told["remedy"])
             assert await app.to_end() == b""
             app.close()
-    counted = proxied.server.context.tally.not_http
+    counted = proxied.server.context.stats.not_http
     assert sum(counted.values()) == (6 if slug else 0)
     if slug is not None:
         assert counted[slug] >= 3
@@ -240,4 +240,4 @@ async def test_an_empty_line_alone_is_waited_for(receive: Receive, start: Start)
         app.send(piece)
         await asyncio.sleep(0)
     assert (await app.response()).status == 200
-    await eventually(lambda: proxied.server.context.tally.not_http["binary"] == 0, "nothing is counted")
+    await eventually(lambda: proxied.server.context.stats.not_http["binary"] == 0, "nothing is counted")

@@ -69,7 +69,7 @@ def held(proxied: Proxied) -> int:
 
 
 def fetches(proxied: Proxied) -> int:
-    seen = proxied.server.context.tally.fetches.values()
+    seen = proxied.server.context.stats.fetches.values()
     return sum(one.fresh + one.unchanged + one.failed for one in seen)
 
 

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from idtoken_proxy.engine.downstream import WRITE_HIGH_WATER
+from idtoken_proxy.engine.stats import RouteCounts
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.settings.model import Timeouts
 from tests.cases import for_each
@@ -381,7 +381,7 @@ async def test_a_half_closed_tunnel_ends_at_its_deadline(receive: Receive, start
     await proxied.elapse(2)
     await first.gone()
     await eventually(lambda: proxied.server.context.busy == 0, "the tunnel is left")
-    assert proxied.server.context.tally.limits["tunnel_idle_timeout"] == 1
+    assert proxied.server.context.stats.limits["tunnel_idle_timeout"] == 1
 
 
 @pytest.mark.parametrize("side", ["app", "receiver"])

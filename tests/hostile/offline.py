@@ -18,8 +18,8 @@ from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.server_context import ServerContext
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import IdToken
@@ -211,10 +211,10 @@ class Offline:
             for route, token in zip(_ROUTES, (TOKENS.open, TOKENS.bounded), strict=True)
         }
         self._context = ServerContext(
-            at_once(Gateway.made(Settings(routes=_ROUTES), slots, lambda _: pool, None, Tally())),
+            at_once(Gateway.made(Settings(routes=_ROUTES), slots, lambda _: pool, None, Stats())),
             self.sweeper,
             access_log=None,
-            tally=Tally(),
+            stats=Stats(),
         )
 
     def app(self) -> tuple[Remembering, Downstream]:

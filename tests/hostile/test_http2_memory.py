@@ -112,7 +112,7 @@ async def test_who_holds_most_gives_way_and_nobody_else(tmp_path: Path) -> None:
         small.look()
         assert not small.stream(1).over
         assert any(not seen.over for seen in large.streams.values())
-        assert world.proxied.server.context.tally.limits["memory"] > 0
+        assert world.proxied.server.context.stats.limits["memory"] > 0
         small.send(window(0, WINDOW), window(1, WINDOW))
         await small.until(lambda app: len(app.stream(1).body) == WINDOW)
         small.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.receive.composition import Reception, all_issuers, reception_of
 from idtoken_proxy.receive.issuer_keys import IssuerKeys
 from idtoken_proxy.settings.load import settings_from_text
@@ -24,7 +24,7 @@ def composed(settings: Settings) -> Reception:
     def pool_of(route: Route) -> Pool:
         return Pool(route.upstream, sweeper, tls=None, keepalive=1.0, connect=1.0)
 
-    return reception_of(settings.receive[0], settings, IssuerKeys(), pool_of, Tally(), None)
+    return reception_of(settings.receive[0], settings, IssuerKeys(), pool_of, Stats(), None)
 
 
 async def test_each_rule_is_a_lane_that_checks_and_counts_as_one() -> None:

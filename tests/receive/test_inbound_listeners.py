@@ -85,7 +85,7 @@ async def test_refusals_are_cloud_run_s_and_a_caller_knows_that_another_token_ma
         )
         stranger = await running.ask(*bearer(GOOGLE.token(claims_of(now(), email=STRANGER))))
         assert (stranger.status, stranger.one("www-authenticate")) == (403, None)
-        counts = running.server.context.tally.received["receive 127.0.0.1:0"]
+        counts = running.server.context.stats.received["receive 127.0.0.1:0"]
         assert counts.refused == {"expired": 1, "not_invoker": 1}
 
 

@@ -135,7 +135,7 @@ async def test_the_server_closes_what_it_has_and_counts_nothing_twice(
     second = trace(proxied)
     await proxied.ask(get("/"))
     assert (len(first.exchanges), len(second.exchanges)) == (2, 2)
-    assert proxied.server.context.tally.routes["receiver"].classes[2] == 2
+    assert proxied.server.context.stats.routes["receiver"].classes[2] == 2
     await proxied.server.stop(drain=0.05)
     assert second.closed
 

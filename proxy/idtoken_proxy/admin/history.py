@@ -18,7 +18,7 @@ from time import time
 from typing import Any, Final
 
 from idtoken_proxy.engine.server_context import ServerContext
-from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts
+from idtoken_proxy.engine.stats import BOUNDS, NO_ROUTE, RouteCounts
 
 EVERY: Final = 6.0  # seconds
 KEPT: Final = 61  # points: six minutes
@@ -53,7 +53,7 @@ class History:
     def look(self) -> None:
         """On the event loop, where counters do not change meanwhile. A thousand routes with traffic take a millisecond."""
         context = self._context()
-        tally = context.tally
+        stats = context.stats
         in_flight: dict[str, int] = {}
         for exchange in context.under_way():
             name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
@@ -61,7 +61,7 @@ class History:
         whole = [0] * _WIDTH
         last: dict[str, array[int]] = {}
         changed: list[tuple[int, str]] = []
-        for name, counts in (*tally.routes.items(), (NO_ROUTE, tally.unrouted)):
+        for name, counts in (*stats.routes.items(), (NO_ROUTE, stats.unrouted)):
             flight = in_flight.get(name, 0) + counts.tunnels
             if not flight and not any(counts.classes):
                 continue
@@ -80,7 +80,7 @@ class History:
     def report(self) -> dict[str, Any]:
         """What /api/history tells, the oldest first."""
         return {
-            "started_at": self._context().tally.started_at,
+            "started_at": self._context().stats.started_at,
             "every": EVERY,
             "bounds": BOUNDS,
             "points": [

@@ -25,7 +25,7 @@ from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, g
 from idtoken_proxy.admin.status import KeysObserved, Observed, connections_of, gateways_of
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
-from idtoken_proxy.engine.tally import BOUNDS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
+from idtoken_proxy.engine.stats import BOUNDS, NO_ROUTE, RouteCounts, Stats, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.settings.model import asked_for
 
@@ -67,8 +67,8 @@ class ProxyCollector(Collector):
         Where nothing is under way a route's counts only grow, and may be read later.
         """
         context = self._server.context
-        tally = context.tally
-        routes = {**tally.routes, NO_ROUTE: tally.unrouted}
+        stats = context.stats
+        routes = {**stats.routes, NO_ROUTE: stats.unrouted}
         in_flight: Counter[str] = Counter()
         octets: dict[str, tuple[int, int]] = {}
         for exchange in context.under_way():
@@ -80,14 +80,14 @@ class ProxyCollector(Collector):
         self._seen = _Seen(
             self._server.ready,
             routes,
-            dict(tally.upstreams),
+            dict(stats.upstreams),
             gateways_of(context),
             self._server.slots,
             in_flight,
             octets,
-            tuple(tally.troubles.values()),
-            tuple(tally.upstream_refusals.values()),
-            dict(tally.fetch_failures),
+            tuple(stats.troubles.values()),
+            tuple(stats.upstream_refusals.values()),
+            dict(stats.fetch_failures),
             self._server.metadata_requests(),
         )
 
@@ -101,7 +101,7 @@ class ProxyCollector(Collector):
         seen = self._seen
         assert seen is not None
         context = self._server.context
-        tally = context.tally
+        stats = context.stats
         yield from gauge(
             "build_info",
             "Which build this is.",
@@ -114,23 +114,23 @@ class ProxyCollector(Collector):
         )
         yield from gauge("draining", "Shutting down: no request is begun any more.", [((), context.draining)])
         yield from _requests(seen)
-        yield from _troubles(seen, tally)
+        yield from _troubles(seen, stats)
         busy = sum(one.busy for one in (context, *context.beside))
         yield from gauge("connections", "Connections from apps, tunnels included.", [((), busy)])
         yield from gauge("connections_max", "limits.connections.", [((), context.max_connections)])
         yield from counter(
-            "connections_accepted", "Connections from apps, refused ones included.", [((), tally.connections)]
+            "connections_accepted", "Connections from apps, refused ones included.", [((), stats.connections)]
         )
         yield from counter(
             "backpressure",
             "Times that one side was held back because the other read slower.",
-            by(tally.held),
+            by(stats.held),
             "direction",
         )
-        yield from _http2(tally)
+        yield from _http2(stats)
         yield from _upstreams(seen)
-        yield from _tokens(seen, tally, self._wall())
-        yield from _received(tally, self._server.key_sets())
+        yield from _tokens(seen, stats, self._wall())
+        yield from _received(stats, self._server.key_sets())
         yield from counter(
             "metadata_requests",
             "Requests to the metadata server's face.",
@@ -138,7 +138,7 @@ class ProxyCollector(Collector):
             "what",
             "outcome",
         )
-        yield from _reloads(tally)
+        yield from _reloads(stats)
 
 
 def _requests(seen: _Seen) -> Iterator[Metric]:
@@ -228,14 +228,14 @@ def _upstreams(seen: _Seen) -> Iterator[Metric | None]:
     )
 
 
-def _http2(tally: Tally) -> Iterator[Metric]:
-    sides = (("app", (tally.http2,)), ("receiver", tuple(tally.upstreams.values())))
+def _http2(stats: Stats) -> Iterator[Metric]:
+    sides = (("app", (stats.http2,)), ("receiver", tuple(stats.upstreams.values())))
     resets: Counter[tuple[str, str, str]] = Counter()
     for side, all_of in sides:
         for counts in all_of:
             for (ended_by, code), count in counts.resets.items():
                 resets[side, ended_by, _code(code)] += count
-    yield from counter("streams", "Requests that came by HTTP/2.", [((), tally.streams)])
+    yield from counter("streams", "Requests that came by HTTP/2.", [((), stats.streams)])
     yield from counter(
         "stream_resets",
         "Streams that did not come to their end, by whose side they are, who ended them (peer: RST_STREAM; fault: the proxy, "
@@ -266,7 +266,7 @@ def _states(seen: _Seen, found: Mapping[str, tuple[int, int]]) -> Samples:
         yield (origin, "connecting"), counts.connecting
 
 
-def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
+def _tokens(seen: _Seen, stats: Stats, now: float) -> Iterator[Metric]:
     statuses = ((name, slot.status()) for name, slot in seen.slots.items())
     yield from gauge(
         "token_expires_in_seconds",
@@ -286,7 +286,7 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
         "route",
         "audience",
     )
-    sources = dict(tally.fetches)
+    sources = dict(stats.fetches)
     fetches: list[Sample] = []
     duration = SummaryMetricFamily(
         f"{PREFIX}token_fetch_duration_seconds", "How long token sources took.", labels=("source",)
@@ -316,9 +316,9 @@ def _tokens(seen: _Seen, tally: Tally, now: float) -> Iterator[Metric]:
     )
 
 
-def _received(tally: Tally, key_sets: Iterable[KeysObserved]) -> Iterator[Metric]:
+def _received(stats: Stats, key_sets: Iterable[KeysObserved]) -> Iterator[Metric]:
     received: list[Sample] = []
-    for listener, counts in tally.received.items():
+    for listener, counts in stats.received.items():
         received += [((listener, "admitted", ""), counts.admitted), ((listener, "public", ""), counts.public)]
         received += [((listener, "refused", cause), count) for cause, count in counts.refused.items()]
     yield from counter(
@@ -342,7 +342,7 @@ def _received(tally: Tally, key_sets: Iterable[KeysObserved]) -> Iterator[Metric
     )
 
 
-def _troubles(seen: _Seen, tally: Tally) -> Iterator[Metric]:
+def _troubles(seen: _Seen, stats: Stats) -> Iterator[Metric]:
     yield from counter(
         "errors",
         "What the proxy itself answered or broke off.",
@@ -358,31 +358,31 @@ def _troubles(seen: _Seen, tally: Tally) -> Iterator[Metric]:
         "route",
         "cause",
     )
-    yield from counter("guard_refusals", "Callers that the guard refused.", by(tally.refusals), "reason")
+    yield from counter("guard_refusals", "Callers that the guard refused.", by(stats.refusals), "reason")
     yield from counter(
         "not_http",
         "Connections that sent something else than HTTP/1.1, by what it looks like.",
-        by(tally.not_http),
+        by(stats.not_http),
         "looks_like",
     )
     yield from gauge(
         "kept_body_bytes",
         "Request bodies that are kept until their answers' heads come.",
-        [((), tally.bodies.octets)],
+        [((), stats.bodies.octets)],
     )
-    yield from counter("limit_hits", "Times that a limit was hit.", by(tally.limits), "limit")
+    yield from counter("limit_hits", "Times that a limit was hit.", by(stats.limits), "limit")
 
 
-def _reloads(tally: Tally) -> Iterator[Metric]:
-    last = tally.last_reload
-    yield from counter("reloads", "Attempts to take over new settings.", by(tally.reloads), "outcome")
+def _reloads(stats: Stats) -> Iterator[Metric]:
+    last = stats.last_reload
+    yield from counter("reloads", "Attempts to take over new settings.", by(stats.reloads), "outcome")
     yield from gauge(
         "last_reload_successful",
         "Whether the newest settings are in force.",
         [((), last is None or last.refused is None)],
     )
     yield from gauge(
-        "settings_timestamp_seconds", "When the settings in force were taken over.", [((), tally.reloaded_at)]
+        "settings_timestamp_seconds", "When the settings in force were taken over.", [((), stats.reloaded_at)]
     )
 
 

@@ -22,7 +22,7 @@ from idtoken_proxy.build import BUILD
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.server_context import ServerContext
-from idtoken_proxy.engine.tally import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Tally, Trouble, UpstreamCounts
+from idtoken_proxy.engine.stats import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Stats, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 
 MOST_ERRORS: Final = 20
@@ -105,13 +105,13 @@ def pieces(server: Observed, wall: Callable[[], float] = time) -> Iterator[str]:
     """The report's JSON, piece by piece: ten thousand routes take longer than a request should have to wait, and between
     two pieces the event loop may be somebody else's.
     """
-    tally = server.context.tally
+    stats = server.context.stats
     in_flight = Counter(
         NO_ROUTE if exchange.lane is None else exchange.lane.route.name
         for exchange in server.context.under_way()
     )
     # All of the generation that is there now: a reload may come in between.
-    counts, upstreams, refused = dict(tally.routes), dict(tally.upstreams), _last_refusals(tally)
+    counts, upstreams, refused = dict(stats.routes), dict(stats.upstreams), _last_refusals(stats)
     gateways, routes = gateways_of(server.context), iter(server.route_statuses())
     yield json.dumps(_whole(server, wall, in_flight[NO_ROUTE]))[:-1] + ', "upstreams": ['
     found: dict[str, tuple[int, int]] = {}
@@ -143,32 +143,32 @@ def _listed(items: Iterable[dict[str, Any]]) -> Iterator[str]:
 def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[str, Any]:
     """All but the routes and the receivers, which may be many."""
     context = server.context
-    tally = context.tally
-    last = tally.last_reload
+    stats = context.stats
+    last = stats.last_reload
     return {
         "version": __version__,
         "build": BUILD,
         "now": wall(),
-        "started_at": tally.started_at,
+        "started_at": stats.started_at,
         **server.status(),
-        "unrouted": _traffic(tally.unrouted, unrouted),
+        "unrouted": _traffic(stats.unrouted, unrouted),
         "bounds": BOUNDS,
         "connections_max": context.max_connections,
         "errors": [
             _error(trouble)
             for trouble in sorted(
-                (*tally.troubles.values(), *tally.upstream_refusals.values()),
+                (*stats.troubles.values(), *stats.upstream_refusals.values()),
                 key=lambda one: one.at,
                 reverse=True,
             )[:MOST_ERRORS]
         ],
-        "refusals": tally.refusals,
+        "refusals": stats.refusals,
         "limits": {
-            name: {"hits": hits, "set_by": LIMITS.get(name)} for name, hits in tally.limits.items() if hits
+            name: {"hits": hits, "set_by": LIMITS.get(name)} for name, hits in stats.limits.items() if hits
         },
         "reloads": {
-            **tally.reloads,
-            "settings_since": tally.reloaded_at,
+            **stats.reloads,
+            "settings_since": stats.reloaded_at,
             "last": last and {"at": last.at, "refused": last.refused},
         },
     }
@@ -221,10 +221,10 @@ def _traffic(counts: RouteCounts, in_flight: int) -> dict[str, Any]:
     }
 
 
-def _last_refusals(tally: Tally) -> dict[str, Trouble]:
+def _last_refusals(stats: Stats) -> dict[str, Trouble]:
     """Google's, by route."""
     last: dict[str, Trouble] = {}
-    for trouble in tally.upstream_refusals.values():
+    for trouble in stats.upstream_refusals.values():
         if trouble.route not in last or trouble.at >= last[trouble.route].at:
             last[trouble.route] = trouble
     return last

@@ -11,8 +11,8 @@ from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.server_context import ServerContext
+from idtoken_proxy.engine.stats import NO_ROUTE
 from idtoken_proxy.engine.sweeper import NEVER
-from idtoken_proxy.engine.tally import NO_ROUTE
 from idtoken_proxy.engine.tls import TlsTransport
 
 ALPN: Final = (None, "http/1.1", "h2")
@@ -37,8 +37,8 @@ class AcceptedTls(TlsTransport):
         context = self.context
         reason = admission_error(context, None, self.door)
         if reason is not None:  # which cannot be said before the handshake, and that is what costs
-            context.tally.connections += 1
-            context.tally.trouble(NO_ROUTE, reason)
+            context.stats.connections += 1
+            context.stats.trouble(NO_ROUTE, reason)
             cast("asyncio.Transport", transport).abort()
             self.transport = cast("asyncio.Transport", transport)
             return
@@ -61,7 +61,7 @@ class AcceptedTls(TlsTransport):
         self.abort()
 
     def expire(self) -> None:
-        self.context.tally.hit("header_timeout")
+        self.context.stats.hit("header_timeout")
         self.abort()
 
     def hung_up(self) -> None:

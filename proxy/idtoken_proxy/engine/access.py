@@ -14,7 +14,7 @@ import structlog
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.server_context import AccessLog
 from idtoken_proxy.engine.states import BROKEN
-from idtoken_proxy.engine.tally import kind_of
+from idtoken_proxy.engine.stats import kind_of
 from idtoken_proxy.engine.trace import trace_of
 from idtoken_proxy.engine.traced_exchange import recorded
 from idtoken_proxy.errors import NotHttp

@@ -13,7 +13,7 @@ import aiohappyeyeballs
 
 from idtoken_proxy.engine.connect import open_tunnel
 from idtoken_proxy.engine.hop import beyond, mute, receiver, way_out
-from idtoken_proxy.engine.tally import UpstreamCounts
+from idtoken_proxy.engine.stats import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP1, TlsTransport
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.model import EgressProxy, Upstream

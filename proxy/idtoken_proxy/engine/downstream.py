@@ -89,7 +89,7 @@ class Downstream(Http1App):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast("asyncio.Transport", transport)  # uvloop's have another base class
         context = self._context
-        context.tally.connections += 1
+        context.stats.connections += 1
         self.uid = peer_uid(transport)
         reason = admission_error(context, self.uid, self.door)
         if reason is not None:
@@ -135,7 +135,7 @@ class Downstream(Http1App):
     def pause_writing(self) -> None:
         self.full = True
         self._unsent = None
-        self._context.tally.held["answer"] += 1
+        self._context.stats.held["answer"] += 1
         if self._exchange is not None:
             self._exchange.hold_answer(held=True)
 
@@ -295,7 +295,7 @@ class Downstream(Http1App):
         self._reader = None
         self.held = False
         context = self._context
-        if context.tally.ended(exchange) or context.tells_all:
+        if context.stats.ended(exchange) or context.tells_all:
             context.tell(exchange)
         if not self.keep or self.closing or self._dismissed or context.draining:
             self._linger()
@@ -336,7 +336,7 @@ class Downstream(Http1App):
         """The receiver reads slower than the app sends, or has caught up."""
         self.held = held
         if held:
-            self._context.tally.held["request"] += 1
+            self._context.stats.held["request"] += 1
             self._pause()
         elif self._reader is not None:
             self.pump()
@@ -363,7 +363,7 @@ class Downstream(Http1App):
         else:
             # Between requests, or a head that does not come to its end (slowloris): no answer, as nobody waits for one.
             if self._searched:
-                self._context.tally.hit("header_timeout")
+                self._context.stats.hit("header_timeout")
             self.closing = True
             self.cut()
 

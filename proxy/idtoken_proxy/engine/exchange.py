@@ -35,9 +35,9 @@ from idtoken_proxy.engine.states import (
     TRANSITIONS,
     UNANSWERED,
 )
+from idtoken_proxy.engine.stats import EndedExchange
 from idtoken_proxy.engine.streams import CANCEL, AnswerSide, RequestSide
 from idtoken_proxy.engine.sweeper import NEVER
-from idtoken_proxy.engine.tally import EndedExchange
 from idtoken_proxy.engine.waiting import await_for
 from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.errors import BrokenOff, NoHttp2, ProxyError, UpstreamError

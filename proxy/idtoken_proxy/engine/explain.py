@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeVar
 import structlog
 
 from idtoken_proxy.engine.lane import Lane
-from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.identity import grpc_error
 from idtoken_proxy.identity.answer import MARKS, SPEAKS_OF, Answer
@@ -58,7 +58,7 @@ Ended = TypeVar("Ended", bound=Refused)
 
 
 def explain_once(
-    then: Callable[[Ended], None] | None, tally: Tally, wall: Callable[[], float] = time
+    then: Callable[[Ended], None] | None, stats: Stats, wall: Callable[[], float] = time
 ) -> Callable[[Ended], None]:
     """An access log that explains, and then writes what `then` writes. Any other status costs one look at it."""
     log = structlog.get_logger("idtoken_proxy.engine")
@@ -77,7 +77,7 @@ def explain_once(
             return
         token = None if lane.slot is None else lane.slot.current()
         status = answered(exchange)[0]
-        tally.refused_upstream(lane.route.name, status, found)
+        stats.refused_upstream(lane.route.name, status, found)
         key = (lane.route.name, status, found.cause)
         wanted = lane.route.wanted
         if key in explained:

@@ -16,7 +16,7 @@ from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.services import Services
-from idtoken_proxy.engine.tally import RouteCounts, Tally
+from idtoken_proxy.engine.stats import RouteCounts, Stats
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard
@@ -78,7 +78,7 @@ class Gateway:
         slots: Mapping[str, TokenSlot],
         pool_of: Callable[[Route], Pool],
         caller_token: bytes | None,
-        tally: Tally,
+        stats: Stats,
         parts: ServiceParts | None = None,
     ) -> Pieces[Self]:
         """In pieces. `slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's
@@ -106,7 +106,7 @@ class Gateway:
         for number, route in enumerate(settings.routes):
             if number % _AT_A_TIME == 0:
                 yield
-            counts[route.name] = tally.routes.get(route.name) or RouteCounts()
+            counts[route.name] = stats.routes.get(route.name) or RouteCounts()
             lanes.append(lane_of(route))
         hosts = {lane.route.host for lane in lanes if lane.route.host is not None}
         guard = settings.guard
@@ -136,7 +136,7 @@ class Gateway:
         )
         services = _services(settings, lanes, parts)
         return cls(
-            settings, caller_token, tally.bodies, tuple(lanes), doorkeeper, table, forward_table, services
+            settings, caller_token, stats.bodies, tuple(lanes), doorkeeper, table, forward_table, services
         )
 
     def service_pools(self) -> dict[Pool, str]:

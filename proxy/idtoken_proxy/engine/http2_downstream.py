@@ -143,7 +143,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
         context = self._context
-        context.tally.streams += 1
+        context.stats.streams += 1
         if not self._draining:  # whose end no request puts off
             self.deadline = NEVER
         octets = self.core.block_octets + HEAD_OCTETS
@@ -219,7 +219,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
     def on_reset(self, stream: Stream, reset: Reset) -> None:
         app = stream.context
         if reset.by != BY_CONNECTION:
-            self._context.tally.http2.reset(reset.by, reset.code)
+            self._context.stats.http2.reset(reset.by, reset.code)
         if isinstance(app, AppStream):
             if reset.by == BY_FAULT and app.exchange is not None:
                 app.exchange.error = MalformedRequest(f"the request is malformed: {reset.reason}")
@@ -228,14 +228,14 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
         """The app opens no more, and closes when it has what is under way."""
-        self._context.tally.http2.goaways += 1
+        self._context.stats.http2.goaways += 1
 
     def on_pong(self, payload: bytes) -> None: ...
 
     def on_fault(self, fault: ConnectionFault) -> None:
         context = self._context
         if fault.limit is not None:
-            context.tally.hit(fault.limit)
+            context.stats.hit(fault.limit)
         context.log.warning("HTTP/2 connection ended", reason=fault.reason, code=fault.code.name)
         self.flush()
         self._close()
@@ -243,11 +243,11 @@ class Http2Downstream(Http2Transport[ServerConnection]):
     # -- what a stream tells (http2_app.py) ---------------------------------------
 
     def on_held(self, *, answer: bool) -> None:
-        self._context.tally.held["answer" if answer else "request"] += 1
+        self._context.stats.held["answer" if answer else "request"] += 1
 
     def on_stream_end(self, stream: AppStream, exchange: Exchange, *, whole: bool) -> None:
         context = self._context
-        if context.tally.ended(exchange) or context.tells_all or not whole or exchange.said is not None:
+        if context.stats.ended(exchange) or context.tells_all or not whole or exchange.said is not None:
             context.tell(exchange)
         stream.deadline = self.sweeper.now + context.idle  # for an app that does not read what is left
 

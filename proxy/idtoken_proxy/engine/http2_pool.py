@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from idtoken_proxy.engine.http2_upstream import Http2Upstream, UpstreamStream
+from idtoken_proxy.engine.stats import UpstreamCounts
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP2
 from idtoken_proxy.errors import BrokenOff, NoHttp2
 from idtoken_proxy.identity.clock import SystemClock

@@ -22,9 +22,9 @@ from idtoken_proxy.engine.http2_losses import error_of, gone_silent, no_http2
 from idtoken_proxy.engine.http2_messages import response_of
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.interim import check_interim
+from idtoken_proxy.engine.stats import UpstreamCounts
 from idtoken_proxy.engine.streams import CANCEL, AnswerListener
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
-from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
 from idtoken_proxy.errors import MalformedResponse, UpstreamError
 from idtoken_proxy.policy.headers import Outbound

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import structlog
 
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.stats import RouteCounts
 from idtoken_proxy.engine.streams import AnswerSide
-from idtoken_proxy.engine.tally import RouteCounts
 from idtoken_proxy.errors import KeysUnavailable, ProxyError
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import AccessToken, Token

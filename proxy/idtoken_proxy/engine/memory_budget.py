@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Final, Protocol
 
-from idtoken_proxy.engine.tally import Tally
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.errors import HeldTooMuch
 
 EACH: Final = 1024 * 1024  # for each of limits.connections, as README reckons
@@ -64,9 +64,9 @@ class AdmissionContext(Protocol):
 class MemoryBudget:
     """`octets`: what is held."""
 
-    def __init__(self, house: AdmissionContext, tally: Tally) -> None:
+    def __init__(self, house: AdmissionContext, stats: Stats) -> None:
         self._house = house
-        self._tally = tally
+        self._stats = stats
         self._holders: set[Holder] = set()
         self.octets = 0
 
@@ -95,7 +95,7 @@ class MemoryBudget:
     def admits(self, holder: Holder, octets: int) -> bool:
         """Whether a stream that takes so much from the beginning may be one more; if so, it is counted."""
         if self.octets + octets > self.limit:
-            self._tally.hit("memory")
+            self._stats.hit("memory")
             return False
         self._note(holder, holder.holds + octets)
         return True
@@ -111,6 +111,6 @@ class MemoryBudget:
         for one in sorted(self._holders, key=lambda holder: holder.holds, reverse=True):
             if self.octets <= enough:
                 break
-            self._tally.hit("memory")
+            self._stats.hit("memory")
             one.relieve(self.octets - enough)
             self._note(one, one.look())

@@ -13,8 +13,8 @@ from typing import Any
 
 from idtoken_proxy.engine.dialer import Dialer
 from idtoken_proxy.engine.http2_pool import Http2Pool
+from idtoken_proxy.engine.stats import UpstreamCounts
 from idtoken_proxy.engine.sweeper import NEVER, Sweeper
-from idtoken_proxy.engine.tally import UpstreamCounts
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.identity.clock import SystemClock
 from idtoken_proxy.settings.model import EgressProxy, Upstream

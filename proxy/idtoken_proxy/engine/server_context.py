@@ -20,8 +20,8 @@ from idtoken_proxy.engine.memory_budget import MemoryBudget
 from idtoken_proxy.engine.second_try import renew_late
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.states import EARLY
+from idtoken_proxy.engine.stats import NO_ROUTE, Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import NO_ROUTE, Tally
 from idtoken_proxy.engine.traced_exchange import TracedExchange, Tracer
 from idtoken_proxy.engine.tunnel import Tunnel
 from idtoken_proxy.errors import NotHttp, ProxyError, RequestError
@@ -74,7 +74,7 @@ class ServerContext:
         sweeper: Sweeper,
         *,
         access_log: AccessLog | None,
-        tally: Tally,
+        stats: Stats,
     ) -> None:
         self.connections: set[Connection] = set()
         self.rejected: set[Connection] = set()
@@ -82,13 +82,13 @@ class ServerContext:
         self.beside: list[ServerContext] = []  # of the same process: the listeners before apps
         self.gateway = gateway
         self.sweeper = sweeper
-        self.tally = tally
+        self.stats = stats
         self.access_log = access_log
         self.tracer: Tracer | None = None
         self.draining = False
         self.closed = False  # to new connections
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
-        self.memory = MemoryBudget(self, tally)
+        self.memory = MemoryBudget(self, stats)
         self.hangups = Hangups(INTERVAL)
         self.log = structlog.get_logger("idtoken_proxy.engine")
         self._settle(gateway)
@@ -173,12 +173,12 @@ class ServerContext:
 
     def count(self, exchange: Exchange) -> None:
         """One that did not end as it should, or is no exchange any more."""
-        self.tally.ended(exchange)
+        self.stats.ended(exchange)
         self.tell(exchange)
 
     def reject(self, connection: Connection, reason: ProxyError) -> bool:
         """Whether it is told why. A flood is not: each answer costs a descriptor for a while."""
-        self.tally.trouble(NO_ROUTE, reason)
+        self.stats.trouble(NO_ROUTE, reason)
         self.log.warning("connection refused", reason=reason.detail)
         if len(self.rejected) >= MAX_REJECTED:
             connection.transport.abort()
@@ -207,7 +207,7 @@ class ServerContext:
             idle=exchange.timeouts.idle,
             counts=lane.counts,
             on_end=lambda: self.tunnels.__delitem__(tunnel),
-            on_idle=lambda: self.tally.hit("tunnel_idle_timeout"),
+            on_idle=lambda: self.stats.hit("tunnel_idle_timeout"),
         )
         self.tunnels[tunnel] = standing
         return tunnel

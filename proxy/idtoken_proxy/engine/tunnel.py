@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from idtoken_proxy.engine.stats import RouteCounts
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import RouteCounts
 
 
 class Tunnel:

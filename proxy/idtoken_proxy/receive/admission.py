@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from idtoken_proxy.engine.receipts import ReceivedCounts
-from idtoken_proxy.engine.tally import cause_of
+from idtoken_proxy.engine.stats import cause_of
 from idtoken_proxy.errors import NotInvoker, ProxyError
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines
 from idtoken_proxy.policy.request import Request

@@ -11,7 +11,7 @@ from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.services import Services
-from idtoken_proxy.engine.tally import RouteCounts, Tally
+from idtoken_proxy.engine.stats import RouteCounts, Stats
 from idtoken_proxy.policy.open_guard import OpenGuard
 from idtoken_proxy.policy.routes import RouteTable
 from idtoken_proxy.receive.admission import Admission
@@ -49,7 +49,7 @@ def reception_of(
     settings: Settings,
     keys: IssuerKeys,
     pool_of: Callable[[Route], Pool],
-    tally: Tally,
+    stats: Stats,
     tls: ssl.SSLContext | None,
 ) -> Reception:
     """Asks nobody and reads nothing."""
@@ -65,11 +65,11 @@ def reception_of(
     )
     issuers = tuple(issuers_of(inbound, settings))
     judge = Judge(((one, keys.of(one)) for one in issuers), inbound.audiences, keys.clock)
-    counts = tally.routes.get(inbound.name) or RouteCounts()
+    counts = stats.routes.get(inbound.name) or RouteCounts()
     lanes: list[Lane] = []
     for rule in inbound.rules:
         route = route_of(inbound, rule.path)
-        admission = Admission(judge, rule.invokers, tally.receipts(inbound.name))
+        admission = Admission(judge, rule.invokers, stats.receipts(inbound.name))
         lanes.append(
             Lane(
                 *(route, None, pool_of(route), counts, mine.rewrite),
@@ -80,7 +80,7 @@ def reception_of(
     gateway = Gateway(
         mine,
         None,
-        tally.bodies,
+        stats.bodies,
         tuple(lanes),
         OpenGuard(tls=tls is not None),
         at_once(RouteTable.filled((None, lane.route.path, lane) for lane in lanes)),

@@ -15,8 +15,8 @@ from idtoken_proxy.engine.accepted_tls import AcceptedTls
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.listeners import Door, Listeners, Prepared
 from idtoken_proxy.engine.server_context import AccessLog, ServerContext
+from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.engine.tally import Tally
 from idtoken_proxy.receive.composition import Reception
 from idtoken_proxy.settings.model import Address, UnixAddress
 
@@ -25,11 +25,11 @@ class InboundListener:
     """One address. `tls`: of connections that come from now on; None for plain text."""
 
     def __init__(
-        self, reception: Reception, sweeper: Sweeper, tally: Tally, access_log: AccessLog | None
+        self, reception: Reception, sweeper: Sweeper, stats: Stats, access_log: AccessLog | None
     ) -> None:
         self.reception = reception
         self.tls: ssl.SSLContext | None = reception.tls
-        self.context = ServerContext(reception.gateway, sweeper, access_log=access_log, tally=tally)
+        self.context = ServerContext(reception.gateway, sweeper, access_log=access_log, stats=stats)
         self.listeners = Listeners(self._accepted)
 
     @property
@@ -83,9 +83,9 @@ class PreparedInbound:
 class InboundListeners:
     """`access_log`: of all of them; a reload may exchange it."""
 
-    def __init__(self, sweeper: Sweeper, tally: Tally, access_log: AccessLog | None) -> None:
+    def __init__(self, sweeper: Sweeper, stats: Stats, access_log: AccessLog | None) -> None:
         self._sweeper = sweeper
-        self._tally = tally
+        self._stats = stats
         self._access_log = access_log
         self._open: list[InboundListener] = []
         self._leaving: list[InboundListener] = []  # not asked for any more, with what is still under way
@@ -111,7 +111,7 @@ class InboundListeners:
                     )  # whether it can stay
                     made.wanted.append((there, reception, None))
                     continue
-                fresh = InboundListener(reception, self._sweeper, self._tally, self._access_log)
+                fresh = InboundListener(reception, self._sweeper, self._stats, self._access_log)
                 prepared = await fresh.listeners.prepare([fresh.address], reuse_port=reuse_port)
                 made.wanted.append((fresh, reception, prepared))
         except BaseException:

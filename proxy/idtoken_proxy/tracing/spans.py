@@ -11,7 +11,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.access import MAX_PATH, remote_of
 from idtoken_proxy.engine.states import BROKEN, TUNNEL
-from idtoken_proxy.engine.tally import kind_of
+from idtoken_proxy.engine.stats import kind_of
 from idtoken_proxy.engine.trace import state_of
 from idtoken_proxy.engine.traced_exchange import Attempt, TracedExchange
 from idtoken_proxy.errors import ProxyError, ReceiverReset, TokenError

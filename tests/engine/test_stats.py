@@ -15,7 +15,7 @@ from idtoken_proxy.engine.http1 import MAX_FIELDS
 from idtoken_proxy.engine.interim import MAX_INTERIM
 from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.states import BROKEN, DONE
-from idtoken_proxy.engine.tally import (
+from idtoken_proxy.engine.stats import (
     BOUNDS,
     LIMITS,
     NO_ROUTE,
@@ -23,7 +23,7 @@ from idtoken_proxy.engine.tally import (
     EndedExchange,
     Reload,
     RouteCounts,
-    Tally,
+    Stats,
     cause_of,
     kind_of,
 )
@@ -66,8 +66,8 @@ __all__ = ["blackhole"]  # a fixture
 NOW = 1000.0
 
 
-def tally_of(proxied: Proxied) -> Tally:
-    return proxied.server.context.tally
+def tally_of(proxied: Proxied) -> Stats:
+    return proxied.server.context.stats
 
 
 def counts_of(proxied: Proxied) -> RouteCounts:
@@ -154,10 +154,10 @@ async def test_what_no_route_took(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())), route={"path": "/a"})
     for request in (get("/b"), b"nonsense\r\n\r\n"):
         await proxied.ask(request)
-    tally = tally_of(proxied)
-    await counted(proxied, 2, tally.unrouted)
-    assert tally.unrouted.classes[4] == 2
-    assert {key[:2] for key in tally.troubles} == {(NO_ROUTE, "no_route"), (NO_ROUTE, "malformed_request")}
+    stats = tally_of(proxied)
+    await counted(proxied, 2, stats.unrouted)
+    assert stats.unrouted.classes[4] == 2
+    assert {key[:2] for key in stats.troubles} == {(NO_ROUTE, "no_route"), (NO_ROUTE, "malformed_request")}
     assert sum(counts_of(proxied).classes) == 0
 
 
@@ -364,9 +364,9 @@ async def test_an_idle_connection_that_ends_hits_no_limit(receive: Receive, star
 
 
 def test_a_limit_of_later_days_is_counted_too() -> None:
-    tally = Tally()
-    tally.hit("of later days")
-    assert tally.limits == {**dict.fromkeys(LIMITS, 0), "of later days": 1}
+    stats = Stats()
+    stats.hit("of later days")
+    assert stats.limits == {**dict.fromkeys(LIMITS, 0), "of later days": 1}
 
 
 # -- the guard -------------------------------------------------------------------
@@ -395,10 +395,10 @@ async def test_refusals_have_reasons(receive: Receive, start: Start, tmp_path: A
 
 
 def test_a_refusal_without_a_reason_is_another() -> None:
-    tally = Tally()
-    tally.trouble(NO_ROUTE, Refused("no"))
-    tally.trouble(NO_ROUTE, Refused("no", reason="uid"))
-    assert tally.refusals == {**dict.fromkeys(REFUSALS, 0), "uid": 1, "other": 1}
+    stats = Stats()
+    stats.trouble(NO_ROUTE, Refused("no"))
+    stats.trouble(NO_ROUTE, Refused("no", reason="uid"))
+    assert stats.refusals == {**dict.fromkeys(REFUSALS, 0), "uid": 1, "other": 1}
 
 
 # -- by itself -------------------------------------------------------------------
@@ -413,26 +413,26 @@ def exchange(**facts: Any) -> EndedExchange[Any]:
 
 @for_each(("status", "place"), [(0, 0), (101, 1), (204, 2), (302, 3), (499, 4), (503, 5), (999, 9)])
 def test_classes(status: int, place: int) -> None:
-    tally = Tally()
-    tally.ended(exchange(status=status))
-    assert tally.unrouted.classes.index(1) == place
+    stats = Stats()
+    stats.ended(exchange(status=status))
+    assert stats.unrouted.classes.index(1) == place
 
 
 @pytest.mark.parametrize("place", range(len(BOUNDS)))
 def test_a_bound_belongs_to_its_bucket(monkeypatch: pytest.MonkeyPatch, place: int) -> None:
     """As Prometheus has it: `le` is less or equal."""
-    tally = Tally()
+    stats = Stats()
     for late in (0.0, 1e-9):
-        monkeypatch.setattr("idtoken_proxy.engine.tally.monotonic", lambda late=late: BOUNDS[place] + late)
-        tally.ended(exchange())
-    assert tally.unrouted.buckets[place : place + 2] == [1, 1]
+        monkeypatch.setattr("idtoken_proxy.engine.stats.monotonic", lambda late=late: BOUNDS[place] + late)
+        stats.ended(exchange())
+    assert stats.unrouted.buckets[place : place + 2] == [1, 1]
 
 
 def test_broken_without_an_error_is_abandoned() -> None:
-    tally = Tally()
-    tally.ended(exchange(state=BROKEN))
-    tally.ended(exchange(state=BROKEN, error=MalformedRequest("x")))
-    assert tally.unrouted.abandoned == 1
+    stats = Stats()
+    stats.ended(exchange(state=BROKEN))
+    stats.ended(exchange(state=BROKEN, error=MalformedRequest("x")))
+    assert stats.unrouted.abandoned == 1
 
 
 @for_each(
@@ -451,58 +451,58 @@ def test_kinds_and_causes(error: ProxyError, kind: str, cause: str) -> None:
 
 
 def test_fetches() -> None:
-    tally = Tally()
+    stats = Stats()
     usual: dict[str, Any] = {"source": "metadata", "described": "metadata server", "wanted": "a"}
     failure = TokenError("x", cause="timeout", fault=Fault.GOOGLE)
     for more in ({"changed": True}, {}, {"error": failure}, {"error": failure}):
-        tally.fetched(FetchEvent(**usual, seconds=0.5, **cast("dict[str, Any]", more)))
-    seen = tally.fetches["metadata"]
+        stats.fetched(FetchEvent(**usual, seconds=0.5, **cast("dict[str, Any]", more)))
+    seen = stats.fetches["metadata"]
     assert (seen.fresh, seen.unchanged, seen.failed, seen.seconds) == (1, 1, 2, 2.0)
-    assert tally.fetch_failures == {("metadata", "a", "timeout"): 2}
+    assert stats.fetch_failures == {("metadata", "a", "timeout"): 2}
 
 
 def test_reloads() -> None:
     now = NOW
-    tally = Tally(lambda: now)
-    assert (tally.last_reload, tally.reloaded_at) == (None, NOW)
+    stats = Stats(lambda: now)
+    assert (stats.last_reload, stats.reloaded_at) == (None, NOW)
     now += 1
-    tally.reloaded(None)
-    assert tally.last_reload == Reload(NOW + 1)
+    stats.reloaded(None)
+    assert stats.last_reload == Reload(NOW + 1)
     now += 1
-    tally.reloaded(ProxyError("why"))
-    assert tally.last_reload == Reload(NOW + 2, "why")
-    assert tally.reloaded_at == NOW + 1
-    assert tally.reloads == {"taken": 1, "refused": 1}
+    stats.reloaded(ProxyError("why"))
+    assert stats.last_reload == Reload(NOW + 2, "why")
+    assert stats.reloaded_at == NOW + 1
+    assert stats.reloads == {"taken": 1, "refused": 1}
 
 
 def test_a_reload_forgets_what_is_gone_and_keeps_the_rest() -> None:
-    tally = Tally()
-    kept, _ = tally.route("kept"), tally.route("gone")
-    upstream, _ = tally.upstream("http://kept"), tally.upstream("http://gone")
+    stats = Stats()
+    kept, _ = stats.route("kept"), stats.route("gone")
+    upstream, _ = stats.upstream("http://kept"), stats.upstream("http://gone")
     for route in ("kept", "gone", NO_ROUTE):
-        tally.trouble(route, ProxyError("x"))
-    tally.fetch_failures = {("file", "kept", "x"): 1, ("file", "gone", "x"): 1}
-    tally.retain({"kept"}, {"http://kept"}, {"kept", "none"})
-    assert tally.routes == {"kept": kept}
-    assert tally.route("kept") is kept
-    assert tally.upstreams == {"http://kept": upstream}
-    assert {key[0] for key in tally.troubles} == {"kept", NO_ROUTE}
-    assert tally.fetch_failures == {("file", "kept", "x"): 1}
+        stats.trouble(route, ProxyError("x"))
+    stats.fetch_failures = {("file", "kept", "x"): 1, ("file", "gone", "x"): 1}
+    stats.retain({"kept"}, {"http://kept"}, {"kept", "none"})
+    assert stats.routes == {"kept": kept}
+    assert stats.route("kept") is kept
+    assert stats.upstreams == {"http://kept": upstream}
+    assert {key[0] for key in stats.troubles} == {"kept", NO_ROUTE}
+    assert stats.fetch_failures == {("file", "kept", "x"): 1}
 
 
 # -- Google's refusals -----------------------------------------------------------
 
 
 def test_a_refusal_of_googles_is_counted_by_route_and_cause() -> None:
-    tally = Tally(wall=lambda: NOW)
+    stats = Stats(wall=lambda: NOW)
     one, other = (Diagnosis(cause, f"{cause} it is", "mend it") for cause in ("no_invoker", "no_instance"))
-    tally.route("shop").classes[2] = 3
-    tally.route("shop").classes[3] = 2
-    tally.refused_upstream("shop", 403, one)
-    tally.refused_upstream("shop", 403, replace(one, detail="newer"))
-    tally.refused_upstream("shop", 429, other)
-    tally.refused_upstream("gone", 403, one)
-    told = tally.upstream_refusals["shop", "no_invoker"]
+    stats.route("shop").classes[2] = 3
+    stats.route("shop").classes[3] = 2
+    stats.refused_upstream("shop", 403, one)
+    stats.refused_upstream("shop", 403, replace(one, detail="newer"))
+    stats.refused_upstream("shop", 429, other)
+    stats.refused_upstream("gone", 403, one)
+    told = stats.upstream_refusals["shop", "no_invoker"]
     assert (told.count, told.detail, told.remedy, told.status, told.fault) == (
         2,
         "newer",
@@ -511,10 +511,10 @@ def test_a_refusal_of_googles_is_counted_by_route_and_cause() -> None:
         "operator",
     )
     assert (told.passed, told.at, told.kind) == (5, NOW, "refused_by_google")
-    assert tally.upstream_refusals["shop", "no_instance"].fault == "receiver"
-    assert tally.troubles == {}
-    tally.retain({"shop"}, (), ())
-    assert set(tally.upstream_refusals) == {("shop", "no_invoker"), ("shop", "no_instance")}
+    assert stats.upstream_refusals["shop", "no_instance"].fault == "receiver"
+    assert stats.troubles == {}
+    stats.retain({"shop"}, (), ())
+    assert set(stats.upstream_refusals) == {("shop", "no_invoker"), ("shop", "no_instance")}
 
 
 PAGE = b"<h1>Error: Forbidden</h1><h2>Your client does not have permission to get URL</h2>"

@@ -189,7 +189,7 @@ class Reload:
 
 
 @dataclass(slots=True)
-class Fetches:
+class FetchStats:
     """Of one kind of token source. `fresh`: another token than before."""
 
     fresh: int = 0
@@ -228,7 +228,7 @@ class EndedExchange(Generic[Lane]):
         self.error: ProxyError | None = None
 
 
-class Tally:
+class Stats:
     def __init__(self, wall: Callable[[], float] = time) -> None:
         self._wall = wall
         self.started_at = wall()
@@ -246,7 +246,7 @@ class Tally:
         self.held = {"request": 0, "answer": 0}  # times that one side was held back for the other
         self.troubles: dict[tuple[str, str, str], Trouble] = {}
         self.upstream_refusals: dict[tuple[str, str], Trouble] = {}  # Google's, by route and cause
-        self.fetches: dict[str, Fetches] = {}
+        self.fetches: dict[str, FetchStats] = {}
         self.fetch_failures: dict[tuple[str, ...], int] = {}  # by source, what was asked for, cause
         self.reloads = {"taken": 0, "refused": 0}
         self.last_reload: Reload | None = None
@@ -342,7 +342,7 @@ class Tally:
     # -- identity, reloads -------------------------------------------------------
 
     def fetched(self, event: FetchEvent) -> None:
-        fetches = self.fetches.setdefault(event.source, Fetches())
+        fetches = self.fetches.setdefault(event.source, FetchStats())
         fetches.seconds += event.seconds
         cause = event.cause
         if cause is not None:
