@@ -373,12 +373,12 @@ class Downstream(Http1App):
         if self._reading:
             self._reading = False
             self.transport.pause_reading()
-            self._context.hangups.watch(self)
+            self._context.disconnect_watch.watch(self)
 
     def _resume(self) -> None:
         if not self._reading and not self.held and not self.transport.is_closing():
             self._reading = True
-            self._context.hangups.unwatch(self)
+            self._context.disconnect_watch.unwatch(self)
             self.transport.resume_reading()
 
     def _linger(self) -> None:

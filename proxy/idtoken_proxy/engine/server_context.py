@@ -12,9 +12,9 @@ import structlog
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.accept import lane_for
 from idtoken_proxy.engine.admission import unlisted
+from idtoken_proxy.engine.disconnect_watch import INTERVAL, DisconnectWatch
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
-from idtoken_proxy.engine.hangups import INTERVAL, Hangups
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.memory_budget import MemoryBudget
 from idtoken_proxy.engine.second_try import renew_late
@@ -89,7 +89,7 @@ class ServerContext:
         self.closed = False  # to new connections
         self.pseudonym = PSEUDONYM + b"-" + secrets.token_hex(4).encode("ascii")
         self.memory = MemoryBudget(self, stats)
-        self.hangups = Hangups(INTERVAL)
+        self.disconnect_watch = DisconnectWatch(INTERVAL)
         self.log = structlog.get_logger("idtoken_proxy.engine")
         self._settle(gateway)
 
@@ -191,7 +191,7 @@ class ServerContext:
         """It is gone, or a tunnel's."""
         self.connections.discard(connection)
         self.rejected.discard(connection)
-        self.hangups.unwatch(connection)
+        self.disconnect_watch.unwatch(connection)
         self.sweeper.unwatch(connection)
 
     def open_tunnel(
@@ -253,4 +253,4 @@ class ServerContext:
             connection.cut()
         for connection in list(self.rejected):
             connection.transport.abort()
-        self.hangups.close()
+        self.disconnect_watch.close()

@@ -24,7 +24,7 @@ class Held(Protocol):
         """Called once; not watched any more."""
 
 
-class Hangups:
+class DisconnectWatch:
     def __init__(self, interval: float) -> None:
         self._interval = interval
         self._held: dict[Held, int] = {}

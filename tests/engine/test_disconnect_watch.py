@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from blockbuster import BlockingError
 
-from idtoken_proxy.engine.hangups import Hangups
+from idtoken_proxy.engine.disconnect_watch import DisconnectWatch
 from tests.engine.conftest import Receive
 from tests.engine.wire import PATIENCE, Receiver, Wire, connect, eventually
 
@@ -42,8 +42,8 @@ async def test_whoever_goes_is_noticed_once(receive: Receive, way: Callable[[Wir
     near, far = await _pair(await receive(_silent))
     near.send(b"what nobody reads")
     held = Held(far.transport)
-    hangups = Hangups(INTERVAL)
-    hangups.watch(held)
+    disconnect_watch = DisconnectWatch(INTERVAL)
+    disconnect_watch.watch(held)
     await asyncio.sleep(3 * INTERVAL)
     assert not held.noticed.is_set()  # neither by silence nor by what is still to be read
     way(near)
@@ -51,33 +51,33 @@ async def test_whoever_goes_is_noticed_once(receive: Receive, way: Callable[[Wir
         await held.noticed.wait()
     await asyncio.sleep(3 * INTERVAL)
     near.transport.abort()
-    hangups.close()
+    disconnect_watch.close()
 
 
 async def test_who_is_not_watched_any_more_is_not_told(receive: Receive) -> None:
     near, far = await _pair(await receive(_silent))
     held = Held(far.transport)
-    hangups = Hangups(INTERVAL)
-    hangups.watch(held)
-    hangups.unwatch(held)
-    hangups.unwatch(held)
+    disconnect_watch = DisconnectWatch(INTERVAL)
+    disconnect_watch.watch(held)
+    disconnect_watch.unwatch(held)
+    disconnect_watch.unwatch(held)
     near.close()
     await asyncio.sleep(3 * INTERVAL)
     assert not held.noticed.is_set()
-    hangups.close()
+    disconnect_watch.close()
 
 
 async def test_a_closing_connection_is_not_asked(receive: Receive) -> None:
     """Its descriptor may be another's by now."""
     near, far = await _pair(await receive(_silent))
     held = Held(far.transport)
-    hangups = Hangups(INTERVAL)
-    hangups.watch(held)
+    disconnect_watch = DisconnectWatch(INTERVAL)
+    disconnect_watch.watch(held)
     far.transport.abort()
     await near.gone()
     await asyncio.sleep(3 * INTERVAL)
     assert not held.noticed.is_set()
-    hangups.close()
+    disconnect_watch.close()
     near.close()
 
 
@@ -98,20 +98,20 @@ async def test_a_blocking_call_on_the_loop_would_not_go_unseen(
             self.real = real
 
     near, far = await _pair(await receive(_silent))
-    hangups = Hangups(INTERVAL)
-    hangups.watch(Sleepy(far.transport))
+    disconnect_watch = DisconnectWatch(INTERVAL)
+    disconnect_watch.watch(Sleepy(far.transport))
     await eventually(lambda: bool(unhandled), "it went unseen")
     (context,) = unhandled
     assert isinstance(context["exception"], BlockingError)
     unhandled.clear()
-    hangups.close()
+    disconnect_watch.close()
     near.close()
 
 
 async def test_one_whose_descriptor_is_closed_already_is_not_watched() -> None:
     closed = socket.socket()
     closed.close()
-    hangups = Hangups(INTERVAL)
-    hangups.watch(Held(asyncio.Transport({"socket": closed})))
-    assert hangups.idle
-    hangups.close()
+    disconnect_watch = DisconnectWatch(INTERVAL)
+    disconnect_watch.watch(Held(asyncio.Transport({"socket": closed})))
+    assert disconnect_watch.idle
+    disconnect_watch.close()
