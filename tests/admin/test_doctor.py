@@ -22,7 +22,7 @@ from idtoken_proxy.admin import doctor
 from idtoken_proxy.admin.doctor import AT_ONCE, examine
 from idtoken_proxy.admin.probe import Probe
 from idtoken_proxy.admin.report import RouteReport, Verdict
-from idtoken_proxy.engine.hop import NO_HTTP2
+from idtoken_proxy.engine.connect_errors import NO_HTTP2
 from idtoken_proxy.errors import (
     ConfigError,
     ConnectFailed,

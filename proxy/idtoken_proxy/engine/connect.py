@@ -12,7 +12,7 @@ import base64
 import socket
 from typing import Final
 
-from idtoken_proxy.engine.hop import way_out
+from idtoken_proxy.engine.connect_errors import way_out
 from idtoken_proxy.engine.http1 import parse_status
 from idtoken_proxy.errors import ConnectFailed
 from idtoken_proxy.settings.model import EgressProxy, TcpAddress, Upstream

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import aiohappyeyeballs
 
 from idtoken_proxy.engine.connect import open_tunnel
-from idtoken_proxy.engine.hop import beyond, mute, receiver, way_out
+from idtoken_proxy.engine.connect_errors import beyond, mute, receiver, way_out
 from idtoken_proxy.engine.stats import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP1, TlsTransport
 from idtoken_proxy.settings.addresses import is_loopback

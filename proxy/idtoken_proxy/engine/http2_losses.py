@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from idtoken_proxy.engine.hop import NO_HTTP2
+from idtoken_proxy.engine.connect_errors import NO_HTTP2
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, Reset
 from idtoken_proxy.engine.http2_liveness import ANSWERED

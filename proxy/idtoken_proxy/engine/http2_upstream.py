@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from typing import Final, NoReturn, Protocol
 
-from idtoken_proxy.engine.hop import told
+from idtoken_proxy.engine.connect_errors import told
 from idtoken_proxy.engine.http2.client_connection import ClientConnection
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode
 from idtoken_proxy.engine.http2.fields import HeaderField

@@ -15,8 +15,8 @@ from idtoken_proxy.engine.body import (
     UntilCloseReader,
     chunk,
 )
+from idtoken_proxy.engine.connect_errors import told
 from idtoken_proxy.engine.framing import answer_length
-from idtoken_proxy.engine.hop import told
 from idtoken_proxy.engine.http1 import parse_response
 from idtoken_proxy.engine.interim import check_interim
 from idtoken_proxy.engine.streams import CANCEL, AnswerListener

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from idtoken_proxy.engine.hop import Hop, beyond, mute, receiver, way_out
+from idtoken_proxy.engine.connect_errors import Hop, beyond, mute, receiver, way_out
 from idtoken_proxy.engine.tls_endings import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed
 from idtoken_proxy.settings.model import EgressProxy, Upstream
