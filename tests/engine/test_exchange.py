@@ -14,8 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from idtoken_proxy.engine.kept_body import MAX_BODY
-from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.states import WAITING
+from idtoken_proxy.engine.timeout_errors import TOKEN_GRACE
 from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.settings.identities import CommandIdentity, FileIdentity, NoIdentity
 from idtoken_proxy.settings.model import Timeouts, Upstream

@@ -13,7 +13,6 @@ import pytest
 
 from idtoken_proxy.engine.http1 import MAX_FIELDS
 from idtoken_proxy.engine.interim import MAX_INTERIM
-from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.states import BROKEN, DONE
 from idtoken_proxy.engine.stats import (
     BOUNDS,
@@ -27,6 +26,7 @@ from idtoken_proxy.engine.stats import (
     cause_of,
     kind_of,
 )
+from idtoken_proxy.engine.timeout_errors import TOKEN_GRACE
 from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
 from idtoken_proxy.errors import (
     ConnectFailed,

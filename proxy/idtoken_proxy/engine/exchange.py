@@ -19,7 +19,6 @@ from idtoken_proxy.engine.accept import (
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.kept_body import KeptBody, may_be_kept
 from idtoken_proxy.engine.lane import Lane
-from idtoken_proxy.engine.overdue import overdue
 from idtoken_proxy.engine.states import (
     ANSWER,
     ANSWER_END,
@@ -38,6 +37,7 @@ from idtoken_proxy.engine.states import (
 from idtoken_proxy.engine.stats import EndedExchange
 from idtoken_proxy.engine.streams import CANCEL, AnswerSide, RequestSide
 from idtoken_proxy.engine.sweeper import NEVER
+from idtoken_proxy.engine.timeout_errors import timeout_error
 from idtoken_proxy.engine.waiting import await_for
 from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.errors import BrokenOff, NoHttp2, ProxyError, UpstreamError
@@ -351,7 +351,7 @@ class Exchange(EndedExchange[Lane]):
 
     def on_deadline(self) -> None:
         slot = None if self.lane is None else self.lane.slot
-        self.fail(overdue(self.state, self.timeouts, slot, held=self._app.held))
+        self.fail(timeout_error(self.state, self.timeouts, slot, held=self._app.held))
 
     def fail(self, error: ProxyError) -> None:
         if error.remedy is None and isinstance(error, UpstreamError):

@@ -13,10 +13,10 @@ from typing import NamedTuple, Self
 from idtoken_proxy.engine.http2.fields import never_remember
 from idtoken_proxy.engine.kept_body import KeptBodies
 from idtoken_proxy.engine.lane import Lane
-from idtoken_proxy.engine.overdue import TOKEN_GRACE
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.services import Services
 from idtoken_proxy.engine.stats import RouteCounts, Stats
+from idtoken_proxy.engine.timeout_errors import TOKEN_GRACE
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.policy.fronts import Fronts
 from idtoken_proxy.policy.guard import Guard

@@ -14,7 +14,7 @@ from idtoken_proxy.settings.model import Timeouts
 TOKEN_GRACE: Final = 5.0
 
 
-def overdue(state: str, timeouts: Timeouts, slot: TokenSlot | None, *, held: bool) -> ProxyError:
+def timeout_error(state: str, timeouts: Timeouts, slot: TokenSlot | None, *, held: bool) -> ProxyError:
     """`held`: the app's body waits for the receiver. In WAITING it is the token that is late: to connect has a timeout of
     its own (pool.py).
     """

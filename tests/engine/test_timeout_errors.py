@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from idtoken_proxy.engine.overdue import TOKEN_GRACE, overdue
 from idtoken_proxy.engine.states import EARLY, RELAYING, SENDING, SENT, WAITING
+from idtoken_proxy.engine.timeout_errors import TOKEN_GRACE, timeout_error
 from idtoken_proxy.errors import Fault, TokenError, UpstreamTimeout
 from idtoken_proxy.settings.model import Timeouts
 from tests.cases import for_each
@@ -23,7 +23,7 @@ SLOT: Any = Slot()
 
 
 def test_a_token_that_does_not_come_is_503_and_google_s() -> None:
-    error = overdue(WAITING, TIMEOUTS, SLOT, held=False)
+    error = timeout_error(WAITING, TIMEOUTS, SLOT, held=False)
     assert isinstance(error, TokenError)
     assert (error.status, error.cause, error.fault, error.limit) == (
         503,
@@ -48,6 +48,6 @@ def test_a_token_that_does_not_come_is_503_and_google_s() -> None:
     ],
 )
 def test_who_is_late_with_what(state: str, held: bool, said: str, limit: str, fault: Fault) -> None:  # noqa: FBT001
-    error = overdue(state, TIMEOUTS, None, held=held)
+    error = timeout_error(state, TIMEOUTS, None, held=held)
     assert isinstance(error, UpstreamTimeout)
     assert (error.status, error.detail, error.limit, error.fault) == (504, said, limit, fault)
