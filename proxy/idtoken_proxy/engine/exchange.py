@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from idtoken_proxy.engine import second_try
+from idtoken_proxy.engine import retry
 from idtoken_proxy.engine.accept import (
     USUAL,
     accepted_on,
@@ -261,10 +261,10 @@ class Exchange(EndedExchange[Lane]):
         assert upstream is not None
         request, lane = self._accepted.request, self._accepted.lane
         slot = lane.slot
-        if token is None or slot is None or not second_try.is_googles_refusal(response, body, lane.route):
+        if token is None or slot is None or not retry.is_googles_refusal(response, body, lane.route):
             return False
         self.token = None
-        if self.state is not SENT or not second_try.with_another_token(
+        if self.state is not SENT or not retry.with_another_token(
             request, kept=self._kept is not None, acted=self._acted or lane.foreign
         ):
             self.renews = slot.renew(token)
@@ -334,7 +334,7 @@ class Exchange(EndedExchange[Lane]):
         assert upstream is not None
         request, lane = self._accepted.request, self._accepted.lane
         self._upstream = None
-        if self._attempts == 1 and second_try.after_loss(
+        if self._attempts == 1 and retry.after_loss(
             error, request, state=self.state, answered=upstream.answered, kept=self._kept is not None
         ):
             self.state = TRANSITIONS[self.state][RETRY]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from idtoken_proxy.engine import second_try
+from idtoken_proxy.engine import retry
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.identity import grpc_error
 
@@ -22,7 +22,7 @@ def note(exchange: Exchange, lines: Sequence[bytes]) -> None:
         return
     if lines is not response.passing:
         lines = [*response.passing, *lines]  # a challenge stands in the head
-    of_token = second_try.refuses_in_grpc(lines, lane.route)
+    of_token = retry.refuses_in_grpc(lines, lane.route)
     if not of_token and lane.route.scopes is None:
         return
     exchange.said = b"".join(lines)

@@ -1,5 +1,5 @@
 """Request bodies that are kept until their answer's head comes, for the one case in which they are sent again: Google's
-front end refuses the token before the receiver's code has seen anything (second_try.py).
+front end refuses the token before the receiver's code has seen anything (retry.py).
 
 Small ones alone, and not many at a time: a proxy that keeps bodies holds what its callers choose to send.
 """

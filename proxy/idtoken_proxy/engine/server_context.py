@@ -17,7 +17,7 @@ from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.memory_budget import MemoryBudget
-from idtoken_proxy.engine.second_try import renew_late
+from idtoken_proxy.engine.retry import renew_late
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.states import EARLY
 from idtoken_proxy.engine.stats import NO_ROUTE, Stats

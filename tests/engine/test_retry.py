@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from idtoken_proxy.engine.http1 import parse_request, parse_response
-from idtoken_proxy.engine.second_try import (
+from idtoken_proxy.engine.retry import (
     after_no_answer,
     can_be_said_again,
     is_googles_refusal,
