@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from idtoken_proxy.engine import answers
 from idtoken_proxy.engine.body import LAST_CHUNK, chunk
 from idtoken_proxy.engine.framing import answer_framing
-from idtoken_proxy.engine.outgoing import unsent
+from idtoken_proxy.engine.send_queue import unsent
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.headers import inbound_head

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from typing import cast
 
-from idtoken_proxy.engine.outgoing import unsent
+from idtoken_proxy.engine.send_queue import unsent
 from tests.engine.conftest import Receive
 from tests.engine.wire import Wire, connect, eventually
 
