@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from idtoken_proxy.engine.answers import problem
+from idtoken_proxy.engine.local_responses import problem
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.token import IdToken
 from idtoken_proxy.mcp import messages

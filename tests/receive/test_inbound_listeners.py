@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from idtoken_proxy.admin.metrics import ProxyCollector
-from idtoken_proxy.engine.answers import NOT_VERIFIED
 from idtoken_proxy.engine.listeners import ListenFailed
+from idtoken_proxy.engine.local_responses import NOT_VERIFIED
 from idtoken_proxy.settings.load import settings_from_text
 from tests.cases import and_thoroughly
 from tests.engine.http2.peer import headers

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from idtoken_proxy.engine import answers
+from idtoken_proxy.engine import local_responses
 from idtoken_proxy.engine.body import LAST_CHUNK, chunk
 from idtoken_proxy.engine.framing import answer_framing
 from idtoken_proxy.engine.send_queue import unsent
@@ -115,7 +115,7 @@ class Http1App(asyncio.Protocol):
             and not self._drains.draining
         )
         return self._write(
-            answers.problem(
+            local_responses.problem(
                 error,
                 route,
                 head_only=request is not None and request.method == b"HEAD",
@@ -130,13 +130,13 @@ class Http1App(asyncio.Protocol):
         request = self.request
         assert request is not None
         self.keep = request.keep_alive and self.request_complete and not self._drains.draining
-        return self._write(answers.preflight(lines, closes=not self.keep))
+        return self._write(local_responses.preflight(lines, closes=not self.keep))
 
     def send_established(self, tunnelled: Tunnelled) -> int:
         """A CONNECT, answered. `Connection: close`, which some send with it, is not the tunnel's."""
         self.keep = not self._drains.draining
         self.tunnelled = tunnelled
-        return self._write(answers.ESTABLISHED)
+        return self._write(local_responses.ESTABLISHED)
 
     def _write(self, wire: bytes) -> int:
         self.transport.write(wire)

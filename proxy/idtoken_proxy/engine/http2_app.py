@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from idtoken_proxy.engine import answers, grpc_refusal, grpc_status
+from idtoken_proxy.engine import grpc_refusal, grpc_status, local_responses
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
@@ -198,7 +198,7 @@ class AppStream(AppBody[AppConnection]):
             status, message = grpc_status.of_error(error), grpc_status.message_for(error, route)
             return self._send_only(grpc_status.trailers_only(status, message))
         return self._send_own(
-            answers.problem(
+            local_responses.problem(
                 error,
                 route,
                 head_only=request is not None and request.method == b"HEAD",
@@ -208,7 +208,7 @@ class AppStream(AppBody[AppConnection]):
         )
 
     def send_preflight(self, lines: bytes) -> int:
-        return self._send_own(answers.preflight(lines, closes=False))
+        return self._send_own(local_responses.preflight(lines, closes=False))
 
     def _send_own(self, whole: bytes) -> int:
         """An answer as HTTP/1.1 has it."""

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from idtoken_proxy.engine import answers
+from idtoken_proxy.engine import local_responses
 from idtoken_proxy.engine.accept import lane_for
 from idtoken_proxy.engine.admission import unlisted
 from idtoken_proxy.engine.disconnect_watch import INTERVAL, DisconnectWatch
@@ -184,7 +184,7 @@ class ServerContext:
             connection.transport.abort()
             return False
         self.rejected.add(connection)
-        connection.transport.write(answers.problem(reason, None, head_only=False, closes=True))
+        connection.transport.write(local_responses.problem(reason, None, head_only=False, closes=True))
         return True
 
     def forget(self, connection: Connection) -> None:

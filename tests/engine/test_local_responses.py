@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 
 from idtoken_proxy import errors
-from idtoken_proxy.engine.answers import _quoted, preflight, problem
 from idtoken_proxy.engine.http1 import parse_response
+from idtoken_proxy.engine.local_responses import _quoted, preflight, problem
 from idtoken_proxy.errors import Fault, ProxyError
 from idtoken_proxy.policy.request import Response
 from idtoken_proxy.settings.identities import NoIdentity
