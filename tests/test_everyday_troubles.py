@@ -40,7 +40,7 @@ from tests.engine.http2_peers import (
     nothing,
 )
 from tests.engine.proxied import make_token, route_to, settings_for
-from tests.engine.test_explain import robot
+from tests.engine.test_refusal_log import robot
 from tests.engine.test_refused_tokens import ServerContext
 from tests.engine.test_tunnel import HANDSHAKE, SWITCHING
 from tests.engine.wire import Receiver, Wire, answering, connect, eventually, get, ok, post

@@ -16,8 +16,8 @@ import structlog
 from idtoken_proxy.admin.place import Place
 from idtoken_proxy.engine.access import access_log
 from idtoken_proxy.engine.downstream import Downstream
-from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
+from idtoken_proxy.engine.refusal_log import explain_once
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper

@@ -1,7 +1,7 @@
 """Google's refusal of a gRPC call: HTTP says 200, and the status stands in the answer's trailers, or in its only head.
 
 What has gone out to the app is not sent again. What is left is to have another token for the next call, and to tell the
-operator why (explain.py).
+operator why (refusal_log.py).
 """
 
 from __future__ import annotations

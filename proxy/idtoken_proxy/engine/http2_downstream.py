@@ -10,7 +10,6 @@ from typing import Final, Protocol
 from idtoken_proxy.engine import grpc_status
 from idtoken_proxy.engine.admission import unlisted
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.explain import explanation
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault
 from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
@@ -27,6 +26,7 @@ from idtoken_proxy.engine.http2_messages import in_common, request_like, request
 from idtoken_proxy.engine.http2_transport import Http2Transport, clock
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.memory_budget import DOWNWARDS, STEP, STEP_OCTETS, USUAL_HEAD, held_too_much
+from idtoken_proxy.engine.refusal_log import explanation
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.streams import CANCEL
 from idtoken_proxy.engine.sweeper import NEVER

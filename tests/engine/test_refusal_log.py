@@ -7,8 +7,8 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from idtoken_proxy.engine.explain import explain_once
 from idtoken_proxy.engine.lane import Lane
+from idtoken_proxy.engine.refusal_log import explain_once
 from idtoken_proxy.engine.stats import RouteCounts, Stats
 from idtoken_proxy.errors import ProxyError, Refused
 from idtoken_proxy.identity.token import IdToken
