@@ -23,7 +23,7 @@ from idtoken_proxy.build import BUILD
 from idtoken_proxy.cli import commands, main
 from idtoken_proxy.emulator import BREAKS
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
-from idtoken_proxy.identity.causes import HOST
+from idtoken_proxy.identity.error_causes import HOST
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.load import load_settings
 from tests.cases import and_thoroughly, for_each

@@ -17,7 +17,7 @@ from idtoken_proxy.emulator.refusals import (
     permission_denied,
 )
 from idtoken_proxy.emulator.world import agent_id
-from idtoken_proxy.identity.causes import HOST
+from idtoken_proxy.identity.error_causes import HOST
 from idtoken_proxy.identity.login_store import Login, LoginStore
 from idtoken_proxy.settings.identities import (
     FileIdentity,

@@ -31,7 +31,7 @@ from idtoken_proxy.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from idtoken_proxy.identity.causes import REMEDIES
+from idtoken_proxy.identity.error_causes import REMEDIES
 from idtoken_proxy.settings.identities import (
     CommandIdentity,
     FileIdentity,

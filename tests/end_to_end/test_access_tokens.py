@@ -19,7 +19,7 @@ from idtoken_proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, service_account_email
-from idtoken_proxy.identity.causes import HOST
+from idtoken_proxy.identity.error_causes import HOST
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import BY_TYPE
 from idtoken_proxy.settings.load import settings_from_text

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.causes import HOST
+from idtoken_proxy.identity.error_causes import HOST
 from idtoken_proxy.identity.login_watch import INTERVAL
 from idtoken_proxy.identity.slot import TokenSlot
 from idtoken_proxy.settings.identities import UserIdentity

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from idtoken_proxy.identity.causes import CAUSES
+from idtoken_proxy.identity.error_causes import CAUSES
 from idtoken_proxy.identity.google_error import UNKNOWN, GoogleError
 from idtoken_proxy.identity.reasons import Why, lacks_a_right, project_of, why
 from tests.cases import for_each

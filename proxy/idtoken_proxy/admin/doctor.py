@@ -22,8 +22,8 @@ from idtoken_proxy.engine.way_there import way_there
 from idtoken_proxy.errors import BrokenOff, MalformedResponse, Problem, TlsFailed, TokenError, UpstreamError
 from idtoken_proxy.identity.answer import SKEW, Speaker
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
-from idtoken_proxy.identity.causes import REMEDIES, TRANSIENT, remedy_of
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
+from idtoken_proxy.identity.error_causes import REMEDIES, TRANSIENT, remedy_of
 from idtoken_proxy.identity.sources import Particular, Source, build
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken, Token

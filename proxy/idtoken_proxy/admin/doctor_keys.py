@@ -7,7 +7,7 @@ import functools
 
 from idtoken_proxy.admin.report import Finding, KeysReport, Verdict
 from idtoken_proxy.errors import TokenError
-from idtoken_proxy.identity.causes import TRANSIENT
+from idtoken_proxy.identity.error_causes import TRANSIENT
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.settings.model import Settings
 

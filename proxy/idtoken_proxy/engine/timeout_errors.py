@@ -7,7 +7,7 @@ from typing import Final
 from idtoken_proxy.engine.states import SENDING, SENT, WAITING
 from idtoken_proxy.errors import Fault, ProxyError, TokenError, UpstreamTimeout
 from idtoken_proxy.identity.cache import TokenSlot
-from idtoken_proxy.identity.causes import TRANSIENT
+from idtoken_proxy.identity.error_causes import TRANSIENT
 from idtoken_proxy.settings.model import Timeouts
 
 # A request waits for its token's first fetch within timeouts.connect and this much more, seconds.

@@ -23,8 +23,8 @@ from typing import TypeAlias
 
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity import flight, schedule
-from idtoken_proxy.identity.causes import remedy_of
 from idtoken_proxy.identity.clock import Clock
+from idtoken_proxy.identity.error_causes import remedy_of
 from idtoken_proxy.identity.events import FetchEvent, Observer
 from idtoken_proxy.identity.login_wait import LoginWait
 from idtoken_proxy.identity.login_watch import LoginWatch

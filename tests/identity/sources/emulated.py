@@ -19,7 +19,7 @@ from idtoken_proxy.emulator.federation import SERVICE, Aws, Oidc, Provider, pool
 from idtoken_proxy.emulator.key_files import key_file
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Account, Iap, Service, World, service_account_email
 from idtoken_proxy.errors import TokenError
-from idtoken_proxy.identity.causes import CAUSES
+from idtoken_proxy.identity.error_causes import CAUSES
 from idtoken_proxy.identity.login_store import LoginStore
 from idtoken_proxy.identity.sources.source import Source
 from idtoken_proxy.identity.token import IdToken, Token

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.causes import remedy_of
+from idtoken_proxy.identity.error_causes import remedy_of
 from idtoken_proxy.identity.google_error import GoogleError
 from idtoken_proxy.identity.sources import transport
 from idtoken_proxy.identity.sources.transport import EndpointRefused, Transport, conversation, is_near

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import idtoken_proxy.identity
 from idtoken_proxy.errors import Fault, TokenError
-from idtoken_proxy.identity.causes import CAUSES, REMEDIES, TRANSIENT, remedy_of
+from idtoken_proxy.identity.error_causes import CAUSES, REMEDIES, TRANSIENT, remedy_of
 
 TREES = {
     path.name: ast.parse(path.read_text())
