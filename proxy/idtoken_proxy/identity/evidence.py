@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Final
 
 from idtoken_proxy.identity.answer import Answer
+from idtoken_proxy.identity.gcp_resource import FUNCTIONS, RUN, Resource
 from idtoken_proxy.identity.google_error import UNKNOWN, GoogleError
 from idtoken_proxy.identity.reasons import project_of
 from idtoken_proxy.identity.redaction import redacted
-from idtoken_proxy.identity.resource import FUNCTIONS, RUN, Resource
 from idtoken_proxy.identity.token import IdToken, Token
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import derived_audience, untagged

@@ -13,8 +13,8 @@ from typing import Final
 
 from idtoken_proxy.identity.answer import Speaker
 from idtoken_proxy.identity.evidence import Evidence
+from idtoken_proxy.identity.gcp_resource import RUN
 from idtoken_proxy.identity.reasons import lacks_a_right
-from idtoken_proxy.identity.resource import RUN
 from idtoken_proxy.settings.doubts import audience_doubt
 from idtoken_proxy.settings.identities import SignedJwtIdentity
 from idtoken_proxy.settings.model import TokenHeader

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from idtoken_proxy.identity.resource import Resource
+from idtoken_proxy.identity.gcp_resource import Resource
 from tests.cases import for_each
 
 
