@@ -24,7 +24,7 @@ from idtoken_proxy.settings.environment import OVERRIDES
 from idtoken_proxy.settings.identities import BY_TYPE, ENTRIES, NoIdentity
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import Settings
-from idtoken_proxy.settings.shape import Entry
+from idtoken_proxy.settings.schema_dsl import Entry
 from tests.cases import for_each
 from tests.identity.sources.emulated import logged_in
 

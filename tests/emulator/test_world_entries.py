@@ -15,7 +15,7 @@ from idtoken_proxy.emulator.world_entries import JwkEntry, WorldEntry, world_sch
 from idtoken_proxy.emulator.world_file import parse_world
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.schema import schema_text
-from idtoken_proxy.settings.shape import Entry, Items, Section
+from idtoken_proxy.settings.schema_dsl import Entry, Items, Section
 from tests.cases import for_each
 from tests.emulator.test_world_file import documented
 

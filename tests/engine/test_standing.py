@@ -29,7 +29,7 @@ from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import EgressProxy, Route, Settings, TcpAddress, UnixAddress, Upstream
-from idtoken_proxy.settings.shape import Entry, Items, Kind, Section
+from idtoken_proxy.settings.schema_dsl import Entry, Items, Kind, Section
 from idtoken_proxy.turns import at_once
 from tests.cases import for_each
 from tests.engine.proxied import AUDIENCE, make_token, unasked

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from idtoken_proxy.settings.identities import ACCOUNT, EMAIL, ENTRIES, METADATA_ACCOUNT, SCOPE, Identity
-from idtoken_proxy.settings.shape import FilePath, Items, Kind, Tagged
+from idtoken_proxy.settings.schema_dsl import FilePath, Items, Kind, Tagged
 from tests.settings.told import settings
 
 _UPSTREAM: Final = "https://a.a.run.app"

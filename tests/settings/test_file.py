@@ -13,7 +13,7 @@ from idtoken_proxy.settings.file import ConfigFile
 from idtoken_proxy.settings.identities import ENTRIES
 from idtoken_proxy.settings.load import settings_from_bytes
 from idtoken_proxy.settings.model import Settings
-from idtoken_proxy.settings.shape import Entry, FilePath, Section
+from idtoken_proxy.settings.schema_dsl import Entry, FilePath, Section
 from tests.settings.told import ROUTE
 
 OTHER = ROUTE.replace("a.a.run.app", "b.a.run.app")

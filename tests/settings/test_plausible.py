@@ -16,7 +16,7 @@ from idtoken_proxy.settings import plausible
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.environment import OVERRIDES
 from idtoken_proxy.settings.load import load_settings, settings_from_text
-from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, Tagged
+from idtoken_proxy.settings.schema_dsl import Entry, Items, Scalar, Section, Tagged
 from tests.cases import for_each
 from tests.steps import steps_of
 

@@ -12,8 +12,8 @@ import yaml
 
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.schema import DIALECT, REFERENCE, json_schema, schema_of, schema_text
-from idtoken_proxy.settings.shape import Entry, Items, Section, Table, choice_of
-from idtoken_proxy.settings.shape import key as declared
+from idtoken_proxy.settings.schema_dsl import Entry, Items, Section, Table, choice_of
+from idtoken_proxy.settings.schema_dsl import key as declared
 from idtoken_proxy.settings.yaml_lines import read_yaml
 from tests.cases import for_each
 from tests.settings.told import told

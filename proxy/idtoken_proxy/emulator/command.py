@@ -21,7 +21,7 @@ from idtoken_proxy.emulator.world_entries import APP, NAME
 from idtoken_proxy.emulator.world_file import load_world
 from idtoken_proxy.engine.http2.error_codes import name_of
 from idtoken_proxy.errors import ConfigError, Problem
-from idtoken_proxy.settings.shape import Mistaken
+from idtoken_proxy.settings.schema_dsl import ValidationError
 from idtoken_proxy.terminal import say
 
 FIRST_SERVICE: Final = 11  # above the issuers' port: 8101 above 8090, as config/local-development.yaml has it
@@ -62,7 +62,7 @@ def with_backends(world: World, backends: Iterable[str]) -> World:
         try:
             place = f"--service {NAME.read(name, ())}"
             backend = APP.read(url, ())
-        except Mistaken as mistaken:
+        except ValidationError as mistaken:
             problems += [Problem(place, 0, "", message) for _, message in mistaken.mistakes]
             continue
         default = world.default_account

@@ -12,7 +12,7 @@ from idtoken_proxy.settings.addresses import is_loopback, port, split_authority
 from idtoken_proxy.settings.model import CLOUD_PLATFORM, TcpAddress
 from idtoken_proxy.settings.plausible import shown
 from idtoken_proxy.settings.schema import schema_of
-from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, Table, choice_of, key
+from idtoken_proxy.settings.schema_dsl import Entry, Items, Scalar, Section, Table, choice_of, key
 from idtoken_proxy.settings.values import boolean, printable, text
 
 NAME_SHAPE: Final = "lower-case letters, digits and hyphens, a letter first, belong here"

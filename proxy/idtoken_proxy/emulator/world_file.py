@@ -20,7 +20,7 @@ from idtoken_proxy.emulator.world_entries import WorldEntry
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.load import read_file
 from idtoken_proxy.settings.mistakes import Location, Mistake, Origin, dotted
-from idtoken_proxy.settings.shape import Mistaken, without_nulls
+from idtoken_proxy.settings.schema_dsl import ValidationError, without_nulls
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
 _PRINCIPAL = re.compile(rf"principal(?:Set)?:{POOL}/(?:\*|[^/]+/.+)")
@@ -42,7 +42,7 @@ def parse_world(text: str | bytes, file: str) -> World:
     problems = [Problem(file, line, dotted(location), said) for line, location, said in reading.mistakes]
     try:
         world, mistakes = _resolved(WorldEntry.read(without_nulls(reading.tree)))
-    except Mistaken as mistaken:
+    except ValidationError as mistaken:
         mistakes = mistaken.mistakes
     problems += [origin.problem(location, said) for location, said in mistakes]
     if problems:

@@ -18,8 +18,8 @@ from idtoken_proxy.settings.names import is_iap_client, url_variable
 from idtoken_proxy.settings.plausible import shown_path
 from idtoken_proxy.settings.receive_checks import inbound_contradictions
 from idtoken_proxy.settings.route_token import is_access, login_s_objections, objections, universe
+from idtoken_proxy.settings.schema_dsl import Entry
 from idtoken_proxy.settings.services import STAR
-from idtoken_proxy.settings.shape import Entry
 
 # Set by `idtoken-proxy run` beside the routes' own.
 _RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"

@@ -10,7 +10,7 @@ from typing import ClassVar, Final
 from idtoken_proxy.settings import addresses, egress, invokers, model, names, services, urls, values
 from idtoken_proxy.settings.identities import FILE, IDENTITY
 from idtoken_proxy.settings.plausible import url_path_objection
-from idtoken_proxy.settings.shape import Entry, Items, Scalar, Section, choice_of, key
+from idtoken_proxy.settings.schema_dsl import Entry, Items, Scalar, Section, choice_of, key
 
 _TIMEOUTS: Final = model.Timeouts()
 _LIMITS: Final = model.Limits()

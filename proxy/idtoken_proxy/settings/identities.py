@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, TypeVar, dataclass_transform
 from idtoken_proxy.settings import names
 from idtoken_proxy.settings.mistakes import nearest
 from idtoken_proxy.settings.plausible import path_objection, shown
-from idtoken_proxy.settings.shape import REQUIRED, TAG, Entry, FilePath, Items, Key, Kind, Scalar, Tagged
+from idtoken_proxy.settings.schema_dsl import REQUIRED, TAG, Entry, FilePath, Items, Key, Kind, Scalar, Tagged
 from idtoken_proxy.settings.values import argument, printable
 
 I = TypeVar("I", bound="Identity")  # noqa: E741 -- an identity

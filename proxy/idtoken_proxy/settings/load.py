@@ -28,7 +28,7 @@ from idtoken_proxy.settings.mistakes import Location, Origin, in_tree
 from idtoken_proxy.settings.model import NamedFile, Settings
 from idtoken_proxy.settings.plausible import path_objection, project_objection, shown_path
 from idtoken_proxy.settings.resolve import resolve
-from idtoken_proxy.settings.shape import files_in, without_nulls
+from idtoken_proxy.settings.schema_dsl import files_in, without_nulls
 from idtoken_proxy.settings.validate import validated
 from idtoken_proxy.settings.variables import QUOTA_PROJECT
 from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml

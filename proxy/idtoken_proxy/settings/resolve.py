@@ -19,8 +19,8 @@ from idtoken_proxy.settings.identities import (
 )
 from idtoken_proxy.settings.invokers import who
 from idtoken_proxy.settings.route_token import is_access, universe
+from idtoken_proxy.settings.schema_dsl import Entry
 from idtoken_proxy.settings.services import STAR
-from idtoken_proxy.settings.shape import Entry
 
 
 def resolve(

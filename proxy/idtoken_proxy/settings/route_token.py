@@ -13,7 +13,7 @@ from idtoken_proxy.settings.document import Google, RouteEntry
 from idtoken_proxy.settings.identities import BY_TYPE, NoIdentity, OauthIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import GoogleEndpoints, Scopes
-from idtoken_proxy.settings.shape import Entry
+from idtoken_proxy.settings.schema_dsl import Entry
 
 _PUBLIC = "has no use on a public route (identity: none), which gets no token; remove one of the two"
 USUAL_SCOPES = ("openid", "email")  # of every login of one's own

@@ -10,7 +10,7 @@ from typing import Any, Final
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.identities import words
-from idtoken_proxy.settings.shape import (
+from idtoken_proxy.settings.schema_dsl import (
     EXTENSION,
     TAG,
     Entry,

@@ -13,7 +13,7 @@ from typing import Any
 from idtoken_proxy.settings.checks import contradictions
 from idtoken_proxy.settings.document import Document, Match, RouteEntry
 from idtoken_proxy.settings.mistakes import Location, Mistake, in_tree, nearest
-from idtoken_proxy.settings.shape import Mistaken
+from idtoken_proxy.settings.schema_dsl import ValidationError
 
 _OF_AUDIENCE = frozenset(
     {"upstream", "audience", "identity", "token_header", "token", "scopes", "quota_project"}
@@ -28,7 +28,7 @@ def validated(
     document, mistakes = None, []
     try:
         document = Document.read(tree)
-    except Mistaken as mistaken:
+    except ValidationError as mistaken:
         mistakes = [mistake for mistake in mistaken.mistakes if mistake[0] not in known]
     wrong = known | {location for location, _ in mistakes}
     if document is not None and not known:

@@ -30,7 +30,7 @@ EXTENSION: Final = "x-"  # of a key that nothing reads
 REQUIRED: Final = object()
 
 
-class Mistaken(Exception):
+class ValidationError(Exception):
     """All that is wrong with a value."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
@@ -71,11 +71,11 @@ class Scalar(Kind[T_co]):
     def read(self, value: object, at: Location) -> T_co:
         refused = self.refuse(value) if self.refuse is not None and isinstance(value, str) else None
         if refused is not None:
-            raise Mistaken([(at, refused)])
+            raise ValidationError([(at, refused)])
         try:
             return self.parse(value)
         except ValueError as error:
-            raise Mistaken([(at, str(error))]) from None
+            raise ValidationError([(at, str(error))]) from None
 
 
 class FilePath(Scalar[str]):
@@ -116,9 +116,9 @@ class Items(Kind[list[T_co]]):
         if not isinstance(value, list):
             if self.single:
                 return [self.item.read(value, at)]
-            raise Mistaken([(at, f"must be a list, not {shown(value)}")])
+            raise ValidationError([(at, f"must be a list, not {shown(value)}")])
         if len(value) < self.least:
-            raise Mistaken([(at, f"must not be empty{self.hint and '; '}{self.hint}")])
+            raise ValidationError([(at, f"must not be empty{self.hint and '; '}{self.hint}")])
         items, told = [], _Gathered()
         for index, item in enumerate(value):
             with told:
@@ -151,7 +151,7 @@ class Section(Kind[E_co]):
             return self.entry()
         key = self._meant(value)
         if key is not None:
-            raise Mistaken([(at, f"must be a mapping of keys to values; write {{{key}: {value}}}")])
+            raise ValidationError([(at, f"must be a mapping of keys to values; write {{{key}: {value}}}")])
         return self.entry.read(value, at)
 
     def _meant(self, value: object) -> str | None:
@@ -180,7 +180,9 @@ class Tagged(Kind[E_co]):
     def read(self, value: object, at: Location) -> E_co:
         mapping, entries = _mapping(self.spelt.read(value, at), at), self.entries()
         if TAG not in mapping:
-            raise Mistaken([(at, "says no type; write auto, none, or a mapping such as {type: metadata}")])
+            raise ValidationError(
+                [(at, "says no type; write auto, none, or a mapping such as {type: metadata}")]
+            )
         tag = choice_of(*entries).read(mapping[TAG], (*at, TAG))
         return entries[tag].read(mapping, at)
 
@@ -266,7 +268,7 @@ class Entry:
         entry = told.unless(cls(**said))
         contradiction = entry.contradiction()
         if contradiction is not None:
-            raise Mistaken([(at, contradiction)])
+            raise ValidationError([(at, contradiction)])
         return entry
 
     def contradiction(self) -> str | None:
@@ -286,20 +288,20 @@ class _Gathered:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> bool:
-        if isinstance(error, Mistaken):
+        if isinstance(error, ValidationError):
             self.mistakes += error.mistakes
             return True
         return False
 
     def unless(self, whole: D) -> D:
         if self.mistakes:
-            raise Mistaken(self.mistakes)
+            raise ValidationError(self.mistakes)
         return whole
 
 
 def _mapping(value: object, at: Location) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Mistaken([(at, f"must be a mapping of keys to values, not {shown(value)}")])
+        raise ValidationError([(at, f"must be a mapping of keys to values, not {shown(value)}")])
     return value
 
 

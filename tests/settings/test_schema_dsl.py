@@ -5,15 +5,15 @@ from typing import Any, ClassVar
 import pytest
 
 from idtoken_proxy.settings.mistakes import Mistake
-from idtoken_proxy.settings.shape import (
+from idtoken_proxy.settings.schema_dsl import (
     Entry,
     Items,
     Kind,
-    Mistaken,
     Scalar,
     Section,
     Table,
     Tagged,
+    ValidationError,
     choice_of,
     key,
 )
@@ -63,7 +63,7 @@ HOME: Tagged[Tent | Shelter] = Tagged(
 
 
 def wrong(kind: Kind[object], value: object) -> list[Mistake]:
-    with pytest.raises(Mistaken) as raised:
+    with pytest.raises(ValidationError) as raised:
         kind.read(value, ("here",))
     return raised.value.mistakes
 
