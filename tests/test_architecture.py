@@ -35,7 +35,7 @@ LAYERS = (
     ("logs",),
     ("lifecycle", "notify"),
     ("settings",),
-    ("policy", "trust"),
+    ("policy", "tls_trust"),
     ("identity",),
     ("engine",),
     ("receive",),

@@ -60,7 +60,7 @@ def serve(configuration: Configuration) -> int:
     A change of the file, or SIGHUP, takes the new settings over without losing a request, or, where they hold a
     mistake, says so and stays with the old ones. SIGTERM and SIGINT let open requests finish and exit with 0; a second one ends at once.
     """
-    from idtoken_proxy.trust import trust_ahead  # noqa: PLC0415 -- ssl: not for every command
+    from idtoken_proxy.tls_trust import trust_ahead  # noqa: PLC0415 -- ssl: not for every command
 
     trusted = trust_ahead(configuration.settings)
     from idtoken_proxy import logs, serving  # noqa: PLC0415 -- meanwhile

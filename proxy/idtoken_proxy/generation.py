@@ -27,7 +27,7 @@ from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.identities import Identity, NoIdentity
 from idtoken_proxy.settings.model import NamedFile, Route, Settings
 from idtoken_proxy.settings.plausible import shown_path
-from idtoken_proxy.trust import Trust, trust, trust_for_http2
+from idtoken_proxy.tls_trust import Trust, trust, trust_for_http2
 from idtoken_proxy.turns import Pieces
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waitin
 from idtoken_proxy.settings.addresses import base_url, is_remote
 from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.model import Address, Settings, TcpAddress, asked_for
-from idtoken_proxy.trust import Trust
+from idtoken_proxy.tls_trust import Trust
 from idtoken_proxy.turns import in_turns
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from idtoken_proxy.reload import USUAL_PACE, Source, keep_reloading
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.terminal import say
-from idtoken_proxy.trust import Trust
+from idtoken_proxy.tls_trust import Trust
 
 log = structlog.get_logger("idtoken_proxy.server")
 

@@ -17,7 +17,7 @@ from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ConnectFailed, NoHttp2, TlsFailed, UpstreamTimeout
 from idtoken_proxy.settings.model import Upstream
-from idtoken_proxy.trust import trust_for_http2
+from idtoken_proxy.tls_trust import trust_for_http2
 from tests.engine.conftest import Receive
 from tests.engine.http2_peers import PREFACE, http2_receiver, nothing
 from tests.engine.wire import Receiver, Wire, answering, eventually, ok

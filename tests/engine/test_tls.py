@@ -19,7 +19,7 @@ from idtoken_proxy.engine.tls_endings import TruncatedError
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.model import Settings, Timeouts, Upstream
-from idtoken_proxy.trust import tls_context
+from idtoken_proxy.tls_trust import tls_context
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start
 from tests.engine.proxied import Proxied, route_to, settings_for

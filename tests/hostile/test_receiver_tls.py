@@ -21,7 +21,7 @@ from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.load import load_settings
 from idtoken_proxy.settings.model import EgressProxy, Timeouts, Upstream
-from idtoken_proxy.trust import tls_context
+from idtoken_proxy.tls_trust import tls_context
 from tests.cases import for_each
 from tests.engine.conftest import Receive, Start, receive, start, token, token_file, unhandled
 from tests.engine.egress import relaying

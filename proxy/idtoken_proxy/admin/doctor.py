@@ -33,7 +33,7 @@ from idtoken_proxy.settings.identities import Identity, NoIdentity
 from idtoken_proxy.settings.model import Route, Scopes, Settings, Upstream, UpstreamProtocol
 from idtoken_proxy.settings.names import is_iap_client
 from idtoken_proxy.settings.services import service_route
-from idtoken_proxy.trust import trust, trust_for_http2
+from idtoken_proxy.tls_trust import trust, trust_for_http2
 
 LIMIT: Final = 30.0  # seconds for all routes together
 AT_ONCE: Final = 16  # routes

@@ -159,7 +159,7 @@ def _serve(wrapped: Wrapped, environ: MutableMapping[str, str], tell_ready: int,
     _let_go_of_the_terminal()
     environ.pop(_NOTIFY, None)
 
-    from idtoken_proxy.trust import trust_ahead  # noqa: PLC0415 -- the event loop and all: in this process alone
+    from idtoken_proxy.tls_trust import trust_ahead  # noqa: PLC0415 -- the event loop and all: in this process alone
 
     trusted = trust_ahead(wrapped.settings)
     from idtoken_proxy import serving  # noqa: PLC0415 -- meanwhile

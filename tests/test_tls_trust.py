@@ -14,7 +14,7 @@ import trustme
 from idtoken_proxy.errors import ConfigError
 from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import Route, Settings, Upstream
-from idtoken_proxy.trust import Trust, trust, trust_ahead
+from idtoken_proxy.tls_trust import Trust, trust, trust_ahead
 
 WAYS = pytest.mark.parametrize(
     "asked", [trust, lambda settings: trust_ahead(settings)()], ids=["at once", "ahead"]
