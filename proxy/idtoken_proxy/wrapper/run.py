@@ -20,7 +20,7 @@ from idtoken_proxy.settings.addresses import listen_address
 from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.wrapper import supervise, variables
 from idtoken_proxy.wrapper.launch import become
-from idtoken_proxy.wrapper.witness import Witness
+from idtoken_proxy.wrapper.signal_witness import Witness
 
 if TYPE_CHECKING:
     from idtoken_proxy.server import Server

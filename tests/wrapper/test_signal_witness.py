@@ -12,15 +12,15 @@ ROOT = Path(__file__).parents[2]
 
 WITNESS = """
 import os, pathlib, signal, time
-from idtoken_proxy.wrapper import witness
+from idtoken_proxy.wrapper import signal_witness
 hears = (signal.SIGTERM, signal.SIGUSR1)
 signal.pthread_sigmask(signal.SIG_BLOCK, hears)
-here = witness.Witness(hears)
+here = signal_witness.Witness(hears)
 os.killpg(0, signal.SIGTERM)
 print(here.saw(signal.sigwait(hears)), end=" ")
 os.kill(os.getpid(), signal.SIGUSR1)
 print(here.saw(signal.sigwait(hears)), end=" ")
-witness.ONE = -60.0  # what was a moment ago is over
+signal_witness.ONE = -60.0  # what was a moment ago is over
 print(here.saw(signal.SIGTERM), end=" ")
 about = pathlib.Path(f"/proc/{here.pid}")
 while "signal-witness" not in (about / "comm").read_text() or os.listdir(about / "fd"):
