@@ -14,7 +14,7 @@ import pytest
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ConfigError, Problem
-from idtoken_proxy.generation import Generation, Means, composing, given_up, means, object_to
+from idtoken_proxy.generation import Generation, Means, check_audiences, composing, given_up, means
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.settings.identities import (
     FileIdentity,
@@ -143,20 +143,20 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
     settings = Settings(routes=(iap, route("run", UserIdentity(), "a-b-uc.a.run.app", path="/run")))
     made = composed_of(settings, means(settings, {"HOME": str(tmp_path)}), cache=cache, sweeper=Sweeper(1.0))
     with pytest.raises(ConfigError) as caught:
-        await asyncio.to_thread(object_to, made.settings, made.sources)
+        await asyncio.to_thread(check_audiences, made.settings, made.sources)
     (told,) = refusal(caught)
     assert told.startswith('settings: route "iap": ')
     assert "impersonat" in told
     places = (Problem("proxy.yaml", 4, "routes[0].identity", ""), Problem("proxy.yaml", 1, "identity", ""))
     with pytest.raises(ConfigError) as caught:
-        object_to(replace(settings, identities_at=places), made.sources)
+        check_audiences(replace(settings, identities_at=places), made.sources)
     (told,) = refusal(caught)
     assert told.startswith('proxy.yaml:4: routes[0].identity: route "iap": ')
 
 
 async def test_sources_that_every_receiver_takes_are_not_objected_to(cache: TokenCache) -> None:
     made = composed(cache, route("a", MetadataIdentity()), route("public", NoIdentity(), path="/p"))
-    object_to(made.settings, made.sources)
+    check_audiences(made.settings, made.sources)
 
 
 async def test_a_generation_costs_what_its_routes_do(cache: TokenCache) -> None:

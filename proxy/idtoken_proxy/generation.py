@@ -20,7 +20,7 @@ from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.clock import Clock, Wall
 from idtoken_proxy.identity.sources import Source, build
-from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.identity.sources.source import RestrictedAudience
 from idtoken_proxy.metadata_server.handed_out import HandedOut
 from idtoken_proxy.plain_file import check_plain, read_plain
 from idtoken_proxy.settings.exposure import exposed
@@ -278,13 +278,13 @@ def rehearse(settings: Settings, environ: Mapping[str, str]) -> tuple[Problem, .
     nobody. ConfigError, TokenError.
     """
     sources = means(settings, environ).sources
-    object_to(
+    check_audiences(
         settings, {one.name: sources[one.identity] for one in settings.routes if one.identity in sources}
     )
     return exposed(settings.files)
 
 
-def object_to(settings: Settings, sources: Mapping[str, Source]) -> None:
+def check_audiences(settings: Settings, sources: Mapping[str, Source]) -> None:
     """`sources`: by route name. ConfigError for routes whose receiver cannot take the tokens of their identity (a user's carry their login's
     client ID as audience, which IAP and 1st-generation functions do not take). Reads files; blocks for a second.
     """
@@ -292,7 +292,7 @@ def object_to(settings: Settings, sources: Mapping[str, Source]) -> None:
     nowhere = itertools.repeat(Problem("settings", 0, "", ""), len(settings.routes))
     for route, place in zip(settings.routes, settings.identities_at or nowhere, strict=True):
         source: object = sources.get(route.name)
-        if isinstance(source, Particular) and route.audience is not None:
+        if isinstance(source, RestrictedAudience) and route.audience is not None:
             objection = source.objection(route.audience, route.upstream.host)
             if objection is not None:
                 remedy = "" if objection.remedy is None else f". {objection.remedy}"

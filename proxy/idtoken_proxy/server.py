@@ -23,7 +23,7 @@ from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError
 from idtoken_proxy.first_tokens import FirstTokens
-from idtoken_proxy.generation import Generation, composing, given_up, means, object_to
+from idtoken_proxy.generation import Generation, check_audiences, composing, given_up, means
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, log_event
@@ -480,7 +480,7 @@ class Server:
         settings = generation.settings
         try:
             await self._threads.run(
-                functools.partial(object_to, settings, generation.sources), _CREDENTIAL_FILES
+                functools.partial(check_audiences, settings, generation.sources), _CREDENTIAL_FILES
             )
             return await self._threads.run(functools.partial(exposed, settings.files), _CREDENTIAL_FILES)
         except TimeoutError:  # they lie on a disk that hangs; the fetch will say so

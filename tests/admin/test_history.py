@@ -19,9 +19,9 @@ class Stage:
 
     def __init__(self) -> None:
         self.stats = Stats(wall=lambda: NOW)
-        self.under_way: list[Any] = []
+        self.active_exchanges: list[Any] = []
         self.now = NOW
-        context = SimpleNamespace(stats=self.stats, under_way=lambda: self.under_way)
+        context = SimpleNamespace(stats=self.stats, active_exchanges=lambda: self.active_exchanges)
         self.history = History(lambda: cast("ServerContext", context), wall=lambda: self.now)
 
     def serve(self, route: str, requests: int = 1, digit: int = 2, bucket: int = 0) -> None:
@@ -74,7 +74,11 @@ def test_where_traffic_begins_the_point_before_has_what_it_began_with() -> None:
 def test_what_is_under_way() -> None:
     stage = Stage()
     lane = SimpleNamespace(route=SimpleNamespace(name="a"))
-    stage.under_way = [SimpleNamespace(lane=lane), SimpleNamespace(lane=lane), SimpleNamespace(lane=None)]
+    stage.active_exchanges = [
+        SimpleNamespace(lane=lane),
+        SimpleNamespace(lane=lane),
+        SimpleNamespace(lane=None),
+    ]
     stage.stats.route("a").tunnels = 1
     stage.look()
     [point] = stage.points()

@@ -372,7 +372,7 @@ async def test_it_is_counted_and_not_as_a_route_s(serve: Serve) -> None:
         stats = server.context.stats
         assert stats.unrouted.classes[2] == 1
         assert stats.routes["it"].classes[2] == 1
-        assert server.context.under_way() == []
+        assert server.context.active_exchanges() == []
         assert server.context.busy == 1
         app.close()
 

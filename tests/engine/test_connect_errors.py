@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 
-from idtoken_proxy.engine.connect_errors import Hop, beyond, mute, receiver, way_out
+from idtoken_proxy.engine.connect_errors import Hop, beyond, egress_hop, mute, receiver
 from idtoken_proxy.engine.tls_endings import HandshakeBroken
 from idtoken_proxy.errors import ConnectFailed, Fault, TlsFailed
 from idtoken_proxy.settings.model import EgressProxy, Upstream
@@ -13,7 +13,7 @@ from tests.cases import for_each
 
 UPSTREAM = Upstream("https", "a.run.app", 443)
 EGRESS = EgressProxy("proxy.corp", 3128)
-DIRECT, OUT, BEYOND = receiver(UPSTREAM), way_out(EGRESS, UPSTREAM), beyond(EGRESS, UPSTREAM)
+DIRECT, OUT, BEYOND = receiver(UPSTREAM), egress_hop(EGRESS, UPSTREAM), beyond(EGRESS, UPSTREAM)
 THROUGH = "a.run.app (through the egress proxy proxy.corp:3128)"
 LOOK = "egress_proxy names the right one, and that it answers: curl -sv -x http://proxy.corp:3128 https://a.run.app/"
 
@@ -144,5 +144,5 @@ def test_what_is_wrong_with_a_certificate_has_its_own_remedy(code: int, remedy: 
 
 
 def test_the_password_is_left_to_who_tries_the_command() -> None:
-    remedy = str(way_out(EgressProxy("proxy.corp", 3128, b"me:hunter2"), UPSTREAM).remedy)
+    remedy = str(egress_hop(EgressProxy("proxy.corp", 3128, b"me:hunter2"), UPSTREAM).remedy)
     assert "curl -sv -x http://proxy.corp:3128 -U USER:PASSWORD https://a.run.app/ -o /dev/null" in remedy

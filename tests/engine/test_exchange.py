@@ -1373,10 +1373,10 @@ async def test_a_wait_for_the_token_outlasts_a_freeze(receive: Receive, start: S
     )
     app = await proxied.connect()
     app.send(get("/"))
-    await eventually(lambda: bool(proxied.server.context.under_way()), "no request waits")
+    await eventually(lambda: bool(proxied.server.context.active_exchanges()), "no request waits")
     time.sleep(0.5)  # noqa: ASYNC251 -- all of this process stands still
     await asyncio.sleep(0.1)  # five sweeps, which find it late by the world's time
-    (waiting,) = proxied.server.context.under_way()
+    (waiting,) = proxied.server.context.active_exchanges()
     assert waiting.state is WAITING
     await asyncio.to_thread(fifo.write_text, proxied.token)
     await app.response()

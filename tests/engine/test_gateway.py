@@ -495,8 +495,8 @@ def function_lane(header: TokenHeader = TokenHeader.AUTO) -> Lane:
 async def test_that_the_apps_authorization_is_replaced_is_told_once_for_each_route() -> None:
     lane = function_lane()
     with structlog.testing.capture_logs() as logged:
-        lane.tell_of_replacement()
-        lane.tell_of_replacement()
+        lane.warn_authorization_replaced()
+        lane.warn_authorization_replaced()
     (told,) = logged
     assert told["route"] == "function"
     assert "token_header: X-Serverless-Authorization" in told["remedy"]
@@ -504,7 +504,7 @@ async def test_that_the_apps_authorization_is_replaced_is_told_once_for_each_rou
 
 async def test_it_is_not_told_where_the_configuration_asked_for_it() -> None:
     with structlog.testing.capture_logs() as logged:
-        function_lane(TokenHeader.AUTHORIZATION).tell_of_replacement()
+        function_lane(TokenHeader.AUTHORIZATION).warn_authorization_replaced()
     assert logged == []
 
 

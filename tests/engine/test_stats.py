@@ -124,14 +124,14 @@ async def test_what_is_under_way_is_seen_while_it_is(receive: Receive, start: St
     app = await proxied.connect()
     app.send(get("/"))
     await app.until(b"hello")
-    (exchange,) = proxied.server.context.under_way()
+    (exchange,) = proxied.server.context.active_exchanges()
     assert exchange.sent == len(app.received)
     assert exchange.received == len(get("/"))
     assert sum(counts_of(proxied).classes) == 0
     go_on.set()
     await app.until(b"world")
     await counted(proxied, 1)
-    assert proxied.server.context.under_way() == []
+    assert proxied.server.context.active_exchanges() == []
 
 
 async def test_an_app_that_goes_away_is_no_error(receive: Receive, start: Start) -> None:

@@ -194,7 +194,9 @@ class Stage:
     async def settle(self) -> None:
         """Until every flight has landed and every timer is armed."""
         await turns()
-        while flights := [slot.under_way for slot in self.watched if slot.under_way is not None]:
+        while flights := [
+            slot.active_exchanges for slot in self.watched if slot.active_exchanges is not None
+        ]:
             await asyncio.wait(flights)
             await turns()
 

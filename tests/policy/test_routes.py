@@ -317,12 +317,12 @@ NESTED = table_of(
 )
 def test_another_spelling_of_a_route_s_path_is_found_out(path: str) -> None:
     assert NESTED.match("localhost", path.encode()) == "all"
-    assert NESTED.claimed_by_another("localhost", path.encode(), "all")
+    assert NESTED.ambiguous_with_other_route("localhost", path.encode(), "all")
 
 
 @for_each("path", ["/admin/../x", "/admin/%2e%2e/x", "/admin/..;/x", "/admin/%c0%ae%c0%ae/x"])
 def test_and_so_is_the_way_out_of_one(path: str) -> None:
-    assert NESTED.claimed_by_another("localhost", path.encode(), "admin")
+    assert NESTED.ambiguous_with_other_route("localhost", path.encode(), "admin")
 
 
 @for_each(
@@ -359,31 +359,31 @@ def test_and_so_is_the_way_out_of_one(path: str) -> None:
     ],
 )
 def test_a_path_that_is_its_route_s_however_it_is_read(path: str) -> None:
-    assert not NESTED.claimed_by_another("localhost", path.encode(), "all")
+    assert not NESTED.ambiguous_with_other_route("localhost", path.encode(), "all")
 
 
 @for_each("path", ["/admin", "/admin/x.y", "/admin/X/y;z=1", "/admin//x", "/admin/a%2Fb"])
 def test_what_comes_after_a_route_s_own_path_is_its_own_affair(path: str) -> None:
-    assert not NESTED.claimed_by_another("localhost", path.encode(), "admin")
+    assert not NESTED.ambiguous_with_other_route("localhost", path.encode(), "admin")
 
 
 def test_where_a_host_has_one_route_every_path_is_its_own() -> None:
-    assert not NESTED.claimed_by_another("h.localhost", b"/x/../admin", "named")
+    assert not NESTED.ambiguous_with_other_route("h.localhost", b"/x/../admin", "named")
 
 
 def test_where_a_host_has_no_route_for_it_a_path_is_anyone_s() -> None:
     assert NESTED.match("p.localhost", b"/%61dmin") == "all"
-    assert NESTED.claimed_by_another("p.localhost", b"/%61dmin", "all")
-    assert NESTED.claimed_by_another("p.localhost", b"/%6fwn", "all")
-    assert not NESTED.claimed_by_another("p.localhost", b"/%6fther", "all")
+    assert NESTED.ambiguous_with_other_route("p.localhost", b"/%61dmin", "all")
+    assert NESTED.ambiguous_with_other_route("p.localhost", b"/%6fwn", "all")
+    assert not NESTED.ambiguous_with_other_route("p.localhost", b"/%6fther", "all")
 
 
 def test_a_configured_name_of_an_odd_spelling_is_judged_by_its_plain_one_too() -> None:
     odd = table_of([(None, "/", "all"), (None, "/Admin", "admin"), (None, "/jobs;purge", "purge")])
-    assert odd.claimed_by_another("localhost", b"/admin", "all")
-    assert odd.claimed_by_another("localhost", b"/jobs", "all")
-    assert not odd.claimed_by_another("localhost", b"/Admin/x", "admin")
-    assert not odd.claimed_by_another("localhost", b"/jobs;purge", "purge")
+    assert odd.ambiguous_with_other_route("localhost", b"/admin", "all")
+    assert odd.ambiguous_with_other_route("localhost", b"/jobs", "all")
+    assert not odd.ambiguous_with_other_route("localhost", b"/Admin/x", "admin")
+    assert not odd.ambiguous_with_other_route("localhost", b"/jobs;purge", "purge")
 
 
 @for_each(
@@ -398,7 +398,7 @@ def test_a_configured_name_of_an_odd_spelling_is_judged_by_its_plain_one_too() -
     ],
 )
 def test_what_is_too_long_to_tell_is_another_s(path: str) -> None:
-    assert NESTED.claimed_by_another("localhost", path.encode(), "all")
+    assert NESTED.ambiguous_with_other_route("localhost", path.encode(), "all")
 
 
 HABITS: list[Callable[[bytes], bytes]] = [
@@ -444,7 +444,7 @@ def test_no_receiver_s_habits_lead_to_another_route_unnoticed(
     for habit in habits:
         read = habit(read)
     if NESTED.match("localhost", read) != route:
-        assert NESTED.claimed_by_another("localhost", path, str(route))
+        assert NESTED.ambiguous_with_other_route("localhost", path, str(route))
 
 
 @for_each(
@@ -454,7 +454,7 @@ def test_no_receiver_s_habits_lead_to_another_route_unnoticed(
 def test_what_it_costs_does_not_grow_with_the_path(seed: str) -> None:
     def cost(times: int) -> int:
         path = ("/" + seed * times).encode()
-        return steps_of(lambda: NESTED.claimed_by_another("localhost", path, "all"))
+        return steps_of(lambda: NESTED.ambiguous_with_other_route("localhost", path, "all"))
 
     assert cost(16_000) <= cost(2_000)
 
@@ -464,6 +464,6 @@ def test_what_it_costs_does_not_grow_with_the_routes() -> None:
 
     def cost(routes: int) -> int:
         table = table_of([(None, "/", "all"), *((None, f"/r{n}", f"r{n}") for n in range(routes))])
-        return steps_of(lambda: table.claimed_by_another("localhost", path, "all"))
+        return steps_of(lambda: table.ambiguous_with_other_route("localhost", path, "all"))
 
     assert cost(2_000) <= cost(100)

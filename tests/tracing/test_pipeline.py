@@ -147,7 +147,7 @@ async def test_what_is_under_way_at_a_reload_ends_where_spans_go_by_then(
     before = trace(proxied)
     app = await proxied.connect()
     app.send(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n")
-    await eventually(lambda: bool(proxied.server.context.under_way()), "a request that is under way")
+    await eventually(lambda: bool(proxied.server.context.active_exchanges()), "a request that is under way")
     trace(proxied)
     after = trace(proxied, sample=0.0)
     app.send(b"x")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _LAST_ANSWERS = 1.0  # seconds; whoever still waits for one is not waited for
 
 
-class Operated(status.Observed, Protocol):
+class Controllable(status.StatusSource, Protocol):
     """What the operator may ask of the server, besides what it lets see."""
 
     @property
@@ -48,7 +48,7 @@ class Operated(status.Observed, Protocol):
 
 
 class Admin:
-    def __init__(self, server: Operated, place: Place) -> None:
+    def __init__(self, server: Controllable, place: Place) -> None:
         """`place`: bound."""
         self.address = place.address
         self._place = place

@@ -24,7 +24,7 @@ from idtoken_proxy.identity.answer import SKEW, Speaker
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache, TokenSlot
 from idtoken_proxy.identity.diagnosis import Diagnosis, diagnose, wrong_clock
 from idtoken_proxy.identity.error_causes import REMEDIES, TRANSIENT, remedy_of
-from idtoken_proxy.identity.sources import Particular, Source, build
+from idtoken_proxy.identity.sources import RestrictedAudience, Source, build
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken, Token
 from idtoken_proxy.settings.doubts import audience_doubt
@@ -231,7 +231,7 @@ class _Practice:
             return
         source = self._source(route.identity)
         case.slot = slot = self._cache.slot(route.identity, source, route.wanted)
-        if isinstance(source, Particular) and route.audience is not None:
+        if isinstance(source, RestrictedAudience) and route.audience is not None:
             objection = await self._objection(source, route.audience, route.upstream.host)
             if objection is not None:
                 raise objection
@@ -254,7 +254,7 @@ class _Practice:
             self._sources[identity] = build(identity, self._google, self._environ)
         return self._sources[identity]
 
-    async def _objection(self, source: Particular, audience: str, host: str) -> TokenError | None:
+    async def _objection(self, source: RestrictedAudience, audience: str, host: str) -> TokenError | None:
         try:
             return await self._threads.run(lambda: source.objection(audience, host), _OBJECTING)
         except TimeoutError:

@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from idtoken_proxy.admin.metrics import ProxyCollector
-from idtoken_proxy.admin.status import Observed
+from idtoken_proxy.admin.status import StatusSource
 
 _EOF: Final = b"# EOF\n"  # where OpenMetrics ends
 
@@ -21,7 +21,7 @@ _EOF: Final = b"# EOF\n"  # where OpenMetrics ends
 class Exposition:
     """`wall`: Unix seconds."""
 
-    def __init__(self, server: Observed, wall: Callable[[], float] = time) -> None:
+    def __init__(self, server: StatusSource, wall: Callable[[], float] = time) -> None:
         self._collector = ProxyCollector(server, wall)
         self._process = ProcessCollector(registry=None)
 

@@ -55,7 +55,7 @@ class History:
         context = self._context()
         stats = context.stats
         in_flight: dict[str, int] = {}
-        for exchange in context.under_way():
+        for exchange in context.active_exchanges():
             name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
             in_flight[name] = in_flight.get(name, 0) + 1
         whole = [0] * _WIDTH

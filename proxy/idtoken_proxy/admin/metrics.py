@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, gauge
-from idtoken_proxy.admin.status import KeysObserved, Observed, connections_of, gateways_of
+from idtoken_proxy.admin.status import KeysObserved, StatusSource, connections_of, gateways_of
 from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.stats import BOUNDS, NO_ROUTE, RouteCounts, Stats, Trouble, UpstreamCounts
@@ -56,7 +56,7 @@ class _Seen:
 class ProxyCollector(Collector):
     """Reads; changes nothing. `look`, at what may change or grow; then `collect` or `parts`, which tell of that."""
 
-    def __init__(self, server: Observed, wall: Callable[[], float]) -> None:
+    def __init__(self, server: StatusSource, wall: Callable[[], float]) -> None:
         self._server = server
         self._wall = wall
         self._seen: _Seen | None = None
@@ -71,7 +71,7 @@ class ProxyCollector(Collector):
         routes = {**stats.routes, NO_ROUTE: stats.unrouted}
         in_flight: Counter[str] = Counter()
         octets: dict[str, tuple[int, int]] = {}
-        for exchange in context.under_way():
+        for exchange in context.active_exchanges():
             name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
             if name in routes:
                 in_flight[name] += 1

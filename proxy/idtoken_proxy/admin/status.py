@@ -40,7 +40,7 @@ class KeysObserved(Protocol):
     def __len__(self) -> int: ...
 
 
-class Observed(Protocol):
+class StatusSource(Protocol):
     """What the operator may look at."""
 
     @property
@@ -95,20 +95,20 @@ def _source(content: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def report(server: Observed, wall: Callable[[], float] = time) -> dict[str, Any]:
+def report(server: StatusSource, wall: Callable[[], float] = time) -> dict[str, Any]:
     """What /api/status tells: the server's own status, and what has been counted since its start."""
     told: dict[str, Any] = json.loads("".join(pieces(server, wall)))
     return told
 
 
-def pieces(server: Observed, wall: Callable[[], float] = time) -> Iterator[str]:
+def pieces(server: StatusSource, wall: Callable[[], float] = time) -> Iterator[str]:
     """The report's JSON, piece by piece: ten thousand routes take longer than a request should have to wait, and between
     two pieces the event loop may be somebody else's.
     """
     stats = server.context.stats
     in_flight = Counter(
         NO_ROUTE if exchange.lane is None else exchange.lane.route.name
-        for exchange in server.context.under_way()
+        for exchange in server.context.active_exchanges()
     )
     # All of the generation that is there now: a reload may come in between.
     counts, upstreams, refused = dict(stats.routes), dict(stats.upstreams), _last_refusals(stats)
@@ -140,7 +140,7 @@ def _listed(items: Iterable[dict[str, Any]]) -> Iterator[str]:
         before = ", "
 
 
-def _whole(server: Observed, wall: Callable[[], float], unrouted: int) -> dict[str, Any]:
+def _whole(server: StatusSource, wall: Callable[[], float], unrouted: int) -> dict[str, Any]:
     """All but the routes and the receivers, which may be many."""
     context = server.context
     stats = context.stats

@@ -96,7 +96,7 @@ def lane_for(caller: Caller, path: bytes, gateway: Gateway) -> Lane:
     else:
         lane = gateway.forward_table.match(caller.upstream, path)
     if lane is None:
-        raise NoRoute("no route matches this host and path", remedy=gateway.directions)
+        raise NoRoute("no route matches this host and path", remedy=gateway.route_hint)
     return lane
 
 
@@ -108,7 +108,7 @@ def accepted_on(
         table, host = gateway.table, caller.name
         if caller.upstream is not None:
             table, host = gateway.forward_table, caller.upstream
-        if table.claimed_by_another(host, path, lane):
+        if table.ambiguous_with_other_route(host, path, lane):
             # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
             raise MalformedRequest("the receiver may read this path as another route's", remedy=AMBIGUOUS)
     if not lane.allows(request.method) and not request.preflight:

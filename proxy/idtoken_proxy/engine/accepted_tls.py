@@ -51,7 +51,7 @@ class AcceptedTls(TlsTransport):
         self.context.forget(self)
         super().connection_lost(exc)
 
-    def dismiss(self) -> None:
+    def close_after_response(self) -> None:
         self.abort()
 
     def drain(self) -> None:

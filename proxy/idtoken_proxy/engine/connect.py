@@ -12,7 +12,7 @@ import base64
 import socket
 from typing import Final
 
-from idtoken_proxy.engine.connect_errors import way_out
+from idtoken_proxy.engine.connect_errors import egress_hop
 from idtoken_proxy.engine.http1 import parse_status
 from idtoken_proxy.errors import ConnectFailed
 from idtoken_proxy.settings.model import EgressProxy, TcpAddress, Upstream
@@ -128,5 +128,5 @@ def _refused(egress: EgressProxy, upstream: Upstream, status: int) -> ConnectFai
 def _failed(
     egress: EgressProxy, upstream: Upstream, what: str, proxy_status: str, remedy: str | None = None
 ) -> ConnectFailed:
-    hop = way_out(egress, upstream)
+    hop = egress_hop(egress, upstream)
     return hop.unreachable(f"{hop.name} {what}", proxy_status, remedy)

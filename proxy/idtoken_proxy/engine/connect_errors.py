@@ -134,7 +134,7 @@ def receiver(upstream: Upstream) -> Hop:
     return Hop(upstream.authority, upstream.host)
 
 
-def way_out(egress: EgressProxy, upstream: Upstream) -> Hop:
+def egress_hop(egress: EgressProxy, upstream: Upstream) -> Hop:
     """The egress proxy, up to its answer to CONNECT."""
     user = " -U USER:PASSWORD" if egress.credentials is not None else ""
     return Hop(

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import aiohappyeyeballs
 
 from idtoken_proxy.engine.connect import open_tunnel
-from idtoken_proxy.engine.connect_errors import beyond, mute, receiver, way_out
+from idtoken_proxy.engine.connect_errors import beyond, egress_hop, mute, receiver
 from idtoken_proxy.engine.stats import UpstreamCounts
 from idtoken_proxy.engine.tls import HTTP1, TlsTransport
 from idtoken_proxy.settings.addresses import is_loopback
@@ -52,7 +52,7 @@ class Dialer:
         self.counts = counts
         self._tls = tls
         self._egress = egress
-        self._first = receiver(upstream) if egress is None else way_out(egress, upstream)
+        self._first = receiver(upstream) if egress is None else egress_hop(egress, upstream)
         self._connect_timeout = connect
         self._on_step = on_step
         self._gate = asyncio.Semaphore(MAX_CONNECTING)

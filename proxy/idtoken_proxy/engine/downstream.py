@@ -56,7 +56,7 @@ class Downstream(Http1App):
         self._upgrading = b""  # a handshake's head, for a reload to judge what comes of it
         self._advancing = False
         self.closing = False
-        self._dismissed = False
+        self._closes_after_response = False
         self._reading = True
         self.full = False
         self.held = False
@@ -297,7 +297,7 @@ class Downstream(Http1App):
         context = self._context
         if context.stats.ended(exchange) or context.tells_all:
             context.tell(exchange)
-        if not self.keep or self.closing or self._dismissed or context.draining:
+        if not self.keep or self.closing or self._closes_after_response or context.draining:
             self._linger()
             return
         self.deadline = self.sweeper.now + context.keepalive
@@ -326,7 +326,9 @@ class Downstream(Http1App):
         self._exchange = None
         early, self._buffer = self._buffer, b""
         standing = Standing(self, self._upgrading, exchange)
-        receiver = switch(self._context, self, standing, exchange, upstream, early, dismissed=self._dismissed)
+        receiver = switch(
+            self._context, self, standing, exchange, upstream, early, dismissed=self._closes_after_response
+        )
         if receiver is not None:
             self._resume()
             if self.full:
@@ -343,9 +345,9 @@ class Downstream(Http1App):
         elif not self._buffer:
             self._resume()
 
-    def dismiss(self) -> None:
+    def close_after_response(self) -> None:
         """The exchange that is under way is its last."""
-        self._dismissed = True
+        self._closes_after_response = True
         self.drain()
 
     def drain(self) -> None:

@@ -140,16 +140,16 @@ class Exchange(EndedExchange[Lane]):
     def _await_token(self, fetch: Coroutine[Any, Any, Token]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
         self._app.deadline = self._app.sweeper.now + self.timeouts.connect + self.gateway.token_grace
-        self._task = await_for(fetch, self._on_token, self._on_lack)
+        self._task = await_for(fetch, self._on_token, self._on_unavailable)
 
     def _await_lines(self, lines: Coroutine[Any, Any, TokenLines]) -> None:
-        self._task = await_for(lines, self._dispatch, self._on_lack)
+        self._task = await_for(lines, self._dispatch, self._on_unavailable)
 
     def _on_token(self, token: Token) -> None:
         self._task = None
         self._dispatch(self._accepted.lane.token_lines(token))
 
-    def _on_lack(self, error: ProxyError) -> None:
+    def _on_unavailable(self, error: ProxyError) -> None:
         self._task = None
         if isinstance(error, NoHttp2) and self._accepted.lane.may_go_downwards(self._accepted.request):
             self._dispatch(self._outbound.token)
@@ -162,13 +162,13 @@ class Exchange(EndedExchange[Lane]):
         if (request.chunked or request.content_length) and may_be_kept(request, self.token):
             self._kept = self._kept or KeptBody(self.gateway.bodies)
         if request.authorization and not token.keeps_authorization:
-            lane.tell_of_replacement()
+            lane.warn_authorization_replaced()
         self._outbound = outbound_of(self._accepted, self._app.peer, token)
         pool = lane.pool_for(request)
         connection = None if self._fresh else pool.take()
         if connection is None:
             self._app.deadline = NEVER  # the pool has one of its own
-            self._task = await_for(pool.connect(fresh=self._fresh), self._send, self._on_lack)
+            self._task = await_for(pool.connect(fresh=self._fresh), self._send, self._on_unavailable)
         else:
             self._send(connection)
 

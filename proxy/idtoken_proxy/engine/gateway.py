@@ -66,7 +66,7 @@ class Gateway:
         trusted = settings.guard.trusted_proxies
         self.fronts = Fronts(trusted) if trusted else None
         self.cross_origin = bool(settings.guard.allowed_origins)
-        self.directions = _directions(settings)
+        self.route_hint = _route_hint(settings)
         self.table = table
         self.forward_table = forward_table
         self.services = services
@@ -177,7 +177,7 @@ def _services(settings: Settings, lanes: Iterable[Lane], parts: ServiceParts | N
     return services
 
 
-def _directions(settings: Settings) -> str:
+def _route_hint(settings: Settings) -> str:
     shown = [
         f"{route.host or 'any host'}{route.path} ({route.name})" for route in settings.routes[:_MOST_SHOWN]
     ]

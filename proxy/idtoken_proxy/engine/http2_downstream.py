@@ -299,7 +299,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         """What is on its way when it drains is served in any case."""
         return False
 
-    def dismiss(self) -> None:
+    def close_after_response(self) -> None:
         self.drain()
         if unlisted(self._context, self.uid) is not None:  # what is on its way may not be served any more
             self.core.finish_drain()

@@ -130,7 +130,7 @@ class Lane:
     def allows(self, method: bytes) -> bool:
         return self.methods is None or method in self.methods
 
-    def tell_of_replacement(self) -> None:
+    def warn_authorization_replaced(self) -> None:
         """Once: the app's Authorization gives way, in a header that 1st-generation functions alone need. To an access token
         it always does, and that is what apps with a dummy in it are for.
         """

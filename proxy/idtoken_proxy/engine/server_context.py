@@ -49,7 +49,7 @@ class Connection(Protocol):
     def expects_request(self) -> bool:
         """Its first request, or the rest of a head, may be on its way."""
 
-    def dismiss(self) -> None:
+    def close_after_response(self) -> None:
         """The exchange that is under way is its last."""
 
     def drain(self) -> None:
@@ -103,7 +103,7 @@ class ServerContext:
         for connection in list(self.connections):
             refusal = unlisted(self, connection.uid)
             if refusal is not None:
-                connection.dismiss()
+                connection.close_after_response()
             for exchange in connection.exchanges:
                 if exchange.state is EARLY:
                     # Open both ways it is a tunnel by another name, and may have no end either.
@@ -138,7 +138,7 @@ class ServerContext:
         """With those who came by a listener that is gone."""
         for connection in list(self.connections):
             if not connection.door.open:
-                connection.dismiss()
+                connection.close_after_response()
         self._end([one for one, standing in self.tunnels.items() if not standing.downstream.door.open])
 
     def _end(self, tunnels: list[Tunnel]) -> None:
@@ -224,7 +224,7 @@ class ServerContext:
         if isinstance(exchange, TracedExchange):
             exchange.told()
 
-    def under_way(self) -> list[Exchange]:
+    def active_exchanges(self) -> list[Exchange]:
         """All exchanges that have yet to end, those beside it included. For the admin listener: nothing of it is kept up on
         the way.
         """

@@ -131,7 +131,7 @@ class TokenSlot:
         return self._source
 
     @property
-    def under_way(self) -> _Outcome | None:
+    def active_exchanges(self) -> _Outcome | None:
         """The fetch that is, if there is one."""
         return self._outcome
 
@@ -142,7 +142,7 @@ class TokenSlot:
         wall = self._wall()
         boot = self._boot()
         if (boot >= self._boot_due or wall >= self._wall_due) and self._outcome is None:
-            self._take_off()
+            self._start_fetch()
         if wall < self._wall_end and boot < self._boot_end:
             return self._token
         return None
@@ -159,7 +159,7 @@ class TokenSlot:
         if outcome is None:
             if self._error is not None and self._boot() < self._boot_due:
                 return await self._mended(self._error, patience)
-            outcome = self._take_off()
+            outcome = self._start_fetch()
         result = await asyncio.shield(outcome)
         if isinstance(result, TokenError):
             return await self._mended(result, patience)
@@ -181,7 +181,7 @@ class TokenSlot:
     def retry(self) -> None:
         """Now, whatever the back-off: somebody has logged in."""
         if self.needs_login and self._outcome is None:
-            self._take_off()
+            self._start_fetch()
 
     def refused(self, token: Token) -> bool:
         """A receiver called this token invalid (Google's own 401). True: renewed() may have a better one."""
@@ -200,7 +200,7 @@ class TokenSlot:
         if not self.refused(token):
             return False
         if token is self._token and self._outcome is None:
-            self._take_off()
+            self._start_fetch()
         return True
 
     async def renewed(self, token: Token, patience: float = 0.0) -> Token:
@@ -210,7 +210,7 @@ class TokenSlot:
         """
         if token is not self._token:
             return await self.get(patience)
-        result = await asyncio.shield(self._outcome or self._take_off())
+        result = await asyncio.shield(self._outcome or self._start_fetch())
         if not isinstance(result, TokenError):
             return result
         return self.current() or await self._mended(result, patience)
@@ -240,23 +240,23 @@ class TokenSlot:
 
     # -- one fetch, and the next --------------------------------------------------
 
-    def _take_off(self) -> _Outcome:
+    def _start_fetch(self) -> _Outcome:
         outcome: _Outcome = asyncio.get_running_loop().create_future()
         if self._shared.tasks.closed:
             outcome.set_result(flight.closed())
             return outcome
         self._outcome = outcome
-        flying = self._shared.tasks.spawn(self._fly(outcome))
+        flying = self._shared.tasks.spawn(self._run_fetch(outcome))
         # However the flight ends, cancelled before its first step included, nobody is left waiting.
-        flying.add_done_callback(lambda _: self._land(outcome, flight.closed()))
+        flying.add_done_callback(lambda _: self._finish_fetch(outcome, flight.closed()))
         return outcome
 
-    def _land(self, outcome: _Outcome, result: Token | TokenError) -> None:
+    def _finish_fetch(self, outcome: _Outcome, result: Token | TokenError) -> None:
         if not outcome.done():
             outcome.set_result(result)
             self._outcome = None
 
-    async def _fly(self, outcome: _Outcome) -> None:
+    async def _run_fetch(self, outcome: _Outcome) -> None:
         source = self._source
         started = self._boot()
         before = self._token
@@ -267,7 +267,7 @@ class TokenSlot:
         except Exception as error:  # noqa: BLE001 -- a source's bug must cost this token, not the slot
             failure = flight.failure_of(error, source, self._shared.deadline)
         else:
-            self._land(outcome, token)
+            self._finish_fetch(outcome, token)
             self._arm(delay)
             self._shared.on_event(
                 FetchEvent(
@@ -286,7 +286,7 @@ class TokenSlot:
             )
             return
         delay = self._fail(failure)
-        self._land(outcome, failure)
+        self._finish_fetch(outcome, failure)
         self._arm(delay)
         if failure.login is not None and isinstance(source, LoggedIn):
             self._shared.logins.wait(source, self, login)
@@ -375,4 +375,4 @@ async def _wake(
     await sleep(delay)
     slot = slot_ref()
     if slot is not None and slot._outcome is None:  # noqa: SLF001 -- a method of it, but for the weak reference
-        slot._take_off()  # noqa: SLF001
+        slot._start_fetch()  # noqa: SLF001

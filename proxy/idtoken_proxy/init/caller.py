@@ -8,7 +8,7 @@ from typing import Final
 
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.cache import FetchEvent, TokenCache
-from idtoken_proxy.identity.sources import Particular, Source, build
+from idtoken_proxy.identity.sources import RestrictedAudience, Source, build
 from idtoken_proxy.settings.identities import AutoIdentity, GcloudIdentity, Identity, ImpersonatedIdentity
 from idtoken_proxy.settings.model import GoogleEndpoints
 
@@ -32,7 +32,7 @@ class Caller:
 
     def objection(self, audience: str, host: str) -> TokenError | None:
         """Why the receiver will not take its tokens. Reads files."""
-        return self.source.objection(audience, host) if isinstance(self.source, Particular) else None
+        return self.source.objection(audience, host) if isinstance(self.source, RestrictedAudience) else None
 
 
 async def find_caller(

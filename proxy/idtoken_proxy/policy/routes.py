@@ -140,7 +140,7 @@ class RouteTable(Generic[T]):
                 node = child
         return node.best
 
-    def claimed_by_another(self, host: str, path: bytes, route: T) -> bool:
+    def ambiguous_with_other_route(self, host: str, path: bytes, route: T) -> bool:
         """Whether `path`, which is `route`'s as it stands, is another's in some receiver's reading: `/%61dmin` and
         `/x/../admin` beside a route for /admin.
 

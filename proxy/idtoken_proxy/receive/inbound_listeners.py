@@ -60,7 +60,7 @@ class InboundListener:
         self.context.adopt(reception.gateway)
         if changed:  # what came in plain text is not to go on so, nor the other way
             for connection in list(self.context.connections):
-                connection.dismiss()
+                connection.close_after_response()
 
     def _accepted(self, door: Door) -> asyncio.Protocol:
         if self.tls is None:

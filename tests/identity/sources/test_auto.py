@@ -13,7 +13,7 @@ from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources import build, metadata
 from idtoken_proxy.identity.sources.auto import AutoSource
-from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.identity.sources.source import RestrictedAudience
 from idtoken_proxy.settings.identities import AutoIdentity, Identity, MetadataIdentity
 from idtoken_proxy.settings.model import GoogleEndpoints
 from tests.cases import for_each
@@ -260,7 +260,7 @@ def test_which_receivers_take_it(tmp_path: Path) -> None:
     assert auto(None, **environ).objection(client, "app.example.com") is None
     path.write_text('{"type": "authorized_user"}')
     source = auto(None, **environ)
-    assert isinstance(source, Particular)
+    assert isinstance(source, RestrictedAudience)
     assert source.objection(AUDIENCE, "x.run.app") is None
     error = source.objection(client, "app.example.com")
     assert error is not None

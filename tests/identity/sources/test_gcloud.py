@@ -13,7 +13,7 @@ from idtoken_proxy.errors import Fault
 from idtoken_proxy.identity.sources import build
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.gcloud import GcloudSource
-from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.identity.sources.source import RestrictedAudience
 from idtoken_proxy.identity.sources.user import UserSource
 from idtoken_proxy.settings.identities import GcloudIdentity, ImpersonatedIdentity
 from tests.cases import for_each
@@ -297,7 +297,7 @@ def test_which_receivers_take_it(
     if installed is not None:
         gcloud.installed(**installed)
     source = gcloud.source(account)
-    assert isinstance(source, Particular)
+    assert isinstance(source, RestrictedAudience)
     error = source.objection(audience, "app.example.com" if audience == IAP else "x.run.app")
     assert (error is not None) == objects
     if error is not None:

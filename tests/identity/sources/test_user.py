@@ -13,7 +13,7 @@ from idtoken_proxy.emulator.key_files import GCLOUD_ADC_CLIENT
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.sources.application_default import VARIABLE, named_file
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
-from idtoken_proxy.identity.sources.source import Particular
+from idtoken_proxy.identity.sources.source import RestrictedAudience
 from idtoken_proxy.identity.sources.user import UserSource
 from tests.cases import for_each
 from tests.identity.fakes import Answer, HttpEndpoint, Received, jwt
@@ -258,7 +258,7 @@ RUN = "users-x7f3kq-uc.a.run.app"
 )
 def test_which_receivers_take_it(tmp_path: Path, audience: str, host: str, says: str | None) -> None:
     login = source(tmp_path / "f")
-    assert isinstance(login, Particular)
+    assert isinstance(login, RestrictedAudience)
     error = login.objection(audience, host)
     assert (error and (error.cause, error.fault, error.detail)) == (
         says

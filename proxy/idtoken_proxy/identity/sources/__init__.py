@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.clock import Wall
-from idtoken_proxy.identity.sources.source import AccessTokenSource, Particular, Source, Watched
+from idtoken_proxy.identity.sources.source import AccessTokenSource, RestrictedAudience, Source, Watched
 from idtoken_proxy.settings.identities import GcloudIdentity, Identity, NoIdentity, sources
 from idtoken_proxy.settings.model import GoogleEndpoints
 from idtoken_proxy.settings.variables import QUOTA_PROJECT
@@ -31,7 +31,7 @@ from idtoken_proxy.settings.variables import QUOTA_PROJECT
 if TYPE_CHECKING:
     from idtoken_proxy.identity.sources.iam_credentials import IamCredentials
 
-__all__ = ["AccessTokenSource", "Builder", "Particular", "Source", "Watched", "build"]
+__all__ = ["AccessTokenSource", "Builder", "RestrictedAudience", "Source", "Watched", "build"]
 
 
 def build(

@@ -18,7 +18,7 @@ from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.application_default import VARIABLE, gcloud_file, named_file, source_of
 from idtoken_proxy.identity.sources.credential_file import LOGIN
 from idtoken_proxy.identity.sources.metadata import MetadataSource, metadata_host, metadata_variable
-from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD, Credential, Particular
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD, Credential, RestrictedAudience
 from idtoken_proxy.identity.sources.user import audience_host, who_refuses
 from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import AutoIdentity
@@ -72,7 +72,7 @@ class AutoSource:
             found = self._found()
         except TokenError:
             return None  # the fetch will say so
-        return found.objection(audience, host) if isinstance(found, Particular) else None
+        return found.objection(audience, host) if isinstance(found, RestrictedAudience) else None
 
     def fetch(self, audience: str) -> IdToken:
         return self._by(lambda found: found.fetch(audience), audience)

@@ -50,7 +50,7 @@ class LoggedIn(Protocol):
 
 
 @runtime_checkable
-class Particular(Protocol):
+class RestrictedAudience(Protocol):
     """A source whose tokens not every receiver takes."""
 
     def objection(self, audience: str, host: str) -> TokenError | None:
