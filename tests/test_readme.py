@@ -1,4 +1,4 @@
-"""What the README tells to paste works: every configuration loads, every identity gets a receiver's 200, every option exists."""
+"""What the README and docs/ tell to paste works: every configuration loads, every identity gets a receiver's 200, every option exists."""
 
 from __future__ import annotations
 
@@ -28,14 +28,19 @@ from idtoken_proxy.settings.schema_dsl import Entry
 from tests.cases import for_each
 from tests.identity.sources.emulated import logged_in
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = {path: path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+# Of other programs: of the emulator, of a page's development server.
+NOT_OURS = {"emulator.md", "dev-servers.md", "threat-model.md"}
+TOLD = "\n".join(text for path, text in DOCUMENTS.items() if path.name not in NOT_OURS)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is no configuration of the proxy says so in its first line.
 ELSEWHERE = ("# .github/workflows/", "# of the pod")
 ROUTE = "\nroutes: [{name: user-profiles, upstream: 'https://user-profiles-x7f3kq-uc.a.run.app'}]\n"
 
 
-def blocks(kind: str, text: str = README) -> list[str]:
+def blocks(kind: str, text: str = TOLD) -> list[str]:
     return [body for found, body in FENCE.findall(text) if found == kind]
 
 
@@ -64,7 +69,7 @@ def test_every_identity_is_shown() -> None:
 def test_the_table_of_identities_is_the_declarations() -> None:
     rows = [f"| `{kind}` | {keys_of(entry)} | {tokens_of(kind)} |" for kind, entry in ENTRIES.items()]
     head = "| `type` | keys (those that may be left out in brackets) | tokens |\n|---|---|---|\n"
-    assert README.partition(head)[2].partition("\n\n")[0].splitlines() == rows
+    assert TOLD.partition(head)[2].partition("\n\n")[0].splitlines() == rows
 
 
 def keys_of(entry: type[Entry]) -> str:
@@ -86,7 +91,7 @@ def test_every_command_and_option_exists() -> None:
             command = commands.commands[name]
             command.make_parser(click.Context(command)).parse_args(argv)
             told += 1
-    for found in re.findall(r"`idtoken-proxy (\w+)", README):
+    for found in re.findall(r"`idtoken-proxy (\w+)", TOLD):
         assert found in commands.commands
     assert told >= 5
     assert {name for name in commands.commands if f"| `idtoken-proxy {name}" in README} == set(
@@ -95,13 +100,34 @@ def test_every_command_and_option_exists() -> None:
 
 
 def test_every_variable_that_overrides_a_key_is_named() -> None:
-    assert all(f"`{name}`" in README for name in OVERRIDES)
+    assert all(f"`{name}`" in TOLD for name in OVERRIDES)
 
 
-def test_links_within_lead_somewhere() -> None:
-    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", README), re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= anchors
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
+
+
+def anchors_of(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@for_each("document", DOCUMENTS)
+def test_links_within_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", DOCUMENTS[document])):
+        if re.match(r"[a-z]+:", link):
+            continue
+        place, _, anchor = link.partition("#")
+        target = (document.parent / place).resolve() if place else document
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors_of(target.read_text()), link
+
+
+def test_every_document_is_found_from_the_readme() -> None:
+    for document in DOCUMENTS:
+        assert document.name == "README.md" or f"(docs/{document.name}" in README
 
 
 # -- pasted, against the local Google -----------------------------------------

@@ -42,4 +42,4 @@ def test_on_cloud_run() -> None:
 
 @for_each("figure", [f"{PROXY} MiB", f"{CONNECTION} MiB for each connection"])
 def test_the_readme_says_how_to_reckon(figure: str) -> None:
-    assert figure in (DEPLOY.parent / "README.md").read_text()
+    assert figure in (DEPLOY.parent / "docs" / "configuration.md").read_text()

@@ -1,4 +1,4 @@
-"""The README, docs/deploying.md and deploy/ agree on what there is."""
+"""The README, docs/ and deploy/ agree on what there is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from idtoken_proxy.settings.load import load_settings
 from tests.cases import for_each
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text() + (ROOT / "docs" / "deploying.md").read_text()
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+TEXT = "\n".join(path.read_text() for path in (ROOT / "README.md", *DOCS))
 DEPLOY = ROOT / "deploy"
 PLACES = sorted(path.name for path in DEPLOY.iterdir())
 
@@ -22,7 +23,7 @@ def test_every_way_of_deploying_is_told(place: str) -> None:
 def test_every_path_that_is_told_is_there() -> None:
     texts = {
         ROOT / "README.md",
-        ROOT / "docs" / "deploying.md",
+        *(path for path in DOCS if path.name != "threat-model.md"),  # which names tests
         *(file for file in DEPLOY.rglob("*") if file.is_file()),
     }
     for file in texts:

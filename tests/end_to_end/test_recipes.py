@@ -18,14 +18,14 @@ from idtoken_proxy.emulator.world import service_account_email
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import MetadataIdentity
 from idtoken_proxy.settings.model import GoogleEndpoints, Route, Scopes, Settings, TcpAddress, Upstream
-from tests.test_readme import README, blocks
+from tests.test_readme import TOLD, blocks
 
 CALLER = Account(service_account_email("caller", "my-project"), default=True)
 APIS = ("aiplatform", "storage", "monitoring", "python")
 WORLD = World(
     "my-project", (CALLER,), tuple(Service(name, frozenset({CALLER.member}), api=name) for name in APIS)
 )
-RECIPES = README.partition("\n### Recipes\n")[2].partition("\n### ")[0]
+RECIPES = TOLD.partition("\n### Recipes\n")[2].partition("\n### ")[0]
 PYTHON = blocks("python", RECIPES)
 LINES = "".join(blocks("sh", RECIPES)).splitlines()
 

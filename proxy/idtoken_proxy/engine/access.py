@@ -1,4 +1,4 @@
-"""The access log: one line an exchange, without query strings, and of header values only what README tells. No line, no cost.
+"""The access log: one line an exchange, without query strings, and of header values only what docs/operating.md tells. No line, no cost.
 
 What the names mean to Cloud Logging is for proxy/idtoken_proxy/logs.py to say.
 """

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.errors import HeldTooMuch
 
-EACH: Final = 1024 * 1024  # for each of limits.connections, as README reckons
+EACH: Final = 1024 * 1024  # for each of limits.connections, as docs/configuration.md reckons
 # What a connection takes beside what it holds: its tables and memos, buffers of the transports, 31 streams at rest.
 AT_REST: Final = 448 * 1024
 # Further streams at rest: 1 KiB was measured for each, with its upstream side. In steps, so that a stream more or less changes

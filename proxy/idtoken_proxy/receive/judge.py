@@ -1,4 +1,4 @@
-"""Is this request's token good, and whose is it? One listener's answer, in the order of README's table.
+"""Is this request's token good, and whose is it? One listener's answer, in the order of the table in docs/receive.md.
 
 The order is the security property: size, form, issuer, key, signature; only then what the token says is believed.
 """
