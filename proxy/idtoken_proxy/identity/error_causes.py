@@ -1,4 +1,4 @@
-"""Every `cause` that a TokenError of this part may have, and what it means: one sentence a slug, for `doctor`, the
+"""Every `cause` that a TokenError of this part may have, and what it means: one sentence a slug, for `doctor`,
 docs/operating.md and whoever meets the slug in a log or a metric. What to do about it is in the error's own `remedy`, with the
 names filled in.
 """
