@@ -41,7 +41,14 @@ LAYERS = (
     ("receive",),
     ("admin", "emulator", "tracing"),
     ("metadata_server", "testing"),
-    ("generation", "first_screen", "first_tokens", "reload"),  # parts of the composition root
+    (
+        "generation",
+        "draining",
+        "first_screen",
+        "first_tokens",
+        "reload",
+        "side_listeners",
+    ),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
     ("demo",),
@@ -203,6 +210,8 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.commands.login": "test_login.py",
     "idtoken_proxy.commands.mcp": "mcp/test_command.py",
     "idtoken_proxy.commands.running": "end_to_end/test_probes.py",
+    "idtoken_proxy.draining": "test_server.py and end_to_end/test_reuse_port.py: a server ends by it",
+    "idtoken_proxy.side_listeners": "test_server.py, admin/test_app.py and metadata_server/test_app.py: a server opens them by it",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.grpc_refusal": "end_to_end/test_grpc_renewal.py: a call that is refused, from its app to its receiver",
     "idtoken_proxy.engine.http2.pair": "engine/http2/test_fields.py: which makes them",

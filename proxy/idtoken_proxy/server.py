@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from idtoken_proxy.admin.place import Place
+from idtoken_proxy.draining import accepted_all, drained
 from idtoken_proxy.engine.access import access_log
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.listeners import Listeners, ListenFailed
@@ -35,6 +36,7 @@ from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waitin
 from idtoken_proxy.settings.addresses import base_url, is_remote
 from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.model import Address, Settings, TcpAddress, asked_for
+from idtoken_proxy.side_listeners import bind_admin, bind_metadata, open_admin, open_metadata
 from idtoken_proxy.tls_trust import Trust
 from idtoken_proxy.turns import in_turns
 
@@ -48,14 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["ListenFailed", "Server"]
 
 _CERTIFICATES = 30.0  # seconds to read them, without which there is no start and no reload
-_LAST_REQUESTS = (
-    0.1  # seconds that requests have to come by connections that were accepted just before the end
-)
-_QUEUES = 0.1  # seconds to take in who has connected and was not accepted yet
-_IDLE_TURNS = 3  # of the loop, in which nobody was: one from a queue to the protocol, and one to spare
 _CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
-
-_METADATA_HOST = "GCE_METADATA_HOST"
 
 log = structlog.get_logger("idtoken_proxy.server")
 
@@ -116,15 +111,15 @@ class Server:
         place: Place | None = None
         metadata_place: Place | None = None
         try:
-            place = await _bound(settings.admin)
-            metadata_place = await _bound_for_metadata(settings)
+            place = await bind_admin(settings.admin)
+            metadata_place = await bind_metadata(settings)
             await self._listeners.listen(settings.listen, reuse_port=settings.reuse_port)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
             await self._open_inbound(await self._prepare_inbound(self._generation))
             self._tell_of_new((), exposed_files)
             self._warm_up()
-            self._admin = await self._open_admin(place)
-            self._metadata = await self._open_metadata(metadata_place)
+            self._admin = await open_admin(self, place)
+            self._metadata = await open_metadata(self, metadata_place, settings, self._environ)
             if self._metadata is not None:
                 await self._metadata.share(shared=settings.guard.allowed_uids is not None)
         except ProxyError:
@@ -161,11 +156,11 @@ class Server:
             inbound = await self._prepare_inbound(generation)
             prepared = await self._listeners.prepare(settings.listen, reuse_port=settings.reuse_port)
             if admin is None or admin.address != settings.admin:
-                admin = await self._open_admin(await _bound(settings.admin))
+                admin = await open_admin(self, await bind_admin(settings.admin))
             wanted = None if settings.metadata is None else settings.metadata.listen
             if (None if metadata is None else metadata.address) != wanted:
                 # It answers nothing but what the settings in force hand out, so that it may be open before they change.
-                metadata = await self._open_metadata(await _bound_for_metadata(settings))
+                metadata = await open_metadata(self, await bind_metadata(settings), settings, self._environ)
         except BaseException:
             if prepared is not None:
                 await prepared.discard()
@@ -388,41 +383,14 @@ class Server:
     async def stop(self, drain: float | None = None) -> None:
         """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
         self.lifecycle.on(DRAIN)
-        await self._take_what_waits()
+        await accepted_all(self._stats)
         await self._listeners.close()
         if self._inbound is not None:
             await self._inbound.close()
-        loop = asyncio.get_running_loop()
-        limit = self.settings.timeouts.drain if drain is None else drain
-        late = loop.time() + min(limit, _LAST_REQUESTS)
-        deadline = loop.time() + limit
-        self._drain(late=not limit)
-        await asyncio.sleep(0)  # what was taken last is there
-        # Once in a process's life: no event is worth a place on the data path. What is idle is gone after a turn or two.
-        nap = 0.001
-        while self._busy and loop.time() < deadline:
-            await asyncio.sleep(nap)
-            nap = min(2 * nap, 0.02)
-            self._drain(late=loop.time() >= late)
-        self._drain(late=True)
-        if self._busy:
-            log.warning("drain timed out", still_open=self._busy, seconds=limit)
+        await drained(lambda: self._fronts, self.settings.timeouts.drain if drain is None else drain)
         await self._close()
 
-    async def _take_what_waits(self) -> None:
-        """In the listeners' queues, from which uvloop takes one connection a turn. Under load they may never be empty."""
-        loop, stats = asyncio.get_running_loop(), self._stats
-        until, idle = loop.time() + _QUEUES, 0
-        while idle < _IDLE_TURNS and loop.time() < until:
-            taken = stats.connections
-            await asyncio.sleep(0)
-            idle = idle + 1 if stats.connections == taken else 0
-
     # -- parts -----------------------------------------------------------------
-
-    def _drain(self, *, late: bool) -> None:
-        for context in self._fronts:
-            context.drain(late=late)
 
     async def _prepare_inbound(self, generation: Generation) -> PreparedInbound | None:
         if self._inbound is None:
@@ -533,47 +501,6 @@ class Server:
                         remedy="ask callers for a secret: guard: {caller_token_file: ...}; or listen on loopback",
                     )
 
-    async def _open_admin(self, place: Place | None) -> Admin | None:
-        if place is None:
-            return None
-        # aiohttp takes 0.2 s to import, for which the first request shall not wait.
-        app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.app")
-        admin: Admin = app.Admin(self, place)
-        await admin.start()
-        for bound in admin.addresses:
-            log.info("admin listening", address=base_url(bound))
-            if is_remote(bound):
-                log.warning(
-                    "whoever reaches this address reads the routes, their audiences and the identity's email",
-                    address=base_url(bound),
-                    remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
-                )
-        return admin
-
-    async def _open_metadata(self, place: Place | None) -> MetadataListener | None:
-        if place is None:
-            return None
-        app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.metadata_server.app")
-        listener: MetadataListener = app.MetadataListener(self, place)
-        await listener.start()
-        asked = None if self.settings.google.metadata_host else self._environ.get(_METADATA_HOST)
-        if asked in {str(bound) for bound in (listener.address, *listener.addresses)}:
-            log.warning(
-                "the proxy's own tokens are asked of itself",
-                variable=_METADATA_HOST,
-                remedy=f"set {_METADATA_HOST} for the app alone, or name Google's metadata server: google: {{metadata_host: "
-                "metadata.google.internal}",
-            )
-        for bound in listener.addresses:
-            log.info("metadata server listening", address=base_url(bound))
-            if is_remote(bound):
-                log.warning(
-                    "whoever reaches this address is handed this identity's tokens",
-                    address=base_url(bound),
-                    remedy="metadata: {listen: localhost:8181}; or let only the app's network reach it",
-                )
-        return listener
-
     def _warm_up(self) -> None:
         task = asyncio.ensure_future(self._first_tokens.fetch())
         self._warm_ups.add(task)
@@ -604,15 +531,6 @@ class Server:
         await asyncio.sleep(0)  # transports that were aborted report it in the next turn of the loop
 
 
-async def _bound(address: Address | None) -> Place | None:
-    """Where the admin listener will be. ListenFailed."""
-    if address is None:
-        return None
-    place = Place(address)
-    await place.bind()
-    return place
-
-
 async def _pipeline(settings: Settings, before: Pipeline | None) -> Pipeline | None:
     """What takes spans, where any are wanted. ConfigError."""
     if settings.tracing is None:
@@ -620,19 +538,6 @@ async def _pipeline(settings: Settings, before: Pipeline | None) -> Pipeline | N
     pipeline = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.tracing.pipeline")
     found: Pipeline | None = await pipeline.pipeline_for(settings, before)
     return found
-
-
-async def _bound_for_metadata(settings: Settings) -> Place | None:
-    """ListenFailed."""
-    if settings.metadata is None:
-        return None
-    place = Place(
-        settings.metadata.listen,
-        key="metadata.listen",
-        remedy="choose another address with metadata: {listen: ...}; port 0 takes a free one",
-    )
-    await place.bind()
-    return place
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
