@@ -35,6 +35,12 @@ def mistake(content: str) -> str:
     return str(error.value)
 
 
+def test_users_are_listed_for_a_socket_before_an_app_and_for_no_port() -> None:
+    users = "guard: {allowed_uids: [0]}\n"
+    assert settings_of(text(users, listen="unix:/run/orders.sock")).guard.allowed_uids == frozenset({0})
+    assert "has no use without a unix: listener" in mistake(text(users))
+
+
 def test_a_listener_alone_is_a_configuration_and_nothing_else_listens() -> None:
     settings = settings_of(text(paths="{/healthz: public}"))
     (inbound,) = settings.receive

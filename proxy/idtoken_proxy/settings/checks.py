@@ -40,7 +40,10 @@ def contradictions(
     """`routes` by their position in the file; `file_path` makes a path of the configuration one of the file system."""
     yield from _listeners(document, file_path)
     metadata = document.metadata
-    yield from _guard(document.guard, [*document.listen, *([] if metadata is None else [metadata.listen])])
+    listen = list(document.listen) if document.routes or not (document.receive or metadata) else []
+    # Who comes by a port before an app shows a token; a socket's users are held against the list there too.
+    listen += [one.listen for one in document.receive if isinstance(one.listen, UnixAddress)]
+    yield from _guard(document.guard, [*listen, *([] if metadata is None else [metadata.listen])])
     if metadata is not None:
         yield from _metadata(metadata, document)
     if document.identity is not None:
