@@ -66,7 +66,7 @@ def done(command: list[str], home: Path) -> str:
 def test_uvx_runs_it(source: str, tools: Path, wheel: Path, tmp_path: Path) -> None:
     of = "." if source == "checkout" else str(wheel)
     told = done([str(tools / "uvx"), "--from", of, "idtoken-proxy", "--version"], tmp_path)
-    assert told == f"idtoken-proxy, version {__version__}\n"
+    assert told == f"idtoken-proxy, version {__version__} (pure)\n"
 
 
 @pytest.mark.parametrize("source", ["checkout", "wheel"])
@@ -76,7 +76,7 @@ def test_pipx_installs_its_command_and_its_manual(
     of = "." if source == "checkout" else str(wheel)
     done([str(tools / "pipx"), "install", of], tmp_path)
     told = done([str(tmp_path / "bin" / "idtoken-proxy"), "--version"], tmp_path)
-    assert told == f"idtoken-proxy, version {__version__}\n"
+    assert told == f"idtoken-proxy, version {__version__} (pure)\n"
     assert (tmp_path / "man" / "man1" / "idtoken-proxy.1").is_file()
 
 
