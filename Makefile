@@ -93,9 +93,10 @@ manual: $(STAMP)  ## the manual page, from the commands' own help; a test says w
 	$(BIN)/python proxy/manual_page.py
 
 SECONDS ?= 30
-fuzz: $(STAMP)  ## coverage-guided fuzzers side by side, for SECONDS; skipped where atheris has no wheel
+SEED ?= 0
+fuzz: $(STAMP)  ## coverage-guided fuzzers side by side, for SECONDS, from another SEED each time; skipped where atheris has no wheel
 	-@$(BIN)/python -m pip install --quiet --only-binary atheris --group fuzz
-	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
 bench: $(STAMP)  ## this proxy beside Envoy, nginx and haproxy; missing peers are named and left out
 	-@$(BIN)/python -m pip install --quiet --group bench

@@ -1,4 +1,4 @@
-"""python -m tests.fuzz [--seconds N]    all targets, side by side
+"""python -m tests.fuzz [--seconds N] [--seed N]    all targets, side by side
 python -m tests.fuzz TARGET [...]     one, with libFuzzer's own options (a corpus directory, -runs=N)
 python -m tests.fuzz TARGET FILE      says once more what a found input does; needs no atheris
 
@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,22 @@ def main(argv: Sequence[str]) -> int:
         )
         print("fuzz: or was not asked for (pip install --group fuzz)")
         return 0
-    seconds = int(argv[1]) if argv[:1] == ["--seconds"] else SECONDS
-    return _all(seconds)
+    options = ArgumentParser(prog="python -m tests.fuzz")
+    options.add_argument("--seconds", type=int, default=SECONDS)
+    # A gate looks at the same inputs again: what a change has broken, and not what chance has found, is told there.
+    options.add_argument("--seed", type=int, default=0, help="0: another one each time")
+    asked = options.parse_args(argv)
+    return _all(asked.seconds, asked.seed)
 
 
-def _all(seconds: int) -> int:
+def _all(seconds: int, seed: int) -> int:
     FOUND.mkdir(exist_ok=True)
     running = {
         name: subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz", name, f"-max_total_time={seconds}", "-print_final_stats=1"],
+            [
+                *(sys.executable, "-m", "tests.fuzz", name),
+                *(f"-max_total_time={seconds}", f"-seed={seed}", "-print_final_stats=1"),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -73,12 +81,11 @@ def _one(name: str, options: Sequence[str]) -> int:
     with atheris.instrument_imports(include=["idtoken_proxy.engine", "idtoken_proxy.policy"]):
         from tests.fuzz import targets  # noqa: PLC0415 -- what is imported here is instrumented
     FOUND.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as corpus, targets.ready() as offline:
+    with tempfile.TemporaryDirectory() as corpus, targets.ready(targets.TARGETS[name]) as play:
         for number, seed in enumerate(targets.seeds(name)):
             (Path(corpus) / f"{number:05}").write_bytes(seed)
-        target = targets.TARGETS[name]
         fixed = [sys.argv[0], f"-max_len={LONGEST}", f"-artifact_prefix={FOUND}/{name}-", "-timeout=10"]
-        atheris.Setup([*fixed, *options, corpus], lambda data: target(offline, data))
+        atheris.Setup([*fixed, *options, corpus], play)
         atheris.Fuzz()
     return 0
 
@@ -86,9 +93,9 @@ def _one(name: str, options: Sequence[str]) -> int:
 def _again(name: str, path: Path) -> int:
     from tests.fuzz import targets  # noqa: PLC0415 -- as above
 
-    with targets.ready() as offline:
+    with targets.ready(targets.TARGETS[name]) as play:
         print(targets.unpacked(path.read_bytes()))
-        targets.TARGETS[name](offline, path.read_bytes())
+        play(path.read_bytes())
     print("nothing is wrong with it")
     return 0
 

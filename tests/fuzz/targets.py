@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from idtoken_proxy.engine.http2.frames import PREFACE
 from tests.fuzz import http2
 from tests.hostile import answers, bodies, callers, framings, lines, oddities, targets, tokens
 from tests.hostile.case import CANARY
@@ -114,6 +115,10 @@ def seeds(name: str) -> Iterator[bytes]:
                 yield packed(case.wire + CANARY, 1, len(case.wire) // 2)
         for odd in oddities.ODDITIES.values():
             yield packed(odd.wire + CANARY, len(odd.wire) // 3)
+        for (
+            wire
+        ) in http2.request_seeds():  # on the same listener: what tells one HTTP from the other is in it
+            yield packed(PREFACE + wire, 5, len(PREFACE) + len(wire) // 2)
     else:
         for answer in (*answers.HEADS.values(), *answers.FRAMINGS.values(), *answers.BODIES.values()):
             yield packed(answer.wire, len(answer.wire) // 2)
@@ -128,16 +133,25 @@ def seeds(name: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def ready() -> Iterator[Offline]:
-    """An engine to be driven from plain functions: whoever asks for the running loop gets one that never runs."""
+def ready(target: Target) -> Iterator[Callable[[bytes], None]]:
+    """An engine to be driven from plain functions: who asks for the running loop gets one that does not run meanwhile.
+    What was put off takes its turn behind each input, or the loop would keep all of it.
+    """
     with asyncio.Runner() as runner:
+        loop = runner.get_loop()
 
         async def make() -> Offline:
             return Offline()
 
         made = runner.run(make())
-        asyncio.events._set_running_loop(runner.get_loop())
-        try:
-            yield made
-        finally:
-            asyncio.events._set_running_loop(None)
+
+        def play(data: bytes) -> None:
+            asyncio.events._set_running_loop(loop)
+            try:
+                target(made, data)
+            finally:
+                asyncio.events._set_running_loop(None)
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+
+        yield play

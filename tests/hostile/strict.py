@@ -1,5 +1,5 @@
-"""A strict reader of HTTP/1.1 messages (RFC 9112), the judge of what the proxy writes. It shares no line and no
-approach with the proxy's: it goes through the octets one after the other.
+"""A strict reader of HTTP/1.1 messages (RFC 9112), the judge of what the proxy writes, and of HTTP/2's frames as far as
+their bounds. It shares no line and no approach with the proxy's: it goes through the octets one after the other.
 """
 
 from __future__ import annotations
@@ -162,3 +162,19 @@ def _framing(head: Head) -> int | None:
     if len(length) > 1 and length.startswith(b"0"):
         raise Malformed(f"a length that may be octal: {length!r}")
     return int(length)
+
+
+def check_frames(written: bytes) -> None:
+    """A server's side of HTTP/2: SETTINGS first (RFC 9113 section 3.4), frames of kinds that are known, and each of them
+    whole. Raises Malformed, Incomplete.
+    """
+    reader = Reader(written)
+    first = True
+    while reader.left:
+        head = reader.take(9)
+        if first and head[3:] != b"\x04\x00\x00\x00\x00\x00":
+            raise Malformed(f"no SETTINGS at the beginning: {head!r}")
+        if head[3] > 9 or head[5] > 127:
+            raise Malformed(f"a frame: {head!r}")
+        reader.take(int.from_bytes(head[:3]))
+        first = False
