@@ -220,7 +220,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.engine.http2_call_deadline": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
     "idtoken_proxy.engine.tls_endings": "engine/test_tls.py and test_hop.py: what each end is taken for",
-    "idtoken_proxy.engine.lane": "engine/test_gateway.py: what a gateway makes of routes",
+    "idtoken_proxy.engine.route_entry": "engine/test_router.py: what a router makes of routes",
     "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
     "idtoken_proxy.identity.rules": "identity/test_diagnosis.py: every row of the tables, by way of diagnose",

@@ -67,7 +67,7 @@ async def test_routes_of_one_identity_share_its_source_and_those_of_one_audience
     assert made.slots["a"] is not made.slots["c"]
     assert made.sources["a"] is made.sources["c"]
     assert "public" not in made.slots
-    assert [lane.slot for lane in made.gateway.lanes][-1] is None
+    assert [entry.slot for entry in made.router.entries][-1] is None
 
 
 async def test_routes_of_one_origin_share_its_pool_unless_their_timeouts_differ(cache: TokenCache) -> None:
@@ -77,7 +77,7 @@ async def test_routes_of_one_origin_share_its_pool_unless_their_timeouts_differ(
         route("b", NoIdentity(), path="/b"),
         route("patient", NoIdentity(), path="/p", timeouts=Timeouts(connect=30)),
     )
-    a, b, patient = (lane.pool for lane in made.gateway.lanes)
+    a, b, patient = (entry.pool for entry in made.router.entries)
     assert a is b
     assert a is not patient
     assert len(made.pools) == 2
@@ -92,7 +92,7 @@ async def test_a_pool_leads_through_its_routes_egress_proxy(cache: TokenCache) -
         route("same", NoIdentity(), path="/b", egress_proxy=egress),
         route("here", NoIdentity(), "localhost", path="/c"),
     )
-    out, same, here = (lane.pool for lane in made.gateway.lanes)
+    out, same, here = (entry.pool for entry in made.router.entries)
     assert out is same
     assert (out._egress, here._egress) == (egress, None)
 
@@ -192,7 +192,7 @@ async def test_no_piece_of_it_is_longer_for_more_routes(cache: TokenCache) -> No
 
             steps.append(steps_of(piece))
             done = bool(made)
-        assert len(made[0].gateway.lanes) == count
+        assert len(made[0].router.entries) == count
         return max(steps[:-1]), steps[-1]
 
     longest(1)
@@ -209,14 +209,16 @@ async def test_what_is_only_being_made_counts_nothing_yet(cache: TokenCache) -> 
     made = composed_of(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), stats=stats)
     assert list(stats.routes) == ["a"]
     assert stats.upstreams == {}
-    assert made.gateway.lanes[0].counts is known
-    lane, by_receiver = made.gateway.lanes[1], made.gateway.forward_table.match("other.example", b"/")
+    assert made.router.entries[0].counts is known
+    entry, by_receiver = made.router.entries[1], made.router.forward_table.match("other.example", b"/")
     assert by_receiver is not None
-    assert by_receiver is not lane
-    assert by_receiver.counts is lane.counts
-    stats.take({lane.route.name: lane.counts for lane in made.gateway.lanes}, made.upstreams)
+    assert by_receiver is not entry
+    assert by_receiver.counts is entry.counts
+    stats.take({entry.route.name: entry.counts for entry in made.router.entries}, made.upstreams)
     assert list(stats.routes) == ["a", "b"]
-    assert all(stats.upstreams[lane.pool.upstream.origin] is lane.pool.counts for lane in made.gateway.lanes)
+    assert all(
+        stats.upstreams[entry.pool.upstream.origin] is entry.pool.counts for entry in made.router.entries
+    )
 
 
 async def test_a_generation_goes_with_its_last_reference(cache: TokenCache) -> None:
@@ -227,10 +229,10 @@ async def test_a_generation_goes_with_its_last_reference(cache: TokenCache) -> N
     gc.disable()
     try:
         made = composed(cache, *routes)
-        gateway, pools = weakref.ref(made.gateway), [weakref.ref(pool) for pool in made.pools]
+        router, pools = weakref.ref(made.router), [weakref.ref(pool) for pool in made.pools]
         held = made.held()
         del made
-        assert gateway() is None
+        assert router() is None
         pieces = given_up(held)
         next(pieces)
         assert 0 < sum(pool() is None for pool in pools) < 200 or len(held) > 200

@@ -126,10 +126,10 @@ async def test_a_config_map_changes_by_a_symlink_beside_the_file(tmp_path: Path)
 
 async def test_sighup_loads_again_what_has_not_changed(tmp_path: Path) -> None:
     async with receiver("old") as old, serving(written(tmp_path / "proxy.yaml", old)) as (server, _):
-        before = server.context.gateway
+        before = server.context.router
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(PATIENCE):
-            while server.context.gateway is before:
+            while server.context.router is before:
                 await asyncio.sleep(0.01)
 
 
@@ -209,7 +209,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
     async with receiver("old") as old:
         path = written(tmp_path / "proxy.yaml", old)
         async with serving(path) as (server, url), aiohttp.ClientSession() as app:
-            before = server.context.gateway
+            before = server.context.router
             written(path, old, extra="rautes: []\n")
             with structlog.testing.capture_logs() as logged:
                 os.kill(os.getpid(), signal.SIGHUP)
@@ -218,7 +218,7 @@ async def test_a_bad_file_changes_nothing_and_says_why(tmp_path: Path) -> None:
                         await asyncio.sleep(0.01)
             (refused,) = [line for line in logged if "reload refused" in line["event"]][:1]
             assert refused["reason"].endswith('proxy.yaml:5: rautes: unknown key; did you mean "routes"?')
-            assert server.context.gateway is before
+            assert server.context.router is before
             assert await (await app.get(url)).text() == "old/"
 
 

@@ -245,7 +245,7 @@ async def test_pools_are_per_origin(serve: Serve) -> None:
         route_to(2, None, name="c", path="/c", **PUBLIC),
     ]
     server = await serve(settings_for(*routes))
-    a, b, c = (lane.pool for lane in server.context.gateway.lanes)
+    a, b, c = (entry.pool for entry in server.context.router.entries)
     assert a is b
     assert a is not c
 
@@ -692,11 +692,11 @@ async def test_nor_does_a_start_with_them(serve: Serve) -> None:
 
 async def test_what_a_reload_takes_away_goes_without_the_collector(serve: Serve) -> None:
     server = await serve(many(300))
-    gateway = weakref.ref(server.context.gateway)
+    router = weakref.ref(server.context.router)
     gc.disable()
     try:
         await server.reload(many(300))
-        assert gateway() is None
+        assert router() is None
     finally:
         gc.enable()
 

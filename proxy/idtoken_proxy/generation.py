@@ -1,4 +1,4 @@
-"""One generation of settings, composed: sources, token slots, pools and the gateway over them.
+"""One generation of settings, composed: sources, token slots, pools and the router over them.
 
 Composed whole before anything of it is used, so that a reload takes over whole or not at all.
 """
@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from time import time
 from typing import TYPE_CHECKING, Any, Final
 
-from idtoken_proxy.engine.gateway import Gateway, ServiceParts
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.router import Router, ServiceParts
 from idtoken_proxy.engine.stats import RouteCounts, Stats, UpstreamCounts
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ConfigError, Problem
@@ -51,7 +51,7 @@ class Generation:
     sources: Mapping[str, Source]
     slots: Mapping[str, TokenSlot]
     pools: tuple[Pool, ...]
-    gateway: Gateway
+    router: Router
     upstreams: dict[str, UpstreamCounts]
     sweep: float
     handed_out: HandedOut | None = None
@@ -62,7 +62,7 @@ class Generation:
         """Idle upstream connections go; one in use goes with its exchange."""
         for pool in self.pools:
             pool.close()
-        self.gateway.services.close()
+        self.router.services.close()
 
     def named_slots(self) -> Iterator[tuple[str, TokenSlot]]:
         """(a route's name, a slot of it): for a pattern one for each of its services that is known."""
@@ -70,9 +70,9 @@ class Generation:
         if self.handed_out is not None:
             for slot in self.handed_out.slots:
                 yield METADATA, slot
-        for service, lane in self.gateway.services:
-            if lane.slot is not None:
-                yield service.pattern, lane.slot
+        for service, entry in self.router.services:
+            if entry.slot is not None:
+                yield service.pattern, entry.slot
 
     def status_of(self, route: Route) -> dict[str, Any]:
         """What /api/status tells of one of its routes: no token."""
@@ -85,7 +85,7 @@ class Generation:
             "scopes": None if route.scopes is None else route.scopes.names,
         }
         if route.is_pattern and not isinstance(route.identity, NoIdentity):
-            told["services"] = [one.label for one, _ in self.gateway.services if one.pattern == route.name]
+            told["services"] = [one.label for one, _ in self.router.services if one.pattern == route.name]
         slot = self.slots.get(route.name)
         if slot is not None:
             status = slot.status()
@@ -122,12 +122,12 @@ class Generation:
 
     def held(self) -> list[object]:
         """All that is many: whoever has the last of a generation gives this up a few at a time (given_up)."""
-        return [*self.pools, *self.gateway.lanes, *self.settings.routes, *self.slots.values()]
+        return [*self.pools, *self.router.entries, *self.settings.routes, *self.slots.values()]
 
     def counted(self) -> dict[str, RouteCounts]:
         """By the names of routes, and of listeners before apps."""
-        gateways = (self.gateway, *(one.gateway for one in self.receptions))
-        return {lane.route.name: lane.counts for gateway in gateways for lane in gateway.lanes}
+        routers = (self.router, *(one.router for one in self.receptions))
+        return {entry.route.name: entry.counts for router in routers for entry in router.entries}
 
 
 def given_up(held: list[object]) -> Pieces[None]:
@@ -241,9 +241,9 @@ def composing(
         service_slot,
         lambda route: new_pool(route, patterns[route.name]),
         forget,
-        () if before is None else (service for service, _ in before.gateway.services),
+        () if before is None else (service for service, _ in before.router.services),
     )
-    gateway = yield from Gateway.made(settings, slots, pool_of, means.caller_token, stats, parts)
+    router = yield from Router.made(settings, slots, pool_of, means.caller_token, stats, parts)
     sweep = Sweeper.interval_for(list(timeouts))
     keys = None if before is None else before.issuer_keys
     receptions: tuple[Reception, ...] = ()
@@ -263,7 +263,7 @@ def composing(
             by_name,
             slots,
             tuple(pools.values()),
-            gateway,
+            router,
             upstreams,
             sweep,
             handed_out,

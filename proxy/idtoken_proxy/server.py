@@ -101,7 +101,7 @@ class Server:
         self._first_tokens = FirstTokens(self._generation.slots)
         exposed_files = await self._object_to(self._generation)
         self._context = ServerContext(
-            self._generation.gateway,
+            self._generation.router,
             self._sweeper,
             access_log=explain_once(access_log(settings.log.access), self._stats),
             stats=self._stats,
@@ -205,7 +205,7 @@ class Server:
         before, self._generation = self._generation, generation
         self._first_tokens = FirstTokens(generation.slots)
         self._context.access_log = explain_once(access_log(settings.log.access), self._stats)
-        self._context.adopt(generation.gateway)
+        self._context.adopt(generation.router)
         for name, slot in generation.named_slots():
             slot.use(generation.sources[name])
         self._count_for(generation)

@@ -19,8 +19,8 @@ from idtoken_proxy import __version__
 from idtoken_proxy.admin.app import Admin, _comes_from_here, _is_loopback
 from idtoken_proxy.admin.place import Place
 from idtoken_proxy.admin.status import KeysObserved
-from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
@@ -55,8 +55,8 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.settings = Settings(routes=(), guard=GuardSettings(allowed_hosts=("Proxy.example",)))
-        gateway = at_once(Gateway.made(self.settings, {}, no_pool, None, Stats()))
-        self.context = ServerContext(gateway, Sweeper(60.0), access_log=None, stats=Stats())
+        router = at_once(Router.made(self.settings, {}, no_pool, None, Stats()))
+        self.context = ServerContext(router, Sweeper(60.0), access_log=None, stats=Stats())
 
     def quit(self, **why: str) -> None:
         self.asked_to_quit += 1

@@ -73,11 +73,11 @@ def test_where_traffic_begins_the_point_before_has_what_it_began_with() -> None:
 
 def test_what_is_under_way() -> None:
     stage = Stage()
-    lane = SimpleNamespace(route=SimpleNamespace(name="a"))
+    entry = SimpleNamespace(route=SimpleNamespace(name="a"))
     stage.active_exchanges = [
-        SimpleNamespace(lane=lane),
-        SimpleNamespace(lane=lane),
-        SimpleNamespace(lane=None),
+        SimpleNamespace(entry=entry),
+        SimpleNamespace(entry=entry),
+        SimpleNamespace(entry=None),
     ]
     stage.stats.route("a").tunnels = 1
     stage.look()

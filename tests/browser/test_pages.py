@@ -215,4 +215,4 @@ def refused(receiver: Receiver, exchanges: list[Exchange]) -> None:
     assert not receiver.connections
     assert len(exchanges) >= 14
     assert {exchange.status for exchange in exchanges} == {403}
-    assert all(exchange.lane is None for exchange in exchanges)
+    assert all(exchange.entry is None for exchange in exchanges)

@@ -114,7 +114,7 @@ class Scene:
 
     @property
     def replays(self) -> int:
-        return self.server.context.gateway.lanes[0].counts.replays
+        return self.server.context.router.entries[0].counts.replays
 
     async def renewed(self) -> None:
         await eventually(lambda: self.fetches == 2, "no renewal")
@@ -265,9 +265,9 @@ async def test_why_an_api_refuses_a_call_is_told_to_the_operator(
 async def test_a_host_of_one_s_own_renews_and_is_not_asked_twice(begin: Begin) -> None:
     """A private endpoint's name in the configuration: whether an app is behind it, nobody can tell."""
     scene = await begin(in_its_head(*refusal(16)))
-    lane = scene.server.context.gateway.lanes[0]
-    assert not lane.foreign
-    lane.foreign = True
+    entry = scene.server.context.router.entries[0]
+    assert not entry.foreign
+    entry.foreign = True
     assert await scene.calls() == "UNAUTHENTICATED"
     await scene.renewed()
     assert await scene.calls() == "OK"

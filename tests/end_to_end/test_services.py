@@ -74,7 +74,7 @@ class Project:
 
     @property
     def known(self) -> list[str]:
-        return [service.label for service, _ in self.server.context.gateway.services]
+        return [service.label for service, _ in self.server.context.router.services]
 
 
 def audience_of(authorization: str | None) -> str:
@@ -228,7 +228,7 @@ async def test_no_metric_has_a_name_that_a_caller_chose(project: Project) -> Non
     assert stats.upstreams[f"https://{name('*')}"].opened == 1
     assert set(stats.routes) == {"project", "listed"}
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of([project.server.context.gateway], found):
+    for _ in connections_of([project.server.context.router], found):
         pass
     assert found == {f"https://{name('*')}": (0, 1), "https://listed-x7f3kq-uc.a.run.app": (0, 0)}
 

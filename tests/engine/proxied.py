@@ -53,7 +53,7 @@ class Proxied:
 
     @property
     def pools(self) -> list[Pool]:
-        return list({id(lane.pool): lane.pool for lane in self.server.context.gateway.lanes}.values())
+        return list({id(entry.pool): entry.pool for entry in self.server.context.router.entries}.values())
 
     @property
     def pool(self) -> Pool:

@@ -992,7 +992,7 @@ async def test_a_request_whose_body_came_whole_is_sent_once_more_with_it(
     assert [request.body for request in receiver.requests] == [body] * 3
     second = receiver.requests[1]
     assert second.one("expect") is None
-    assert proxied.server.context.gateway.bodies.octets == 0
+    assert proxied.server.context.router.bodies.octets == 0
     await proxied.settled(idle=1)
 
 
@@ -1018,7 +1018,7 @@ async def test_whatever_is_not_sent_again_renews_the_token_for_the_next(
     )
     assert (await proxied.ask(post(b"pay"))).status == 200
     assert len(receiver.requests) == 2
-    assert proxied.server.context.gateway.bodies.octets == 0
+    assert proxied.server.context.router.bodies.octets == 0
 
 
 async def test_a_refusal_in_mid_upload_renews_it_too(
@@ -1043,7 +1043,7 @@ async def test_a_refusal_in_mid_upload_renews_it_too(
     )
     app.send(b"y")
     await app.gone()
-    assert proxied.server.context.gateway.bodies.octets == 0
+    assert proxied.server.context.router.bodies.octets == 0
 
 
 async def test_a_receiver_that_refuses_everything_costs_one_fetch_a_minute(
@@ -1076,7 +1076,7 @@ async def test_bodies_are_kept_up_to_a_bound_and_let_go_at_the_answer(receive: R
 
     proxied = await start(await receive(script))
     await eventually(lambda: proxied.server.ready, "no token")
-    bodies = proxied.server.context.gateway.bodies
+    bodies = proxied.server.context.router.bodies
     bodies.most = 3 * MAX_BODY
     apps = [await proxied.connect() for _ in range(4)]
     for number, app in enumerate(apps, 1):

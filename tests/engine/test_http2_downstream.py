@@ -680,7 +680,7 @@ async def test_a_user_who_is_listed_no_more_gets_nothing_more(serve: Serve) -> N
     context = proxied.server.context
     (connection,) = context.connections
     connection.uid = 1
-    context.adopt(context.gateway)
+    context.adopt(context.router)
     late = app.call(body=b"late")
     assert (await both_ways.done()).grpc[0] == 7
     await app.until(lambda: len(app.goaways) == 2)

@@ -7,8 +7,8 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.refusal_log import explain_once
+from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.stats import RouteCounts, Stats
 from idtoken_proxy.errors import ProxyError, Refused
 from idtoken_proxy.identity.token import IdToken
@@ -45,7 +45,7 @@ class Slot:
 @dataclass
 class Exchange:
     status: int
-    lane: Lane | None
+    entry: RouteEntry | None
     response: Response | None
     error: ProxyError | None = None
     request: Request | None = None
@@ -54,11 +54,11 @@ class Exchange:
     renews: bool = False
 
 
-def lane(name: str = "shop", *, public: bool = False, token: IdToken | None = None) -> Lane:
+def entry(name: str = "shop", *, public: bool = False, token: IdToken | None = None) -> RouteEntry:
     identity: dict[str, Any] = {"identity": NoIdentity()} if public else {}
     route = Route(name, Upstream("https", HOST, 443), None if public else f"https://{HOST}", **identity)
     slot: Any = None if public else Slot(token)
-    return Lane(route, slot, asyncio.run(unasked()), RouteCounts(), Rewrite(), shared=False)
+    return RouteEntry(route, slot, asyncio.run(unasked()), RouteCounts(), Rewrite(), shared=False)
 
 
 def token() -> IdToken:
@@ -78,10 +78,10 @@ def request(method: bytes = b"GET") -> Request:
     return made
 
 
-def refused(status: int = 403, at: Lane | None = None, *lines: bytes, **more: Any) -> Exchange:
+def refused(status: int = 403, at: RouteEntry | None = None, *lines: bytes, **more: Any) -> Exchange:
     return Exchange(
         status,
-        at or lane(token=token()),
+        at or entry(token=token()),
         response(status, *(lines or (FRONT_END, HTML, CHALLENGE))),
         **{"request": request(), **more},
     )
@@ -107,7 +107,7 @@ def test_a_refusal_is_explained_with_what_mends_it() -> None:
 
 
 def test_once_for_each_route_and_status() -> None:
-    shop, other = lane(token=token()), lane("other", token=token())
+    shop, other = entry(token=token()), entry("other", token=token())
     lines = said(
         refused(403, shop), refused(403, shop), refused(401, shop), refused(403, other), refused(401, shop)
     )
@@ -177,7 +177,7 @@ def test_a_token_that_is_being_replaced_may_be_all_that_is_wrong() -> None:
 
 
 def test_a_public_route_sends_no_token() -> None:
-    [line] = said(refused(403, lane(public=True)))
+    [line] = said(refused(403, entry(public=True)))
     assert (line["cause"], line["identity"], line["email"], line["audience"]) == (
         "no_identity",
         "none",
@@ -192,12 +192,12 @@ def test_a_public_route_sends_no_token() -> None:
         refused(200),
         refused(404),
         refused(403, None, b"Content-Type: application/json\r\n"),
-        Exchange(403, lane(token=token()), None),
+        Exchange(403, entry(token=token()), None),
         Exchange(403, None, response(403, FRONT_END, HTML), request=request()),
         Exchange(
-            403, lane(token=token()), response(403, FRONT_END, HTML), Refused("the guard's own"), request()
+            403, entry(token=token()), response(403, FRONT_END, HTML), Refused("the guard's own"), request()
         ),
-        refused(403, lane(token=None)),
+        refused(403, entry(token=None)),
         refused(404, said=b"<h1>No such profile</h1>"),
         refused(404, None, FRONT_END, b"Content-Type: application/json\r\n", said=b'{"error": "none"}'),
         refused(404, request=request(b"HEAD"), said=b""),

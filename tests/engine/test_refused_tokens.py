@@ -48,7 +48,7 @@ class ServerContext:
 async def warm(start: Start, receiver: Receiver, timeouts: Timeouts | None = None) -> Proxied:
     """Its token is in the cache: that alone may be refused for its age."""
     proxied = await start(receiver, timeouts=timeouts)
-    slot = proxied.server.context.gateway.lanes[0].slot
+    slot = proxied.server.context.router.entries[0].slot
     assert slot is not None
     await eventually(lambda: slot.current() is not None, "no token")
     return proxied
@@ -65,7 +65,7 @@ async def begun(
 
 
 def held(proxied: Proxied) -> int:
-    return proxied.server.context.gateway.bodies.octets
+    return proxied.server.context.router.bodies.octets
 
 
 def fetches(proxied: Proxied) -> int:
@@ -74,7 +74,7 @@ def fetches(proxied: Proxied) -> int:
 
 
 def replays(proxied: Proxied) -> int:
-    return proxied.server.context.gateway.lanes[0].counts.replays
+    return proxied.server.context.router.entries[0].counts.replays
 
 
 SMALL = b"x" * MAX_BODY
@@ -258,7 +258,7 @@ async def test_an_app_that_goes_while_the_token_is_renewed_leaves_a_new_one(
     context = ServerContext(token)
     receiver = await receive(context)
     proxied, fresh = await begun(start, receiver, token_file)
-    slot = proxied.server.context.gateway.lanes[0].slot
+    slot = proxied.server.context.router.entries[0].slot
     assert slot is not None
     app = await proxied.connect()
     app.send(post(b"once"))
@@ -323,7 +323,7 @@ async def test_an_api_s_status_that_comes_behind_the_head_renews(
     receiver = await receive(script)
     token_file.write_text("ya29.old")
     proxied = await start(receiver, route=API)
-    slot = proxied.server.context.gateway.lanes[0].slot
+    slot = proxied.server.context.router.entries[0].slot
     assert slot is not None
     await eventually(lambda: slot.current() is not None, "no token")
     token_file.write_text("ya29.new")
@@ -350,7 +350,7 @@ async def test_over_http2_it_does_so_too(start: Start, token_file: Path) -> None
     async with http2_receiver(answers) as receiver:
         token_file.write_text("ya29.old")
         proxied = await start(receiver.port, route={**API, "protocol": UpstreamProtocol.HTTP2})
-        slot = proxied.server.context.gateway.lanes[0].slot
+        slot = proxied.server.context.router.entries[0].slot
         assert slot is not None
         await eventually(lambda: slot.current() is not None, "no token")
         token_file.write_text("ya29.new")

@@ -33,13 +33,13 @@ class Kept:
         pool = SimpleNamespace(close=lambda: self.ended.append(service.label))
         return SimpleNamespace(label=service.label, pool=pool)
 
-    def _end(self, lane: Any) -> None:
-        self.ended.append(lane.label)
+    def _end(self, entry: Any) -> None:
+        self.ended.append(entry.label)
 
     def name(self, *labels: str) -> None:
         for label in labels:
             self.clock.now += 1
-            assert self.services.lane(NamedService("p", label)) is not None
+            assert self.services.entry(NamedService("p", label)) is not None
 
     @property
     def known(self) -> list[str]:
@@ -58,7 +58,7 @@ def test_a_burst_of_new_names_is_a_few_and_then_a_few_a_second() -> None:
     for number in range(500):
         kept.clock.now += 0.01
         try:
-            kept.services.lane(NamedService("p", f"a{number}"))
+            kept.services.entry(NamedService("p", f"a{number}"))
         except TooManyServices as error:
             refused.append(error)
     assert {error.limit for error in refused} == {"services"}
@@ -69,11 +69,11 @@ def test_those_that_are_known_pass_in_any_burst() -> None:
     kept = Kept(most=10)
     kept.name("a")
     for number in range(3):
-        kept.services.lane(NamedService("p", f"b{number}"))
+        kept.services.entry(NamedService("p", f"b{number}"))
     with pytest.raises(TooManyServices):
-        kept.services.lane(NamedService("p", "c"))
+        kept.services.entry(NamedService("p", "c"))
     for _ in range(100):
-        kept.services.lane(NamedService("p", "a"))
+        kept.services.entry(NamedService("p", "a"))
     assert kept.known[-1] == "a"
 
 

@@ -15,10 +15,10 @@ import pytest
 
 from idtoken_proxy.engine.downstream import Downstream
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.stats import Stats
@@ -475,14 +475,14 @@ async def test_the_way_there_is_part_of_it(after: Settings, *, holds: bool) -> N
         return pool
 
     sweeper = Sweeper(60.0)
-    before = at_once(Gateway.made(SAFE, {}, no_pool, None, Stats()))
+    before = at_once(Router.made(SAFE, {}, no_pool, None, Stats()))
     downstream = Downstream(ServerContext(before, sweeper, access_log=None, stats=Stats()), Door())
     downstream.peer = Peer.of("127.0.0.1", b"")
     block = get("/ws", *UPGRADE).removesuffix(b"\r\n\r\n")
     exchange = Exchange(downstream, before, len(block))
     exchange.open(parse_request(block))
     assert (
-        Standing(downstream, block, exchange).holds(at_once(Gateway.made(after, {}, no_pool, None, Stats())))
+        Standing(downstream, block, exchange).holds(at_once(Router.made(after, {}, no_pool, None, Stats())))
         is holds
     )
     sweeper.close()

@@ -228,4 +228,4 @@ async def test_who_waits_for_a_token_is_known_until_it_has_one(
     assert answer.status == 503
     (exchange,) = ended
     assert (exchange.attempts, exchange.waits) == ([], False)
-    assert tracer.waiting_for(context.gateway.lanes[0].slot) == ()
+    assert tracer.waiting_for(context.router.entries[0].slot) == ()

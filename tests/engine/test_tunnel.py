@@ -275,7 +275,7 @@ async def test_a_half_close_ends_one_direction_and_the_other_goes_on(
     receive: Receive, start: Start, side: str
 ) -> None:
     proxied, first, second = await half_closed(receive, start, side)
-    counts = proxied.server.context.gateway.lanes[0].counts
+    counts = proxied.server.context.router.entries[0].counts
     had, before = len(first.received), (counts.received, counts.sent)
     for number in range(20):
         second.send(b"%d" % (number % 10))

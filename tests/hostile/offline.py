@@ -1,4 +1,4 @@
-"""The engine without sockets: the real front, gateway, exchange and connections between two transports that only
+"""The engine without sockets: the real front, router, exchange and connections between two transports that only
 remember. So a million inputs cost what they cost the engine, and every one of them is cut wherever it can be.
 
 Runs within an event loop, whose sockets it never touches.
@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from idtoken_proxy.engine.downstream import Downstream
-from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
@@ -211,7 +211,7 @@ class Offline:
             for route, token in zip(_ROUTES, (TOKENS.open, TOKENS.bounded), strict=True)
         }
         self._context = ServerContext(
-            at_once(Gateway.made(Settings(routes=_ROUTES), slots, lambda _: pool, None, Stats())),
+            at_once(Router.made(Settings(routes=_ROUTES), slots, lambda _: pool, None, Stats())),
             self.sweeper,
             access_log=None,
             stats=Stats(),

@@ -27,30 +27,32 @@ def composed(settings: Settings) -> Reception:
     return reception_of(settings.receive[0], settings, IssuerKeys(), pool_of, Stats(), None)
 
 
-async def test_each_rule_is_a_lane_that_checks_and_counts_as_one() -> None:
+async def test_each_rule_is_an_entry_that_checks_and_counts_as_one() -> None:
     reception = composed(SETTINGS)
-    lanes = reception.gateway.lanes
-    assert [lane.route.path for lane in lanes] == ["/", "/healthz", "/admin"]
-    assert all(lane.admission is not None and lane.slot is None and lane.route.receives for lane in lanes)
-    assert len({id(lane.counts) for lane in lanes}) == 1
-    assert all(lane.shared for lane in lanes)
-    assert {lane.route.name for lane in lanes} == {"receive 127.0.0.1:0"}
+    entries = reception.router.entries
+    assert [entry.route.path for entry in entries] == ["/", "/healthz", "/admin"]
+    assert all(
+        entry.admission is not None and entry.slot is None and entry.route.receives for entry in entries
+    )
+    assert len({id(entry.counts) for entry in entries}) == 1
+    assert all(entry.shared for entry in entries)
+    assert {entry.route.name for entry in entries} == {"receive 127.0.0.1:0"}
 
 
 async def test_the_forward_path_s_guard_is_not_asked_and_its_pages_are_not_let_in() -> None:
     guard = GuardSettings(("proxy.example",), ("http://page.example",), caller_token_file="/secret")
-    gateway = composed(replace(SETTINGS, guard=guard)).gateway
-    assert not gateway.cross_origin
-    assert gateway.settings.guard == GuardSettings()
-    assert not gateway.settings.rewrite.origin  # or an app could not tell whose page asks
-    assert gateway.patience == 0
+    router = composed(replace(SETTINGS, guard=guard)).router
+    assert not router.cross_origin
+    assert router.settings.guard == GuardSettings()
+    assert not router.settings.rewrite.origin  # or an app could not tell whose page asks
+    assert router.patience == 0
 
 
 async def test_another_list_of_invokers_grants_something_else() -> None:
     text = settings_text(3000, 3001, invokers="[allUsers]")
-    other = composed(settings_from_text(text, "proxy.yaml", {})).gateway
-    assert not other.grants_as(composed(SETTINGS).gateway)
-    assert composed(SETTINGS).gateway.grants_as(composed(SETTINGS).gateway)
+    other = composed(settings_from_text(text, "proxy.yaml", {})).router
+    assert not other.grants_as(composed(SETTINGS).router)
+    assert composed(SETTINGS).router.grants_as(composed(SETTINGS).router)
 
 
 def test_the_issuers_of_all_listeners() -> None:

@@ -60,7 +60,7 @@ async def test_a_fetch_is_part_of_the_request_that_waits_for_it_and_linked_to_th
 ) -> None:
     token_file.unlink()
     proxied = await start(await receive(answering(ok())))
-    slot = proxied.server.context.gateway.lanes[0].slot
+    slot = proxied.server.context.router.entries[0].slot
     assert slot is not None
     await eventually(lambda: slot.status().error is not None, "a fetch that failed")
     slot._boot_due = slot._wall_due = 0.0  # its back-off is over

@@ -56,7 +56,7 @@ class History:
         stats = context.stats
         in_flight: dict[str, int] = {}
         for exchange in context.active_exchanges():
-            name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
+            name = NO_ROUTE if exchange.entry is None else exchange.entry.route.name
             in_flight[name] = in_flight.get(name, 0) + 1
         whole = [0] * _WIDTH
         last: dict[str, array[int]] = {}

@@ -22,9 +22,9 @@ from prometheus_client.registry import Collector
 
 from idtoken_proxy import __version__
 from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, gauge
-from idtoken_proxy.admin.status import KeysObserved, StatusSource, connections_of, gateways_of
-from idtoken_proxy.engine.gateway import Gateway
+from idtoken_proxy.admin.status import KeysObserved, StatusSource, connections_of, routers_of
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.stats import BOUNDS, NO_ROUTE, RouteCounts, Stats, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.settings.model import asked_for
@@ -43,7 +43,7 @@ class _Seen:
     ready: bool
     routes: Mapping[str, RouteCounts]
     upstreams: Mapping[str, UpstreamCounts]
-    gateways: list[Gateway]
+    routers: list[Router]
     slots: Mapping[str, TokenSlot]
     in_flight: Mapping[str, int]
     octets: Mapping[str, tuple[int, int]]
@@ -72,7 +72,7 @@ class ProxyCollector(Collector):
         in_flight: Counter[str] = Counter()
         octets: dict[str, tuple[int, int]] = {}
         for exchange in context.active_exchanges():
-            name = NO_ROUTE if exchange.lane is None else exchange.lane.route.name
+            name = NO_ROUTE if exchange.entry is None else exchange.entry.route.name
             if name in routes:
                 in_flight[name] += 1
                 received, sent = octets.get(name) or (routes[name].received, routes[name].sent)
@@ -81,7 +81,7 @@ class ProxyCollector(Collector):
             self._server.ready,
             routes,
             dict(stats.upstreams),
-            gateways_of(context),
+            routers_of(context),
             self._server.slots,
             in_flight,
             octets,
@@ -209,7 +209,7 @@ def _statuses(routes: Mapping[str, RouteCounts]) -> Samples:
 
 def _upstreams(seen: _Seen) -> Iterator[Metric | None]:
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of(seen.gateways, found):
+    for _ in connections_of(seen.routers, found):
         yield None
     yield from gauge(
         "upstream_connections", "Connections to receivers.", _states(seen, found), "upstream", "state"

@@ -13,8 +13,8 @@ from typing import Final, Literal, TypeAlias
 
 from idtoken_proxy import __version__
 from idtoken_proxy.engine.http2_upstream import Http2Upstream, UpstreamStream
-from idtoken_proxy.engine.lane import lines_of
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.route_entry import lines_of
 from idtoken_proxy.engine.streams import AnswerSide
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.tls import HTTP2

@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol
 
 from idtoken_proxy import __version__
 from idtoken_proxy.build import BUILD
-from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import BOUNDS, LIMITS, NO_ROUTE, RouteCounts, Stats, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
@@ -107,15 +107,15 @@ def pieces(server: StatusSource, wall: Callable[[], float] = time) -> Iterator[s
     """
     stats = server.context.stats
     in_flight = Counter(
-        NO_ROUTE if exchange.lane is None else exchange.lane.route.name
+        NO_ROUTE if exchange.entry is None else exchange.entry.route.name
         for exchange in server.context.active_exchanges()
     )
     # All of the generation that is there now: a reload may come in between.
     counts, upstreams, refused = dict(stats.routes), dict(stats.upstreams), _last_refusals(stats)
-    gateways, routes = gateways_of(server.context), iter(server.route_statuses())
+    routers, routes = routers_of(server.context), iter(server.route_statuses())
     yield json.dumps(_whole(server, wall, in_flight[NO_ROUTE]))[:-1] + ', "upstreams": ['
     found: dict[str, tuple[int, int]] = {}
-    for _ in connections_of(gateways, found):
+    for _ in connections_of(routers, found):
         yield ""
     yield from _listed(
         _upstream(origin, connections, upstreams.get(origin) or UpstreamCounts())
@@ -174,17 +174,17 @@ def _whole(server: StatusSource, wall: Callable[[], float], unrouted: int) -> di
     }
 
 
-def gateways_of(context: ServerContext) -> list[Gateway]:
-    return [one.gateway for one in (context, *context.beside)]
+def routers_of(context: ServerContext) -> list[Router]:
+    return [one.router for one in (context, *context.beside)]
 
 
-def connections_of(gateways: Iterable[Gateway], found: dict[str, tuple[int, int]]) -> Iterator[None]:
+def connections_of(routers: Iterable[Router], found: dict[str, tuple[int, int]]) -> Iterator[None]:
     """Into `found`, by a receiver's origin: connections in use, and idle ones. In pieces. A service's that a request has named
     are counted as its pattern's, for an origin is a label.
     """
     pools: dict[Pool, str] = {}
-    for gateway in gateways:
-        pools |= {lane.pool: "" for lane in gateway.lanes} | gateway.service_pools()
+    for router in routers:
+        pools |= {entry.pool: "" for entry in router.entries} | router.service_pools()
     for number, (pool, counted_as) in enumerate(pools.items()):
         if number % _AT_A_TIME == 0:
             yield

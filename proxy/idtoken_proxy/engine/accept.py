@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from idtoken_proxy.engine.gateway import Gateway
-from idtoken_proxy.engine.lane import DEFAULT_ALLOW, Lane
+from idtoken_proxy.engine.route_entry import DEFAULT_ALLOW, RouteEntry
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.errors import (
     LoopDetected,
     MalformedRequest,
@@ -31,11 +31,11 @@ USUAL: Final = frozenset(method.encode() for method in DEFAULT_ALLOW)
 class Accepted:
     """A request that goes to a receiver. `target`: what that is asked for. Not changed once it is made."""
 
-    __slots__ = ("caller", "lane", "request", "target")
+    __slots__ = ("caller", "entry", "request", "target")
 
-    def __init__(self, request: Request, lane: Lane, caller: Caller, target: bytes) -> None:
+    def __init__(self, request: Request, entry: RouteEntry, caller: Caller, target: bytes) -> None:
         self.request = request
-        self.lane = lane
+        self.entry = entry
         self.caller = caller
         self.target = target
 
@@ -45,7 +45,7 @@ class Accepted:
 
     def saying(self, request: Request) -> Accepted:
         """The same, with `request` in its request's place."""
-        return Accepted(request, self.lane, self.caller, self.target)
+        return Accepted(request, self.entry, self.caller, self.target)
 
 
 def is_no_routes(method: bytes) -> bool:
@@ -87,47 +87,47 @@ def admit_connect(request: Request, guard: Guard, port: int | None) -> Tunnelled
     return Tunnelled(authority)
 
 
-def lane_for(caller: Caller, path: bytes, gateway: Gateway) -> Lane:
+def entry_for(caller: Caller, path: bytes, router: Router) -> RouteEntry:
     """Raises NoRoute, and TooManyServices."""
     if caller.service is not None:
-        return gateway.services.lane(caller.service)
+        return router.services.entry(caller.service)
     if caller.upstream is None:
-        lane = gateway.table.match(caller.name, path)
+        entry = router.table.match(caller.name, path)
     else:
-        lane = gateway.forward_table.match(caller.upstream, path)
-    if lane is None:
-        raise NoRoute("no route matches this host and path", remedy=gateway.route_hint)
-    return lane
+        entry = router.forward_table.match(caller.upstream, path)
+    if entry is None:
+        raise NoRoute("no route matches this host and path", remedy=router.route_hint)
+    return entry
 
 
 def accepted_on(
-    lane: Lane, request: Request, caller: Caller, path: bytes, gateway: Gateway, peer: Peer
+    entry: RouteEntry, request: Request, caller: Caller, path: bytes, router: Router, peer: Peer
 ) -> Accepted:
     """`path`: the target's, without its query. Raises MalformedRequest, MethodNotAllowed and LoopDetected."""
-    if lane.shared:
-        table, host = gateway.table, caller.name
+    if entry.shared:
+        table, host = router.table, caller.name
         if caller.upstream is not None:
-            table, host = gateway.forward_table, caller.upstream
-        if table.ambiguous_with_other_route(host, path, lane):
+            table, host = router.forward_table, caller.upstream
+        if table.ambiguous_with_other_route(host, path, entry):
             # What a route may do (its methods, its identity) is no rule if another spelling of its path gets around it.
             raise MalformedRequest("the receiver may read this path as another route's", remedy=AMBIGUOUS)
-    if not lane.allows(request.method) and not request.preflight:
+    if not entry.allows(request.method) and not request.preflight:
         raise MethodNotAllowed(
-            f'route "{lane.route.name}" does not take {request.method.decode()}', allow=lane.allow
+            f'route "{entry.route.name}" does not take {request.method.decode()}', allow=entry.allow
         )
-    if request.grpc and lane.route.protocol is UpstreamProtocol.HTTP1:
+    if request.grpc and entry.route.protocol is UpstreamProtocol.HTTP1:
         raise VersionNotServed(
-            f'route "{lane.route.name}" speaks HTTP/1.1, which carries no gRPC',
+            f'route "{entry.route.name}" speaks HTTP/1.1, which carries no gRPC',
             remedy="take protocol: http1 out of the route",
         )
-    mapped = lane.path_map.map(request.target, path)
+    mapped = entry.path_map.map(request.target, path)
     if request.via and peer.was_passed(request.via):
         raise LoopDetected(
             "the request has passed through this proxy already",
-            remedy=f'{lane.route.upstream}, the upstream of route "{lane.route.name}", leads back here, perhaps through '
+            remedy=f'{entry.route.upstream}, the upstream of route "{entry.route.name}", leads back here, perhaps through '
             "another route or proxy: let it name the receiver",
         )
-    return Accepted(request, lane, caller, mapped)
+    return Accepted(request, entry, caller, mapped)
 
 
 def turned_back(response: Response, accepted: Accepted, *, cross_origin: bool) -> Response:
@@ -135,20 +135,20 @@ def turned_back(response: Response, accepted: Accepted, *, cross_origin: bool) -
     if not response.addressed and not cross_origin:
         return response
     mine = response.own()
-    turn_back(mine, accepted.request, accepted.caller, accepted.lane.rewriter, cross_origin=cross_origin)
+    turn_back(mine, accepted.request, accepted.caller, accepted.entry.rewriter, cross_origin=cross_origin)
     return mine
 
 
 def outbound_of(accepted: Accepted, peer: Peer, token: TokenLines) -> Outbound:
     """What goes upstream for it, with this token."""
-    request, lane = accepted.request, accepted.lane
+    request, entry = accepted.request, accepted.entry
     if not request.http2:
         return Outbound(
-            request, accepted.target, lane.first_lines, accepted.caller, peer, token, lane.rewriter
+            request, accepted.target, entry.first_lines, accepted.caller, peer, token, entry.rewriter
         )
     known: Outbound | None = request.outbound
-    if known is not None and known.token is token and known.first_lines is lane.first_lines:
+    if known is not None and known.token is token and known.first_lines is entry.first_lines:
         return known
-    made = Outbound(request, accepted.target, lane.first_lines, accepted.caller, peer, token, lane.rewriter)
+    made = Outbound(request, accepted.target, entry.first_lines, accepted.caller, peer, token, entry.rewriter)
     request.outbound = made
     return made

@@ -59,7 +59,7 @@ def _seen(exchange: Exchange) -> dict[str, object]:
     request = exchange.request
     seen: dict[str, object] = {
         "status": exchange.status,
-        "route": exchange.lane.route.name if exchange.lane else None,
+        "route": exchange.entry.route.name if exchange.entry else None,
         "ms": round((monotonic() - exchange.started) * 1000, 1),
         "received": exchange.received,
         "sent": exchange.sent,

@@ -226,7 +226,7 @@ class Downstream(Http1App):
             return
         self._fresh = False
         self.request = request
-        self._exchange = exchange = Exchange(self, self._context.gateway, len(block) + 4)
+        self._exchange = exchange = Exchange(self, self._context.router, len(block) + 4)
         if self._context.tracer is not None:
             self._exchange = exchange = self._context.tracer.begin(exchange, self, request)
         try:
@@ -278,7 +278,7 @@ class Downstream(Http1App):
 
     def _refuse(self, error: RequestError, octets: int) -> None:
         """A head of so many octets that is none. More may come, who knows what."""
-        self._exchange = exchange = Exchange(self, self._context.gateway, octets)
+        self._exchange = exchange = Exchange(self, self._context.router, octets)
         self.request = None
         self.request_complete = False
         if isinstance(error, NotHttp):

@@ -11,14 +11,14 @@ from idtoken_proxy.engine.accept import (
     USUAL,
     accepted_on,
     admit_connect,
+    entry_for,
     is_no_routes,
-    lane_for,
     outbound_of,
     turned_back,
 )
-from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.kept_body import KeptBody, may_be_kept
-from idtoken_proxy.engine.lane import Lane
+from idtoken_proxy.engine.route_entry import RouteEntry
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.states import (
     ANSWER,
     ANSWER_END,
@@ -49,18 +49,18 @@ from idtoken_proxy.policy.headers import Peer, TokenLines
 from idtoken_proxy.policy.request import Request, Response
 
 
-class Exchange(EndedExchange[Lane]):
-    """One for each request; ends by telling its request side so, once. `lane`, `request`: None where there is none."""
+class Exchange(EndedExchange[RouteEntry]):
+    """One for each request; ends by telling its request side so, once. `entry`, `request`: None where there is none."""
 
     __slots__ = (
         "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_tunnelled",
-        "_upstream", "gateway", "renews", "request", "response", "said", "timeouts", "token",
+        "_upstream", "renews", "request", "response", "router", "said", "timeouts", "token",
     )  # fmt: skip
 
-    def __init__(self, app: RequestSide, gateway: Gateway, octets: int) -> None:
+    def __init__(self, app: RequestSide, router: Router, octets: int) -> None:
         EndedExchange.__init__(self, octets)  # of the request's head, and then what follows it
         self._app = app
-        self.gateway = gateway
+        self.router = router
         self.request: Request | None = None
         self.response: Response | None = None  # the receiver's last final head
         self.said: bytes | None = None  # the beginning of a refusal's body, which tells who refuses
@@ -89,46 +89,46 @@ class Exchange(EndedExchange[Lane]):
         upstream. Raises RequestError, and the caller goes on with `refuse`; else with `forward`.
         """
         self.request = request
-        app, gateway = self._app, self.gateway
-        if request.verdict is not None and request.verdict[0] is gateway:
+        app, router = self._app, self.router
+        if request.verdict is not None and request.verdict[0] is router:
             self._accepted = accepted = request.verdict[1]  # of the same octets, app and settings
-            self.lane = lane = accepted.lane
-            self.timeouts = lane.route.timeouts
+            self.entry = entry = accepted.entry
+            self.timeouts = entry.route.timeouts
             return
         if app.tunnelled is not None:
             app.tunnelled.admit(request)
         if request.method not in USUAL and is_no_routes(request.method):
-            self._tunnelled = admit_connect(request, gateway.guard, app.port)
+            self._tunnelled = admit_connect(request, router.guard, app.port)
             return
-        if request.forwarded_proto and gateway.fronts is not None:
-            gateway.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
-        caller = gateway.guard.admit(request, app.port)
+        if request.forwarded_proto and router.fronts is not None:
+            router.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
+        caller = router.guard.admit(request, app.port)
         path = request.target.partition(b"?")[0]
-        self.lane = lane = lane_for(caller, path, gateway)
-        self._accepted = accepted = accepted_on(lane, request, caller, path, gateway, app.peer)
-        self.timeouts = lane.route.timeouts
+        self.entry = entry = entry_for(caller, path, router)
+        self._accepted = accepted = accepted_on(entry, request, caller, path, router, app.peer)
+        self.timeouts = entry.route.timeouts
         if request.http2 and caller.service is None:  # else the next one counts as use of it
-            request.verdict = gateway, accepted
+            request.verdict = router, accepted
 
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
-        if self.lane is None:
+        if self.entry is None:
             self._end_own(200, self._app.send_established(self._tunnelled))
             return
-        request, lane = self._accepted.request, self._accepted.lane
+        request, entry = self._accepted.request, self._accepted.entry
         if request.preflight:  # of a listed origin's page: no token is needed
-            lines = cors.preflight_lines(request, lane.allow, any_method=lane.methods is None)
+            lines = cors.preflight_lines(request, entry.allow, any_method=entry.methods is None)
             self._end_own(204, self._app.send_preflight(lines))
             return
-        slot = lane.slot
+        slot = entry.slot
         if slot is None:
-            lane.go_without_slot(request, self._dispatch, self._await_lines, self.fail)
+            entry.go_without_slot(request, self._dispatch, self._await_lines, self.fail)
             return
         self.token = token = slot.current()
         if token is None:
-            self._await_token(slot.get(self.gateway.patience))
+            self._await_token(slot.get(self.router.patience))
         else:
-            self._dispatch(lane.token_lines(token))
+            self._dispatch(entry.token_lines(token))
 
     def _end_own(self, status: int, octets: int) -> None:
         """With an answer of the proxy's that is no problem."""
@@ -139,7 +139,7 @@ class Exchange(EndedExchange[Lane]):
 
     def _await_token(self, fetch: Coroutine[Any, Any, Token]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
-        self._app.deadline = self._app.sweeper.now + self.timeouts.connect + self.gateway.token_grace
+        self._app.deadline = self._app.sweeper.now + self.timeouts.connect + self.router.token_grace
         self._task = await_for(fetch, self._on_token, self._on_unavailable)
 
     def _await_lines(self, lines: Coroutine[Any, Any, TokenLines]) -> None:
@@ -147,24 +147,24 @@ class Exchange(EndedExchange[Lane]):
 
     def _on_token(self, token: Token) -> None:
         self._task = None
-        self._dispatch(self._accepted.lane.token_lines(token))
+        self._dispatch(self._accepted.entry.token_lines(token))
 
     def _on_unavailable(self, error: ProxyError) -> None:
         self._task = None
-        if isinstance(error, NoHttp2) and self._accepted.lane.may_go_downwards(self._accepted.request):
+        if isinstance(error, NoHttp2) and self._accepted.entry.may_go_downwards(self._accepted.request):
             self._dispatch(self._outbound.token)
             return
         self.fail(error)
 
     def _dispatch(self, token: TokenLines) -> None:
-        request, lane = self._accepted.request, self._accepted.lane
+        request, entry = self._accepted.request, self._accepted.entry
         # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
         if (request.chunked or request.content_length) and may_be_kept(request, self.token):
-            self._kept = self._kept or KeptBody(self.gateway.bodies)
+            self._kept = self._kept or KeptBody(self.router.bodies)
         if request.authorization and not token.keeps_authorization:
-            lane.warn_authorization_replaced()
+            entry.warn_authorization_replaced()
         self._outbound = outbound_of(self._accepted, self._app.peer, token)
-        pool = lane.pool_for(request)
+        pool = entry.pool_for(request)
         connection = None if self._fresh else pool.take()
         if connection is None:
             self._app.deadline = NEVER  # the pool has one of its own
@@ -234,7 +234,7 @@ class Exchange(EndedExchange[Lane]):
 
     def on_answer(self, response: Response, body: bytes | None) -> None:
         status = response.status
-        cross_origin = self.gateway.cross_origin
+        cross_origin = self.router.cross_origin
         if response.addressed or cross_origin:
             response = turned_back(response, self._accepted, cross_origin=cross_origin)
         if (status == 401 or body == b"") and self._renews(response, body):
@@ -259,13 +259,13 @@ class Exchange(EndedExchange[Lane]):
         """
         token, upstream = self.token, self._upstream
         assert upstream is not None
-        request, lane = self._accepted.request, self._accepted.lane
-        slot = lane.slot
-        if token is None or slot is None or not retry.is_googles_refusal(response, body, lane.route):
+        request, entry = self._accepted.request, self._accepted.entry
+        slot = entry.slot
+        if token is None or slot is None or not retry.is_googles_refusal(response, body, entry.route):
             return False
         self.token = None
         if self.state is not SENT or not retry.with_another_token(
-            request, kept=self._kept is not None, acted=self._acted or lane.foreign
+            request, kept=self._kept is not None, acted=self._acted or entry.foreign
         ):
             self.renews = slot.renew(token)
             return False
@@ -274,11 +274,11 @@ class Exchange(EndedExchange[Lane]):
         upstream.abort()
         self._upstream = None
         self.state = TRANSITIONS[self.state][RETRY]
-        lane.counts.replays += 1
+        entry.counts.replays += 1
         self._attempts = 0
         if request.expect_continue:  # the app has sent the body
             self._accepted = self._accepted.unexpecting()
-        self._await_token(slot.renewed(token, self.gateway.patience))
+        self._await_token(slot.renewed(token, self.router.patience))
         return True
 
     def _forget_body(self) -> None:
@@ -287,7 +287,7 @@ class Exchange(EndedExchange[Lane]):
             self._kept = None
 
     def on_interim(self, response: Response) -> None:
-        response = turned_back(response, self._accepted, cross_origin=self.gateway.cross_origin)
+        response = turned_back(response, self._accepted, cross_origin=self.router.cross_origin)
         if response.status != 100:  # which an HTTP server sends by itself
             self._acted = True
         self.sent += self._app.send_interim(response)
@@ -295,7 +295,7 @@ class Exchange(EndedExchange[Lane]):
     def on_switch(self, response: Response) -> None:
         upstream = self._upstream
         assert upstream is not None
-        response = turned_back(response, self._accepted, cross_origin=self.gateway.cross_origin)
+        response = turned_back(response, self._accepted, cross_origin=self.router.cross_origin)
         self.state = TRANSITIONS[self.state][SWITCH]
         self.status = 101
         self._upstream = None
@@ -332,13 +332,13 @@ class Exchange(EndedExchange[Lane]):
     def on_upstream_lost(self, error: UpstreamError) -> None:
         upstream = self._upstream
         assert upstream is not None
-        request, lane = self._accepted.request, self._accepted.lane
+        request, entry = self._accepted.request, self._accepted.entry
         self._upstream = None
         if self._attempts == 1 and retry.after_loss(
             error, request, state=self.state, answered=upstream.answered, kept=self._kept is not None
         ):
             self.state = TRANSITIONS[self.state][RETRY]
-            lane.counts.retries += 1
+            entry.counts.retries += 1
             self._fresh = True
             if self._app.held:
                 self._app.hold(held=False)  # nobody else would: what held it is gone
@@ -350,12 +350,12 @@ class Exchange(EndedExchange[Lane]):
         self._app.hold(held=full)
 
     def on_deadline(self) -> None:
-        slot = None if self.lane is None else self.lane.slot
+        slot = None if self.entry is None else self.entry.slot
         self.fail(timeout_error(self.state, self.timeouts, slot, held=self._app.held))
 
     def fail(self, error: ProxyError) -> None:
         if error.remedy is None and isinstance(error, UpstreamError):
-            error.remedy = way_there(error.proxy_status, self._accepted.lane.route)
+            error.remedy = way_there(error.proxy_status, self._accepted.entry.route)
         if self.state in UNANSWERED:
             self.refuse(error)
             return
@@ -369,7 +369,7 @@ class Exchange(EndedExchange[Lane]):
         self._break_off()
         self.error = error
         self.status = error.status
-        self.sent += self._app.send_problem(error, None if self.lane is None else self.lane.route)
+        self.sent += self._app.send_problem(error, None if self.entry is None else self.entry.route)
         self._app.on_exchange_end()
 
     def abandon(self, code: int = CANCEL) -> None:

@@ -17,16 +17,16 @@ def note(exchange: Exchange, lines: Sequence[bytes]) -> None:
     """`lines`: the trailers, or the head of an answer that has no other. An app's own status is the app's affair: what counts
     is an API's, which has no app behind it, and what is in Google's own words.
     """
-    lane, response = exchange.lane, exchange.response
-    if lane is None or response is None or not grpc_error.refuses(lines):
+    entry, response = exchange.entry, exchange.response
+    if entry is None or response is None or not grpc_error.refuses(lines):
         return
     if lines is not response.passing:
         lines = [*response.passing, *lines]  # a challenge stands in the head
-    of_token = retry.refuses_in_grpc(lines, lane.route)
-    if not of_token and lane.route.scopes is None:
+    of_token = retry.refuses_in_grpc(lines, entry.route)
+    if not of_token and entry.route.scopes is None:
         return
     exchange.said = b"".join(lines)
-    token, slot = exchange.token, lane.slot
+    token, slot = exchange.token, entry.slot
     if of_token and token is not None and slot is not None:
         exchange.token = None
         exchange.renews = slot.renew(token)

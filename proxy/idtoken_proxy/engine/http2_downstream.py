@@ -148,7 +148,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
             self.deadline = NEVER
         octets = self.core.block_octets + HEAD_OCTETS
         request = known = head.made[end_stream] if head.made is not None else None
-        if request is None or request.verdict is None or request.verdict[0] is not context.gateway:
+        if request is None or request.verdict is None or request.verdict[0] is not context.router:
             known = None  # what was made of it under other settings is not looked at
             shape = head.shape
             if shape is not None and shape.requests[end_stream] is not None:
@@ -160,7 +160,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
             app.until = self.sweeper.now + request.grpc_timeout
         stream.context = app
         app.request = request
-        app.exchange = exchange = Exchange(app, context.gateway, octets)
+        app.exchange = exchange = Exchange(app, context.router, octets)
         if context.tracer is not None:
             app.exchange = exchange = context.tracer.begin(exchange, app, request)
         if head.octets > USUAL_HEAD:
@@ -176,7 +176,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
                 head.made = [None, None]
             head.made[end_stream] = request
             exchange.open(request)
-            if exchange.lane is not None and exchange.lane.goes_downwards(request):
+            if exchange.entry is not None and exchange.entry.goes_downwards(request):
                 self._make_room_for(app)
         except (RequestError, HeldTooMuch) as error:
             exchange.refuse(error)
@@ -191,7 +191,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
         exchange = Exchange(
-            AppStream(self, _NO_STREAM, complete=True), self._context.gateway, self.core.block_octets
+            AppStream(self, _NO_STREAM, complete=True), self._context.router, self.core.block_octets
         )
         exchange.error = error = MalformedRequest(f"the request is malformed: {reason}")
         exchange.status = 400

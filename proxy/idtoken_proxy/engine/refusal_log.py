@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
-from idtoken_proxy.engine.lane import Lane
+from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.errors import ProxyError
 from idtoken_proxy.identity import grpc_error
@@ -36,7 +36,7 @@ class Refused(Protocol):
     def error(self) -> ProxyError | None: ...
 
     @property
-    def lane(self) -> Lane | None: ...
+    def entry(self) -> RouteEntry | None: ...
 
     @property
     def request(self) -> Request | None: ...
@@ -72,23 +72,23 @@ def explain_once(
 
     def explain(exchange: Ended) -> None:
         found = explanation(exchange, wall)
-        lane = exchange.lane
-        if found is None or lane is None:
+        entry = exchange.entry
+        if found is None or entry is None:
             return
-        token = None if lane.slot is None else lane.slot.current()
+        token = None if entry.slot is None else entry.slot.current()
         status = answered(exchange)[0]
-        stats.refused_upstream(lane.route.name, status, found)
-        key = (lane.route.name, status, found.cause)
-        wanted = lane.route.wanted
+        stats.refused_upstream(entry.route.name, status, found)
+        key = (entry.route.name, status, found.cause)
+        wanted = entry.route.wanted
         if key in explained:
             return
         explained.add(key)
         log.warning(
             "refused by Google",
-            route=lane.route.name,
+            route=entry.route.name,
             status=status,
             **{kind_of(wanted): None if wanted is None else str(wanted)},
-            identity=lane.slot.status().source if lane.slot else "none",
+            identity=entry.slot.status().source if entry.slot else "none",
             email=token.email if token else None,
             cause=found.cause,
             detail=found.detail,
@@ -100,24 +100,24 @@ def explain_once(
 
 def explanation(exchange: Refused, wall: Callable[[], float] = time) -> Diagnosis | None:
     """None where it is not Google's refusal, or where nobody can tell."""
-    lane, response, request = exchange.lane, exchange.response, exchange.request
+    entry, response, request = exchange.entry, exchange.response, exchange.request
     if (
-        lane is None
-        or lane.admission is not None  # whose answers are the app's own
+        entry is None
+        or entry.admission is not None  # whose answers are the app's own
         or response is None
         or request is None
-        or not (_refused_in_grpc(exchange) or _is_looked_at(response, lane, exchange.said))
+        or not (_refused_in_grpc(exchange) or _is_looked_at(response, entry, exchange.said))
     ):
         return None
     status, body = answered(exchange)
     token = None
-    if lane.slot is not None:
-        token = lane.slot.current()
+    if entry.slot is not None:
+        token = entry.slot.current()
         if token is None:
             return None  # dropped meanwhile; the next refusal will tell
     said = None if request.method == b"HEAD" else body
     answer = Answer.of(status, response.passing, said)
-    found = diagnose(lane.route, token, answer, wall(), exchange.path.decode("latin-1"))
+    found = diagnose(entry.route, token, answer, wall(), exchange.path.decode("latin-1"))
     if found is None or not (found.sure or status in _OF_CREDENTIALS or said is not None):
         return None
     return _until_renewed(found) if exchange.renews else found
@@ -150,13 +150,13 @@ def _until_renewed(found: Diagnosis) -> Diagnosis:
     )
 
 
-def _is_looked_at(response: Response, lane: Lane, said: bytes | None) -> bool:
-    return response.status in _LOOKED_AT and (_asks_who(response, lane) or _may_be_googles(response, said))
+def _is_looked_at(response: Response, entry: RouteEntry, said: bytes | None) -> bool:
+    return response.status in _LOOKED_AT and (_asks_who(response, entry) or _may_be_googles(response, said))
 
 
-def _asks_who(response: Response, lane: Lane) -> bool:
+def _asks_who(response: Response, entry: RouteEntry) -> bool:
     """What an API says of its caller is never the app's own."""
-    return lane.route.scopes is not None and response.status in _OF_CREDENTIALS
+    return entry.route.scopes is not None and response.status in _OF_CREDENTIALS
 
 
 def _may_be_googles(response: Response, said: bytes | None) -> bool:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from idtoken_proxy.engine.lane import Lane
+from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.states import SENDING, SENT
 from idtoken_proxy.errors import BrokenOff, NotProcessed, UpstreamError
 from idtoken_proxy.identity.answer import Answer
@@ -25,7 +25,7 @@ class Refused(Protocol):
     renews: bool
 
     @property
-    def lane(self) -> Lane | None: ...
+    def entry(self) -> RouteEntry | None: ...
 
     @property
     def response(self) -> Response | None: ...
@@ -79,13 +79,13 @@ def refuses_in_grpc(lines: Sequence[bytes], route: Route) -> bool:
 
 def renew_late(exchange: Refused) -> None:
     """At the end of an API's 401 whose body came behind its head: that is out, and the next request is to have another token."""
-    token, response, lane = exchange.token, exchange.response, exchange.lane
-    if token is None or response is None or lane is None or lane.slot is None:
+    token, response, entry = exchange.token, exchange.response, exchange.entry
+    if token is None or response is None or entry is None or entry.slot is None:
         return
     body = Answer.of(response.status, response.passing, exchange.said).body
-    if is_googles_refusal(response, (body or "").encode(), lane.route):
+    if is_googles_refusal(response, (body or "").encode(), entry.route):
         exchange.token = None
-        exchange.renews = lane.slot.renew(token)
+        exchange.renews = entry.slot.renew(token)
 
 
 def with_another_token(request: Request, *, kept: bool, acted: bool = False) -> bool:

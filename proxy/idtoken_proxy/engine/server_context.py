@@ -10,14 +10,14 @@ from typing import Final, Protocol
 import structlog
 
 from idtoken_proxy.engine import local_responses
-from idtoken_proxy.engine.accept import lane_for
+from idtoken_proxy.engine.accept import entry_for
 from idtoken_proxy.engine.admission import unlisted
 from idtoken_proxy.engine.disconnect_watch import INTERVAL, DisconnectWatch
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.listeners import Door
 from idtoken_proxy.engine.memory_budget import MemoryBudget
 from idtoken_proxy.engine.retry import renew_late
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.standing import Standing
 from idtoken_proxy.engine.states import EARLY
 from idtoken_proxy.engine.stats import NO_ROUTE, Stats
@@ -66,11 +66,11 @@ class Connection(Protocol):
 
 
 class ServerContext:
-    """A reload replaces the gateway whole; an exchange keeps its own."""
+    """A reload replaces the router whole; an exchange keeps its own."""
 
     def __init__(
         self,
-        gateway: Gateway,
+        router: Router,
         sweeper: Sweeper,
         *,
         access_log: AccessLog | None,
@@ -80,7 +80,7 @@ class ServerContext:
         self.rejected: set[Connection] = set()
         self.tunnels: dict[Tunnel, Standing] = {}
         self.beside: list[ServerContext] = []  # of the same process: the listeners before apps
-        self.gateway = gateway
+        self.router = router
         self.sweeper = sweeper
         self.stats = stats
         self.access_log = access_log
@@ -91,15 +91,15 @@ class ServerContext:
         self.memory = MemoryBudget(self, stats)
         self.disconnect_watch = DisconnectWatch(INTERVAL)
         self.log = structlog.get_logger("idtoken_proxy.engine")
-        self._settle(gateway)
+        self._settle(router)
 
-    def adopt(self, gateway: Gateway) -> None:
+    def adopt(self, router: Router) -> None:
         """The settings of every exchange that begins from now on. Who is not allowed any more has had the last answer with
         the exchange that is under way; a tunnel, which may have no end of its own, and a stream both ways end at once.
         """
         # Of ten thousand routes it takes 30 ms to tell.
-        unchanged = bool(self.tunnels) and gateway.grants_as(self.gateway)
-        self._settle(gateway)
+        unchanged = bool(self.tunnels) and router.grants_as(self.router)
+        self._settle(router)
         for connection in list(self.connections):
             refusal = unlisted(self, connection.uid)
             if refusal is not None:
@@ -116,12 +116,12 @@ class ServerContext:
 
     def _objection(self, exchange: Exchange) -> ProxyError | None:
         """On the receiving side: who is no invoker any more."""
-        request, lane = exchange.request, exchange.lane
-        if request is None or lane is None or lane.admission is None:
+        request, entry = exchange.request, exchange.entry
+        if request is None or entry is None or entry.admission is None:
             return None
         try:
-            caller = self.gateway.guard.admit(request)
-            return lane_for(caller, request.target.partition(b"?")[0], self.gateway).objection(request)
+            caller = self.router.guard.admit(request)
+            return entry_for(caller, request.target.partition(b"?")[0], self.router).objection(request)
         except RequestError as error:
             return error
 
@@ -131,7 +131,7 @@ class ServerContext:
         return (
             downstream.door.open
             and unlisted(self, downstream.uid) is None
-            and (unchanged or standing.holds(self.gateway))
+            and (unchanged or standing.holds(self.router))
         )
 
     def part(self) -> None:
@@ -147,9 +147,9 @@ class ServerContext:
         if tunnels:
             self.log.info("tunnels ended: the new settings do not allow them", tunnels=len(tunnels))
 
-    def _settle(self, gateway: Gateway) -> None:
-        settings = gateway.settings
-        self.gateway = gateway
+    def _settle(self, router: Router) -> None:
+        settings = router.settings
+        self.router = router
         self.max_connections = settings.limits.connections
         self.max_head = settings.limits.header_bytes
         self.header_timeout = settings.timeouts.header
@@ -164,7 +164,7 @@ class ServerContext:
         self._tell_all()
 
     def _tell_all(self) -> None:
-        self.tells_all = self.tracer is not None or self.gateway.settings.log.access == "all"
+        self.tells_all = self.tracer is not None or self.router.settings.log.access == "all"
 
     @property
     def busy(self) -> int:
@@ -198,14 +198,14 @@ class ServerContext:
         self, app: asyncio.Transport, receiver: asyncio.Transport, exchange: Exchange, standing: Standing
     ) -> Tunnel:
         """For the octets behind the 101 of `exchange`."""
-        lane = exchange.lane
-        assert lane is not None
+        entry = exchange.entry
+        assert entry is not None
         tunnel = Tunnel(
             app,
             receiver,
             sweeper=self.sweeper,
             idle=exchange.timeouts.idle,
-            counts=lane.counts,
+            counts=entry.counts,
             on_end=lambda: self.tunnels.__delitem__(tunnel),
             on_idle=lambda: self.stats.hit("tunnel_idle_timeout"),
         )

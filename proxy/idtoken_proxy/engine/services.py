@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Final
 
-from idtoken_proxy.engine.lane import Lane
+from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.errors import TooManyServices
 from idtoken_proxy.policy.services import NamedService
 
@@ -19,16 +19,16 @@ A_SECOND: Final = 4.0  # new services, and as many at once after a second withou
 
 
 class Services:
-    """`begin` makes a service's lane ready, `end` lets go of one that nobody is to begin with any more. `most`: at one time.
+    """`begin` makes a service's entry ready, `end` lets go of one that nobody is to begin with any more. `most`: at one time.
     `clock`: seconds.
     """
 
-    __slots__ = ("_allowance", "_at", "_begin", "_clock", "_end", "_lanes", "_most")
+    __slots__ = ("_allowance", "_at", "_begin", "_clock", "_end", "_entries", "_most")
 
     def __init__(
         self,
-        begin: Callable[[NamedService], Lane],
-        end: Callable[[Lane], None],
+        begin: Callable[[NamedService], RouteEntry],
+        end: Callable[[RouteEntry], None],
         most: int,
         *,
         clock: Callable[[], float] = monotonic,
@@ -37,33 +37,33 @@ class Services:
         self._end = end
         self._most = most
         self._clock = clock
-        self._lanes: dict[NamedService, Lane] = {}  # the least recently named first
+        self._entries: dict[NamedService, RouteEntry] = {}  # the least recently named first
         self._allowance = A_SECOND
         self._at = clock()
 
-    def __iter__(self) -> Iterator[tuple[NamedService, Lane]]:
-        return iter(tuple(self._lanes.items()))
+    def __iter__(self) -> Iterator[tuple[NamedService, RouteEntry]]:
+        return iter(tuple(self._entries.items()))
 
-    def lane(self, service: NamedService) -> Lane:
+    def entry(self, service: NamedService) -> RouteEntry:
         """Raises TooManyServices for one that is new, where too many have been so."""
-        lane = self._lanes.pop(service, None)
-        if lane is None:
+        entry = self._entries.pop(service, None)
+        if entry is None:
             self._spend(service)
-            lane = self._begin(service)
-        self._lanes[service] = lane
-        if len(self._lanes) > self._most:
-            self._end(self._lanes.pop(next(iter(self._lanes))))
-        return lane
+            entry = self._begin(service)
+        self._entries[service] = entry
+        if len(self._entries) > self._most:
+            self._end(self._entries.pop(next(iter(self._entries))))
+        return entry
 
     def adopt(self, known: Iterable[NamedService]) -> None:
         """Of the settings before these: their names are not new."""
         for service in list(known)[-self._most :]:
-            self._lanes[service] = self._begin(service)
+            self._entries[service] = self._begin(service)
 
     def close(self) -> None:
         """Idle connections go; tokens are the cache's to keep."""
-        for lane in self._lanes.values():
-            lane.pool.close()
+        for entry in self._entries.values():
+            entry.pool.close()
 
     def _spend(self, service: NamedService) -> None:
         now = self._clock()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from idtoken_proxy.engine.exchange import Exchange
-from idtoken_proxy.engine.gateway import Gateway
 from idtoken_proxy.engine.http1 import parse_request
 from idtoken_proxy.engine.listeners import Door
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.streams import RequestSide
 from idtoken_proxy.errors import RequestError
 
@@ -33,25 +33,25 @@ class Standing:
     def downstream(self) -> Bringer:
         return self._downstream
 
-    def holds(self, gateway: Gateway) -> bool:
+    def holds(self, router: Router) -> bool:
         """Whether the same request would be let through under these settings, to the same place, by the same way and as
         the same identity.
         """
-        again = Exchange(self._downstream, gateway, 0)
+        again = Exchange(self._downstream, router, 0)
         try:
             request = parse_request(self._block)
             again.open(request)
         except RequestError:
             return False
-        lane = again.lane
-        return _way(again) == self._way and (lane is None or lane.objection(request) is None)
+        entry = again.entry
+        return _way(again) == self._way and (entry is None or entry.objection(request) is None)
 
 
 def _way(exchange: Exchange) -> tuple[object, ...]:
-    lane = exchange.lane
-    assert lane is not None
-    route = lane.route
-    trusted = exchange.gateway.settings.ca_file if route.upstream.scheme == "https" else None
+    entry = exchange.entry
+    assert entry is not None
+    route = entry.route
+    trusted = exchange.router.settings.ca_file if route.upstream.scheme == "https" else None
     return (
         route.upstream.origin,
         exchange.path,

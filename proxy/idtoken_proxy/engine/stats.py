@@ -1,6 +1,6 @@
 """What happened so far, in plain ints: counted where it happens, read by the admin listener (metrics, status page).
 
-Everything that a request touches is made beforehand, one object a route (Lane.counts) and one an origin (Pool.counts),
+Everything that a request touches is made beforehand, one object a route (RouteEntry.counts) and one an origin (Pool.counts),
 and lives on over reloads. No name here is one that a caller could choose: routes, origins and audiences are the
 configuration's, kinds and causes are the code's.
 """
@@ -199,7 +199,7 @@ class FetchStats:
 
 
 class Counted(Protocol):
-    """A lane, as far as it is counted for."""
+    """An entry, as far as it is counted for."""
 
     @property
     def route(self) -> Route: ...
@@ -208,23 +208,23 @@ class Counted(Protocol):
     def counts(self) -> RouteCounts: ...
 
 
-Lane = TypeVar("Lane", bound=Counted)
+RouteEntry = TypeVar("RouteEntry", bound=Counted)
 
 
-class EndedExchange(Generic[Lane]):
-    """An exchange, as far as it is counted at its end. `lane`: None where there was no route; `started`: by `monotonic`;
+class EndedExchange(Generic[RouteEntry]):
+    """An exchange, as far as it is counted at its end. `entry`: None where there was no route; `started`: by `monotonic`;
     octets `received` from the app and `sent` to it. A class and no protocol: what is read of each request is read from where it
     is known to be.
     """
 
-    __slots__ = ("error", "lane", "received", "sent", "started", "state", "status")
+    __slots__ = ("entry", "error", "received", "sent", "started", "state", "status")
 
     def __init__(self, octets: int) -> None:
         self.started = monotonic()
         self.received = octets
         self.sent = self.status = 0
         self.state = WAITING
-        self.lane: Lane | None = None
+        self.entry: RouteEntry | None = None
         self.error: ProxyError | None = None
 
 
@@ -284,10 +284,10 @@ class Stats:
 
     # -- the engine ------------------------------------------------------------
 
-    def ended(self, exchange: EndedExchange[Lane]) -> bool:
+    def ended(self, exchange: EndedExchange[RouteEntry]) -> bool:
         """Every exchange comes through here, once. False: it went well, and nobody has to hear of it."""
-        lane = exchange.lane
-        counts = self.unrouted if lane is None else lane.counts
+        entry = exchange.entry
+        counts = self.unrouted if entry is None else entry.counts
         elapsed = monotonic() - exchange.started
         status = exchange.status
         counts.classes[status // 100] += 1
@@ -299,7 +299,7 @@ class Stats:
             return status >= 400 or status == 302  # which may be IAP's
         error = exchange.error
         if error is not None:
-            self.trouble(NO_ROUTE if lane is None else lane.route.name, error)
+            self.trouble(NO_ROUTE if entry is None else entry.route.name, error)
         elif exchange.state is BROKEN:
             counts.abandoned += 1
         return True

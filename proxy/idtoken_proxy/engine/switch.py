@@ -31,7 +31,7 @@ def switch(
     context.forget(app)
     tunnel = context.open_tunnel(app.transport, receiver, exchange, standing)
     context.count(exchange)
-    if dismissed or not context.keeps(standing, unchanged=exchange.gateway is context.gateway):
+    if dismissed or not context.keeps(standing, unchanged=exchange.router is context.router):
         tunnel.abort()
         return None
     return receiver

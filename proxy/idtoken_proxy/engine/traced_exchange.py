@@ -61,7 +61,7 @@ class TracedExchange(Exchange):
         spoilt: bool,
         recorded: bool,
     ) -> None:
-        super().__init__(app, plain.gateway, plain.received)
+        super().__init__(app, plain.router, plain.received)
         self.started = plain.started
         self.request = request  # it may be refused before it is looked at
         self._tracer = tracer
@@ -173,19 +173,19 @@ class Tracer:
     # -- who waits for a token -----------------------------------------------------
 
     def waits_for_token(self, exchange: TracedExchange) -> None:
-        lane = exchange.lane
-        assert lane is not None
-        self._waiting.setdefault(lane.slot, []).append(exchange)
+        entry = exchange.entry
+        assert entry is not None
+        self._waiting.setdefault(entry.slot, []).append(exchange)
 
     def waits_no_more(self, exchange: TracedExchange) -> None:
         exchange.waits = False
-        lane = exchange.lane
-        assert lane is not None
-        waiting = self._waiting.get(lane.slot)
+        entry = exchange.entry
+        assert entry is not None
+        waiting = self._waiting.get(entry.slot)
         if waiting is not None and exchange in waiting:
             waiting.remove(exchange)
             if not waiting:
-                del self._waiting[lane.slot]
+                del self._waiting[entry.slot]
 
     def waiting_for(self, slot: object) -> Sequence[TracedExchange]:
         """Those that wait for the token that has just been fetched, or not, into `slot`."""

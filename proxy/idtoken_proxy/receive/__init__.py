@@ -2,7 +2,7 @@
 
     bytes -> parse -> guard -> path's rule -> token (checked, remembered) -> invoker? -> outbound head -> app -> relay back
 
-The engine is the forward path's, to which this package is a kind of lane (engine/lane.py, Admission). Pure are compact_token.py,
+The engine is the forward path's, to which this package is a kind of entry (engine/route_entry.py, Admission). Pure are compact_token.py,
 claims.py, verification_keys.py and issuers.py; key_set.py knows the time and asks for keys, key_fetch.py does the asking;
 judge.py puts them in their order. composition.py and inbound_listeners.py are what the composition root makes of it.
 

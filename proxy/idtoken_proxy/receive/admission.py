@@ -1,4 +1,4 @@
-"""Who may come in, by one rule of one listener: an engine's Admission (engine/lane.py)."""
+"""Who may come in, by one rule of one listener: an engine's Admission (engine/route_entry.py)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one configuration's `receive:` makes: for each listener a gateway of lanes that check tokens."""
+"""What one configuration's `receive:` makes: for each listener a router of entries that check tokens."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from idtoken_proxy.engine.gateway import Gateway
-from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.route_entry import RouteEntry
+from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.services import Services
 from idtoken_proxy.engine.stats import RouteCounts, Stats
 from idtoken_proxy.policy.open_guard import OpenGuard
@@ -30,7 +30,7 @@ class Reception:
     """A listener of one generation. `tls`: None for plain text."""
 
     inbound: Inbound
-    gateway: Gateway
+    router: Router
     tls: ssl.SSLContext | None
     judge: Judge
     issuers: tuple[Issuer, ...]
@@ -66,28 +66,28 @@ def reception_of(
     issuers = tuple(issuers_of(inbound, settings))
     judge = Judge(((one, keys.of(one)) for one in issuers), inbound.audiences, keys.clock)
     counts = stats.routes.get(inbound.name) or RouteCounts()
-    lanes: list[Lane] = []
+    entries: list[RouteEntry] = []
     for rule in inbound.rules:
         route = route_of(inbound, rule.path)
         admission = Admission(judge, rule.invokers, stats.receipts(inbound.name))
-        lanes.append(
-            Lane(
+        entries.append(
+            RouteEntry(
                 *(route, None, pool_of(route), counts, mine.rewrite),
                 shared=len(inbound.rules) > 1,
                 admission=admission,
             )
         )
-    gateway = Gateway(
+    router = Router(
         mine,
         None,
         stats.bodies,
-        tuple(lanes),
+        tuple(entries),
         OpenGuard(tls=tls is not None),
-        at_once(RouteTable.filled((None, lane.route.path, lane) for lane in lanes)),
+        at_once(RouteTable.filled((None, entry.route.path, entry) for entry in entries)),
         at_once(RouteTable.filled(())),
         Services(_nowhere, _nothing, 1),
     )
-    return Reception(inbound, gateway, tls, judge, issuers)
+    return Reception(inbound, router, tls, judge, issuers)
 
 
 def route_of(inbound: Inbound, path: str = "/") -> Route:
@@ -120,8 +120,8 @@ def all_issuers(settings: Settings) -> Iterable[Issuer]:
     return (issuer for inbound in settings.receive for issuer in issuers_of(inbound, settings))
 
 
-def _nowhere(_service: object) -> Lane:
+def _nowhere(_service: object) -> RouteEntry:
     raise AssertionError("no service is named on the receiving side (open_guard.py)")
 
 
-def _nothing(_lane: Lane) -> None: ...
+def _nothing(_entry: RouteEntry) -> None: ...

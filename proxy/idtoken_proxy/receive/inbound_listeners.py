@@ -29,7 +29,7 @@ class InboundListener:
     ) -> None:
         self.reception = reception
         self.tls: ssl.SSLContext | None = reception.tls
-        self.context = ServerContext(reception.gateway, sweeper, access_log=access_log, stats=stats)
+        self.context = ServerContext(reception.router, sweeper, access_log=access_log, stats=stats)
         self.listeners = Listeners(self._accepted)
 
     @property
@@ -57,7 +57,7 @@ class InboundListener:
     def adopt(self, reception: Reception) -> None:
         changed = (self.tls is None) is not (reception.tls is None)
         self.reception, self.tls = reception, reception.tls
-        self.context.adopt(reception.gateway)
+        self.context.adopt(reception.router)
         if changed:  # what came in plain text is not to go on so, nor the other way
             for connection in list(self.context.connections):
                 connection.close_after_response()

@@ -73,7 +73,7 @@ def spans_of(exchange: TracedExchange, now: Clocks) -> list[Span]:
     method, attributes = _method(request)
     whole = Attributes(attributes)
     failed = _tell_of_app(whole, exchange, request)
-    route = exchange.lane.route.name if exchange.lane is not None else None
+    route = exchange.entry.route.name if exchange.entry is not None else None
     of_server = Span(
         name=f"{method} {route}" if route is not None else method,
         kind="server",
@@ -152,8 +152,8 @@ def _tell_of_app(attributes: Attributes, exchange: TracedExchange, request: Requ
     attributes["network.protocol.version"] = "1.0" if request.http10 else "2" if request.http2 else "1.1"
     if request.host is not None:
         _tell_of_address(attributes, request.host.decode("ascii", "replace"))
-    if exchange.lane is not None:
-        attributes["http.route"] = exchange.lane.route.name
+    if exchange.entry is not None:
+        attributes["http.route"] = exchange.entry.route.name
     remote = remote_of(exchange.peer.address)
     if remote is not None:
         attributes["client.address"] = remote
@@ -183,8 +183,8 @@ def _tell_of_receiver(
     attributes: Attributes, exchange: TracedExchange, attempt: Attempt, request: Request
 ) -> bool:
     """What became of one attempt; whether it failed."""
-    assert exchange.lane is not None
-    upstream = exchange.lane.route.upstream
+    assert exchange.entry is not None
+    upstream = exchange.entry.route.upstream
     path = _path(exchange.path)
     attributes["url.full"] = upstream.origin + path
     attributes["server.address"] = upstream.host

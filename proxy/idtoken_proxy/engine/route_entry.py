@@ -37,7 +37,7 @@ class Connections(Protocol):
 
 
 class Admission(Protocol):
-    """Of a lane on the receiving side (receive/): what it forwards has come with a token, which is checked; none is added."""
+    """Of an entry on the receiving side (receive/): what it forwards has come with a token, which is checked; none is added."""
 
     def lines_for(self, request: Request) -> TokenLines | Coroutine[Any, Any, TokenLines]:
         """What goes on in place of the token, and tells the app who calls; to be awaited where its issuer has to be asked
@@ -53,7 +53,7 @@ def lines_of(route: Route, token: Token, place: TokenPlace | None = None) -> Tok
     return (place or TokenPlace.of(route)).lines(token.value, charged)
 
 
-class Lane:
+class RouteEntry:
     """A route, ready to be driven on: its path map, host line, token slot and the pool of its upstream's origin."""
 
     __slots__ = (

@@ -13,8 +13,8 @@ import pytest
 import structlog
 
 from idtoken_proxy.engine import line_table
-from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.stats import RouteCounts
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.server import Server
@@ -485,18 +485,18 @@ async def test_a_url_that_names_the_receiver_has_no_prefix(receive: Receive, rou
 # -- an Authorization that gives way ------------------------------------------------
 
 
-def function_lane(header: TokenHeader = TokenHeader.AUTO) -> Lane:
+def function_entry(header: TokenHeader = TokenHeader.AUTO) -> RouteEntry:
     upstream = Upstream("https", "us-central1-project.cloudfunctions.net", 443, "/hello")
     made = Route("function", upstream, str(upstream), MetadataIdentity(), token_header=header)
     pool = Pool(upstream, Sweeper(1.0), tls=None, keepalive=1, connect=1)
-    return Lane(made, None, pool, RouteCounts(), Rewrite(), shared=False)
+    return RouteEntry(made, None, pool, RouteCounts(), Rewrite(), shared=False)
 
 
 async def test_that_the_apps_authorization_is_replaced_is_told_once_for_each_route() -> None:
-    lane = function_lane()
+    entry = function_entry()
     with structlog.testing.capture_logs() as logged:
-        lane.warn_authorization_replaced()
-        lane.warn_authorization_replaced()
+        entry.warn_authorization_replaced()
+        entry.warn_authorization_replaced()
     (told,) = logged
     assert told["route"] == "function"
     assert "token_header: X-Serverless-Authorization" in told["remedy"]
@@ -504,7 +504,7 @@ async def test_that_the_apps_authorization_is_replaced_is_told_once_for_each_rou
 
 async def test_it_is_not_told_where_the_configuration_asked_for_it() -> None:
     with structlog.testing.capture_logs() as logged:
-        function_lane(TokenHeader.AUTHORIZATION).warn_authorization_replaced()
+        function_entry(TokenHeader.AUTHORIZATION).warn_authorization_replaced()
     assert logged == []
 
 
@@ -564,5 +564,5 @@ def test_of_a_stated_host_nobody_knows_who_refuses_an_access_token(
 ) -> None:
     """So a POST that it answers 401 is not sent to it again."""
     route = Route("a", Upstream("https", host, 443), None if scopes else "a", scopes=scopes)
-    lane = Lane(route, None, asyncio.run(unasked()), RouteCounts(), Rewrite(), shared=False)
-    assert lane.foreign is foreign
+    entry = RouteEntry(route, None, asyncio.run(unasked()), RouteCounts(), Rewrite(), shared=False)
+    assert entry.foreign is foreign

@@ -1,6 +1,6 @@
 """Settings made ready for the data path: everything that does not change between requests is made once, here.
 
-A Gateway is one generation of settings; it is never changed. An exchange keeps the Lane that it began with.
+A Router is one generation of settings; it is never changed. An exchange keeps the RouteEntry that it began with.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import NamedTuple, Self
 
 from idtoken_proxy.engine.http2.fields import never_remember
 from idtoken_proxy.engine.kept_body import KeptBodies
-from idtoken_proxy.engine.lane import Lane
 from idtoken_proxy.engine.pool import Pool
+from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.services import Services
 from idtoken_proxy.engine.stats import RouteCounts, Stats
 from idtoken_proxy.engine.timeout_errors import TOKEN_GRACE
@@ -41,16 +41,16 @@ class ServiceParts(NamedTuple):
     before: Iterable[NamedService] = ()
 
 
-class Gateway:
+class Router:
     def __init__(
         self,
         settings: Settings,
         caller_token: bytes | None,
         bodies: KeptBodies,
-        lanes: tuple[Lane, ...],
+        entries: tuple[RouteEntry, ...],
         guard: Guard,
-        table: RouteTable[Lane],
-        forward_table: RouteTable[Lane],
+        table: RouteTable[RouteEntry],
+        forward_table: RouteTable[RouteEntry],
         services: Services,
     ) -> None:
         """`forward_table`: for requests whose target names a receiver, by its authority, and by their path as it is there.
@@ -61,7 +61,7 @@ class Gateway:
         self.bodies = bodies
         self.patience = settings.wait_for_login
         self.token_grace = TOKEN_GRACE + self.patience
-        self.lanes = lanes
+        self.entries = entries
         self.guard = guard
         trusted = settings.guard.trusted_proxies
         self.fronts = Fronts(trusted) if trusted else None
@@ -82,7 +82,7 @@ class Gateway:
         parts: ServiceParts | None = None,
     ) -> Pieces[Self]:
         """In pieces. `slots`: by route name; a route without one is public. `caller_token`: guard.caller_token_file's
-        content. Of `tally` it takes the counts that are there; what it adds is not in it before it is taken.
+        content. Of `stats` it takes the counts that are there; what it adds is not in `stats` before it is taken.
         """
         counts: dict[str, RouteCounts] = {}  # a route's are one, whichever way a request comes to it
         receivers: Counter[str] = Counter()
@@ -96,19 +96,19 @@ class Gateway:
             rules.add((route.methods, route.identity, route.scopes, route.quota_project))
 
         @functools.cache
-        def lane_of(route: Route) -> Lane:
-            return Lane(
+        def entry_of(route: Route) -> RouteEntry:
+            return RouteEntry(
                 *(route, slots.get(route.name), pool_of(route), counts[route.name], settings.rewrite),
                 shared=len(rules) > 1 or receivers[route.upstream.origin] > 1,
             )
 
-        lanes: list[Lane] = []
+        entries: list[RouteEntry] = []
         for number, route in enumerate(settings.routes):
             if number % _AT_A_TIME == 0:
                 yield
             counts[route.name] = stats.routes.get(route.name) or RouteCounts()
-            lanes.append(lane_of(route))
-        hosts = {lane.route.host for lane in lanes if lane.route.host is not None}
+            entries.append(entry_of(route))
+        hosts = {entry.route.host for entry in entries if entry.route.host is not None}
         guard = settings.guard
         secret = None if caller_token is None else (guard.caller_token_header, caller_token)
         if secret is not None:
@@ -125,51 +125,53 @@ class Gateway:
             forwards=settings.forward_proxy,
             services=ServicePatterns(settings.routes),
         )
-        # A pattern's own lane leads nowhere: it is there to be counted and shown.
+        # A pattern's own entry leads nowhere: it is there to be counted and shown.
         table = yield from RouteTable.filled(
-            (lane.route.host, lane.route.path, lane) for lane in lanes if not lane.route.is_pattern
+            (entry.route.host, entry.route.path, entry) for entry in entries if not entry.route.is_pattern
         )
         forward_table = yield from RouteTable.filled(
-            (authority, path, lane_of(route))
+            (authority, path, entry_of(route))
             for (authority, path), route in forwarded.items()
             if not route.is_pattern
         )
-        services = _services(settings, lanes, parts)
+        services = _services(settings, entries, parts)
         return cls(
-            settings, caller_token, stats.bodies, tuple(lanes), doorkeeper, table, forward_table, services
+            settings, caller_token, stats.bodies, tuple(entries), doorkeeper, table, forward_table, services
         )
 
     def service_pools(self) -> dict[Pool, str]:
         """Of each service that is known, and the origin that it is counted as."""
         origins = {
-            lane.route.name: lane.route.upstream.origin for lane in self.lanes if lane.route.is_pattern
+            entry.route.name: entry.route.upstream.origin for entry in self.entries if entry.route.is_pattern
         }
-        return {lane.pool: origins[service.pattern] for service, lane in self.services} if origins else {}
+        return {entry.pool: origins[service.pattern] for service, entry in self.services} if origins else {}
 
-    def grants_as(self, other: Gateway) -> bool:
+    def grants_as(self, other: Router) -> bool:
         """Whether it cannot refuse what the other let in: the same settings, and the same secret."""
         return self is other or (
             self.settings == other.settings and self._caller_token == other._caller_token
         )
 
 
-def _services(settings: Settings, lanes: Iterable[Lane], parts: ServiceParts | None) -> Services:
-    patterns = {lane.route.name: lane for lane in lanes if lane.route.is_pattern} if parts is not None else {}
+def _services(settings: Settings, entries: Iterable[RouteEntry], parts: ServiceParts | None) -> Services:
+    patterns = (
+        {entry.route.name: entry for entry in entries if entry.route.is_pattern} if parts is not None else {}
+    )
 
-    def begin(service: NamedService) -> Lane:
+    def begin(service: NamedService) -> RouteEntry:
         assert parts is not None
         pattern = patterns[service.pattern]
         route = service_route(pattern.route, service.label)
-        return Lane(
+        return RouteEntry(
             route, parts.slot_of(route), parts.pool_of(route), pattern.counts, settings.rewrite, shared=False
         )
 
-    def end(lane: Lane) -> None:
+    def end(entry: RouteEntry) -> None:
         assert parts is not None
-        lane.pool.close()
+        entry.pool.close()
         # A service and its traffic tags have one token.
-        if lane.slot is not None and all(other.slot is not lane.slot for _, other in services):
-            parts.forget(lane.route, lane.slot)
+        if entry.slot is not None and all(other.slot is not entry.slot for _, other in services):
+            parts.forget(entry.route, entry.slot)
 
     services = Services(begin, end, settings.limits.services)
     if parts is not None:
