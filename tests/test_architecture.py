@@ -41,14 +41,8 @@ LAYERS = (
     ("receive",),
     ("admin", "emulator", "tracing"),
     ("metadata_server", "testing"),
-    (
-        "generation",
-        "draining",
-        "first_screen",
-        "first_tokens",
-        "reload",
-        "side_listeners",
-    ),  # parts of the composition root
+    ("draining", "first_screen", "first_tokens", "generation", "reload", "side_listeners", "span_export"),
+    ("composer", "readiness"),  # parts of the composition root
     ("server",),
     ("demo_file", "doorstep", "serving"),
     ("demo",),
@@ -211,6 +205,9 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.commands.mcp": "mcp/test_command.py",
     "idtoken_proxy.commands.running": "end_to_end/test_probes.py",
     "idtoken_proxy.draining": "test_server.py and end_to_end/test_reuse_port.py: a server ends by it",
+    "idtoken_proxy.composer": "test_server.py: what a start and a reload are made of, and disks that hang",
+    "idtoken_proxy.readiness": "test_lifecycle.py: a server's start, readiness and service manager",
+    "idtoken_proxy.span_export": "tracing/test_pipeline.py: a server's spans by it",
     "idtoken_proxy.side_listeners": "test_server.py, admin/test_app.py and metadata_server/test_app.py: a server opens them by it",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.grpc_refusal": "end_to_end/test_grpc_renewal.py: a call that is refused, from its app to its receiver",

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import structlog
 
-import idtoken_proxy.server
+import idtoken_proxy.composer
 from idtoken_proxy import plain_file
 from idtoken_proxy.admin.client import ask
 from idtoken_proxy.emulator import Emulator
@@ -568,11 +568,11 @@ async def test_a_credential_file_that_hangs_holds_up_neither_a_start_nor_a_cance
 ) -> None:
     settings = settings_for(route_to(1, None, identity=AutoIdentity()))
     server = Server(settings, {"GOOGLE_APPLICATION_CREDENTIALS": str(hanging)})
-    monkeypatch.setattr(idtoken_proxy.server, "_CREDENTIAL_FILES", 0.05)
+    monkeypatch.setattr(idtoken_proxy.composer, "_CREDENTIAL_FILES", 0.05)
     async with asyncio.timeout(10):
         await server.start()
         assert not server.ready
-        monkeypatch.setattr(idtoken_proxy.server, "_CREDENTIAL_FILES", 3600)
+        monkeypatch.setattr(idtoken_proxy.composer, "_CREDENTIAL_FILES", 3600)
         kept = server.cache.slots
         reload = asyncio.ensure_future(
             server.reload(replace(settings, routes=(replace(settings.routes[0], audience="https://new"),)))
@@ -591,7 +591,7 @@ async def test_a_credential_file_that_hangs_costs_no_reload_however_many_there_a
 ) -> None:
     settings = settings_for(route_to(1, None, identity=AutoIdentity()))
     server = Server(settings, {"GOOGLE_APPLICATION_CREDENTIALS": str(hanging)})
-    monkeypatch.setattr(idtoken_proxy.server, "_CREDENTIAL_FILES", 0.05)
+    monkeypatch.setattr(idtoken_proxy.composer, "_CREDENTIAL_FILES", 0.05)
     async with asyncio.timeout(10):
         await server.start()
         for number in range(MAX_ABANDONED + 2):
@@ -609,7 +609,7 @@ async def test_a_file_that_it_cannot_do_without_and_that_hangs_is_told_of(
     server = Server(settings, {})
     async with asyncio.timeout(10):
         await server.start()
-        monkeypatch.setattr(idtoken_proxy.server, "_CERTIFICATES", 0.05)
+        monkeypatch.setattr(idtoken_proxy.composer, "_CERTIFICATES", 0.05)
         guard = replace(settings.guard, caller_token_file=str(hanging))
         with pytest.raises(ConfigError, match="could not be read within"):
             await server.reload(replace(settings, guard=guard))
@@ -725,7 +725,7 @@ async def test_a_reload_that_is_cancelled_while_it_is_made_ready_leaves_no_trace
         return composing(*settings, **parts)
 
     server = await serve(many(1))
-    monkeypatch.setattr("idtoken_proxy.server.composing", watched)
+    monkeypatch.setattr("idtoken_proxy.composer.composing", watched)
     audience: dict[str, Any] = {"identity": MetadataIdentity(), "audience": "https://r.example"}
     settings = many(1000)
     settings = replace(settings, routes=tuple(replace(one, **audience) for one in settings.routes))

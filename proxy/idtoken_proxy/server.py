@@ -3,54 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import importlib
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from time import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from idtoken_proxy.admin.place import Place
+from idtoken_proxy.composer import Composer
 from idtoken_proxy.draining import accepted_all, drained
 from idtoken_proxy.engine.access import access_log
 from idtoken_proxy.engine.downstream import Downstream
-from idtoken_proxy.engine.listeners import Listeners, ListenFailed
+from idtoken_proxy.engine.listeners import Listeners, ListenFailed, Prepared
 from idtoken_proxy.engine.refusal_log import explain_once
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.errors import ConfigError, Problem, ProxyError
-from idtoken_proxy.first_tokens import FirstTokens
-from idtoken_proxy.generation import Generation, check_audiences, composing, given_up, means
+from idtoken_proxy.errors import Problem, ProxyError
+from idtoken_proxy.generation import Generation, given_up
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, log_event
-from idtoken_proxy.identity.threads import Threads
-from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTED, STARTING, Lifecycle
+from idtoken_proxy.lifecycle import DRAIN, DRAINING, END, SERVING, STARTING, Lifecycle
 from idtoken_proxy.metadata_server.counts import Counts
 from idtoken_proxy.metadata_server.handed_out import HandedOut
-from idtoken_proxy.notify import MOST_NAMED, is_heard, notify, reloading, waiting
+from idtoken_proxy.readiness import Readiness
 from idtoken_proxy.settings.addresses import base_url, is_remote
-from idtoken_proxy.settings.exposure import exposed
 from idtoken_proxy.settings.model import Address, Settings, TcpAddress, asked_for
-from idtoken_proxy.side_listeners import bind_admin, bind_metadata, open_admin, open_metadata
+from idtoken_proxy.side_listeners import admin_listener, metadata_listener
+from idtoken_proxy.span_export import SpanExport
 from idtoken_proxy.tls_trust import Trust
 from idtoken_proxy.turns import in_turns
 
 if TYPE_CHECKING:
-    from idtoken_proxy.admin.app import Admin
     from idtoken_proxy.admin.status import KeysObserved
-    from idtoken_proxy.metadata_server.app import MetadataListener
     from idtoken_proxy.receive.inbound_listeners import InboundListeners, PreparedInbound
-    from idtoken_proxy.tracing.pipeline import Pipeline
 
 __all__ = ["ListenFailed", "Server"]
-
-_CERTIFICATES = 30.0  # seconds to read them, without which there is no start and no reload
-_CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
 
 log = structlog.get_logger("idtoken_proxy.server")
 
@@ -69,24 +58,17 @@ class Server:
         self._first_settings = settings
         self._trusted = trusted
         self._environ = os.environ if environ is None else environ
-        self.lifecycle = Lifecycle(self._on_change)
+        self._readiness = Readiness(self._environ)
         self._stats = Stats()
         self._clock = clock
         self._cache = TokenCache(clock=clock, on_event=self._on_fetch)
-        self._threads = Threads("objections")
-        self._reading = Threads(
-            "certificates"
-        )  # of their own: those that hang on a login must not cost a reload
-        self._warm_ups: set[asyncio.Task[None]] = set()
-        self._opened = False
-        self._waiting = ""  # what the service manager was last told that the start waits for
-        self._admin: Admin | None = None
-        self._tracing: Pipeline | None = None
+        self._admin = admin_listener(self)
+        self._metadata = metadata_listener(self, self._environ)
+        self._spans = SpanExport()
         self._inbound: InboundListeners | None = None  # imported where one is configured
-        self._metadata: MetadataListener | None = None
         self.metadata_counts = Counts()
+        self._composer: Composer
         self._generation: Generation
-        self._first_tokens: FirstTokens
         self._listeners: Listeners
         self._context: ServerContext
         self._sweeper: Sweeper
@@ -96,40 +78,36 @@ class Server:
         settings = self._first_settings
         boot = None if self._clock is None else self._clock.boot
         self._sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]), boot)
-        self._generation = await self._compose(settings, self._trusted)
+        self._composer = Composer(self._environ, self._cache, self._sweeper, self._stats, self._clock)
+        self._generation = await self._composer.compose(settings, self._trusted)
         self._count_for(self._generation)
-        self._first_tokens = FirstTokens(self._generation.slots)
-        exposed_files = await self._object_to(self._generation)
+        self._readiness.adopt(self._generation)
+        exposed_files = await self._composer.check_files(self._generation)
         self._context = ServerContext(
             self._generation.router,
             self._sweeper,
             access_log=explain_once(access_log(settings.log.access), self._stats),
             stats=self._stats,
         )
-        self._trace(await _pipeline(settings, None))
+        await self._spans.prepare(settings)
+        self._spans.adopt(self._fronts)
         self._listeners = Listeners(functools.partial(Downstream, self._context))
-        place: Place | None = None
-        metadata_place: Place | None = None
         try:
-            place = await bind_admin(settings.admin)
-            metadata_place = await bind_metadata(settings)
+            for side in (self._admin, self._metadata):
+                await side.bind(settings)
             await self._listeners.listen(settings.listen, reuse_port=settings.reuse_port)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
             await self._open_inbound(await self._prepare_inbound(self._generation))
             self._tell_of_new((), exposed_files)
-            self._warm_up()
-            self._admin = await open_admin(self, place)
-            self._metadata = await open_metadata(self, metadata_place, settings, self._environ)
-            if self._metadata is not None:
-                await self._metadata.share(shared=settings.guard.allowed_uids is not None)
+            self._readiness.warm_up()
+            for side in (self._admin, self._metadata):
+                await side.open(settings)
+                await side.adopt()
+            await self._share_metadata(shared=settings.guard.allowed_uids is not None)
         except ProxyError:
-            for bound in (place, metadata_place):
-                if bound is not None:
-                    await bound.close()
             await self._close()
             raise
-        self._opened = True
-        self._look()
+        self._readiness.opened()
 
     async def reload(self, settings: Settings) -> None:
         """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all; so also where it is cancelled.
@@ -137,92 +115,67 @@ class Server:
         """
         held: list[object] = []
         try:
-            generation = await self._compose(settings, before=self._generation)
-            exposed_files = await self._object_to(generation)
-            tracing = await _pipeline(settings, self._tracing)
+            generation = await self._composer.compose(settings, before=self._generation)
+            exposed_files = await self._composer.check_files(generation)
+            await self._spans.prepare(settings)
             held = self._generation.held()
-            await _to_its_end(self._exchange(generation, exposed_files, tracing))
+            await _to_its_end(self._exchange(generation, exposed_files))
         finally:
             self._cache.retain(slot for _, slot in self._generation.named_slots())
         del generation
         await in_turns(given_up(held))
 
-    async def _exchange(
-        self, generation: Generation, exposed_files: tuple[Problem, ...], tracing: Pipeline | None
-    ) -> None:
+    async def _exchange(self, generation: Generation, exposed_files: tuple[Problem, ...]) -> None:
         settings = generation.settings
-        admin, metadata, prepared, inbound = self._admin, self._metadata, None, None
+        prepared: Prepared | None = None
+        inbound: PreparedInbound | None = None
         try:
             inbound = await self._prepare_inbound(generation)
             prepared = await self._listeners.prepare(settings.listen, reuse_port=settings.reuse_port)
-            if admin is None or admin.address != settings.admin:
-                admin = await open_admin(self, await bind_admin(settings.admin))
-            wanted = None if settings.metadata is None else settings.metadata.listen
-            if (None if metadata is None else metadata.address) != wanted:
-                # It answers nothing but what the settings in force hand out, so that it may be open before they change.
-                metadata = await open_metadata(self, await bind_metadata(settings), settings, self._environ)
+            for side in (self._admin, self._metadata):
+                await side.bind(settings)
+                await side.open(settings)
         except BaseException:
-            if prepared is not None:
-                await prepared.discard()
-            if tracing is not None and tracing is not self._tracing:
-                await tracing.close()
-            if inbound is not None:
-                await inbound.discard()
-            if admin is not None and admin is not self._admin:
-                await admin.stop()
+            for made in (prepared, inbound, self._admin, self._metadata, self._spans):
+                if made is not None:
+                    await made.discard()
             raise
         # From here on nothing is refused any more. The guard changes before a listener does: a new one lets nobody in
         # whom the new settings would not, and a socket is open to others only while it is checked who they are.
         shared = settings.guard.allowed_uids is not None
         if not shared:
             await self._listeners.share(shared=False)
-            if metadata is not None:
-                await metadata.share(shared=False)
+            await self._share_metadata(shared=False)
         bound = self._all_bound()
         self._take_over(generation)
-        traced_by = self._trace(tracing)
+        self._spans.adopt(self._fronts)
         await self._listeners.adopt(prepared)
         self._context.part()
         await self._open_inbound(inbound)
         if shared:
             await self._listeners.share(shared=True)
-            if metadata is not None:
-                await metadata.share(shared=True)
-        before, self._admin = self._admin, admin
-        if before is not None and before is not admin:
-            await before.stop()
-        if traced_by is not None and traced_by is not tracing:
-            await traced_by.close()
-        left, self._metadata = self._metadata, metadata
-        if left is not None and left is not metadata:
-            await left.stop()
+            await self._share_metadata(shared=True)
+        for side in (self._admin, self._metadata):
+            await side.adopt()
+        await self._spans.retire()
         self._tell_of_new(bound, exposed_files)
-        self._warm_up()
-        self._look()
+        self._readiness.warm_up()
+        self._readiness.look()
+
+    async def _share_metadata(self, *, shared: bool) -> None:
+        for listener in self._metadata.all:
+            await listener.share(shared=shared)
 
     def _take_over(self, generation: Generation) -> None:
         settings = generation.settings
         before, self._generation = self._generation, generation
-        self._first_tokens = FirstTokens(generation.slots)
+        self._readiness.adopt(generation)
         self._context.access_log = explain_once(access_log(settings.log.access), self._stats)
         self._context.adopt(generation.router)
         for name, slot in generation.named_slots():
             slot.use(generation.sources[name])
         self._count_for(generation)
         before.retire()
-
-    def _trace(self, tracing: Pipeline | None) -> Pipeline | None:
-        """From now on by `tracing`; what it was before."""
-        before, self._tracing = self._tracing, tracing
-        if before is not None and tracing is not None and tracing is not before:
-            before.hand_over(tracing)
-        self._trace_fronts()
-        return before
-
-    def _trace_fronts(self) -> None:
-        tracer = None if self._tracing is None else self._tracing.tracer
-        for context in self._fronts:
-            context.trace(tracer)
 
     def _count_for(self, generation: Generation) -> None:
         self._sweeper.interval = generation.sweep
@@ -239,14 +192,16 @@ class Server:
 
     def reloading(self) -> None:
         """An attempt to reload begins."""
-        if self.started:
-            reloading(self._environ)
+        self._readiness.reloading()
 
     def reloaded(self, error: ProxyError | None) -> None:
         """What became of an attempt to reload, for metrics, the status page and the service manager."""
         self._stats.reloaded(error)
-        if self.started:
-            notify(self._environ, "READY=1")
+        self._readiness.reloaded()
+
+    @property
+    def lifecycle(self) -> Lifecycle:
+        return self._readiness.lifecycle
 
     @property
     def settings(self) -> Settings:
@@ -266,12 +221,12 @@ class Server:
     @property
     def admin(self) -> tuple[Address, ...]:
         """What was bound for the operator."""
-        return () if self._admin is None else self._admin.addresses
+        return self._admin.addresses
 
     @property
     def metadata(self) -> tuple[Address, ...]:
         """What was bound for Google's libraries."""
-        return () if self._metadata is None else self._metadata.addresses
+        return self._metadata.addresses
 
     @property
     def handed_out(self) -> HandedOut | None:
@@ -285,27 +240,18 @@ class Server:
     @property
     def started(self) -> bool:
         """Listeners are open, and every route has had a token; true to the end."""
-        return self.lifecycle.started
+        return self._readiness.started
 
     @property
     def ready(self) -> bool:
         """Started, a valid token for every route, not draining; nothing about a receiver's health."""
-        return self.lifecycle.state is SERVING and self._has_tokens and self._has_keys
-
-    @property
-    def _has_tokens(self) -> bool:
-        return all(slot.current() is not None for slot in self._generation.slots.values())
-
-    @property
-    def _has_keys(self) -> bool:
-        keys = self._generation.issuer_keys
-        return keys is None or keys.are_there()
+        return self._readiness.ready
 
     def quit(self, **why: str) -> None:
         """Readiness ends at once; whoever runs this server stops it now. Twice is once. It may come before the start has
         anything open.
         """
-        if self._opened and self.lifecycle.state in (STARTING, SERVING):
+        if self._readiness.is_open and self.lifecycle.state in (STARTING, SERVING):
             limit = f"{self.settings.timeouts.drain:g} s"
             log.info("draining", open=self._busy, at_most=limit, again="ends at once", **why)
         self.lifecycle.on(DRAIN)
@@ -337,7 +283,7 @@ class Server:
             "listen": [base_url(address) for address in self._listeners.bound],
             "connections": self._busy,
             "receive": [] if self._inbound is None else [one.status() for one in self._inbound],
-            **({} if self._metadata is None else {"metadata": self._metadata_status()}),
+            **({} if self._metadata.current is None else {"metadata": self._metadata_status()}),
         }
 
     def _metadata_status(self) -> dict[str, Any]:
@@ -410,78 +356,20 @@ class Server:
         shared = settings.guard.allowed_uids is not None
         await self._inbound.adopt(prepared, access_log(settings.log.access), shared=shared)
         self._context.beside = self._inbound.fronts
-        self._trace_fronts()
+        self._spans.follow(self._fronts)
         keys = self._generation.issuer_keys
         if keys is not None:
-            keys.on_fetched = self._look
+            keys.on_fetched = self._readiness.look
             keys.retain(one for reception in self._generation.receptions for one in reception.issuers)
             keys.warm_up()
-
-    async def _compose(
-        self,
-        settings: Settings,
-        trusted: Callable[[], Trust] | None = None,
-        before: Generation | None = None,
-    ) -> Generation:
-        wall = time if self._clock is None else self._clock.wall
-        try:
-            found = await self._reading.run(
-                functools.partial(means, settings, self._environ, trusted, wall), _CERTIFICATES
-            )
-        except TimeoutError:
-            told = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"
-            raise ConfigError((Problem("settings", 0, "", told),)) from None
-        return await in_turns(
-            composing(
-                settings,
-                found,
-                cache=self._cache,
-                sweeper=self._sweeper,
-                stats=self._stats,
-                before=before,
-                clock=self._clock,
-            )
-        )
-
-    async def _object_to(self, generation: Generation) -> tuple[Problem, ...]:
-        """What is doubtful about its files. ConfigError."""
-        settings = generation.settings
-        try:
-            await self._threads.run(
-                functools.partial(check_audiences, settings, generation.sources), _CREDENTIAL_FILES
-            )
-            return await self._threads.run(functools.partial(exposed, settings.files), _CREDENTIAL_FILES)
-        except TimeoutError:  # they lie on a disk that hangs; the fetch will say so
-            return ()
 
     def _on_fetch(self, event: FetchEvent) -> None:
         self._stats.fetched(event)
         log_event(event)
-        if self._tracing is not None:
-            self._tracing.fetched(event)
+        self._spans.fetched(event)
         if event.error is None:
-            self._first_tokens.fetched(event.slot)
-        self._look()
-
-    def _look(self) -> None:
-        if not self._opened or self.lifecycle.state is not STARTING:
-            return
-        if self._first_tokens.are_there() and self._has_keys:
-            self.lifecycle.on(STARTED)
-            log.info("ready", routes=len(self.settings.routes))
-            return
-        if not is_heard(self._environ):
-            return
-        told = waiting(self._first_tokens.missing(MOST_NAMED), len(self._first_tokens))
-        if told != self._waiting:
-            self._waiting = told
-            notify(self._environ, told)
-
-    def _on_change(self, state: str) -> None:
-        if state is SERVING:
-            notify(self._environ, "READY=1", "STATUS=serving")
-        elif state is DRAINING:
-            notify(self._environ, "STOPPING=1", "STATUS=draining")
+            self._readiness.fetched(event.slot)
+        self._readiness.look()
 
     def _tell_of_new(self, before: tuple[Address, ...], exposed_files: tuple[Problem, ...]) -> None:
         for doubt in (*self._generation.settings.warnings, *exposed_files):
@@ -501,16 +389,8 @@ class Server:
                         remedy="ask callers for a secret: guard: {caller_token_file: ...}; or listen on loopback",
                     )
 
-    def _warm_up(self) -> None:
-        task = asyncio.ensure_future(self._first_tokens.fetch())
-        self._warm_ups.add(task)
-        task.add_done_callback(self._warm_ups.discard)
-
     async def _close(self) -> None:
-        for task in tuple(self._warm_ups):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._readiness.close()
         await self._listeners.close()
         for context in self._fronts:
             context.abort()
@@ -520,24 +400,13 @@ class Server:
         if keys is not None:
             await keys.close()
         self._generation.retire()
-        for listener in (self._admin, self._metadata):
-            if listener is not None:
-                await listener.stop()
+        for side in (self._admin, self._metadata):
+            await side.close()
         await self._cache.close()
-        if self._tracing is not None:
-            await self._tracing.close()
+        await self._spans.close()
         self._sweeper.close()
         self.lifecycle.on(END)
         await asyncio.sleep(0)  # transports that were aborted report it in the next turn of the loop
-
-
-async def _pipeline(settings: Settings, before: Pipeline | None) -> Pipeline | None:
-    """What takes spans, where any are wanted. ConfigError."""
-    if settings.tracing is None:
-        return None
-    pipeline = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.tracing.pipeline")
-    found: Pipeline | None = await pipeline.pipeline_for(settings, before)
-    return found
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

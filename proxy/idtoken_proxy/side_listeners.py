@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
@@ -24,68 +24,141 @@ _METADATA_HOST = "GCE_METADATA_HOST"
 log = structlog.get_logger("idtoken_proxy.server")
 
 
-async def bind_admin(address: Address | None) -> Place | None:
-    """Where the admin listener will be. ListenFailed."""
-    if address is None:
-        return None
-    place = Place(address)
-    await place.bind()
-    return place
+class _Listener(Protocol):
+    """`address`: as it was asked for."""
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def addresses(self) -> tuple[Address, ...]: ...
+
+    async def stop(self) -> None: ...
 
 
-async def bind_metadata(settings: Settings) -> Place | None:
-    """ListenFailed."""
+L = TypeVar("L", bound=_Listener)
+
+
+class SideListener(Generic[L]):
+    """One listener over reloads. What is open serves on until what is to follow is open too: `bind`, `open`, then `adopt`,
+    or `discard` wherever one of them, or anything else, is refused.
+    """
+
+    def __init__(
+        self,
+        place_in: Callable[[Settings], Place | None],
+        open_at: Callable[[Place, Settings], Awaitable[L]],
+    ) -> None:
+        """`place_in`: where settings want one. `open_at`: on a place that is bound."""
+        self.current: L | None = None
+        self._place_in = place_in
+        self._open_at = open_at
+        self._place: Place | None = None
+        self._next: L | None = None
+        self._changes = False
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        return () if self.current is None else self.current.addresses
+
+    @property
+    def all(self) -> tuple[L, ...]:
+        """What is open: between `open` and `adopt`, two."""
+        return tuple(one for one in (self.current, self._next) if one is not None)
+
+    async def bind(self, settings: Settings) -> None:
+        """Takes the address, where `settings` want another than is open. ListenFailed."""
+        place = self._place_in(settings)
+        wanted = None if place is None else place.address
+        self._changes = wanted != (None if self.current is None else self.current.address)
+        if self._changes and place is not None:
+            await place.bind()
+            self._place = place
+
+    async def open(self, settings: Settings) -> None:
+        """Serves what was bound."""
+        if self._place is not None:
+            self._next = await self._open_at(self._place, settings)
+            self._place = None
+
+    async def adopt(self) -> None:
+        """What was opened is what there is now; what was there before ends."""
+        if self._changes:
+            self._changes = False
+            left, self.current, self._next = self.current, self._next, None
+            if left is not None:
+                await left.stop()
+
+    async def discard(self) -> None:
+        """Nothing comes of what was bound or opened."""
+        place, self._place = self._place, None
+        opened, self._next = self._next, None
+        self._changes = False
+        if place is not None:
+            await place.close()
+        if opened is not None:
+            await opened.stop()
+
+    async def close(self) -> None:
+        await self.discard()
+        if self.current is not None:
+            await self.current.stop()
+
+
+def admin_listener(server: Controllable) -> SideListener[Admin]:
+    """Of `admin:`."""
+
+    async def open_at(place: Place, _: Settings) -> Admin:
+        # aiohttp takes 0.2 s to import, for which the first request shall not wait.
+        app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.app")
+        admin: Admin = app.Admin(server, place)
+        await admin.start()
+        for bound in admin.addresses:
+            log.info("admin listening", address=base_url(bound))
+            if is_remote(bound):
+                log.warning(
+                    "whoever reaches this address reads the routes, their audiences and the identity's email",
+                    address=base_url(bound),
+                    remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
+                )
+        return admin
+
+    return SideListener(lambda settings: None if settings.admin is None else Place(settings.admin), open_at)
+
+
+def metadata_listener(server: Hands, environ: Mapping[str, str]) -> SideListener[MetadataListener]:
+    """Of `metadata:`. It answers nothing but what the settings in force hand out, so that it may be open before they change."""
+
+    async def open_at(place: Place, settings: Settings) -> MetadataListener:
+        app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.metadata_server.app")
+        listener: MetadataListener = app.MetadataListener(server, place)
+        await listener.start()
+        asked = None if settings.google.metadata_host else environ.get(_METADATA_HOST)
+        if asked in {str(bound) for bound in (listener.address, *listener.addresses)}:
+            log.warning(
+                "the proxy's own tokens are asked of itself",
+                variable=_METADATA_HOST,
+                remedy=f"set {_METADATA_HOST} for the app alone, or name Google's metadata server: google: {{metadata_host: "
+                "metadata.google.internal}",
+            )
+        for bound in listener.addresses:
+            log.info("metadata server listening", address=base_url(bound))
+            if is_remote(bound):
+                log.warning(
+                    "whoever reaches this address is handed this identity's tokens",
+                    address=base_url(bound),
+                    remedy="metadata: {listen: localhost:8181}; or let only the app's network reach it",
+                )
+        return listener
+
+    return SideListener(_metadata_place, open_at)
+
+
+def _metadata_place(settings: Settings) -> Place | None:
     if settings.metadata is None:
         return None
-    place = Place(
+    return Place(
         settings.metadata.listen,
         key="metadata.listen",
         remedy="choose another address with metadata: {listen: ...}; port 0 takes a free one",
     )
-    await place.bind()
-    return place
-
-
-async def open_admin(server: Controllable, place: Place | None) -> Admin | None:
-    if place is None:
-        return None
-    # aiohttp takes 0.2 s to import, for which the first request shall not wait.
-    app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.app")
-    admin: Admin = app.Admin(server, place)
-    await admin.start()
-    for bound in admin.addresses:
-        log.info("admin listening", address=base_url(bound))
-        if is_remote(bound):
-            log.warning(
-                "whoever reaches this address reads the routes, their audiences and the identity's email",
-                address=base_url(bound),
-                remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
-            )
-    return admin
-
-
-async def open_metadata(
-    server: Hands, place: Place | None, settings: Settings, environ: Mapping[str, str]
-) -> MetadataListener | None:
-    if place is None:
-        return None
-    app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.metadata_server.app")
-    listener: MetadataListener = app.MetadataListener(server, place)
-    await listener.start()
-    asked = None if settings.google.metadata_host else environ.get(_METADATA_HOST)
-    if asked in {str(bound) for bound in (listener.address, *listener.addresses)}:
-        log.warning(
-            "the proxy's own tokens are asked of itself",
-            variable=_METADATA_HOST,
-            remedy=f"set {_METADATA_HOST} for the app alone, or name Google's metadata server: google: {{metadata_host: "
-            "metadata.google.internal}",
-        )
-    for bound in listener.addresses:
-        log.info("metadata server listening", address=base_url(bound))
-        if is_remote(bound):
-            log.warning(
-                "whoever reaches this address is handed this identity's tokens",
-                address=base_url(bound),
-                remedy="metadata: {listen: localhost:8181}; or let only the app's network reach it",
-            )
-    return listener

@@ -46,7 +46,7 @@ def trace() -> Trace:
 
     def begin(proxied: Proxied, sample: float = 1.0) -> Kept:
         kept = Kept()
-        proxied.server._trace(Pipeline(TracingSettings(sample=sample), kept))
+        proxied.server._spans.use(Pipeline(TracingSettings(sample=sample), kept), [proxied.server.context])
         return kept
 
     return begin

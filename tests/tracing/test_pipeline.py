@@ -104,7 +104,7 @@ async def test_a_bug_costs_a_span_and_no_connection(receive: Receive, start: Sta
             raise RuntimeError("a bug")
 
     proxied = await start(await receive(answering(ok())))
-    proxied.server._trace(Pipeline(TracingSettings(), Broken()))
+    proxied.server._spans.use(Pipeline(TracingSettings(), Broken()), [proxied.server.context])
     app = await proxied.connect()
     with capture_logs() as lines:
         for _ in range(2):
