@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from idtoken_proxy.plain_file import check_plain
 from idtoken_proxy.settings.addresses import is_loopback, overlap, split_authority
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
-from idtoken_proxy.settings.document import Document, Guard, Metadata, RouteEntry
+from idtoken_proxy.settings.document import Document, Guard, Metadata, RouteSection
 from idtoken_proxy.settings.identities import AutoIdentity, NoIdentity, SignedJwtIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
@@ -35,7 +35,7 @@ _WITHOUT_ID_TOKENS = {
 
 
 def contradictions(
-    document: Document, routes: Mapping[int, RouteEntry], file_path: Callable[[str], str]
+    document: Document, routes: Mapping[int, RouteSection], file_path: Callable[[str], str]
 ) -> Iterator[Mistake]:
     """`routes` by their position in the file; `file_path` makes a path of the configuration one of the file system."""
     yield from _listeners(document, file_path)
@@ -153,7 +153,7 @@ def _shared_ports(document: Document) -> Iterator[Mistake]:
         yield ("reuse_port",), "has no use with port 0, which is another port for each process; write a port"
 
 
-def _loops(document: Document, routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+def _loops(document: Document, routes: Mapping[int, RouteSection]) -> Iterator[Mistake]:
     """Routes that lead to the proxy itself, where each request would become as many as there are connections."""
     own: dict[int, list[tuple[str, TcpAddress]]] = {}
     places = [("listen", address) for address in document.listen]
@@ -210,7 +210,7 @@ def _identity(identity: Entry, location: Location) -> Iterator[Mistake]:
         )
 
 
-def _names(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+def _names(routes: Mapping[int, RouteSection]) -> Iterator[Mistake]:
     first: dict[str, tuple[int, str]] = {_RESERVED_VARIABLE: (-1, "")}
     for index, route in routes.items():
         variable = url_variable(route.name)
@@ -233,7 +233,7 @@ def _names(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
             )
 
 
-def _matches(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+def _matches(routes: Mapping[int, RouteSection]) -> Iterator[Mistake]:
     first: dict[tuple[str | None, str], int] = {}
     for index, route in routes.items():
         key = (route.match.host, route.match.path)
@@ -249,7 +249,7 @@ def _matches(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
             )
 
 
-def _patterns(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
+def _patterns(routes: Mapping[int, RouteSection]) -> Iterator[Mistake]:
     """Of routes that stand for every service of a project."""
     for index, route in routes.items():
         by_name = route.match.host is not None and route.match.host.startswith(STAR)
@@ -273,7 +273,7 @@ def _patterns(routes: Mapping[int, RouteEntry]) -> Iterator[Mistake]:
             )
 
 
-def _audience(document: Document, route: RouteEntry, location: Location) -> Iterator[Mistake]:
+def _audience(document: Document, route: RouteSection, location: Location) -> Iterator[Mistake]:
     here = (*location, "audience")
     identity = route.identity or document.identity
     kind = AutoIdentity.type if identity is None else identity.tag
@@ -300,7 +300,7 @@ def _audience(document: Document, route: RouteEntry, location: Location) -> Iter
         )
 
 
-def _signed_jwt(route: RouteEntry, location: Location) -> Iterator[Mistake]:
+def _signed_jwt(route: RouteSection, location: Location) -> Iterator[Mistake]:
     if route.audience is not None and is_iap_client(route.audience):
         yield (
             (*location, "audience"),

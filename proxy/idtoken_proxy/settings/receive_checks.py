@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from idtoken_proxy.plain_file import check_plain
 from idtoken_proxy.settings.addresses import is_remote, overlap
-from idtoken_proxy.settings.document import Document, InboundEntry
+from idtoken_proxy.settings.document import Document, InboundSection
 from idtoken_proxy.settings.invokers import ALL_USERS, issuer_named_by, who
 from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
@@ -32,7 +32,7 @@ def inbound_contradictions(document: Document, file_path: Callable[[str], str]) 
 
 
 def _listener(
-    inbound: InboundEntry, at: Location, taken: list[tuple[str, Address]], file_path: Callable[[str], str]
+    inbound: InboundSection, at: Location, taken: list[tuple[str, Address]], file_path: Callable[[str], str]
 ) -> Iterator[Mistake]:
     address = inbound.listen
     if is_remote(address) and inbound.tls is None and not inbound.allow_plaintext:
@@ -54,7 +54,7 @@ def _listener(
             break
 
 
-def _invokers(inbound: InboundEntry, at: Location) -> Iterator[Mistake]:
+def _invokers(inbound: InboundSection, at: Location) -> Iterator[Mistake]:
     try:
         who(inbound.invokers)
     except ValueError as error:

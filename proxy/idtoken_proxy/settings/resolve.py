@@ -8,7 +8,7 @@ from collections.abc import Callable
 from idtoken_proxy.settings import model
 from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import derived_audience, signed_jwt_audience
-from idtoken_proxy.settings.document import Document, Google, Guard, InboundEntry, Metadata, RouteEntry
+from idtoken_proxy.settings.document import Document, Google, Guard, InboundSection, Metadata, RouteSection
 from idtoken_proxy.settings.identities import (
     ENTRIES,
     AutoIdentity,
@@ -58,7 +58,7 @@ def resolve(
 
 
 def _inbound(
-    inbound: InboundEntry, timeouts: model.Timeouts, file_path: Callable[[str], str]
+    inbound: InboundSection, timeouts: model.Timeouts, file_path: Callable[[str], str]
 ) -> model.Inbound:
     address = _address(inbound.listen, file_path)
     tls = inbound.tls
@@ -80,7 +80,7 @@ def _inbound(
 
 def _route(
     document: Document,
-    route: RouteEntry,
+    route: RouteSection,
     timeouts: model.Timeouts,
     default: tuple[Entry, Identity],
     file_path: Callable[[str], str],
@@ -108,7 +108,7 @@ def _route(
     )
 
 
-def _scopes(entry: RouteEntry | Metadata) -> model.Scopes:
+def _scopes(entry: RouteSection | Metadata) -> model.Scopes:
     return model.Scopes() if entry.scopes is None else model.Scopes(tuple(dict.fromkeys(entry.scopes)))
 
 
@@ -138,7 +138,7 @@ def _metadata(
     )
 
 
-def _audience(route: RouteEntry, identity: Entry, universe_domain: str) -> str | None:
+def _audience(route: RouteSection, identity: Entry, universe_domain: str) -> str | None:
     if route.upstream.host.startswith(STAR):
         return None  # each of its services has one
     if identity.tag == NoIdentity.type:

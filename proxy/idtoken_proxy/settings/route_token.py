@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from idtoken_proxy.settings.audience import may_have_access_tokens, takes_access_tokens
-from idtoken_proxy.settings.document import Google, RouteEntry
+from idtoken_proxy.settings.document import Google, RouteSection
 from idtoken_proxy.settings.identities import BY_TYPE, NoIdentity, OauthIdentity
 from idtoken_proxy.settings.mistakes import Location, Mistake
 from idtoken_proxy.settings.model import GoogleEndpoints, Scopes
@@ -20,7 +20,7 @@ USUAL_SCOPES = ("openid", "email")  # of every login of one's own
 _OF_ACCESS = ("scopes", "quota_project")  # keys that are about access tokens alone
 
 
-def is_access(route: RouteEntry, identity: str, google: Google) -> bool:
+def is_access(route: RouteSection, identity: str, google: Google) -> bool:
     """`identity`: the type of the one that the route has."""
     if identity == NoIdentity.type:
         return False
@@ -33,7 +33,7 @@ def universe(google: Google) -> str:
     return google.universe_domain or GoogleEndpoints().universe_domain
 
 
-def objections(route: RouteEntry, identity: str, google: Google, location: Location) -> Iterator[Mistake]:
+def objections(route: RouteSection, identity: str, google: Google, location: Location) -> Iterator[Mistake]:
     """What the keys that are about tokens say against each other, but for an ID token's audience."""
     if identity == NoIdentity.type:
         yield from (
@@ -50,7 +50,7 @@ def objections(route: RouteEntry, identity: str, google: Google, location: Locat
                 )
 
 
-def login_s_objections(route: RouteEntry, identity: Entry, location: Location) -> Iterator[Mistake]:
+def login_s_objections(route: RouteSection, identity: Entry, location: Location) -> Iterator[Mistake]:
     """Of a route with an access token whose identity is a login of one's own: that asks for its scopes once, beforehand."""
     if identity.tag != OauthIdentity.type:
         return
@@ -66,7 +66,7 @@ def login_s_objections(route: RouteEntry, identity: Entry, location: Location) -
         )
 
 
-def _to_access(route: RouteEntry, identity: str, google: Google, location: Location) -> Iterator[Mistake]:
+def _to_access(route: RouteSection, identity: str, google: Google, location: Location) -> Iterator[Mistake]:
     host = route.upstream.host
     here = (*location, "token" if "token" in vars(route) else "upstream")
     if not may_have_access_tokens(host, universe(google), google.access_token_hosts):

@@ -11,7 +11,7 @@ from copy import deepcopy
 from typing import Any
 
 from idtoken_proxy.settings.checks import contradictions
-from idtoken_proxy.settings.document import Document, Match, RouteEntry
+from idtoken_proxy.settings.document import Document, Match, RouteSection
 from idtoken_proxy.settings.mistakes import Location, Mistake, in_tree, nearest
 from idtoken_proxy.settings.schema_dsl import ValidationError
 
@@ -62,7 +62,7 @@ def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any]
     kept = {}
     for index, route in enumerate(routes if isinstance(routes, list) else []):
         if isinstance(route, dict) and ("routes", index) not in wrong:
-            doubts = _keys(("routes", index), wrong, RouteEntry)
+            doubts = _keys(("routes", index), wrong, RouteSection)
             kept[index] = {**route, **{key: value for key, value in _stand_ins(index) if key in doubts}}
             if doubts & _OF_AUDIENCE:
                 kept[index].pop("identity", None)
@@ -78,14 +78,14 @@ def _stand_ins(index: int) -> Iterator[tuple[str, Any]]:
     yield "match", {"path": f"/{unique}"}
 
 
-def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteEntry]) -> set[str]:
+def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteSection]) -> set[str]:
     """The keys of the mapping at `at` that are in doubt: mistaken themselves, or perhaps meant by an unknown one."""
     doubts = set()
     for location in wrong:
         if location[: len(at)] == at and len(location) > len(at):
             key = str(location[len(at)])
             meant = key if key in entry.declared else nearest(key, entry.declared)
-            if entry is RouteEntry and key in Match.declared:
+            if entry is RouteSection and key in Match.declared:
                 meant = "match"
             doubts.add(meant or key)
     return doubts
@@ -116,5 +116,5 @@ def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool
         return bool(doubts & {"listen", "guard", "metadata"})
     of_audience = location[-1] in _OF_AUDIENCE
     return of_audience and (
-        "identity" in doubts or bool(_keys(location[:2], wrong, RouteEntry) & _OF_AUDIENCE)
+        "identity" in doubts or bool(_keys(location[:2], wrong, RouteSection) & _OF_AUDIENCE)
     )
