@@ -4,7 +4,7 @@ token.py      IdToken: claims read once, the value redacted; AccessToken
 sources/      one small file for each kind of credential; fetch(audience) blocks, and knows nothing of caching
 cache.py      (identity, what is asked for) -> slot
 slot.py       single flight, back-off, refresh ahead     flight.py  one fetch, and what its failure means
-login_watch.py  ends a back-off when somebody has logged in     login_wait.py  requests that wait for that
+credential_watch.py  ends a back-off when a login or a file has changed     login_wait.py  requests that wait for that
 login_store.py  what `idtoken-proxy login` leaves      oauth_client.py  with which client
 schedule.py   when a token may be sent and when the next is fetched: arithmetic
 threads.py    blocking fetches with a deadline     clock.py  two clocks     tasks.py  background tasks' owner

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from cachetools import LRUCache
 
 from idtoken_proxy.identity.clock import Clock, SystemClock
+from idtoken_proxy.identity.credential_watch import CredentialWatch
 from idtoken_proxy.identity.events import FetchEvent, Observer, log_event
-from idtoken_proxy.identity.login_watch import LoginWatch
 from idtoken_proxy.identity.slot import Shared, SlotStatus, TokenSlot
 from idtoken_proxy.identity.sources.source import Source
 from idtoken_proxy.identity.tasks import Tasks
@@ -39,7 +39,7 @@ class TokenCache:
         self._shared = Shared(
             clock=clock,
             tasks=self._tasks,
-            logins=LoginWatch(clock, self._tasks),
+            watch=CredentialWatch(clock, self._tasks),
             deadline=deadline,
             on_event=on_event,
             rng=rng or random.Random(),  # noqa: S311 -- jitter, no secret

@@ -70,5 +70,10 @@ def too_old(token: Token, source: Source, wall: float) -> TokenError:
     )
 
 
+def mended_by_hand(error: TokenError) -> bool:
+    """Whether it takes a person, or whatever writes the file: then it pays to see whether that has been done."""
+    return error.login is not None or error.fault is Fault.OPERATOR
+
+
 def closed() -> TokenError:
     return TokenError("the proxy is shutting down", cause="closed", fault=Fault.PROXY)

@@ -24,11 +24,11 @@ from typing import TypeAlias
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity import flight, schedule
 from idtoken_proxy.identity.clock import Clock
+from idtoken_proxy.identity.credential_watch import CredentialWatch
 from idtoken_proxy.identity.error_causes import remedy_of
 from idtoken_proxy.identity.events import FetchEvent, Observer
 from idtoken_proxy.identity.login_wait import LoginWait
-from idtoken_proxy.identity.login_watch import LoginWatch
-from idtoken_proxy.identity.sources.source import LoggedIn, Source, Watched
+from idtoken_proxy.identity.sources.source import Source, Versioned, Watched
 from idtoken_proxy.identity.tasks import Tasks
 from idtoken_proxy.identity.threads import Threads
 from idtoken_proxy.identity.token import IdToken, Token
@@ -50,7 +50,7 @@ class Shared:
     deadline: float
     on_event: Observer
     rng: random.Random
-    logins: LoginWatch
+    watch: CredentialWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +174,13 @@ class TokenSlot:
         raise self._fresh(error)
 
     @property
-    def needs_login(self) -> bool:
-        """Whether the last fetch failed for want of one."""
-        return self._error is not None and self._error.login is not None
+    def awaits_change(self) -> bool:
+        """Whether the last fetch failed for want of what a person can mend, who may be about to do so."""
+        return self._error is not None and flight.mended_by_hand(self._error)
 
     def retry(self) -> None:
-        """Now, whatever the back-off: somebody has logged in."""
-        if self.needs_login and self._outcome is None:
+        """Now, whatever the back-off: somebody has changed what did not do."""
+        if self.awaits_change and self._outcome is None:
             self._start_fetch()
 
     def refused(self, token: Token) -> bool:
@@ -260,7 +260,7 @@ class TokenSlot:
         source = self._source
         started = self._boot()
         before = self._token
-        login = await self._shared.logins.version(source) if isinstance(source, LoggedIn) else None
+        version = await self._shared.watch.version(source) if isinstance(source, Versioned) else None
         try:
             token = await flight.fetch(source, self.wanted, self._threads, self._shared.deadline, self._boot)
             delay = self._accept(token, source, started)
@@ -288,8 +288,8 @@ class TokenSlot:
         delay = self._fail(failure)
         self._finish_fetch(outcome, failure)
         self._arm(delay)
-        if failure.login is not None and isinstance(source, LoggedIn):
-            self._shared.logins.wait(source, self, login)
+        if isinstance(source, Versioned) and flight.mended_by_hand(failure):
+            self._shared.watch.wait(source, self, version)
         self._shared.on_event(
             FetchEvent(
                 source=source.name,

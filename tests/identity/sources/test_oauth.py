@@ -52,14 +52,14 @@ async def test_one_that_was_revoked_and_made_anew(google: Google, tmp_path: Path
     path = await asyncio.to_thread(logged_in, google.emulator, tmp_path)
     source = of(google, path, tmp_path)
     await asyncio.to_thread(source.fetch, "a")
-    before = await asyncio.to_thread(source.login_version)
+    before = await asyncio.to_thread(source.version)
     desk = await asyncio.to_thread(
         Desk.of, OauthIdentity(str(path)), None, {"XDG_STATE_HOME": str(tmp_path)}, LoginStore
     )
     kept = await asyncio.to_thread(desk.store.load)
     told = await asyncio.to_thread(desk.log_out)
     assert told == f"The login of {DEV.email} is revoked and removed"
-    assert await asyncio.to_thread(source.login_version) != before
+    assert await asyncio.to_thread(source.version) != before
     await asyncio.to_thread(desk.store.save, kept)  # as a copy on another machine
     await asyncio.to_thread(
         fails,

@@ -80,7 +80,7 @@ class AutoSource:
     def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:
         return self._by(lambda found: found.access_token(scopes))
 
-    def login_version(self) -> object:
+    def version(self) -> object:
         return (None if self._named is None else self._named.version(), self._gcloud.version())
 
     def member(self) -> str | None:

@@ -56,6 +56,9 @@ class ExternalAccountSource:
         self._wall = wall
         self._federation = Federation(document, google.sts_endpoint, environ, wall)
 
+    def version(self) -> object:
+        return self._document.version()
+
     def describe(self) -> str:
         account = f", impersonating {self._found}" if self._found else ""
         return f"{self._federation.describe()}{account}"

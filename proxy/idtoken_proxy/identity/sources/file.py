@@ -14,7 +14,8 @@ from idtoken_proxy.identity.clock import Wall
 from idtoken_proxy.identity.sources.printed_token import access_token_in
 from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD
 from idtoken_proxy.identity.token import AccessToken, IdToken
-from idtoken_proxy.plain_file import NotPlain, Version, read_plain, version
+from idtoken_proxy.plain_file import NotPlain, Version, read_plain
+from idtoken_proxy.plain_file import version as file_version
 from idtoken_proxy.settings.identities import FileIdentity
 from idtoken_proxy.settings.model import Scopes
 from idtoken_proxy.settings.plausible import shown_path
@@ -44,7 +45,7 @@ class FileSource:
     def fetch(self, audience: str) -> IdToken:
         try:
             kept = self._kept
-            if kept is not None and kept[0] == version(self._path):
+            if kept is not None and kept[0] == file_version(self._path):
                 self._warn(kept[1], audience)
                 return kept[1]
             read = read_plain(self._path, _MAX_BYTES)
@@ -56,6 +57,12 @@ class FileSource:
         self._kept = (read.version, token)
         self._warn(token, audience)
         return token
+
+    def version(self) -> object:
+        try:
+            return file_version(self._path)
+        except (OSError, ValueError):
+            return None
 
     def access_token(self, scopes: Scopes = CLOUD) -> AccessToken:  # noqa: ARG002 -- whoever writes it has chosen them
         """Read anew each time: where the file does not say how long its token lives, it does as long as it stands there."""

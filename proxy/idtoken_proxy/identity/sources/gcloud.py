@@ -123,7 +123,7 @@ class GcloudSource:
             fault=Fault.OPERATOR,
         )
 
-    def login_version(self) -> object:
+    def version(self) -> object:
         """Of what `gcloud auth login` and `gcloud config set account` write."""
         home = self._environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 -- may not raise
         config = Path(self._environ.get("CLOUDSDK_CONFIG") or Path(home, ".config", "gcloud"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from idtoken_proxy.identity.sources.iam_credentials import ACCESS_TOKEN, ID_TOKEN, IamCredentials
-from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD, LoggedIn
+from idtoken_proxy.identity.sources.source import CLOUD, REFRESH_AHEAD, Versioned
 from idtoken_proxy.identity.token import AccessToken, IdToken
 from idtoken_proxy.settings.identities import ImpersonatedIdentity
 from idtoken_proxy.settings.model import Scopes
@@ -60,9 +60,9 @@ class ImpersonatedSource:
             quota_project=self._quota_project,
         )
 
-    def login_version(self) -> object:
+    def version(self) -> object:
         caller = self._iam.caller
-        return caller.login_version() if isinstance(caller, LoggedIn) else None
+        return caller.version() if isinstance(caller, Versioned) else None
 
     def member(self) -> str | None:
         return f"serviceAccount:{self._service_account}"

@@ -54,6 +54,9 @@ class ServiceAccountSource:
         self._loaded: tuple[Mapping[str, Any], Any] | None = None
         self._email: str | None = None
 
+    def version(self) -> object:
+        return self._document.version()
+
     def describe(self) -> str:
         of = f" of {self._email}" if self._email else ""
         return f"key file {self._document.path}{of}"

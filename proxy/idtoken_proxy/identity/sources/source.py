@@ -42,11 +42,11 @@ class Watched(Protocol):
 
 
 @runtime_checkable
-class LoggedIn(Protocol):
-    """A source whose tokens come of a person's login, which somebody may renew at any moment."""
+class Versioned(Protocol):
+    """A source that reads what somebody may change at any moment: a person's login, a key, a file with a token."""
 
-    def login_version(self) -> object:
-        """Compares equal as long as the login is the same. May block for a moment; raises nothing."""
+    def version(self) -> object:
+        """Compares equal as long as that is the same. May block for a moment; raises nothing."""
 
 
 @runtime_checkable

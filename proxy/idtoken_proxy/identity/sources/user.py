@@ -89,7 +89,7 @@ class UserSource:
             quota_project=quota_project_of(info, self._document),
         )
 
-    def login_version(self) -> object:
+    def version(self) -> object:
         return self._document.version()
 
     def member(self) -> str | None:

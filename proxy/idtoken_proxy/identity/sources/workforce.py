@@ -65,7 +65,7 @@ class WorkforceSource:
                 quota_project=quota_project_of(info, self._document),
             )
 
-    def login_version(self) -> object:
+    def version(self) -> object:
         return self._document.version()
 
     def member(self) -> str | None:

@@ -1,17 +1,20 @@
-"""A login that has run out mends itself: what waits goes on the moment that somebody has logged in."""
+"""What a person can mend is looked at: what waits goes on the moment that somebody has logged in, or written the file."""
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from idtoken_proxy.errors import Fault, TokenError
+from idtoken_proxy.identity.credential_watch import INTERVAL
 from idtoken_proxy.identity.error_causes import HOST
-from idtoken_proxy.identity.login_watch import INTERVAL
 from idtoken_proxy.identity.slot import TokenSlot
-from idtoken_proxy.settings.identities import UserIdentity
-from tests.identity.fakes import AUDIENCE, FakeClock, FakeSource, Stage, turns
+from idtoken_proxy.identity.sources.file import FileSource
+from idtoken_proxy.settings.identities import FileIdentity, UserIdentity
+from tests.cases import for_each
+from tests.identity.fakes import AUDIENCE, START, FakeClock, FakeSource, Stage, jwt, turns
 
 LOGIN = "gcloud auth application-default login"
 
@@ -19,21 +22,20 @@ LOGIN = "gcloud auth application-default login"
 class Login(FakeSource):
     """Fails until somebody logs in."""
 
-    version = 1
-
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock)
         self.fails = TokenError(
             "it has expired", cause="login_expired", fault=Fault.OPERATOR, remedy=LOGIN, login=LOGIN
         )
         self.looks = 0
+        self.logins = 1
 
-    def login_version(self) -> object:
+    def version(self) -> object:
         self.looks += 1
-        return self.version
+        return self.logins
 
     def log_in(self) -> None:
-        self.version += 1
+        self.logins += 1
         self.fails = None
 
 
@@ -111,3 +113,27 @@ async def test_one_look_serves_all_slots_of_a_login(stage: Stage) -> None:
     source.log_in()
     await stage.pass_(2 * INTERVAL)
     assert all(slot.current() is not None for slot in slots)
+
+
+@for_each(
+    "before",
+    [None, "not yet", jwt({"aud": AUDIENCE, "exp": START - 7200})],
+    ids=["missing", "no token", "expired"],
+)
+async def test_a_token_file_that_is_written_at_last_is_read_at_once(
+    stage: Stage, tmp_path: Path, before: str | None
+) -> None:
+    path = tmp_path / f"token-{len(before or '')}"
+    if before is not None:
+        path.write_text(before)
+    source = FileSource(str(path), stage.clock.wall)
+    slot = stage.cache.slot(FileIdentity(str(path)), source, AUDIENCE)
+    stage.watched.append(slot)
+    while ((await fails(slot)).retry_after or 0) <= 10:  # until the next try is far
+        await stage.pass_(1)
+    written = stage.clock.boot()
+    path.write_text(jwt({"aud": AUDIENCE, "exp": stage.clock.wall() + 3600}))
+    async with asyncio.timeout(5):
+        while slot.current() is None:  # it is looked at by a thread
+            await stage.pass_(INTERVAL / 10)
+    assert stage.clock.boot() - written < 10
