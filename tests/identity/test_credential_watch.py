@@ -52,6 +52,17 @@ async def fails(slot: TokenSlot, patience: float = 0.0) -> TokenError:
     return caught.value
 
 
+async def comes(stage: Stage, slot: TokenSlot) -> bool:
+    """Whether a token does, well before the next try. It is looked at, and fetched, in threads: in the world's own time."""
+    for _ in range(4):
+        await stage.pass_(INTERVAL)
+        for _ in range(200):
+            if slot.current() is not None:
+                return True
+            await asyncio.sleep(0.005)
+    return False
+
+
 async def test_the_error_names_the_command_and_the_machine(stage: Stage) -> None:
     _, (slot,) = made(stage, AUDIENCE)
     for _ in range(2):
@@ -69,9 +80,8 @@ async def test_a_login_ends_the_back_off(stage: Stage) -> None:
     await fails(slot)
     tries = source.fetches
     source.log_in()
-    await stage.pass_(2 * INTERVAL)
+    assert await comes(stage, slot)
     assert source.fetches == tries + 1
-    assert slot.current() is not None
     looks = source.looks
     await stage.pass_(60)
     assert source.looks == looks  # nobody looks any more
@@ -84,7 +94,7 @@ async def test_what_waits_goes_on(stage: Stage) -> None:
     await turns()
     assert not any(one.done() for one in waiting)
     source.log_in()
-    await stage.pass_(2 * INTERVAL)
+    assert await comes(stage, slot)
     assert {(await one).value for one in waiting} == {slot.held and slot.held.value}
 
 
@@ -111,8 +121,7 @@ async def test_one_look_serves_all_slots_of_a_login(stage: Stage) -> None:
     await stage.pass_(3 * INTERVAL + 0.1)
     assert source.looks - before <= 4 + (source.fetches - fetches)
     source.log_in()
-    await stage.pass_(2 * INTERVAL)
-    assert all(slot.current() is not None for slot in slots)
+    assert all([await comes(stage, slot) for slot in slots])
 
 
 @for_each(
@@ -131,9 +140,5 @@ async def test_a_token_file_that_is_written_at_last_is_read_at_once(
     stage.watched.append(slot)
     while ((await fails(slot)).retry_after or 0) <= 10:  # until the next try is far
         await stage.pass_(1)
-    written = stage.clock.boot()
     path.write_text(jwt({"aud": AUDIENCE, "exp": stage.clock.wall() + 3600}))
-    async with asyncio.timeout(5):
-        while slot.current() is None:  # it is looked at by a thread
-            await stage.pass_(INTERVAL / 10)
-    assert stage.clock.boot() - written < 10
+    assert await comes(stage, slot)
