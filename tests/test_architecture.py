@@ -209,6 +209,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.readiness": "test_lifecycle.py: a server's start, readiness and service manager",
     "idtoken_proxy.span_export": "tracing/test_pipeline.py: a server's spans by it",
     "idtoken_proxy.side_listeners": "test_server.py, admin/test_app.py and metadata_server/test_app.py: a server opens them by it",
+    "idtoken_proxy.admin.token_metrics": "admin/test_metrics.py: all families together",
     "idtoken_proxy.settings.scalars": "settings/test_document.py and test_schema.py: both halves of each, against each other",
     "idtoken_proxy.engine.dialer": "engine/test_pool.py and test_tls.py: by way of both pools",
     "idtoken_proxy.engine.grpc_refusal": "end_to_end/test_grpc_renewal.py: a call that is refused, from its app to its receiver",

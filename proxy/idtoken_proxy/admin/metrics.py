@@ -1,4 +1,4 @@
-"""What the tally counted, as families of metrics. Imported with the first scrape (exposition.py): nobody else pays for it.
+"""What the statistics counted, as families of metrics. Imported with the first scrape (exposition.py): nobody else pays for it.
 
 No label takes a value that a caller could choose. A name ends in its unit; a counter in `_total`; and what has not
 happened yet is 0 and not missing, where its labels are known beforehand.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Final
@@ -16,18 +16,17 @@ from typing import Final
 from prometheus_client.core import (
     HistogramMetricFamily,
     Metric,
-    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
 from idtoken_proxy import __version__
-from idtoken_proxy.admin.families import PREFIX, Sample, Samples, by, counter, gauge
-from idtoken_proxy.admin.status import KeysObserved, StatusSource, connections_of, routers_of
+from idtoken_proxy.admin.families import PREFIX, Samples, by, counter, gauge
+from idtoken_proxy.admin.status import StatusSource, connections_of, routers_of
+from idtoken_proxy.admin.token_metrics import received_metrics, token_metrics
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.stats import BOUNDS, NO_ROUTE, RouteCounts, Stats, Trouble, UpstreamCounts
 from idtoken_proxy.identity.cache import TokenSlot
-from idtoken_proxy.settings.model import asked_for
 
 _CLASSES: Final = ("2xx", "3xx", "4xx", "5xx")  # told from the start; the others once they occur
 _LES: Final = tuple(str(bound) for bound in BOUNDS)
@@ -129,8 +128,8 @@ class ProxyCollector(Collector):
         )
         yield from _http2(stats)
         yield from _upstreams(seen)
-        yield from _tokens(seen, stats, self._wall())
-        yield from _received(stats, self._server.key_sets())
+        yield from token_metrics(seen.slots, stats, seen.failures, self._wall())
+        yield from received_metrics(stats, self._server.key_sets())
         yield from counter(
             "metadata_requests",
             "Requests to the metadata server's face.",
@@ -264,82 +263,6 @@ def _states(seen: _Seen, found: Mapping[str, tuple[int, int]]) -> Samples:
         yield (origin, "in_use"), in_use
         yield (origin, "idle"), idle
         yield (origin, "connecting"), counts.connecting
-
-
-def _tokens(seen: _Seen, stats: Stats, now: float) -> Iterator[Metric]:
-    statuses = ((name, slot.status()) for name, slot in seen.slots.items())
-    yield from gauge(
-        "token_expires_in_seconds",
-        "Life that is left to a route's token; 0 where there is none, less than 0 where it has expired.",
-        (
-            ((name, asked_for(status.wanted)), 0.0 if status.expires_at is None else status.expires_at - now)
-            for name, status in statuses
-        ),
-        "route",
-        "audience",
-    )
-    statuses = ((name, slot.status()) for name, slot in seen.slots.items())
-    yield from gauge(
-        "token_valid",
-        "Whether a route has a token that may be sent.",
-        (((name, asked_for(status.wanted)), status.valid) for name, status in statuses),
-        "route",
-        "audience",
-    )
-    sources = dict(stats.fetches)
-    fetches: list[Sample] = []
-    duration = SummaryMetricFamily(
-        f"{PREFIX}token_fetch_duration_seconds", "How long token sources took.", labels=("source",)
-    )
-    for source, had in sources.items():
-        fetches += [
-            ((source, "fresh"), had.fresh),
-            ((source, "unchanged"), had.unchanged),
-            ((source, "failed"), had.failed),
-        ]
-        duration.add_metric((source,), had.fresh + had.unchanged + had.failed, had.seconds)
-    yield from counter(
-        "token_fetches",
-        "Answers of token sources; unchanged: the same token as before.",
-        fetches,
-        "source",
-        "outcome",
-    )
-    yield duration
-    yield from counter(
-        "token_refresh_failures",
-        "Fetches that failed; a token that is still valid goes on being used.",
-        seen.failures.items(),
-        "source",
-        "audience",
-        "cause",
-    )
-
-
-def _received(stats: Stats, key_sets: Iterable[KeysObserved]) -> Iterator[Metric]:
-    received: list[Sample] = []
-    for listener, counts in stats.received.items():
-        received += [((listener, "admitted", ""), counts.admitted), ((listener, "public", ""), counts.public)]
-        received += [((listener, "refused", cause), count) for cause, count in counts.refused.items()]
-    yield from counter(
-        "received",
-        "Requests to listeners before apps: admitted, public, or refused, and then why.",
-        received,
-        *("route", "outcome", "cause"),
-    )
-    listed = list(key_sets)
-    yield from gauge(
-        "issuer_keys",
-        "Keys of an issuer that tokens are checked with; 0: all of them are refused.",
-        [((keys.issuer,), len(keys)) for keys in listed],
-        "issuer",
-    )
-    yield from counter(
-        "issuer_key_fetches",
-        "Fetches of an issuer's keys.",
-        [((keys.issuer, outcome), count) for keys in listed for outcome, count in keys.fetches.items()],
-        *("issuer", "outcome"),
-    )
 
 
 def _troubles(seen: _Seen, stats: Stats) -> Iterator[Metric]:
