@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.cases import for_each
 
 PACKAGE = Path(idtoken_proxy.__file__).parent
 TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 
 # Each may import what stands before it, and its own. Those of one line do not know each other.
 LAYERS = (
@@ -218,7 +220,7 @@ TESTED_ELSEWHERE = {
     "idtoken_proxy.engine.http2_app_body": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_call_deadline": "engine/test_http2_downstream.py: likewise",
     "idtoken_proxy.engine.http2_upstream": "engine/test_http2_downstream.py: everything goes through both ends",
-    "idtoken_proxy.engine.tls_endings": "engine/test_tls.py and test_hop.py: what each end is taken for",
+    "idtoken_proxy.engine.tls_endings": "engine/test_tls.py and test_connect_errors.py: what each end is taken for",
     "idtoken_proxy.engine.route_entry": "engine/test_router.py: what a router makes of routes",
     "idtoken_proxy.engine.switch": "engine/test_tunnel.py: every tunnel begins there",
     "idtoken_proxy.engine.streams": "protocols alone: engine/test_exchange.py speaks through both of its doors",
@@ -299,3 +301,37 @@ def test_a_start_up_to_readiness_stays_lean(tmp_path: Path) -> None:
         )
     )
     assert not loaded_by(statement).intersection(SLOW)
+
+
+# Files of other programs that are named here.
+FOREIGN_FILES = {
+    "compute_engine/_metadata.py",
+    "decoder.py",
+    "first_call.py",
+    "hello.py",
+    "json/decoder.py",
+    "proxy.py",
+}
+A_FILE = re.compile(r"(?<![\w/.<{-])((?:[a-z_0-9]+/)*[a-z_0-9]+\.py)\b")
+
+
+def test_a_package_that_says_what_is_in_it_says_all() -> None:
+    for path in PACKAGE.rglob("__init__.py"):
+        said = {name.rpartition("/")[2] for name in A_FILE.findall(path.read_text())}
+        own = {one.name for one in path.parent.glob("*.py")} - {"__init__.py"}
+        if len(said & own) > 2:
+            assert own <= said, f"{path} does not name {sorted(own - said)}"
+
+
+def test_a_file_that_is_named_is_there() -> None:
+    """In a comment, a docstring or the docs: a rename takes them along."""
+    texts = [*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    there = {path.name for part in ("proxy", "tests", "bench") for path in (ROOT / part).rglob("*.py")}
+    there |= {path.name for path in ROOT.glob("*.py")} | FOREIGN_FILES
+    gone = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in texts
+        for name in A_FILE.findall(path.read_text())
+        if name not in FOREIGN_FILES and name.rpartition("/")[2] not in there
+    }
+    assert not gone

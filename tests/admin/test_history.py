@@ -15,7 +15,7 @@ NOW = 1_800_000_000.0
 
 
 class Stage:
-    """A history of a tally that this test counts in, and the exchanges that are under way."""
+    """A history of statistics that this test counts in, and the exchanges that are under way."""
 
     def __init__(self) -> None:
         self.stats = Stats(wall=lambda: NOW)

@@ -1,4 +1,4 @@
-"""Which receiver a request is for; through a whole proxy in test_downstream.py, test_gateway.py and end_to_end/test_connect.py."""
+"""Which receiver a request is for; through a whole proxy in test_downstream.py, test_router.py and end_to_end/test_connect.py."""
 
 from __future__ import annotations
 

@@ -66,12 +66,12 @@ __all__ = ["blackhole"]  # a fixture
 NOW = 1000.0
 
 
-def tally_of(proxied: Proxied) -> Stats:
+def stats_of(proxied: Proxied) -> Stats:
     return proxied.server.context.stats
 
 
 def counts_of(proxied: Proxied) -> RouteCounts:
-    return tally_of(proxied).routes["receiver"]
+    return stats_of(proxied).routes["receiver"]
 
 
 async def counted(proxied: Proxied, requests: int, counts: RouteCounts | None = None) -> None:
@@ -95,7 +95,7 @@ async def test_an_exchange_is_counted_once_with_its_octets(receive: Receive, sta
     assert counts.sent == sum(len(answer.raw) + len(answer.body) for answer in answers) == len(app.received)
     assert sum(counts.buckets) == 2
     assert 0 < counts.seconds < 10
-    assert tally_of(proxied).connections == 1
+    assert stats_of(proxied).connections == 1
 
 
 async def test_octets_of_a_body_in_chunks_are_those_of_the_wire(receive: Receive, start: Start) -> None:
@@ -147,14 +147,14 @@ async def test_an_app_that_goes_away_is_no_error(receive: Receive, start: Start)
     await counted(proxied, 1)
     assert counts_of(proxied).classes[0] == 1
     assert counts_of(proxied).abandoned == 1
-    assert tally_of(proxied).troubles == {}
+    assert stats_of(proxied).troubles == {}
 
 
 async def test_what_no_route_took(receive: Receive, start: Start) -> None:
     proxied = await start(await receive(answering(ok())), route={"path": "/a"})
     for request in (get("/b"), b"nonsense\r\n\r\n"):
         await proxied.ask(request)
-    stats = tally_of(proxied)
+    stats = stats_of(proxied)
     await counted(proxied, 2, stats.unrouted)
     assert stats.unrouted.classes[4] == 2
     assert {key[:2] for key in stats.troubles} == {(NO_ROUTE, "no_route"), (NO_ROUTE, "malformed_request")}
@@ -166,7 +166,7 @@ async def test_a_trouble_is_counted_and_its_last_word_kept(receive: Receive, sta
     for _ in range(3):
         await proxied.ask(get("/"))
     await counted(proxied, 3)
-    (trouble,) = tally_of(proxied).troubles.values()
+    (trouble,) = stats_of(proxied).troubles.values()
     assert (trouble.route, trouble.kind, trouble.cause) == (
         "receiver",
         "connect_failed",
@@ -205,7 +205,7 @@ async def test_connections_upstream_are_opened_and_used_again(receive: Receive, 
     proxied = await start(await receive(answering(ok())))
     for _ in range(3):
         await proxied.ask(get("/"))
-    (upstream,) = tally_of(proxied).upstreams.values()
+    (upstream,) = stats_of(proxied).upstreams.values()
     assert (upstream.opened, upstream.reused, upstream.connecting) == (1, 2, 0)
     assert proxied.pool.counts is upstream
 
@@ -240,7 +240,7 @@ async def test_a_slow_reader_holds_the_answer_back(receive: Receive, start: Star
     app = await proxied.connect()
     app.stall()
     app.send(get("/"))
-    await eventually(lambda: tally_of(proxied).held["answer"] > 0, "an answer that is held back")
+    await eventually(lambda: stats_of(proxied).held["answer"] > 0, "an answer that is held back")
     app.go_on()
     assert len((await app.response()).body) == size
 
@@ -259,7 +259,7 @@ async def test_a_slow_receiver_holds_the_request_back(receive: Receive, start: S
     proxied = await start(await receive(script))
     app = await proxied.connect()
     app.send(post(b"x" * size))
-    await eventually(lambda: tally_of(proxied).held["request"] > 0, "a request that is held back")
+    await eventually(lambda: stats_of(proxied).held["request"] > 0, "a request that is held back")
     go_on.set()
     assert (await app.response()).status == 200
 
@@ -310,7 +310,7 @@ async def test_a_limit_is_counted_when_it_is_hit(
     proxied = await start(await receive(says(answer)), timeouts=SHORT)
     app = await proxied.connect()
     app.send(request_)
-    limits = tally_of(proxied).limits
+    limits = stats_of(proxied).limits
     if "timeout" in limit:  # in steps: what is on its way has the time to come
         await proxied.elapse_until(lambda: any(limits.values()), 1)
     await eventually(lambda: any(limits.values()), f"{limit} to be hit")
@@ -325,8 +325,8 @@ async def test_the_limit_of_connections(receive: Receive, start: Start) -> None:
     await first.response()
     for _ in range(2):
         await (await proxied.connect()).response()
-    assert tally_of(proxied).limits["connections"] == 2
-    (trouble,) = tally_of(proxied).troubles.values()
+    assert stats_of(proxied).limits["connections"] == 2
+    (trouble,) = stats_of(proxied).troubles.values()
     assert (trouble.kind, trouble.count) == ("overloaded", 2)
     first.close()
 
@@ -340,17 +340,17 @@ async def test_a_token_that_does_not_come(receive: Receive, start: Start, tmp_pa
         route={"identity": CommandIdentity(("/bin/cat", str(fifo)))},
     )
     assert (await proxied.ask(get("/"))).status == 503
-    assert tally_of(proxied).limits["token_wait"] == 1
+    assert stats_of(proxied).limits["token_wait"] == 1
     fifo.write_text("no token")
 
 
 async def test_a_receiver_that_accepts_nobody(start: Start, blackhole: int) -> None:
     proxied = await start(blackhole, timeouts=Timeouts(connect=0.2))
-    counts = tally_of(proxied).upstreams[proxied.pool.upstream.origin]
+    counts = stats_of(proxied).upstreams[proxied.pool.upstream.origin]
     async with running(proxied.ask(get("/"))) as asked:
         await eventually(lambda: counts.connecting == 1, "it is not tried")
         assert (await asked).status == 504
-    assert tally_of(proxied).limits["connect_timeout"] == 1
+    assert stats_of(proxied).limits["connect_timeout"] == 1
     assert counts.connecting == 0
 
 
@@ -360,7 +360,7 @@ async def test_an_idle_connection_that_ends_hits_no_limit(receive: Receive, star
     await eventually(lambda: len(proxied.server.context.connections) == 1, "no connection")
     await proxied.elapse(31)
     await app.gone()
-    assert not any(tally_of(proxied).limits.values())
+    assert not any(stats_of(proxied).limits.values())
 
 
 def test_a_limit_of_later_days_is_counted_too() -> None:
@@ -381,8 +381,8 @@ async def test_refusals_have_reasons(receive: Receive, start: Start, tmp_path: A
     await proxied.ask(get("/", right, "Origin: http://evil.example"))
     await proxied.ask(get("/", right, "Sec-Fetch-Site: cross-site"))
     await proxied.ask(get("/", right).replace(b"localhost", b"evil.example"))
-    await counted(proxied, 4, tally_of(proxied).unrouted)
-    assert tally_of(proxied).refusals == {
+    await counted(proxied, 4, stats_of(proxied).unrouted)
+    assert stats_of(proxied).refusals == {
         "caller_token": 1,
         "origin": 1,
         "fetch_site": 1,
@@ -546,7 +546,7 @@ async def test_who_refuses_is_read_from_the_body_wherever_it_is_cut(
     for cut in places:
         told = await proxied.ask(get(f"/?cut={cut}"))
         assert told.body == PAGE
-    [(key, refusal)] = tally_of(proxied).upstream_refusals.items()
+    [(key, refusal)] = stats_of(proxied).upstream_refusals.items()
     assert key == ("receiver", "no_invoker")
     assert refusal.count == len(places)
     assert not refusal.detail.startswith("if ")
@@ -561,4 +561,4 @@ async def test_an_app_s_own_refusal_is_none_of_googles(receive: Receive, start: 
     proxied = await start(await receive(answering(own.replace(b"200 OK", b"403 No"))))
     await proxied.ask(get("/"))
     await counted(proxied, 1)
-    assert tally_of(proxied).upstream_refusals == {}
+    assert stats_of(proxied).upstream_refusals == {}

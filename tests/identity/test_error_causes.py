@@ -10,7 +10,7 @@ from idtoken_proxy.identity.error_causes import CAUSES, REMEDIES, TRANSIENT, rem
 TREES = {
     path.name: ast.parse(path.read_text())
     for path in Path(*idtoken_proxy.identity.__path__).rglob("*.py")
-    if path.name != "causes.py"
+    if path.name != "error_causes.py"
 }
 
 

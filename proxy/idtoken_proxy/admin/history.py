@@ -30,7 +30,7 @@ _NOTHING: Final = array("Q", [0] * _WIDTH)
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """`at`: Unix seconds. Numbers: requests, failures, in flight, and how many took how long, by tally.BOUNDS."""
+    """`at`: Unix seconds. Numbers: requests, failures, in flight, and how many took how long, by stats.BOUNDS."""
 
     at: float
     whole: array[int]

@@ -23,6 +23,7 @@
     http2_writer.py      what is answered on it
     front_ends.py        before it: Cloud Run's, a 1st-generation function's
     iap.py               or IAP's
+    edge.py              what Google's servers answer before any of these is asked
     google_api.py        or that of one of Google's APIs
     google_apps.py       and what answers there: vertex_ai.py, cloud_storage.py, Prometheus, a pip index
     container.py         the application behind it: tells what it received
@@ -33,10 +34,11 @@
     grpc_descriptors.py  what they are told: a service as its .proto has it
     grpc_call.py         a call: its messages, metadata, deadline and status
     grpc_messages.py     protocol buffers
-    backend.py           or a developer's own
+    mcp_server.py        and an MCP server
+    backend.py           or a developer's own; grpc_backend.py one of gRPC
     invokers.py          who may invoke it, changed while it runs
     breaks.py            failures on demand
-    loopback.py          where it listens
+    loopback.py          where it listens     rebinding.py  and under which names it answers
     emulator.py          all of it, running
     command.py           `idtoken-proxy emulate`
 

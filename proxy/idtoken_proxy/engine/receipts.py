@@ -1,4 +1,4 @@
-"""What became of requests to a listener before an app, in plain ints (tally.py has the rest)."""
+"""What became of requests to a listener before an app, in plain ints (stats.py has the rest)."""
 
 from __future__ import annotations
 

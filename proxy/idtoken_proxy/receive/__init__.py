@@ -4,7 +4,8 @@
 
 The engine is the forward path's, to which this package is a kind of entry (engine/route_entry.py, Admission). Pure are compact_token.py,
 claims.py, verification_keys.py and issuers.py; key_set.py knows the time and asks for keys, key_fetch.py does the asking;
-judge.py puts them in their order. composition.py and inbound_listeners.py are what the composition root makes of it.
+judge.py puts them in their order, verified_tokens.py remembers what passed, admission.py answers for one rule of one listener,
+issuer_keys.py holds all key sets over reloads. composition.py and inbound_listeners.py are what the composition root makes of it.
 
 The cryptography is the library `cryptography`: google-auth brings it along, so that it costs no dependency more. PyJWT and
 google-auth's own jwt module are no help where a verifier has to be stricter than its library: both take base64url with other

@@ -13,9 +13,9 @@ does, for gcloud), it takes no one else's children. Who dies with whom:
                                not where somebody has asked it to stop: then it takes the time that it needs
     the wrapper is killed -9   Linux kills the app (PR_SET_PDEATHSIG); the proxy sees the end of a pipe, and ends
 
-variables.py   what the app finds in its environment
-launch.py      between fork and exec
-witness.py     who else has got a signal
-supervise.py   signals and children, until the app has ended
-run.py         all of it together
+variables.py       what the app finds in its environment
+launch.py          between fork and exec
+signal_witness.py  who else has got a signal
+supervise.py       signals and children, until the app has ended
+run.py             all of it together
 """

@@ -19,9 +19,11 @@ A deadline for a peer's preface, its SETTINGS acknowledgment, a drain and a stre
     hpack_table.py       its static and dynamic table
     hpack_decoder.py     a block -> fields, bounded while it is decoded
     hpack_encoder.py     fields -> a block, from a table that only grows
+    pair.py              one field as an encoder takes it
     fields.py            the rules for one field (RFC 9113 section 8.2)
     heads.py             the rules for all fields of a request, a response and a trailer section (section 8.3)
     block_memo.py        a block's octets -> what was made of them
+    head_shapes.py       heads that are alike but for some values
     settings.py          SETTINGS: what each value may be
     streams.py           the states of a stream as a table (section 5.1)
     flow_control.py      windows, and when credit is given back (section 5.2)

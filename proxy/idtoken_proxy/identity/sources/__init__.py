@@ -1,16 +1,16 @@
 """One small file for each kind of credential. An identity's source is `build` of the module that has its type's name
 (settings/identities.py), and no other is imported: all of them are a tenth of the start.
 
-source.py               what a source is, and what else it may be: Watched, Particular, AccessTokenSource
+source.py               what a source is, and what else it may be: Watched, Versioned, RestrictedAudience, AccessTokenSource
 application_default.py  where Google's credential files are, and which source each type of them makes
 auto.py                 the environment variable, gcloud's file, the metadata server
-metadata.py  service_account.py  user.py  workforce.py  external_account.py (over federation.py)  impersonated.py
+metadata.py (metadata_refusal.py: why it gives none)  service_account.py  user.py  workforce.py  external_account.py (over federation.py)  impersonated.py
 oauth.py  gcloud.py  command.py (over process.py)  file.py  signed_jwt.py
 refreshed.py            google-auth's credentials as an access token    printed_token.py  one in a file, or of a command
 executable.py           a credential file's executable (executable_answer.py: what it prints)
 aws.py                  AWS: aws_web_identity.py (EKS), aws_container.py (ECS, EKS), aws_instance.py (EC2), aws_credentials.py
 iam_credentials.py      IAM's three methods, and what its refusals mean
-credential_file.py      reading a credential file        transport.py  HTTP for google-auth
+credential_file.py      reading a credential file (malformed.py: one that is none)        transport.py  HTTP for google-auth
 """
 
 from __future__ import annotations
