@@ -42,6 +42,8 @@ from tests.cases import for_each
         (b"x-goog-authenticated-user-groups", fields.ASSERTED),
         (b"x-goog-iap-jwt-assertion", fields.ASSERTED),
         (b"x_goog_iap_jwt_assertion", fields.ASSERTED),
+        (b"x-original-url", fields.ASSERTED),
+        (b"x_rewrite.url", fields.ASSERTED),
         # What only looks like one.
         (b"x-goog-authenticated-users", PASS),
         (b"x-goog-iap-jwt-assertions", PASS),

@@ -214,6 +214,7 @@ FORGED: dict[str, tuple[Callable[[float], Fields], int]] = {
     "typ at+jwt": (_header(typ="at+jwt"), 401),
     "typ logout+jwt": (_header(typ="logout+jwt"), 401),
     "typ that is a number": (_header(typ=1), 401),
+    "typ in letters of another alphabet": (_header(typ="JO\u017fE"), 401),
     # -- for whom, by whom
     "another project's account": (_with(email=STRANGER, sub="998877665544332211"), 403),
     "an account whose name begins alike": (_with(email=f"{LOGIN}.attacker.example.com"), 403),

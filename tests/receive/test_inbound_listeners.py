@@ -246,6 +246,24 @@ async def test_a_path_has_its_own_rule_and_no_other_spelling_of_it() -> None:
                 tells_nothing(answer)
 
 
+async def test_no_header_says_another_path_than_the_one_that_was_judged() -> None:
+    async with inbound(paths="{/healthz: public}") as running:
+        fields = (
+            "X-Original-URL: /admin",
+            "x-rewrite-url: /admin",
+            "X_Original_URL: /admin",
+            "X-Original: kept",
+        )
+        assert (await running.ask(*fields, target="/healthz")).status == 200
+        assert (await running.ask(*good(), *fields)).status == 200
+        assert (await by_http2(running, *fields, path="/healthz")).status == 200
+        assert len(running.sent_on) == 3
+        for request in running.sent_on:
+            assert [
+                value for name, value in request.fields if name.startswith("x-r") or "riginal" in name
+            ] == ["kept"]
+
+
 async def test_a_token_is_checked_once_and_its_caller_at_each_request() -> None:
     async with inbound() as running:
         listeners = running.server._inbound

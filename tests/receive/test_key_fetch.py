@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.receive.issuers import Issuer, issuer_of
@@ -97,3 +101,79 @@ async def test_what_is_amiss_is_said_with_a_remedy() -> None:
             answers["/keys"] = keys
             with pytest.raises(TokenError, match=told):
                 await fetched(issuer_of("google", f"{here}/keys"))
+
+
+async def test_an_issuer_elsewhere_leads_to_nothing_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its document comes by https, and so must its keys."""
+    ca, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(tls)
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    answers: dict[str, bytes] = {"/keys": ok(jwks(rsa_signer()))}
+    async with (
+        Receiver(lambda wire: serve(wire, answers)) as near,
+        Receiver(lambda wire: serve(wire, answers), tls=tls) as issuer,
+    ):
+        here = f"https://127.0.0.1:{issuer.port}"
+        answers["/.well-known/openid-configuration"] = discovery(here, f"http://127.0.0.1:{near.port}/keys")
+        with pytest.raises(TokenError, match="no https URL"):
+            await fetched(issuer_of(here))
+        assert near.connections == []
+        answers["/.well-known/openid-configuration"] = discovery(here, f"{here}/keys")
+        assert list((await fetched(issuer_of(here))).keys) == ["key-1"]
+
+
+@pytest.mark.thorough
+@for_each("uri", [
+    "https://[::1", "https://exa mple/", "https://127.0.0.1:99999/", "https://\ud800/", "https://user:pass@127.0.0.1:1/k",
+    "https://" + "a" * 300 + "/", "https://127.0.0.1:1/?q=\r\nX: y", "https://127.0.0.1:1/k#f", "https://127.0.0.1:1/\xe9",
+    "https://0x7f.1:1/", "https://2130706433:1/", "https://metadata.google.internal./", "https://[::ffff:169.254.169.254]/",
+    "https://[fd20:ce::254]/", "https:///x", "//x/y", "", "https://127.0.0.1:1/\0", "https://127.0.0.1:1\\@evil/", "https://xn--\xe9/",
+    "https://a..b/", "https://*/", "https://127.0.0.1:1/%zz", "https://\uff45vil.example/", "https://127.0.0.1:1/" + "a" * 100_000,
+    ["https://127.0.0.1:1/"], {"a": 1}, None, True,
+])  # fmt: skip
+async def test_no_jwks_uri_is_more_than_a_failed_fetch(uri: object) -> None:
+    answers: dict[str, bytes] = {}
+    async with Receiver(lambda wire: serve(wire, answers)) as receiver:
+        here = f"http://127.0.0.1:{receiver.port}"
+        answers["/.well-known/openid-configuration"] = discovery(here, uri)
+        with pytest.raises(TokenError) as error:
+            await fetched(issuer_of(here))
+        assert error.value.detail.isprintable()
+
+
+def _zipped(content: bytes) -> bytes:
+    return ok(gzip.compress(content, 1), "Content-Encoding: gzip")
+
+
+# What is not read to its end within a second is closed by the issuer.
+ANSWERS = {
+    "a bomb": _zipped(b" " * 20_000_000),
+    "no gzip": ok(b"abcd", "Content-Encoding: gzip"),
+    "cut short": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{}",
+    "over a mebibyte": ok(b" " * 1_100_000),
+    "no HTTP": b"hello\r\n\r\n",
+    "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "a part": b"HTTP/1.1 206 Partial Content\r\nContent-Length: 2\r\n\r\n{}",
+    "a head of 5000 fields": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 5000 + b"\r\n",
+    "a field of 100 kB": b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+    "a broken chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}x",
+    "another place": b"HTTP/1.1 301 Moved\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    "a number of 5000 digits": ok(b'{"keys": [' + b"9" * 5000 + b"]}"),
+}
+
+
+@pytest.mark.thorough
+@for_each("what", list(ANSWERS))
+async def test_no_answer_is_more_than_a_failed_fetch(what: str) -> None:
+    async def answer(wire: Wire) -> None:
+        await wire.request()
+        wire.send(ANSWERS[what])
+        wire.close()
+
+    async with Receiver(answer) as receiver:
+        with pytest.raises(TokenError):
+            await fetched(issuer_of("google", f"http://127.0.0.1:{receiver.port}/certs"))

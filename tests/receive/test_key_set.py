@@ -167,6 +167,17 @@ async def test_without_a_key_it_is_said_so_and_tried_every_few_seconds() -> None
     assert await here.keys.ask("google-1") is not None
 
 
+async def test_an_answer_that_nobody_foresaw_is_a_failed_fetch_and_known_keys_serve_on(here: Here) -> None:
+    def broken() -> Fetched:
+        raise RuntimeError("of some library")
+
+    here.keys._fetch = broken
+    with capture_logs() as logs:
+        assert await here.keys.ask("google-2") is None
+    assert here.keys.find("google-1") is not None
+    assert [(one["event"], one["cause"]) for one in logs] == [("keys could not be fetched", "garbage")]
+
+
 async def test_a_fetch_under_way_ends_with_it() -> None:
     here = Here()
     here.keys.look_after_them()

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from idtoken_proxy.receive.verification_keys import keys_of
 from tests.cases import for_each
-from tests.receive.signing import Signer, ec_signer, encoded, jwks, rsa_signer
+from tests.receive.signing import Signer, dumped, ec_signer, encoded, jwks, rsa_signer, uint
 
 RSA, EC = rsa_signer(), ec_signer()
 
@@ -53,6 +53,16 @@ def test_each_verifies_by_its_own_algorithm_and_nothing_else() -> None:
 )
 def test_rsa_keys_that_are_passed_over(change: dict[str, Any]) -> None:
     assert only({**RSA.jwk, **change}) == []
+
+
+@for_each("modulus", [2**2047, 2**4096 - 1, 2**2048 - 2, 3**1292])
+@for_each("exponent", [3, 65537, 2**32 - 1])
+def test_a_key_that_is_no_product_of_two_primes_verifies_nothing(modulus: int, exponent: int) -> None:
+    """Nor does it end in an exception: what an issuer publishes is not ours to choose."""
+    keys = keys_of(dumped({"keys": [{**RSA.jwk, "n": uint(modulus), "e": uint(exponent)}]}))
+    for key in keys.values():
+        for signature in (bytes(256), b"\xff" * 256, bytes(255) + b"\1", b"\xff" * 512, b""):
+            assert not key.verifies(signature, b"what is signed")
 
 
 def test_rsa_keys_of_other_sizes() -> None:

@@ -44,6 +44,8 @@ _ONLY_OURS: Final = TOKEN_HEADERS | {b"x-forwarded-prefix", b"x-forwarded-proto"
 # the proxy itself is the front end (receive/), nobody else says it.
 IAP_ASSERTION: Final = b"x-goog-iap-jwt-assertion"
 _AUTHENTICATED: Final = b"x-goog-authenticated-user-"
+# And for which path the request is: IIS, Zend and Symfony once took it from these (CVE-2018-14773), past the path's own rule.
+_FRONT_END_SAYS: Final = frozenset({IAP_ASSERTION, b"x-original-url", b"x-rewrite-url"})
 
 REQUEST_KINDS: Final = {
     b"host": HOST,
@@ -132,7 +134,7 @@ def request_kind(name: bytes) -> int:
     plain = folded(name)
     if plain in _ONLY_OURS:
         return DROP
-    return ASSERTED if plain == IAP_ASSERTION or plain.startswith(_AUTHENTICATED) else PASS
+    return ASSERTED if plain in _FRONT_END_SAYS or plain.startswith(_AUTHENTICATED) else PASS
 
 
 def folded(name: bytes) -> bytes:

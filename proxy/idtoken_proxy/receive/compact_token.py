@@ -60,7 +60,8 @@ def read_token(token: bytes) -> CompactToken:
         )
     if not isinstance(kid, str) or not 0 < len(kid) <= _LONGEST_KID:
         raise _malformed("its header names no key (kid)")
-    if not isinstance(kind, str) or kind.upper() not in _TYPES:
+    # `upper` makes an S of other letters too.
+    if not isinstance(kind, str) or not kind.isascii() or kind.upper() not in _TYPES:
         raise _malformed("its header says that it is something else than a JWT (typ)")
     if "crit" in header:
         raise _malformed("its header asks for an extension (crit)")

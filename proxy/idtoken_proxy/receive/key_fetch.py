@@ -55,9 +55,12 @@ def _discovered(transport: Transport, issuer: Issuer) -> str:
     if said != issuer.name:  # section 4.3: "MUST be identical"
         raise _garbage(issuer.keys_url, f"the discovery document of another issuer, {str(said)[:200]!a}")
     try:
-        endpoint(str(keys_url).partition("?")[0])  # https, or http on loopback; no metadata server
+        found = endpoint(str(keys_url).partition("?")[0])  # https, or http on loopback; no metadata server
     except ValueError:
         raise _garbage(issuer.keys_url, "a jwks_uri that is no https URL") from None
+    # An issuer elsewhere has no business on this machine, where some services believe whoever comes by loopback.
+    if issuer.keys_url.startswith("https:") and not found.startswith("https:"):
+        raise _garbage(issuer.keys_url, "a jwks_uri that is no https URL")
     return str(keys_url)
 
 

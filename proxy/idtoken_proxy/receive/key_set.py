@@ -147,6 +147,8 @@ class KeySet:
             self._failed(_late(self.issuer))
         except TokenError as error:
             self._failed(error)
+        except Exception as error:  # noqa: BLE001 -- what an issuer says must not become its callers' 500, whatever it is
+            self._failed(_unforeseen(self.issuer, error))
         else:
             self.take(fetched)
 
@@ -187,4 +189,14 @@ def _late(issuer: str) -> TokenError:
         f"the keys of {issuer} did not come within {_DEADLINE:g} s",
         cause="endpoint_timeout",
         fault=Fault.GOOGLE,
+    )
+
+
+def _unforeseen(issuer: str, error: Exception) -> TokenError:
+    return TokenError(
+        f"what {issuer} answers to the request for its keys cannot be read",
+        cause="garbage",
+        fault=Fault.OPERATOR,
+        remedy="See what it says: idtoken-proxy doctor",
+        log_detail=type(error).__name__,
     )
