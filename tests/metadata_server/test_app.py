@@ -219,6 +219,36 @@ async def test_two_hosts_are_none(face: Face) -> None:
     writer.close()
 
 
+@for_each(
+    ("line", "more", "status"),
+    [
+        ("CONNECT localhost:80", "", 405),
+        ("OPTIONS *", "", 405),
+        ("GET http://evil.example/computeMetadata/v1/instance/", "", 403),
+        ("GET http://localhost/computeMetadata/v1/instance/", "", 200),
+        (f"GET {ACCOUNT}/token", "X_Forwarded_For: 10.0.0.1\r\n", 403),
+        (f"GET {ACCOUNT}/token", "Metadata-Flavor: Google\r\n", 403),
+        (f"GET {ACCOUNT}/token", "Expect: a-miracle\r\n", 417),
+    ],
+)
+async def test_whatever_its_target_is_the_guard_is_asked_first(
+    face: Face, line: str, more: str, status: int
+) -> None:
+    address = face.server.metadata[0]
+    assert isinstance(address, TcpAddress)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    writer.write(
+        f"{line} HTTP/1.1\r\nHost: localhost\r\nMetadata-Flavor: Google\r\n{more}Connection: close\r\n\r\n".encode()
+    )
+    answer = await reader.read()
+    assert answer.split(b" ")[1] == str(status).encode()
+    assert b"Metadata-Flavor: Google\r\n" in answer
+    assert b"aiohttp" not in answer
+    assert b"miracle" not in answer
+    assert b"ya29" not in answer
+    writer.close()
+
+
 async def test_what_is_not_there_is_404(face: Face) -> None:
     for path in (
         "/computeMetadata/v1/instance/zone",

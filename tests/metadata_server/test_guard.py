@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from multidict import CIMultiDict
-
 from idtoken_proxy.metadata_server.guard import Asked, refusal
 from tests.cases import for_each
 
 PATH = "/computeMetadata/v1/instance/service-accounts/default/token"
-FLAVOR = {"Metadata-Flavor": "Google"}
+FLAVOR = "Metadata-Flavor"
 
 
 def asked(host: str | None = "localhost:8181", path: str = PATH, **headers: str) -> Asked:
-    named = CIMultiDict({**FLAVOR, **{name.replace("_", "-"): value for name, value in headers.items()}})
-    return Asked("GET", path, host, named, "127.0.0.1", "127.0.0.1")
+    named = {FLAVOR: "Google", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    return Asked("GET", path, host, host, tuple(named.items()), "127.0.0.1", "127.0.0.1")
 
 
 def cause(of: Asked, *allowed_hosts: str) -> str | None:
@@ -51,7 +49,7 @@ def test_a_service_of_compose_is_reached_by_its_listed_name_and_by_its_address()
     by_name = replace(asked("idtoken-proxy:8181"), address="172.18.0.3", peer="172.18.0.9")
     assert cause(by_name, "Idtoken-Proxy") is None
     assert cause(by_name) == "host"
-    assert cause(replace(by_name, host="172.18.0.3:8181")) is None
+    assert cause(replace(by_name, host="172.18.0.3:8181", target_host="172.18.0.3:8181")) is None
 
 
 @for_each("name, value", [("Origin", "http://localhost:8181"), ("Origin", "null"), ("Sec_Fetch_Site", "same-origin"),
@@ -70,6 +68,21 @@ def test_a_forwarder_is_refused_whoever_it_asks_for() -> None:
     assert cause(asked(path="/", X_Forwarded_For="")) == "forwarded"
 
 
+@for_each(
+    "name",
+    ["x-forwarded-for", "X_Forwarded_For", "X-Forwarded.For", "X-Forwarded-Host", "X-Real-IP", "x_real_ip", "Forwarded", "Via"],
+)  # fmt: skip
+def test_whatever_mark_it_leaves(name: str) -> None:
+    assert cause(replace(asked(), headers=((FLAVOR, "Google"), (name, "x")))) == "forwarded"
+
+
+def test_a_target_with_a_host_of_its_own_is_held_against_the_same_names() -> None:
+    assert cause(replace(asked(), target_host="evil.example")) == "host"
+    assert cause(replace(asked("evil.example"), target_host="localhost")) == "host"
+    assert cause(replace(asked(), target_host=None)) == "host"
+    assert cause(replace(asked(), target_host="localhost")) is None
+
+
 @for_each("value", ["google", "", "Azure", "Google, Google"])
 def test_the_flavor_is_demanded_to_the_letter(value: str) -> None:
     refused = refusal(asked(Metadata_Flavor=value), ())
@@ -78,8 +91,14 @@ def test_the_flavor_is_demanded_to_the_letter(value: str) -> None:
     assert "Missing Metadata-Flavor:Google header." in refused.told
 
 
+def test_the_flavor_is_said_once() -> None:
+    for others in (("Google", "Azure"), ("Azure", "Google"), ("Google", "Google")):
+        assert cause(replace(asked(), headers=tuple((FLAVOR, one) for one in others))) == "flavor"
+    assert cause(replace(asked(), headers=(("Metadata_Flavor", "Google"),))) == "flavor"
+
+
 def test_a_look_for_the_server_needs_none() -> None:
-    assert cause(Asked("GET", "/", "localhost", {}, "127.0.0.1", "127.0.0.1")) is None
+    assert cause(replace(asked(path="/"), headers=())) is None
 
 
 def test_nothing_is_changed_here() -> None:

@@ -20,17 +20,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from idtoken_proxy.admin import status
-from idtoken_proxy.admin.connections import Connections
+from idtoken_proxy.admin.aiohttp_listener import LAST_ANSWERS, AiohttpListener
 from idtoken_proxy.admin.history import History
 from idtoken_proxy.admin.place import Place
-from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, NAME, expect, handlers
+from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, NAME, expect
 from idtoken_proxy.policy.guard import LOOPBACK_NAMES, name_of
 from idtoken_proxy.settings.model import Address, Settings
 
 if TYPE_CHECKING:
     from idtoken_proxy.admin.exposition import Exposition
-
-_LAST_ANSWERS = 1.0  # seconds; whoever still waits for one is not waited for
 
 
 class Controllable(status.StatusSource, Protocol):
@@ -51,10 +49,8 @@ class Admin:
     def __init__(self, server: Controllable, place: Place) -> None:
         """`place`: bound."""
         self.address = place.address
-        self._place = place
+        self._listener = AiohttpListener(place, lambda: server.settings.timeouts.header)
         self._server = server
-        self._runner: web.AppRunner | None = None
-        self._connections: Connections | None = None
         self._exposition: Exposition | None = None
         self._rendering = asyncio.Lock()
         self._history = History(lambda: server.context)
@@ -63,7 +59,7 @@ class Admin:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """What was really bound."""
-        return self._place.bound
+        return self._listener.addresses
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self._keep_time, self._own_host_only])
@@ -84,26 +80,14 @@ class Admin:
         app.router.add_post("/quitquitquit", self._quit, expect_handler=expect)
         app.router.add_route("*", "/quitquitquit", _not_allowed("POST"), expect_handler=expect)
         app.router.add_route("*", "/{path:.*}", _not_found, expect_handler=expect)
-        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_LAST_ANSWERS)
-        await self._runner.setup()
-        factory = self._runner.server
-        assert factory is not None
-        self._connections = Connections(handlers(factory), lambda: self._server.settings.timeouts.header)
-        await self._place.serve(self._connections)
-
+        await self._listener.start(web.AppRunner(app, handle_signals=False, shutdown_timeout=LAST_ANSWERS))
         self._keeping = asyncio.ensure_future(self._history.keep())
 
     async def stop(self) -> None:
         if self._keeping is not None:
             self._keeping.cancel()
             self._keeping = None
-        await self._place.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-        if self._connections is not None:
-            self._connections.close()
-            self._connections = None
+        await self._listener.stop()
 
     async def _started(self, _request: web.Request) -> web.Response:
         return _verdict(self._server.started, "not started")
@@ -178,14 +162,7 @@ class Admin:
 
     @web.middleware
     async def _keep_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        connection = None if self._connections is None else self._connections.of(request.transport)
-        if connection is None:
-            return await handler(request)
-        connection.begin()
-        try:
-            return await handler(request)
-        finally:
-            connection.answer()
+        return await self._listener.answered(request, handler)
 
     def _is_allowed(self, name: str) -> bool:
         return any(name == allowed.lower() for allowed in self._server.settings.guard.allowed_hosts)

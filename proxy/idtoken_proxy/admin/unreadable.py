@@ -1,4 +1,4 @@
-"""What aiohttp says by itself on the admin listener, in our words: its answer to what it cannot read never comes to the
+"""What aiohttp says by itself beside the data path, in our words: its answer to what it cannot read never comes to the
 application, so that neither its middlewares nor its signals see it.
 """
 
@@ -28,7 +28,7 @@ def handlers(server: web.Server) -> Callable[[], asyncio.Protocol]:
     return lambda: _Handler(server, loop=loop, **options)
 
 
-async def expect(request: web.Request) -> None:
+async def expect(request: web.BaseRequest) -> None:
     """RFC 9110 section 10.1.1. Raises web.HTTPExpectationFailed, which repeats nothing."""
     if request.headers.get("Expect", "").lower() != "100-continue":
         raise web.HTTPExpectationFailed(text="this expectation is not met here\n")

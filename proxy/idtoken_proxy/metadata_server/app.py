@@ -12,11 +12,10 @@ from typing import Final, Protocol
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
-from idtoken_proxy.admin.connections import Connections
+from idtoken_proxy.admin.aiohttp_listener import LAST_ANSWERS, AiohttpListener
 from idtoken_proxy.admin.place import Place
-from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, expect, handlers
+from idtoken_proxy.admin.unreadable import KEPT_TO_ITSELF, expect
 from idtoken_proxy.engine.admission import unlisted
 from idtoken_proxy.engine.listeners import peer_uid
 from idtoken_proxy.engine.server_context import ServerContext
@@ -45,9 +44,9 @@ _TITLES: Final = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    417: "Expectation Failed",
     503: "Service Unavailable",
 }
-_LAST_ANSWERS: Final = 1.0  # seconds; whoever still waits for one is not waited for
 _ACCOUNTS: Final = "instance/service-accounts"
 _OF_ANYBODY: Final = frozenset({"aliases", "identity", "scopes", "token"})
 _ABOVE: Final = {"/": "computeMetadata/\n", "/computeMetadata/": "v1/\n"}
@@ -81,57 +80,40 @@ class MetadataListener:
         """`place`: bound."""
         self.address = place.address
         self._server = server
-        self._place = place
         self._wall = wall
-        self._runner: web.AppRunner | None = None
-        self._connections: Connections | None = None
+        self._listener = AiohttpListener(place, lambda: server.settings.timeouts.header, name="metadata")
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         """What was really bound."""
-        return self._place.bound
+        return self._listener.addresses
 
     async def start(self) -> None:
-        app = web.Application(middlewares=[self._keep_time])
-        app.router.add_route("*", "/{path:.*}", self._answer, expect_handler=expect)
-        self._runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=_LAST_ANSWERS)
-        await self._runner.setup()
-        factory = self._runner.server
-        assert factory is not None
-        self._connections = Connections(
-            handlers(factory), lambda: self._server.settings.timeouts.header, listener="metadata"
+        # Without a router, which would answer by itself to targets that are no paths (CONNECT's, `*`), past the guard.
+        server = web.Server(self._answered)
+        await self._listener.start(
+            web.ServerRunner(server, handle_signals=False, shutdown_timeout=LAST_ANSWERS)
         )
-        await self._place.serve(self._connections)
 
     async def share(self, *, shared: bool) -> None:
-        """Whether other users may open a unix socket; who they are is looked at with each request."""
-        await self._place.share(shared=shared)
+        await self._listener.share(shared=shared)
 
     async def stop(self) -> None:
-        await self._place.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
-        if self._connections is not None:
-            self._connections.close()
-            self._connections = None
+        await self._listener.stop()
 
-    @web.middleware
-    async def _keep_time(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        connection = None if self._connections is None else self._connections.of(request.transport)
-        if connection is None:
-            return await handler(request)
-        connection.begin()
-        try:
-            return await handler(request)
-        finally:
-            connection.answer()
+    async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
+        return await self._listener.answered(request, self._answer)
 
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         handed_out = self._server.handed_out
         refused = self._refused(request)
         if refused is not None:
             return self._refuse("other", refused)
+        try:
+            if "Expect" in request.headers:
+                await expect(request)
+        except web.HTTPExpectationFailed:
+            return self._refuse("other", Refusal(417, "", "expect", "send no Expect"))
         if handed_out is None:
             return self._not_found()
         if request.path in _ABOVE:
@@ -144,7 +126,7 @@ class MetadataListener:
         except TokenError as error:
             return self._fail(request, error)
 
-    async def _below(self, request: web.Request, handed_out: HandedOut) -> web.Response:
+    async def _below(self, request: web.BaseRequest, handed_out: HandedOut) -> web.Response:
         path = "/".join(filter(None, request.path[len(ROOT) :].split("/")))
         email = await handed_out.email() if _tells_whose(path, request.query) else None
         project = handed_out.project_id(email, self._server.environ)
@@ -179,7 +161,7 @@ class MetadataListener:
         self._server.metadata_counts.count("directory" if directory else "value", "answered")
         return _text(body, media_type)
 
-    async def _identity(self, request: web.Request, handed_out: HandedOut) -> web.Response:
+    async def _identity(self, request: web.BaseRequest, handed_out: HandedOut) -> web.Response:
         audience = request.query.get("audience", "")
         if not audience:
             return self._refuse(
@@ -213,7 +195,7 @@ class MetadataListener:
         self._server.metadata_counts.count("identity", "answered")
         return _text(token.value, "text/html")
 
-    async def _token(self, request: web.Request, handed_out: HandedOut) -> web.Response:
+    async def _token(self, request: web.BaseRequest, handed_out: HandedOut) -> web.Response:
         scopes = tuple(filter(None, request.query.get("scopes", "").replace(" ", ",").split(",")))
         slot = handed_out.access_token(scopes)
         if slot is None:
@@ -245,7 +227,7 @@ class MetadataListener:
             headers=_HEADERS,
         )
 
-    def _refused(self, request: web.Request) -> Refusal | None:
+    def _refused(self, request: web.BaseRequest) -> Refusal | None:
         transport = request.transport
         if transport is None:  # whoever asked is gone
             return Refusal(403, "", "gone", "")
@@ -260,7 +242,8 @@ class MetadataListener:
                 method=request.method,
                 path=request.path,
                 host=hosts[0] if len(hosts) == 1 else None,
-                headers=request.headers,
+                target_host=request.host,
+                headers=tuple(request.headers.items()),
                 address=sockname[0] if by_tcp else None,
                 peer=peername[0] if by_tcp and isinstance(peername, tuple) else None,
             ),
@@ -276,7 +259,7 @@ class MetadataListener:
         self._server.metadata_counts.count("other", "not_found")
         return _error(404, "The requested URL was not found on this server.")
 
-    def _fail(self, request: web.Request, error: TokenError) -> web.Response:
+    def _fail(self, request: web.BaseRequest, error: TokenError) -> web.Response:
         """What mends itself is 503, upon which the libraries ask again; what somebody has to mend is 403, as on GKE. A
         metadata server that is not there may be one that starts (GKE's takes up to 30 s).
         """

@@ -2,16 +2,18 @@
 
 The real server demands `Metadata-Flavor: Google`, which no page can send to another origin without being asked first
 (a preflight, which nobody answers here), and refuses `X-Forwarded-For`, which a forwarder adds for whoever is behind it.
-A page that rebinds its own name to this machine is of the same origin: hence the names.
+Forwarders leave other marks too, and no library leaves any of them. A page that rebinds its own name to this machine is of the
+same origin: hence the names.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from idtoken_proxy.policy.fields import folded
 from idtoken_proxy.policy.guard import name_of
 from idtoken_proxy.settings.addresses import is_loopback
 
@@ -21,19 +23,23 @@ GOOGLE_S_NAMES: Final = frozenset(
     {"metadata.google.internal", "metadata.google.internal.", "169.254.169.254"}
 )
 _USUAL_PORT: Final = ":80"
+# What says that somebody else is behind who asks, in any spelling that a server may take for it (policy/fields.py).
+_FORWARDERS: Final = frozenset({b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"forwarded", b"via"})
+_PAGES: Final = frozenset({b"origin", b"sec-fetch-site"})
 _FORBIDDEN: Final = "Your client does not have permission to get this URL from this server."
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`host`: as the request has it, None without one. `address`: the one that was connected to, None for a unix socket.
-    `peer`: who asks, likewise.
+    """`host`: as the request has it, None without one. `target_host`: the one in its target, else `host` again. `headers`: as they
+    came. `address`: the one that was connected to, None for a unix socket. `peer`: who asks, likewise.
     """
 
     method: str
     path: str
     host: str | None
-    headers: Mapping[str, str]  # by names in any case
+    target_host: str | None
+    headers: Sequence[tuple[str, str]]
     address: str | None
     peer: str | None
 
@@ -58,12 +64,14 @@ def refusal(asked: Asked, allowed_hosts: Collection[str]) -> Refusal | None:
             "the Host is no name of this server: set GCE_METADATA_HOST to the address it listens on, or add the name to "
             "guard.allowed_hosts",
         )
-    if "Origin" in asked.headers or "Sec-Fetch-Site" in asked.headers:
+    names = {folded(name.lower().encode("utf-8", "surrogateescape")) for name, _ in asked.headers}
+    if not names.isdisjoint(_PAGES):
         return _forbidden("page", "a web page asked, and none may")
-    if "X-Forwarded-For" in asked.headers:
+    if not names.isdisjoint(_FORWARDERS):
         return _forbidden("forwarded", "a forwarder asked for somebody else; let the app ask directly")
     # The libraries look for a server before they say what they want, and Go's says nothing then.
-    if asked.path != "/" and asked.headers.get(FLAVOR) != "Google":
+    flavors = [value for name, value in asked.headers if name.lower() == FLAVOR.lower()]
+    if asked.path != "/" and flavors != ["Google"]:
         return Refusal(
             403,
             f"{_FORBIDDEN} Missing Metadata-Flavor:Google header.",
@@ -87,17 +95,22 @@ def _forbidden(cause: str, remedy: str) -> Refusal:
 def _is_own(asked: Asked, allowed_hosts: Collection[str]) -> bool:
     if asked.address is None:
         return True  # no page reaches a unix socket, and a client names it as it likes
-    if asked.host is None:
+    # A target may name a host of its own, which takes the place of Host (RFC 9112 section 3.2.2).
+    return all(_is_own_name(host, asked.address, allowed_hosts) for host in {asked.host, asked.target_host})
+
+
+def _is_own_name(host: str | None, address: str, allowed_hosts: Collection[str]) -> bool:
+    if host is None:
         return False
     # Without a port, or with its own, as libraries ask that are not told of any: a page of such a name, rebound to
     # this machine, would have to say the port that it connects to.
-    if asked.host.lower().removesuffix(_USUAL_PORT) in GOOGLE_S_NAMES:
+    if host.lower().removesuffix(_USUAL_PORT) in GOOGLE_S_NAMES:
         return True
-    name = name_of(asked.host.encode("utf-8", "surrogateescape"))
+    name = name_of(host.encode("utf-8", "surrogateescape"))
     bare = name.strip("[]")
     if not name:
         return False
-    return is_loopback(bare) or bare == asked.address or any(name == one.lower() for one in allowed_hosts)
+    return is_loopback(bare) or bare == address or any(name == one.lower() for one in allowed_hosts)
 
 
 def _is_far(peer: str) -> bool:
