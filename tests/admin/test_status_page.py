@@ -17,13 +17,19 @@ from idtoken_proxy.admin.history import EVERY, History
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.errors import ConfigError, Problem, ProxyError, TokenError
 from idtoken_proxy.identity.diagnosis import Diagnosis
+from idtoken_proxy.receive.key_set import KeySet
 from idtoken_proxy.server import Server
 from idtoken_proxy.settings.identities import CommandIdentity, FileIdentity, NoIdentity
+from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import MetadataSettings, Route, TcpAddress
 from tests.browser.chromium import BROWSER, MISSING
 from tests.browser.devtools import Tab, first_tab
 from tests.engine.proxied import AUDIENCE, make_token, route_to, settings_for
 from tests.engine.wire import Receiver, answering, connect, eventually, get, ok
+from tests.receive.forged import GOOGLE, bearer
+from tests.receive.inbound import inbound, settings_text
+from tests.receive.signing import AUDIENCE as RECEIVED
+from tests.receive.signing import claims_of
 
 pytestmark = [pytest.mark.thorough, pytest.mark.skipif(BROWSER is None, reason=MISSING)]
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -164,6 +170,54 @@ async def test_the_metadata_server_s_face(tab: Tab, serve: Serve, receiver: Rece
     assert f"http://{server.metadata[0]} as token file" in told
     assert "1 audience, no access tokens; answered 0, refused 0, failed 0" in told
     assert "file_missing" in told
+
+
+async def test_a_listener_before_an_app_is_shown_as_what_it_is(tab: Tab) -> None:
+    admin = {"admin": TcpAddress("127.0.0.1", 0)}
+    async with inbound(listed=admin, paths="{/healthz: public}") as running:
+        await running.ask(*bearer(GOOGLE.token(claims_of(time()))))
+        await running.ask()
+        await running.ask(target="/healthz")
+        (address,) = running.server.admin
+        await look(tab, f"http://{address}/")
+        row = await tab.text("#routes")
+        for said in (
+            f"before an app, plain text\n127.0.0.1:{running.port} → http://127.0.0.1:{running.app.port}",
+            f"Checks callers' tokens · audience {RECEIVED}",
+            "/: 2 invokers · /healthz: public",
+            "✓ google: 1 key\n✓ iap: 1 key",
+            f"Let in 1, on public paths 1, refused 1: 1 {TIMES} no_token",
+        ):
+            assert said in row, said
+        assert "no token is attached" not in row
+        assert "Serving" in await tab.text("#state")
+        assert str(running.port) in await tab.text("#facts")
+        await shoot(tab, "receiving-1280-light")
+        running.published.away = True
+        for keys in running.server.key_sets():
+            assert isinstance(keys, KeySet)
+            keys.expire()
+            await eventually(lambda keys=keys: keys.error is not None, "no failure")  # type: ignore[misc]
+        await tab.until("document.querySelector('#routes').innerText.includes('not confirmed of late')")
+        assert "Keys of google cannot be fetched (endpoint_unavailable)" in await tab.text("#routes")
+
+
+async def test_an_issuer_without_keys_is_what_the_page_says_first(tab: Tab) -> None:
+    away = settings_text(1, 1, issuers="[google]")
+    server = Server(replace(settings_from_text(away, "proxy.yaml", {}), admin=TcpAddress("127.0.0.1", 0)), {})
+    await server.start()
+    try:
+        (google,) = server.key_sets()
+        assert isinstance(google, KeySet)
+        await eventually(lambda: google.error is not None, "no failure")
+        await look(tab, page_of(server))
+        assert "An issuer's keys are missing" in await tab.text("#state")
+        row = await tab.text("#routes")
+        assert "✕ google: no keys yet, its tokens are answered 503" in row
+        assert "Keys of google cannot be fetched (endpoint_unreachable)" in row
+        assert "Remedy: " in row
+    finally:
+        await server.stop(0)
 
 
 async def test_it_keeps_up(tab: Tab, serve: Serve, receiver: Receiver, tmp_path: Path) -> None:

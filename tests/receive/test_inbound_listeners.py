@@ -386,14 +386,39 @@ async def test_an_app_that_is_away_is_502_and_nobody_learns_where_it_is() -> Non
         tells_nothing(answer)
 
 
+async def test_the_status_says_why_an_issuer_has_no_keys() -> None:
+    async with inbound(issuers="[google]") as running:
+        running.published.away = True
+        await _refused_fetch(running)
+        (told,) = running.server.status()["receive"]
+        (google,) = told["issuers"]
+        assert (google["keys"], google["fresh_for"], google["failed"]) == (1, 0.0, 1)
+        assert google["error"]["cause"] == "endpoint_unavailable"
+
+
+async def _refused_fetch(running: Inbound) -> None:
+    keys = running.server._generation.issuer_keys
+    assert keys is not None
+    (google,) = keys
+    google.expire()
+    await eventually(lambda: google.fetches["failed"] == 1, "no failure")
+
+
 async def test_status_and_metrics_know_it() -> None:
     async with inbound() as running:
         await running.ask(*good())
-        (told,) = running.server.status()["receive"]
-        assert told["issuers"] == ("google", "iap")
-        assert told["verified"] == 1
-        assert [one["name"] for one in running.server.route_statuses()] == ["receive 127.0.0.1:0"]
         await running.ask()
+        (told,) = running.server.status()["receive"]
+        assert [(one["issuer"], one["keys"], one["error"]) for one in told["issuers"]] == [
+            ("google", 1, None),
+            ("iap", 1, None),
+        ]
+        assert 3500 < told["issuers"][0]["fresh_for"] <= 3600
+        assert told["rules"] == [{"path": "/", "invokers": 2}]
+        assert (told["verified"], told["admitted"], told["public"]) == (1, 1, 0)
+        assert told["refused"] == {"no_token": 1}
+        assert LOGIN not in json.dumps(told)
+        assert [one["name"] for one in running.server.route_statuses()] == ["receive 127.0.0.1:0"]
         samples = {
             (sample.name, *sorted(sample.labels.items())): sample.value
             for family in ProxyCollector(running.server, now).collect()

@@ -18,6 +18,7 @@ from idtoken_proxy.receive.admission import Admission
 from idtoken_proxy.receive.issuer_keys import IssuerKeys
 from idtoken_proxy.receive.issuers import Issuer, issuer_of
 from idtoken_proxy.receive.judge import Judge
+from idtoken_proxy.receive.key_set import KeySet
 from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import GuardSettings, Inbound, Route, ServerTls, Settings, TokenHeader
 from idtoken_proxy.turns import at_once
@@ -27,13 +28,14 @@ _ALPN: Final = ("h2", "http/1.1")
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """A listener of one generation. `tls`: None for plain text."""
+    """A listener of one generation. `tls`: None for plain text. `key_sets`: of its issuers, in their order."""
 
     inbound: Inbound
     router: Router
     tls: ssl.SSLContext | None
     judge: Judge
     issuers: tuple[Issuer, ...]
+    key_sets: tuple[KeySet, ...]
 
 
 def issuers_of(inbound: Inbound, settings: Settings) -> list[Issuer]:
@@ -64,7 +66,8 @@ def reception_of(
         rewrite=replace(settings.rewrite, origin=False),
     )
     issuers = tuple(issuers_of(inbound, settings))
-    judge = Judge(((one, keys.of(one)) for one in issuers), inbound.audiences, keys.clock)
+    key_sets = tuple(map(keys.of, issuers))
+    judge = Judge(zip(issuers, key_sets, strict=True), inbound.audiences, keys.clock)
     counts = stats.routes.get(inbound.name) or RouteCounts()
     entries: list[RouteEntry] = []
     for rule in inbound.rules:
@@ -87,7 +90,7 @@ def reception_of(
         at_once(RouteTable.filled(())),
         Services(_nowhere, _nothing, 1),
     )
-    return Reception(inbound, router, tls, judge, issuers)
+    return Reception(inbound, router, tls, judge, issuers, key_sets)
 
 
 def route_of(inbound: Inbound, path: str = "/") -> Route:

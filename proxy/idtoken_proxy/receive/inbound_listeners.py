@@ -41,16 +41,26 @@ class InboundListener:
         return self.listeners.bound
 
     def status(self) -> dict[str, Any]:
-        """JSON-ready; who may call is not in it."""
-        inbound = self.reception.inbound
+        """JSON-ready; how many may call is in it, and not who. `invokers`: None for everybody. `name`: the way's to the app among
+        the routes, where its traffic is.
+        """
+        reception = self.reception
+        inbound, counts = reception.inbound, self.context.stats.receipts(reception.inbound.name)
         return {
             "name": inbound.name,
             "listen": [str(address) for address in self.bound],
             "tls": self.tls is not None,
             "upstream": str(inbound.upstream),
             "audiences": inbound.audiences,
-            "issuers": inbound.issuers,
-            "verified": len(self.reception.judge.verified),
+            "issuers": [keys.status() for keys in reception.key_sets],
+            "rules": [
+                {"path": rule.path, "invokers": None if rule.invokers is None else len(rule.invokers)}
+                for rule in inbound.rules
+            ],
+            "admitted": counts.admitted,
+            "public": counts.public,
+            "refused": counts.refused,
+            "verified": len(reception.judge.verified),
             "connections": self.context.busy,
         }
 

@@ -154,7 +154,7 @@ def _nothing() -> NotInvoker:
     return NotInvoker(
         "the request says nothing of who calls: there is no token in it",
         cause="no_token",
-        remedy="have the caller send an ID token in Authorization (idtoken-proxy attaches one); or, for whoever is to get in "
+        remedy="have the caller send an ID token in Authorization (a route of this proxy attaches one); or, for whoever is to get in "
         "without, say paths: {/PATH: public}",
     )
 

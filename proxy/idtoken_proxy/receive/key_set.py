@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -62,6 +62,18 @@ class KeySet:
     @property
     def fetching(self) -> bool:
         return self._fetching is not None
+
+    def status(self) -> dict[str, Any]:
+        """JSON-ready. `fresh_for`: seconds, 0 where they are asked for anew and the old ones serve on."""
+        return {
+            "issuer": self.issuer,
+            "keys": len(self._keys),
+            "fresh_for": max(0.0, self._fresh_until - self._clock.boot()) if self._keys else 0.0,
+            **self.fetches,
+            "error": None
+            if self.error is None
+            else {"cause": self.error.cause, "detail": self.error.detail, "remedy": self.error.remedy},
+        }
 
     def find(self, kid: str) -> VerificationKey | None:
         """At once, with what is there."""
