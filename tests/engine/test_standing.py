@@ -202,7 +202,10 @@ NO_GRANTS = {
 RECEIVED = {
     "receive",
     *(f"receive.{name}" for name in ("listen", "upstream", "audiences", "invokers", "paths", "issuers")),
-    *(f"receive.{name}" for name in ("tls.cert_file", "tls.key_file", "allow_plaintext", "protocol")),
+    *(
+        f"receive.{name}"
+        for name in ("tls.cert_file", "tls.key_file", "allow_plaintext", "protocol", "keep_signature")
+    ),
     *(f"receive.timeouts.{name}" for name in ("connect", "response", "idle", "keepalive")),
     "google.keys_endpoint",
 }

@@ -52,13 +52,19 @@ async def asked_in_vain(*key_sets: KeySet) -> None:
         assert not keys.may_ask()
 
 
-def judge_of(clock: FakeClock, *, audiences: tuple[str, ...] = (AUDIENCE,), iap: bool = True) -> Judge:
+def judge_of(
+    clock: FakeClock,
+    *,
+    audiences: tuple[str, ...] = (AUDIENCE,),
+    iap: bool = True,
+    keep_signature: bool = False,
+) -> Judge:
     """Of Google's tokens, those of ISSUER and IAP's."""
     listed = [("google", GOOGLE), (ISSUER, OTHERS), *([("iap", IAP)] if iap else [])]
     issuers = [(issuer_of(name), signer) for name, signer in listed]
     pairs = [(issuer, key_set(clock, issuer, signer)) for issuer, signer in issuers]
     asyncio.run(asked_in_vain(*(keys for _, keys in pairs)))
-    return Judge(pairs, audiences, clock)
+    return Judge(pairs, audiences, clock, keep_signature=keep_signature)
 
 
 def admission_of(

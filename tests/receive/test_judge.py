@@ -87,10 +87,19 @@ def test_iap_s_assertion_comes_before_any_token_and_its_subject_has_its_namespac
     assertion = IAP.token(claims).decode()
     fields = (f"X-Goog-IAP-JWT-Assertion: {assertion}", "Authorization: Bearer the-app-s.own")
     assert lines_of(admission, *fields).splitlines() == [
-        f"X-Goog-IAP-JWT-Assertion: {assertion.rpartition('.')[0]}.SIGNATURE_REMOVED_BY_GOOGLE",
+        f"X-Goog-IAP-JWT-Assertion: {assertion}",
         "X-Goog-Authenticated-User-Email: accounts.google.com:ann@example.com",
         "X-Goog-Authenticated-User-Id: accounts.google.com:7",
     ]
+
+
+def test_where_signatures_are_kept_the_app_has_the_token_as_it_came() -> None:
+    admission, _ = admission_of(judge_of(fake_clock(), keep_signature=True))
+    token = GOOGLE.token(claims_of())
+    for header in ("Authorization", "X-Serverless-Authorization"):
+        first, *others = lines_of(admission, *bearer(token, header)).splitlines()
+        assert first == f"{header}: Bearer {token.decode()}"
+        assert len(others) == 2
 
 
 def test_where_iap_is_not_listed_its_header_says_nothing() -> None:

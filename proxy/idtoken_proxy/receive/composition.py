@@ -67,7 +67,12 @@ def reception_of(
     )
     issuers = tuple(issuers_of(inbound, settings))
     key_sets = tuple(map(keys.of, issuers))
-    judge = Judge(zip(issuers, key_sets, strict=True), inbound.audiences, keys.clock)
+    judge = Judge(
+        zip(issuers, key_sets, strict=True),
+        inbound.audiences,
+        keys.clock,
+        keep_signature=inbound.keep_signature,
+    )
     counts = stats.routes.get(inbound.name) or RouteCounts()
     entries: list[RouteEntry] = []
     for rule in inbound.rules:

@@ -42,11 +42,19 @@ class Credential:
 
 
 class Judge:
-    """`issuers`: each with its keys."""
+    """`issuers`: each with its keys. `keep_signature`: of tokens that go on to the app; IAP's assertion always keeps it, as
+    behind IAP itself, whose apps are told to check it.
+    """
 
     def __init__(
-        self, issuers: Iterable[tuple[Issuer, KeySet]], audiences: Collection[str], clock: Clock
+        self,
+        issuers: Iterable[tuple[Issuer, KeySet]],
+        audiences: Collection[str],
+        clock: Clock,
+        *,
+        keep_signature: bool = False,
     ) -> None:
+        self._keep_signature = keep_signature
         self.verified = VerifiedTokens()
         self._audiences = frozenset(audiences)
         self._clock = clock
@@ -105,7 +113,9 @@ class Judge:
                 remedy="somebody made it up, or changed it on its way",
             )
         principal = principal_of(token.claims, issuer, self._audiences, self._clock.wall())
-        lines = _lines(unverified.credential.header, token, principal)
+        credential = unverified.credential
+        whole = self._keep_signature or credential.header == ASSERTION
+        lines = _lines(credential.header, credential.value if whole else token.unsigned, principal)
         return VerifiedToken(principal, unverified.keys, lines)
 
     def remember(self, credential: Credential, verified: VerifiedToken) -> None:
@@ -159,10 +169,10 @@ def _nothing() -> NotInvoker:
     )
 
 
-def _lines(header: str, token: CompactToken, principal: Principal) -> TokenLines:
+def _lines(header: str, token: bytes, principal: Principal) -> TokenLines:
     """As Cloud Run and IAP tell the app (https://cloud.google.com/iap/docs/identity-howto#getting_the_users_identity_with_signed_headers)."""
     scheme = b"" if header == ASSERTION else b"Bearer "
-    lines = header.encode("ascii") + b": " + scheme + token.unsigned + b"\r\n"
+    lines = header.encode("ascii") + b": " + scheme + token + b"\r\n"
     if principal.email is not None:
         lines += f"X-Goog-Authenticated-User-Email: accounts.google.com:{principal.email}\r\n".encode("ascii")
     lines += f"X-Goog-Authenticated-User-Id: {principal.subject}\r\n".encode("ascii")

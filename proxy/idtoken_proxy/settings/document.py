@@ -158,6 +158,11 @@ class InboundSection(Entry):
     allow_plaintext: bool = key(
         scalars.BOOLEAN, "Lets it listen beyond loopback without tls, where a mesh encrypts.", default=False
     )
+    keep_signature: bool = key(
+        scalars.BOOLEAN,
+        "The app gets callers' tokens whole, and can check them itself; otherwise without their signature, as on Cloud Run.",
+        default=False,
+    )
     protocol: str = key(
         scalars.PROTOCOL,
         "What is spoken with the app. auto: HTTP/1.1 or HTTP/2, as the caller does.",

@@ -259,7 +259,8 @@ class PathRule:
 @dataclass(frozen=True, slots=True)
 class Inbound:
     """A listener before an app, where callers show who they are. `upstream`: the app. `rules`: that of / is the first, then
-    longer paths. `issuers`: google, iap and URLs. `name`: in logs and metrics, which no route can have.
+    longer paths. `issuers`: google, iap and URLs. `name`: in logs and metrics, which no route can have. `keep_signature`: of
+    tokens that go on to the app.
     """
 
     name: str
@@ -271,6 +272,7 @@ class Inbound:
     tls: ServerTls | None = None
     timeouts: Timeouts = Timeouts()
     protocol: UpstreamProtocol = UpstreamProtocol.AUTO
+    keep_signature: bool = False
 
 
 @dataclass(frozen=True, slots=True)

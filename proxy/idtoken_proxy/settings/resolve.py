@@ -75,6 +75,7 @@ def _inbound(
         tls=None if tls is None else model.ServerTls(file_path(tls.cert_file), file_path(tls.key_file)),
         timeouts=dataclasses.replace(timeouts, **said) if (said := vars(inbound.timeouts)) else timeouts,
         protocol=model.UpstreamProtocol(inbound.protocol),
+        keep_signature=inbound.keep_signature,
     )
 
 
