@@ -1,6 +1,6 @@
 """Google's own libraries find the proxy's identity where they look for a VM's: no code changed, GCE_METADATA_HOST alone.
 
-Python's needs GCE_METADATA_IP beside it: it looks for a server there, and asks it at GCE_METADATA_HOST.
+Python's needs GCE_METADATA_IP beside it: it looks for a server there, and asks it at GCE_METADATA_HOST. docs/clients.md has a table.
 """
 
 from __future__ import annotations
@@ -34,6 +34,30 @@ WORLD: Final = World(
     (APP,),
     (Service("shop", frozenset({APP.member})), Service("logs", frozenset({APP.member}), api="logging")),
 )
+# Of Debian's libgoogle-auth-java and what it is made of.
+JARS: Final = tuple(
+    Path("/usr/share/java", f"{name}.jar")
+    for name in (
+        *("google-auth-library-oauth2-http", "google-auth-library-credentials", "google-http-client"),
+        *(
+            "google-http-client-gson",
+            "google-http-client-jackson2",
+            "jackson-core",
+            "gson",
+            "guava",
+            "failureaccess",
+        ),
+        *(
+            "opencensus-api",
+            "opencensus-contrib-http-util",
+            "grpc-context",
+            "httpclient",
+            "httpcore",
+            "commons-logging",
+        ),
+    )
+)
+JAVA: Final = ("java", "-cp", ":".join(map(str, JARS)), str(CLIENTS / "Metadata.java"))
 PYTHON: Final = (sys.executable, str(CLIENTS / "metadata_client.py"))
 
 needs_node = pytest.mark.skipif(
@@ -43,6 +67,12 @@ needs_node = pytest.mark.skipif(
 needs_go = pytest.mark.skipif(
     not GO.exists(),
     reason="the client in Go is not built; make clients does, and .ci/run brings what it needs",
+)
+
+
+needs_java = pytest.mark.skipif(
+    shutil.which("javac") is None or not JARS[0].exists(),
+    reason="no JDK, or no Google library for it: apt-get install default-jdk-headless libgoogle-auth-java",
 )
 
 
@@ -90,6 +120,21 @@ async def test_python(emulator: Emulator, host: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
+async def test_python_where_the_app_names_the_credentials(
+    emulator: Emulator, host: str, tmp_path: Path
+) -> None:
+    """`compute_engine.Credentials` and `IDTokenCredentials` look for no server, and need no GCE_METADATA_IP."""
+    told = await told_by(
+        emulator,
+        tmp_path,
+        *(sys.executable, str(CLIENTS / "metadata_direct.py")),
+        GCE_METADATA_HOST=host,
+        GCE_METADATA_IP="127.0.0.1:1",
+    )
+    assert told == {name: FOUND[name] for name in ("email", "caller", "api")}
+
+
+@pytest.mark.thorough
 @needs_node
 async def test_node(emulator: Emulator, host: str, tmp_path: Path) -> None:
     assert (
@@ -102,6 +147,15 @@ async def test_node(emulator: Emulator, host: str, tmp_path: Path) -> None:
 @needs_go
 async def test_go(emulator: Emulator, host: str, tmp_path: Path) -> None:
     assert await told_by(emulator, tmp_path, str(GO), GCE_METADATA_HOST=host) == FOUND
+
+
+@pytest.mark.thorough
+@needs_java
+async def test_java(emulator: Emulator, host: str, tmp_path: Path) -> None:
+    told = await told_by(emulator, tmp_path, *JAVA, GCE_METADATA_HOST=host)
+    assert told == {
+        name: value for name, value in FOUND.items() if name != "project"
+    }  # other libraries ask for it
 
 
 async def test_run_leads_them_there(emulator: Emulator, run: Run) -> None:
