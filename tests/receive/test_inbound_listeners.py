@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
@@ -13,13 +19,16 @@ from idtoken_proxy.admin.metrics import ProxyCollector
 from idtoken_proxy.engine.listeners import ListenFailed
 from idtoken_proxy.engine.local_responses import NOT_VERIFIED
 from idtoken_proxy.settings.load import settings_from_text
+from idtoken_proxy.settings.model import GuardSettings, TracingSettings
+from idtoken_proxy.tracing.pipeline import Pipeline
 from tests.cases import and_thoroughly
 from tests.engine.http2.peer import headers
 from tests.engine.wire import Message, Wire, connect, eventually, get, ok, post
 from tests.hostile.raw_http2 import Raw, Seen, answer_to
-from tests.receive.forged import FORGED, GOOGLE, IAP, Fields, bearer
+from tests.receive.forged import ATTACKER, FORGED, GOOGLE, IAP, Fields, bearer
 from tests.receive.inbound import Inbound, echo, inbound, now, settings_text
 from tests.receive.signing import AUDIENCE, LOGIN, STRANGER, claims_of, rsa_signer
+from tests.tracing.conftest import Kept
 
 
 def good() -> Fields:
@@ -462,6 +471,83 @@ async def test_a_reload_ends_the_websockets_of_who_is_no_invoker_any_more() -> N
         text = settings_text(running.app.port, keys_port(running), invokers="['user:a@b.example']")
         await running.server.reload(settings_from_text(text, "proxy.yaml", {}))
         await wire.gone()
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    """A unix socket's path has 107 octets at the most, and pytest's directories are deep."""
+    with TemporaryDirectory(dir="/tmp") as made:
+        yield Path(made) / "run" / "orders.sock"
+
+
+async def asked_by_socket(path: Path, *fields: str) -> int:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as client,
+        client.get(
+            "http://orders/7", headers=[(name, value) for name, _, value in map(_split, fields)]
+        ) as answer,
+    ):
+        return answer.status
+
+
+def _split(field: str) -> tuple[str, str, str]:
+    return field.partition(": ")
+
+
+async def test_a_unix_socket_asks_for_tokens_too_and_is_its_user_s_alone(socket_path: Path) -> None:
+    async with inbound(listen=f"unix:{socket_path}") as running:
+        assert socket_path.stat().st_mode & 0o777 == 0o600
+        assert await asked_by_socket(socket_path) == 403
+        assert await asked_by_socket(socket_path, *bearer(ATTACKER.token(claims_of(now())))) == 401
+        assert await asked_by_socket(socket_path, *good()) == 200
+        (request,) = running.sent_on
+        assert request.one("x-goog-authenticated-user-email") == f"accounts.google.com:{LOGIN}"
+        assert request.one("x-forwarded-host") == "orders"
+        assert request.one("x-forwarded-for") is None  # a socket has no address
+        (told,) = running.server.status()["receive"]
+        assert (told["listen"], told["tls"]) == ([f"unix:{socket_path}"], False)
+
+
+async def test_on_a_unix_socket_a_listed_user_still_needs_a_token_and_any_other_has_no_use_for_one(
+    socket_path: Path,
+) -> None:
+    def guard(*uids: int) -> dict[str, Any]:
+        return {"guard": GuardSettings(allowed_uids=frozenset(uids))}
+
+    async with inbound(listen=f"unix:{socket_path}", listed=guard(os.getuid())) as running:
+        assert socket_path.stat().st_mode & 0o777 == 0o666
+        assert await asked_by_socket(socket_path) == 403
+        assert await asked_by_socket(socket_path, *good()) == 200
+        assert len(running.sent_on) == 1
+        await running.server.reload(replace(running.server.settings, **guard(64_999)))
+        assert await asked_by_socket(socket_path, *good()) == 403
+        assert len(running.sent_on) == 1
+
+
+async def test_a_traced_request_is_traced_on_to_the_app_and_its_token_is_in_no_span() -> None:
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    parent = f"traceparent: 00-{trace_id}-b7ad6b7169203331-01"
+    async with inbound() as running:
+        kept = Kept()
+        running.server._spans.use(Pipeline(TracingSettings(), kept), running.server._fronts)
+        fields = good()
+        assert (await running.ask(*fields, parent)).status == 200
+        server, client = kept.exchanges
+        assert (server.kind, client.kind) == ("server", "client")
+        assert f"{server.trace_id:032x}" == trace_id
+        assert server.attributes["http.route"] == "receive 127.0.0.1:0"
+        assert client.attributes["url.full"] == f"http://127.0.0.1:{running.app.port}/orders/7"
+        (request,) = running.sent_on
+        assert request.one("traceparent") == f"00-{trace_id}-{client.span_id:016x}-01"
+
+        kept.spans.clear()
+        assert (await running.ask(parent)).status == 403
+        (refused,) = kept.exchanges  # nothing went to the app
+        assert refused.attributes["http.response.status_code"] == 403
+        assert len(running.sent_on) == 1
+        token = fields[0].rpartition(" ")[2]
+        for word in (token, token.rpartition(".")[0], LOGIN):
+            assert word not in repr(kept.spans)
 
 
 async def test_a_listener_that_is_not_asked_for_any_more_is_gone_and_a_new_one_is_there() -> None:
