@@ -51,7 +51,7 @@ thorough: $(STAMP)  ## what `make test` shows with some cases, with many
 COMPILED := .venv-compiled
 compiled: $(COMPILED)/.installed  ## the tests of what is compiled, against the compiled modules; needs a C compiler
 	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -n 4 --dist worksteal \
-	  tests/test_build.py tests/policy tests/engine tests/tracing tests/hostile tests/end_to_end
+	  tests/test_build.py tests/policy tests/engine tests/tracing tests/receive tests/metadata_server tests/hostile tests/end_to_end
 	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -m thorough tests/end_to_end/test_soak.py
 
 $(COMPILED)/.installed: $(STAMP) hatch_build.py $(shell find proxy -name '*.py')

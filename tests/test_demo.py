@@ -6,11 +6,9 @@ import shlex
 import shutil
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-import aiohttp
 import grpc
 import pytest
 from grpc import aio
@@ -20,10 +18,9 @@ from idtoken_proxy import demo
 from idtoken_proxy.emulator import BREAKS, Emulator
 from idtoken_proxy.emulator.keys import Keys
 from tests.cases import and_thoroughly, for_each
+from tests.demo_process import demo as demo_process
 from tests.emulator.grpc_client import Client
 from tests.engine.http2_peers import http2_app
-
-RUN = "import sys; from idtoken_proxy.demo import run; sys.exit(run())"
 
 
 @pytest.fixture
@@ -66,21 +63,11 @@ def _look_up(target: str, options: Sequence[tuple[str, object]], service: str) -
 @pytest.mark.usefixtures("port_is_taken")
 @pytest.mark.parametrize("number", and_thoroughly(signal.SIGTERM, signal.SIGINT))
 async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Signals) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-W", "error", "-u", "-c", RUN),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    said = ""
-    async with asyncio.timeout(30), aiohttp.ClientSession() as client:
-        while "Ctrl-C" not in said:
-            said += (await process.stdout.readline()).decode()
+    async with demo_process("idtoken_proxy.demo") as running:
+        said, client = running.said, running.client
         direct, through, refused, let_in, events, websocket, by_http2 = (
             next(word for word in shlex.split(line) if word.startswith("http"))
-            for line in said.splitlines()
-            if line.startswith("curl ")
+            for line in running.commands("curl")
         )
         # Whoever else had the port may have given it back meanwhile.
         assert ("# Port 8080 is taken; the proxy listens on " in said) == (
@@ -115,7 +102,7 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
         assert by_http2 == through
         [http2_line, grpc_line] = (
             line
-            for line in said.splitlines()
+            for line in running.commands("curl", "grpcurl")
             if "--http2-prior-knowledge" in line or line.startswith("grpcurl ")
         )
         peer = await http2_app(int(urlsplit(by_http2).port or 0))
@@ -137,11 +124,9 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
         async with client.get(f"{page}api/status") as response:
             assert [route["name"] for route in (await response.json())["routes"]][:1] == ["user-profiles"]
 
-        process.send_signal(number)
-        _, errors = await process.communicate()
-    assert process.returncode == 0
+        errors = await running.ended_by(number)
     # The refused call is explained, once, in the first terminal; and nothing else is said there.
-    (line,) = errors.decode().splitlines()
+    (line,) = errors.splitlines()
     assert "roles/run.invoker" in line
     assert "login@demo-project.iam.gserviceaccount.com" in line
 
@@ -163,19 +148,10 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly(number: signal.Sig
 )
 async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None, doctor: str | None) -> None:
     """`doctor`: what its remedy holds, where the printed command is pasted."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-W", "error", "-u", "-c", RUN.replace("run())", f"run('{kind}'))")),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    said = ""
-    async with asyncio.timeout(30), aiohttp.ClientSession() as client:
-        while "Ctrl-C" not in said:
-            said += (await process.stdout.readline()).decode()
+    async with demo_process("idtoken_proxy.demo", repr(kind)) as running:
+        said, client = running.said, running.client
         assert f"# Broken on purpose ({kind}): {BREAKS[kind]}. What an app sees of it:" in said
-        [command] = (line for line in said.splitlines() if line.startswith(("curl ", "grpcurl ")))
+        [command] = running.commands("curl", "grpcurl")
         [examination] = (line for line in said.splitlines() if " doctor -c " in line)
         response = await client.get(command.removeprefix("curl -i "))
         assert response.status == status
@@ -189,9 +165,7 @@ async def test_it_breaks_on_purpose(kind: str, status: int, cause: str | None, d
             assert (pasted.returncode, errors) == (1, b"")
             assert doctor in told.decode()
             assert "user-profiles" in told.decode()
-        process.send_signal(signal.SIGINT)
-        await process.communicate()
-    assert process.returncode == 0
+        await running.ended_by(signal.SIGINT)
 
 
 @for_each("kind", [None, *BREAKS])

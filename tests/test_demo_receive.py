@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
-import sys
 from urllib.parse import urlsplit
 
-import aiohttp
+from tests.demo_process import demo
 
-RUN = "import sys; from idtoken_proxy.demo_receive import run; sys.exit(run())"
 LOGIN = "login@demo-project.iam.gserviceaccount.com"
 
 
 async def test_its_lines_do_what_they_say_and_it_ends_cleanly() -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-W", "error", "-u", "-c", RUN),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    said = ""
-    async with asyncio.timeout(30), aiohttp.ClientSession() as client:
-        while "Ctrl-C" not in said:
-            said += (await process.stdout.readline()).decode()
-        bare, asserted, public, through, wrong = (
-            line.split(" ")[-1] for line in said.splitlines() if line.startswith("curl -i")
-        )
-        await asyncio.sleep(0)
+    async with demo("idtoken_proxy.demo_receive") as running:
+        bare, asserted, public, through, wrong = (line.split(" ")[-1] for line in running.commands("curl"))
         for url, headers, status in (
             (bare, {}, 403),
             (asserted, {"X-Goog-Authenticated-User-Email": "accounts.google.com:root@example.com"}, 403),
@@ -37,7 +21,7 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly() -> None:
             (through, {"X-Goog-Authenticated-User-Id": "0"}, 200),
             (wrong, {}, 401),
         ):
-            async with client.get(url, headers=headers) as answer:
+            async with running.client.get(url, headers=headers) as answer:
                 told = json.loads(await answer.read())
                 assert answer.status == status, (url, told)
             if url == public:
@@ -47,10 +31,7 @@ async def test_its_lines_do_what_they_say_and_it_ends_cleanly() -> None:
                 assert told["X-Goog-Authenticated-User-Email"] == f"accounts.google.com:{LOGIN}"
                 assert told["X-Goog-Authenticated-User-Id"] not in ("", "0")
                 assert told["Authorization ends in"] == "SIGNATURE_REMOVED_BY_GOOGLE"
-    assert urlsplit(through).hostname == "localhost"
-    process.send_signal(signal.SIGTERM)
-    _, errors = await process.communicate()
-    assert process.returncode == 0
-    log = errors.decode()
+        assert urlsplit(through).hostname == "localhost"
+        log = await running.ended_by(signal.SIGTERM)
     assert "search.example.com" in log  # why it was 401
     assert "Traceback" not in log
