@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from idtoken_proxy.errors import NotInvoker, ProxyError, Unauthenticated
+from idtoken_proxy.receive.issuers import issuer_of
+from idtoken_proxy.receive.judge import Judge
+from idtoken_proxy.receive.key_set import Fetched, KeySet
+from idtoken_proxy.receive.verification_keys import VerificationKey
 from tests.cases import for_each
 from tests.receive.forged import FORGED, GOOGLE, IAP, ISSUER, OTHERS, bearer
-from tests.receive.inbound import admission_of, fake_clock, judge_of, lines_of, request_with
-from tests.receive.signing import AUDIENCE, LOGIN, NOW, claims_of
+from tests.receive.inbound import (
+    admission_of,
+    asked_in_vain,
+    fake_clock,
+    judge_of,
+    lines_of,
+    request_with,
+)
+from tests.receive.signing import AUDIENCE, LOGIN, NOW, Signer, claims_of, rsa_signer
 
 
 def refusal_of(*fields: str) -> ProxyError:
@@ -149,6 +163,50 @@ def test_each_octet_of_a_token_by_each_bit() -> None:
             mutated = bytearray(TOKEN)
             mutated[at] ^= 1 << bit
             refuse(bytes(mutated))
+
+
+class Counted(VerificationKey):
+    """`checks`: signatures that were looked at, whoever's."""
+
+    checks = 0
+
+    def verifies(self, signature: bytes, signed: bytes) -> bool:
+        Counted.checks += 1
+        return super().verifies(signature, signed)
+
+
+def test_a_made_up_token_costs_one_signature_check_at_most_and_most_cost_none() -> None:
+    clock = fake_clock()
+    google = issuer_of("google")
+    public = GOOGLE.private.public_key()
+    assert isinstance(public, RSAPublicKey)
+    fetched = Fetched({GOOGLE.kid: Counted(GOOGLE.kid, public)}, 36_000.0)
+    keys = KeySet("google", lambda: fetched, clock, lambda: None)
+    keys.take(fetched)
+    asyncio.run(asked_in_vain(keys))
+    admission, _ = admission_of(Judge([(google, keys)], [AUDIENCE], clock))
+    forged = Signer(GOOGLE.kid, rsa_signer("attacker-1").private)
+    for checks, token in (
+        (0, b"not.a.token"),
+        (0, b"a" * 8000),
+        (0, GOOGLE.token(b'{"a":' + b"[" * 2900 + b"]" * 2900 + b"}")),
+        (0, GOOGLE.token(claims_of(), {"alg": "none"})),
+        (0, GOOGLE.token(claims_of(iss=ISSUER))),
+        (0, GOOGLE.token(claims_of(), {"kid": "made-up"})),
+        (1, forged.token(claims_of())),
+        (1, forged.token(claims_of())),  # nothing of it is remembered
+        (1, GOOGLE.token(claims_of(exp=NOW - 60))),
+        (1, GOOGLE.token(claims_of(email="stranger@example.org"))),
+    ):
+        Counted.checks = 0
+        with pytest.raises((Unauthenticated, NotInvoker)):
+            lines_of(admission, *bearer(token))
+        assert Counted.checks == checks, token[:40]
+    good = bearer(GOOGLE.token(claims_of()))
+    Counted.checks = 0
+    for _ in range(3):
+        lines_of(admission, *good)
+    assert Counted.checks == 1
 
 
 def test_a_refusal_shows_neither_the_token_nor_more_than_a_line_of_it() -> None:

@@ -81,7 +81,7 @@ def _octets(part: bytes, name: str) -> bytes:
 
 def _object(part: bytes, name: str) -> dict[str, Any]:
     try:
-        found = json.loads(_octets(part, name).decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+        found = _DECODER.decode(_octets(part, name).decode())
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise _malformed(f"its {name} is no JSON in which each name stands once") from None
     if not isinstance(found, dict):
@@ -98,6 +98,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(_name: str) -> NoReturn:
     raise ValueError("NaN and Infinity are no JSON")
+
+
+# Made once: json.loads would make another for each part of each token.
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_constant)
 
 
 def _malformed(what: str) -> Unauthenticated:
