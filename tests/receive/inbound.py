@@ -88,16 +88,21 @@ def fake_clock() -> FakeClock:
 
 @dataclass
 class Published:
-    """What the issuers answer. `asked`: how often."""
+    """What the issuers answer, while they do. `asked`: how often."""
 
     google: list[Signer] = field(default_factory=lambda: [GOOGLE])
     away: bool = False
     asked: int = 0
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.answering.set()
 
     async def serve(self, wire: Wire) -> None:
         while True:
             request = await wire.request()
             self.asked += 1
+            await self.answering.wait()
             if self.away:
                 wire.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
                 continue

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine
 
 import pytest
+import yaml
 
 from idtoken_proxy.errors import NotInvoker, Unauthenticated
 from idtoken_proxy.policy.headers import NO_TOKEN, TokenLines
 from idtoken_proxy.receive.admission import strip_asserted
-from tests.receive.forged import GOOGLE, bearer
+from tests.receive.forged import GOOGLE, ISSUER, OTHERS, bearer
 from tests.receive.inbound import admission_of, fake_clock, judge_of, lines_of, request_with
 from tests.receive.signing import STRANGER, claims_of
 
@@ -51,6 +53,15 @@ def test_a_caller_without_an_email_is_shown_how_to_be_listed() -> None:
     with pytest.raises(NotInvoker) as refused:
         lines_of(admission, *bearer(GOOGLE.token(claims_of(email=None, email_verified=None))))
     assert '{principal: "112233445566778899", issuer: "google"}' in (refused.value.remedy or "")
+
+
+def test_a_subject_with_quotes_stays_one_string_of_the_remedy() -> None:
+    admission, _ = admission_of(judge_of(fake_clock()))
+    subject = 'x",issuer:"google"},"allUsers'
+    with pytest.raises(NotInvoker) as refused:
+        lines_of(admission, *bearer(OTHERS.token(claims_of(iss=ISSUER, sub=subject))))
+    (listed,) = re.findall(r"invokers: (\[.*\]);", refused.value.remedy or "")
+    assert yaml.safe_load(listed) == [{"principal": subject, "issuer": ISSUER}]
 
 
 def test_strangers_push_nobody_out_of_what_is_remembered() -> None:

@@ -302,6 +302,26 @@ async def test_a_reload_takes_an_invoker_away_at_once() -> None:
         assert (await running.ask(*fields)).status == 403
 
 
+async def test_who_waits_for_keys_while_a_reload_strikes_him_off_is_not_let_in() -> None:
+    fresh = rsa_signer("google-2")
+    token = bearer(fresh.token(claims_of(now())))
+    for left, status in (("user:boss@example.com", 403), (f"serviceAccount:{LOGIN}", 200)):
+        async with inbound(issuers="[google]") as running:
+            running.published.google = [GOOGLE, fresh]
+            running.published.answering.clear()
+            asked = running.published.asked
+            wire = await running.connect()
+            wire.send(get("/", *token))
+            await eventually(lambda: running.published.asked > asked, "no question for keys")  # noqa: B023
+            text = settings_text(
+                running.app.port, keys_port(running), issuers="[google]", invokers=f"['{left}']"
+            )
+            await running.server.reload(settings_from_text(text, "proxy.yaml", {}))
+            running.published.answering.set()
+            assert (await wire.response()).status == status
+            assert len(running.sent_on) == (status == 200)
+
+
 def keys_port(running: Inbound) -> int:
     endpoint = running.server.settings.google.keys_endpoint
     assert endpoint is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import shlex
 import ssl
 from pathlib import Path
 
@@ -101,6 +102,22 @@ async def test_what_is_amiss_is_said_with_a_remedy() -> None:
             answers["/keys"] = keys
             with pytest.raises(TokenError, match=told):
                 await fetched(issuer_of("google", f"{here}/keys"))
+
+
+async def test_what_an_issuer_s_document_names_is_one_word_of_the_command_that_is_shown() -> None:
+    answers: dict[str, bytes] = {}
+    async with Receiver(lambda wire: serve(wire, answers)) as receiver:
+        here = f"http://127.0.0.1:{receiver.port}"
+        for place in ("/$(id)", "/keys?a=$(id);b", "/keys?'|sh"):
+            answers["/.well-known/openid-configuration"] = discovery(here, here + place)
+            with pytest.raises(TokenError) as error:
+                await fetched(issuer_of(here))
+            command = (error.value.remedy or "").partition(": ")[2]
+            assert shlex.split(command)[-1] == here + place
+            assert len(shlex.split(command, posix=True)) == 3
+        answers["/.well-known/openid-configuration"] = discovery(here, f"{here}/keys?\x1b[31m")
+        with pytest.raises(TokenError, match="no URL"):
+            await fetched(issuer_of(here))
 
 
 async def test_an_issuer_elsewhere_leads_to_nothing_on_this_machine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Coroutine
 from hashlib import sha256
 from typing import Any, Final
@@ -50,7 +51,7 @@ class Admission:
             unverified = judge.read(credential)
             key = unverified.keys.find(unverified.token.kid)
             if key is None and unverified.keys.may_ask():
-                return self._after_asking(unverified)
+                return self._after_asking(unverified, request)
             if key is None:
                 unverified.keys.demand()
             return self._admit(credential, judge.verify(unverified, key))
@@ -58,9 +59,11 @@ class Admission:
             counts.refuse(cause_of(error))
             raise
 
-    async def _after_asking(self, unverified: Unverified) -> TokenLines:
+    async def _after_asking(self, unverified: Unverified, request: Request) -> TokenLines:
         try:
             key = await unverified.keys.ask(unverified.token.kid)
+            if self._judge.today is not None:
+                return await self._judge.today(request)
             return self._admit(unverified.credential, self._judge.verify(unverified, key))
         except ProxyError as error:
             self._counts.refuse(cause_of(error))
@@ -93,7 +96,8 @@ def _as_listed(members: frozenset[str]) -> str:
     if named:
         return named[0]
     issuer, _, subject = min(members).removeprefix("principal:").partition(" ")
-    return f'{{principal: "{subject}", issuer: "{issuer}"}}'
+    # A subject may hold quotes, and this is to be pasted into YAML, of which JSON's strings are a part.
+    return f'{{principal: {json.dumps(subject)}, issuer: "{issuer}"}}'
 
 
 def strip_asserted(request: Request) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
+from idtoken_proxy.engine.accept import entry_for
 from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.services import Services
 from idtoken_proxy.engine.stats import RouteCounts, Stats
+from idtoken_proxy.errors import MalformedRequest
+from idtoken_proxy.policy.headers import TokenLines
 from idtoken_proxy.policy.open_guard import OpenGuard
+from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.routes import RouteTable
 from idtoken_proxy.receive.admission import Admission
 from idtoken_proxy.receive.issuer_keys import IssuerKeys
@@ -96,6 +100,20 @@ def reception_of(
         Services(_nowhere, _nothing, 1),
     )
     return Reception(inbound, router, tls, judge, issuers, key_sets)
+
+
+async def lines_today(reception: Reception, request: Request) -> TokenLines:
+    """What goes on of a request that came before `reception` was in force, and has not gone on yet. Raises ProxyError."""
+    if reception.judge.today is not None:
+        return await reception.judge.today(request)
+    router, path = reception.router, request.target.partition(b"?")[0]
+    caller = router.guard.admit(request)
+    entry = entry_for(caller, path, router)
+    if entry.shared and router.table.ambiguous_with_other_route(caller.name, path, entry):
+        raise MalformedRequest("the path may be read as that of another rule")
+    assert entry.admission is not None
+    found = entry.admission.lines_for(request)
+    return found if isinstance(found, TokenLines) else await found
 
 
 def route_of(inbound: Inbound, path: str = "/") -> Route:

@@ -6,6 +6,7 @@ Each has a Front of its own, and with it its limits: a crowd at one takes nothin
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from idtoken_proxy.engine.listeners import Door, Listeners, Prepared
 from idtoken_proxy.engine.server_context import AccessLog, ServerContext
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
-from idtoken_proxy.receive.composition import Reception
+from idtoken_proxy.receive.composition import Reception, lines_today
 from idtoken_proxy.settings.model import Address, UnixAddress
 
 
@@ -65,6 +66,7 @@ class InboundListener:
         }
 
     def adopt(self, reception: Reception) -> None:
+        self.reception.judge.today = functools.partial(lines_today, reception)
         changed = (self.tls is None) is not (reception.tls is None)
         self.reception, self.tls = reception, reception.tls
         self.context.adopt(reception.router)

@@ -6,9 +6,9 @@ The order is the security property: size, form, issuer, key, signature; only the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from idtoken_proxy.errors import NotInvoker, Unauthenticated
 from idtoken_proxy.identity.clock import Clock
@@ -55,6 +55,8 @@ class Judge:
         keep_signature: bool = False,
     ) -> None:
         self._keep_signature = keep_signature
+        # After a reload: what the settings of today let go on. Who waited for keys meanwhile is held against these.
+        self.today: Callable[[Request], Coroutine[Any, Any, TokenLines]] | None = None
         self.verified = VerifiedTokens()
         self._audiences = frozenset(audiences)
         self._clock = clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from idtoken_proxy.settings.urls import endpoint
 # Seconds. Google says some hours; an issuer that says nothing, or that nothing may be kept, is not asked for each request.
 SHORTEST: Final = 300.0
 LONGEST: Final = 24 * 3600.0
+_VISIBLE: Final = re.compile(r"[!-~]{1,2048}").fullmatch
 _MAX_AGE: Final = re.compile(r"(?:^|[,\s])max-age=\"?([0-9]{1,9})(?:[^0-9]|$)", re.IGNORECASE).search
 _AGE: Final = re.compile(r"[0-9]{1,9}").fullmatch
 
@@ -58,6 +60,8 @@ def _discovered(transport: Transport, issuer: Issuer) -> str:
         found = endpoint(str(keys_url).partition("?")[0])  # https, or http on loopback; no metadata server
     except ValueError:
         raise _garbage(issuer.keys_url, "a jwks_uri that is no https URL") from None
+    if _VISIBLE(str(keys_url)) is None:
+        raise _garbage(issuer.keys_url, "a jwks_uri that is no URL")
     # An issuer elsewhere has no business on this machine, where some services believe whoever comes by loopback.
     if issuer.keys_url.startswith("https:") and not found.startswith("https:"):
         raise _garbage(issuer.keys_url, "a jwks_uri that is no https URL")
@@ -72,7 +76,7 @@ def _get(transport: Transport, url: str) -> tuple[bytes, Mapping[str, str]]:
             f"{host_of(url)} answers {error.status} to the request for its keys",
             cause="endpoint_refused",
             fault=Fault.OPERATOR,
-            remedy=f"See that the issuer is written as it writes itself: curl -sv {url}",
+            remedy=f"See that the issuer is written as it writes itself: curl -sv {shlex.quote(url)}",
         ) from None
     return response.data, response.headers
 
@@ -82,5 +86,5 @@ def _garbage(url: str, what: str) -> TokenError:
         f"{host_of(url)} answers with {what}",
         cause="garbage",
         fault=Fault.OPERATOR,
-        remedy=f"See what it says: curl -s {url}",
+        remedy=f"See what it says: curl -s {shlex.quote(url)}",  # which an issuer's document may name, and somebody pastes
     )
