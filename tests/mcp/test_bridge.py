@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -12,9 +13,10 @@ from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.mcp import messages
 from idtoken_proxy.mcp.bridge import Bridge
 from idtoken_proxy.mcp.listener import Target, connected
+from idtoken_proxy.mcp.messages import Kind
 from idtoken_proxy.mcp.streamable_http import StreamableHttp
 from tests.cases import for_each
-from tests.mcp.conftest import HELLO, QUICK, VERSION, Clients, Clock, Connect, Server, answer
+from tests.mcp.conftest import HELLO, PATIENCE, QUICK, VERSION, Clients, Clock, Connect, Server, answer, event
 
 CALLER = "login@demo-project.iam.gserviceaccount.com"
 
@@ -172,7 +174,9 @@ async def test_nothing_overtakes_a_handshake(server: Server, client_of: Clients)
     await client.begin("tools/list")
     await client.tell("notifications/roots/list_changed")
     await client.begin("ping")
-    await asyncio.sleep(0.01)
+    while not server.asked:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # in which another would have come
     assert server.posts() == ["initialize"]
     go.set()
     await client.bridge.drain(5)
@@ -195,38 +199,79 @@ async def test_notifications_keep_their_order(server: Server, client_of: Clients
     await client.tell("notifications/a")
     await client.tell("notifications/b")
     await client.tell("notifications/c")
-    await asyncio.sleep(0.01)
+    while not server.asked:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # in which another would have come
     assert server.posts() == ["notifications/a"]
     go.set()
     await client.bridge.drain(5)
     assert server.posts() == ["notifications/a", "notifications/b", "notifications/c"]
 
 
-async def test_a_cancellation_is_passed_on_and_nobody_answers_for_the_server(
+async def test_a_cancelled_request_s_stream_is_read_no_further_and_the_server_is_told(
     server: Server, client_of: Clients
 ) -> None:
-    cancelled = asyncio.Event()
+    """An answer that comes all the same is for nobody."""
+    told, hung_up = asyncio.Event(), asyncio.Event()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         body = server.asked[-1].body
         if body["method"] == "notifications/cancelled":
             assert body["params"] == {"requestId": 1, "reason": "bored"}
-            cancelled.set()
+            told.set()
             return web.Response(status=202)
-        await cancelled.wait()
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            for number in itertools.count():
+                params = {"progressToken": 1, "progress": number}
+                await response.write(event({"method": "notifications/progress", "params": params}))
+                if told.is_set():
+                    await response.write(event({"id": body["id"], "result": {}}))
+                await asyncio.sleep(0.001)
+        finally:
+            hung_up.set()
+        raise AssertionError
 
     server.answer = handle
     client = client_of(server.remote)
     own = await client.begin("tools/call", name="a")
+    await client.until(lambda message: message.method == "notifications/progress")
+    await client.tell("notifications/cancelled", requestId=own, reason="bored")
+    heard = len(client.heard)
+    async with asyncio.timeout(PATIENCE):
+        await told.wait()
+        await hung_up.wait()
+    assert {message.kind for message in client.heard} == {Kind.NOTIFICATION}
+    assert len(client.heard) <= heard + 1  # what was being written
+
+
+async def test_a_cancelled_request_is_not_answered_by_the_bridge_either(
+    server: Server, client_of: Clients
+) -> None:
+    """Nor does the same ID of a later request get what belongs to it."""
+    go = only(server, "tools/call")
+    client = client_of(server.remote)
+    await client.say(messages.request(7, "tools/call"))
     while not server.asked:
         await asyncio.sleep(0)
-    await client.tell("notifications/cancelled", requestId=own, reason="bored")
-    await client.bridge.drain(5)
-    assert cancelled.is_set()
+    await client.tell("notifications/cancelled", requestId=7)
+    await client.bridge.drain(PATIENCE)
     assert not client.heard
+    go.set()
+    await client.say(messages.request(7, "ping"))
+    assert (await client.answer_to(7)).result == {"protocolVersion": VERSION}
+    assert [message.id for message in client.heard] == [7]
+
+
+async def test_a_handshake_is_not_cancelled(server: Server, client_of: Clients) -> None:
+    """By the specification it cannot be; and what waits for it would be sent too early."""
+    go = only(server, "initialize")
+    client = client_of(server.remote)
+    own = await client.begin("initialize", **HELLO)
+    await client.tell("notifications/cancelled", requestId=own)
+    go.set()
+    assert not (await client.answer_to(own)).is_error
 
 
 async def test_from_2026_on_a_cancellation_is_the_end_of_the_request(

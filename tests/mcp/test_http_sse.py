@@ -200,6 +200,24 @@ async def test_a_stream_that_begins_otherwise_is_none_of_these(server: Server) -
         await HttpSse(server.remote, _nobody).open()
 
 
+async def test_the_answer_to_a_cancelled_request_is_for_nobody(server: Server, client_of: Clients) -> None:
+    """It comes by the one stream, which goes on."""
+    older = Older(server)
+    client = client_of(server.remote)
+    await client.hello()
+    older.silent = True
+    own = await client.begin("tools/call", name="a")
+    while server.posts()[-1] != "tools/call":
+        await asyncio.sleep(0)
+    await client.tell("notifications/cancelled", requestId=own)
+    await client.bridge.drain(5)
+    older.silent = False
+    older.say("0", {"id": own, "result": {}})
+    assert (await client.ask("ping")).result == {"session": "0"}
+    assert own not in [message.id for message in client.heard]
+    assert server.posts()[-2:] == ["notifications/cancelled", "ping"]
+
+
 async def test_what_it_says_that_is_no_message_is_left_out(server: Server, client_of: Clients) -> None:
     older = Older(server)
     client = client_of(server.remote)
