@@ -149,14 +149,37 @@ def only(server: Server, *held: str) -> asyncio.Event:
     return go
 
 
-@for_each("line", ["{", "[]{}", '{"jsonrpc": "2.0"}', b"\xff"])
+@for_each(
+    ("line", "codes"),
+    [
+        ("{", [messages.PARSE_ERROR]),
+        ("[]{}", [messages.PARSE_ERROR]),
+        (b"\xff", [messages.PARSE_ERROR]),
+        ('{"jsonrpc": "2.0"}', [messages.INVALID_REQUEST]),
+        ("[]", [messages.INVALID_REQUEST]),
+        ("[1, 2]", [messages.INVALID_REQUEST] * 2),
+    ],
+)
 async def test_a_line_that_is_no_message_is_answered_as_json_rpc_has_it(
-    server: Server, client_of: Clients, line: str | bytes
+    server: Server, client_of: Clients, line: str | bytes, codes: list[int]
 ) -> None:
     client = client_of(server.remote)
     await client.bridge.take(line)
-    (error,) = client.heard
-    assert (error.id, error.error_code) == (None, messages.PARSE_ERROR)
+    assert [(error.id, error.error_code) for error in client.heard] == [(None, code) for code in codes]
+
+
+async def test_of_a_batch_what_is_no_message_spoils_nothing_for_the_others(
+    server: Server, client_of: Clients
+) -> None:
+    only(server)
+    client = client_of(server.remote)
+    asked = [messages.request(own, "ping").text for own in (1, 2)]
+    await client.bridge.take(f'[{asked[0]}, {{"jsonrpc": "2.0", "id": 9, "method": 7}}, {asked[1]}]')
+    for own in (1, 2):
+        assert not (await client.answer_to(own)).is_error
+    (refused,) = (message for message in client.heard if message.is_error)
+    assert (refused.id, refused.error_code) == (None, messages.INVALID_REQUEST)
+    assert server.posts() == ["ping", "ping"]
 
 
 async def test_an_empty_line_is_nothing(server: Server, client_of: Clients) -> None:

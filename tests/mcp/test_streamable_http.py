@@ -550,6 +550,21 @@ async def test_a_request_is_answered_whatever_the_server_does(
     assert said in (await client.ask("tools/list")).body["error"]["message"]
 
 
+async def test_a_batch_of_the_server_s_brings_its_messages_whatever_else_is_in_it(
+    server: Server, client_of: Clients
+) -> None:
+    async def tool(_request: web.Request) -> web.StreamResponse:
+        said = {"jsonrpc": "2.0", "method": "notifications/x"}
+        own = {"jsonrpc": "2.0", "id": server.asked[-1].body["id"], "result": {"whole": True}}
+        return web.json_response([said, {"jsonrpc": "2.0"}, own])
+
+    mcp(server, tool)
+    client = client_of(server.remote)
+    await client.hello()
+    assert (await client.ask("tools/list")).result == {"whole": True}
+    assert [message.method for message in client.heard[1:]] == ["notifications/x", ""]
+
+
 async def test_from_2026_on_there_is_no_session_and_a_message_says_its_revision(
     server: Server, client_of: Clients
 ) -> None:

@@ -55,16 +55,19 @@ class Bridge:
         )
 
     async def take(self, line: str | bytes) -> None:
-        """One line of the client's. Returns before it is answered."""
+        """One line of the client's. Returns before it is answered. Those of a batch are answered one by one, as 2025-03-26
+        lets a server do: nobody waits for the slowest.
+        """
         if not line.strip():
             return
         try:
-            found = messages.read(line)
+            found = messages.read_each(line)
         except Malformed as malformed:
-            await self._write_line(messages.error(None, messages.PARSE_ERROR, f"idtoken-proxy: {malformed}"))
-            return
+            found = (malformed,)
         for message in found:
-            if message.kind is Kind.REQUEST:
+            if isinstance(message, Malformed):
+                await self._write_line(messages.error(None, message.code, f"idtoken-proxy: {message}"))
+            elif message.kind is Kind.REQUEST:
                 self._request(message)
             elif not self._is_our_affair(message):
                 self._tell(message)
