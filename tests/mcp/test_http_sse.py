@@ -172,18 +172,14 @@ async def test_a_message_that_it_does_not_take_is_answered_for(
     older = Older(server)
     client = client_of(server.remote)
     await client.hello()
-    whole = server.answer
-    assert whole is not None
 
     async def refusing(request: web.Request) -> web.StreamResponse:
-        if server.asked[-1].body.get("method") != "tools/call":
-            return await whole(request)
         if status is None:
             assert request.transport is not None
             request.transport.abort()
         return web.Response(status=status or 200, text="no such session")
 
-    server.answer = refusing
+    server.first("tools/call", refusing)
     error = (await client.ask("tools/call", name="a")).body["error"]
     assert ("no such session" if status else "the connection ended") in error["message"]
     assert (await client.ask("tools/list")).result == {"session": "0"}
