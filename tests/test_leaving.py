@@ -48,3 +48,22 @@ def test_what_nobody_can_take_back_does_not_hold_up_the_end() -> None:
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (3, "done\n", "")
     assert monotonic() - began < 40
+
+
+def test_who_has_nothing_left_to_do_leaves_at_once_with_all_that_was_said() -> None:
+    program = """
+        import atexit
+        from idtoken_proxy import leaving
+
+        atexit.register(print, "taken apart")
+        print("said")
+        leaving.at_once(3)
+    """
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (3, "said\n", "")

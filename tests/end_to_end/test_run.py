@@ -19,11 +19,15 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 import yaml
 
 from idtoken_proxy.emulator import Emulator
 from tests.end_to_end.conftest import PATIENCE, ROOT, Process, _environ, config_for
-from tests.engine.wire import Ended
+from tests.end_to_end.test_services import audience_of
+from tests.engine.egress import relaying
+from tests.engine.test_http2_pool import server_tls
+from tests.engine.wire import Ended, Receiver, answering, ok
 
 Run = Callable[..., Awaitable[Process]]
 
@@ -173,6 +177,42 @@ async def test_http_proxy_is_all_that_an_app_needs(emulator: Emulator, run: Run)
     assert '"service": "billing"' in process.output
     assert len(answers) == 2
     assert "is no host that this proxy forwards to" in process.output
+
+
+@needs_curl
+async def test_http_proxy_leads_to_every_service_of_a_project_by_its_real_name(
+    emulator: Emulator, run: Run, tmp_path: Path
+) -> None:
+    """Each with a token of its own, over TLS; another project's is none of this proxy's."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    tls = server_tls(ca, "http/1.1")
+    ca.issue_cert("*.europe-west1.run.app").configure_cert(tls)
+    async with Receiver(answering(ok()), tls=tls) as receiver, Receiver(relaying(receiver)) as egress:
+        config = config_for(
+            emulator,
+            tls={"ca_file": str(tmp_path / "ca.pem")},
+            egress_proxy=f"http://127.0.0.1:{egress.port}",
+            routes=[
+                {
+                    "name": "project",
+                    "match": {"host": "*.run.localhost"},
+                    "upstream": "https://*-123456789012.europe-west1.run.app",
+                }
+            ],
+        )
+        hosts = [f"{name}.europe-west1.run.app" for name in ("orders-123456789012", "orders-999999999999")]
+        script = "; ".join(
+            f"curl -sS -o /dev/null -w 'status %{{http_code}}\\n' http://{host}/x" for host in hosts
+        )
+        process = await run(config, "sh", "-c", script, options=("--http-proxy",))
+        await process.ended()
+        assert [line.strip() for line in process.lines if line.startswith("status")] == [
+            "status 200",
+            "status 403",
+        ], process.output
+        asked = [(one.one("host"), audience_of(one.one("authorization"))) for one in receiver.requests]
+    assert asked == [(hosts[0], f"https://{hosts[0]}")]
 
 
 async def test_the_variables(run: Run) -> None:

@@ -130,6 +130,27 @@ class Server:
         """The methods of JSON-RPC."""
         return [asked.body.get("method", "(answer)") for asked in self.asked if asked.method == "POST"]
 
+    def first(self, method: str, act: Callable[[web.Request], Awaitable[web.StreamResponse | None]]) -> None:
+        """`method` is answered by `act`; where that returns None, and whatever else is asked, as before."""
+        whole = self.answer
+        assert whole is not None
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            mine = self.asked[-1].body.get("method") == method
+            own = await act(request) if mine else None
+            return await whole(request) if own is None else own
+
+        self.answer = handle
+
+    def refuses(self, method: str, *statuses: int) -> None:
+        """So many times, before it answers as before."""
+        left = iter(statuses)
+
+        async def refuse(_request: web.Request) -> web.StreamResponse | None:
+            return next((web.Response(status=status) for status in left), None)
+
+        self.first(method, refuse)
+
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[Server]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
@@ -12,9 +13,10 @@ from idtoken_proxy.emulator.receivers import Seen
 from idtoken_proxy.mcp import messages
 from idtoken_proxy.mcp.bridge import Bridge
 from idtoken_proxy.mcp.listener import Target, connected
+from idtoken_proxy.mcp.messages import Kind
 from idtoken_proxy.mcp.streamable_http import StreamableHttp
 from tests.cases import for_each
-from tests.mcp.conftest import HELLO, QUICK, VERSION, Clients, Clock, Connect, Server, answer
+from tests.mcp.conftest import HELLO, PATIENCE, QUICK, VERSION, Clients, Clock, Connect, Server, answer, event
 
 CALLER = "login@demo-project.iam.gserviceaccount.com"
 
@@ -147,14 +149,37 @@ def only(server: Server, *held: str) -> asyncio.Event:
     return go
 
 
-@for_each("line", ["{", "[]{}", '{"jsonrpc": "2.0"}', b"\xff"])
+@for_each(
+    ("line", "codes"),
+    [
+        ("{", [messages.PARSE_ERROR]),
+        ("[]{}", [messages.PARSE_ERROR]),
+        (b"\xff", [messages.PARSE_ERROR]),
+        ('{"jsonrpc": "2.0"}', [messages.INVALID_REQUEST]),
+        ("[]", [messages.INVALID_REQUEST]),
+        ("[1, 2]", [messages.INVALID_REQUEST] * 2),
+    ],
+)
 async def test_a_line_that_is_no_message_is_answered_as_json_rpc_has_it(
-    server: Server, client_of: Clients, line: str | bytes
+    server: Server, client_of: Clients, line: str | bytes, codes: list[int]
 ) -> None:
     client = client_of(server.remote)
     await client.bridge.take(line)
-    (error,) = client.heard
-    assert (error.id, error.error_code) == (None, messages.PARSE_ERROR)
+    assert [(error.id, error.error_code) for error in client.heard] == [(None, code) for code in codes]
+
+
+async def test_of_a_batch_what_is_no_message_spoils_nothing_for_the_others(
+    server: Server, client_of: Clients
+) -> None:
+    only(server)
+    client = client_of(server.remote)
+    asked = [messages.request(own, "ping").text for own in (1, 2)]
+    await client.bridge.take(f'[{asked[0]}, {{"jsonrpc": "2.0", "id": 9, "method": 7}}, {asked[1]}]')
+    for own in (1, 2):
+        assert not (await client.answer_to(own)).is_error
+    (refused,) = (message for message in client.heard if message.is_error)
+    assert (refused.id, refused.error_code) == (None, messages.INVALID_REQUEST)
+    assert server.posts() == ["ping", "ping"]
 
 
 async def test_an_empty_line_is_nothing(server: Server, client_of: Clients) -> None:
@@ -172,7 +197,9 @@ async def test_nothing_overtakes_a_handshake(server: Server, client_of: Clients)
     await client.begin("tools/list")
     await client.tell("notifications/roots/list_changed")
     await client.begin("ping")
-    await asyncio.sleep(0.01)
+    while not server.asked:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # in which another would have come
     assert server.posts() == ["initialize"]
     go.set()
     await client.bridge.drain(5)
@@ -195,38 +222,79 @@ async def test_notifications_keep_their_order(server: Server, client_of: Clients
     await client.tell("notifications/a")
     await client.tell("notifications/b")
     await client.tell("notifications/c")
-    await asyncio.sleep(0.01)
+    while not server.asked:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # in which another would have come
     assert server.posts() == ["notifications/a"]
     go.set()
     await client.bridge.drain(5)
     assert server.posts() == ["notifications/a", "notifications/b", "notifications/c"]
 
 
-async def test_a_cancellation_is_passed_on_and_nobody_answers_for_the_server(
+async def test_a_cancelled_request_s_stream_is_read_no_further_and_the_server_is_told(
     server: Server, client_of: Clients
 ) -> None:
-    cancelled = asyncio.Event()
+    """An answer that comes all the same is for nobody."""
+    told, hung_up = asyncio.Event(), asyncio.Event()
 
     async def handle(request: web.Request) -> web.StreamResponse:
         body = server.asked[-1].body
         if body["method"] == "notifications/cancelled":
             assert body["params"] == {"requestId": 1, "reason": "bored"}
-            cancelled.set()
+            told.set()
             return web.Response(status=202)
-        await cancelled.wait()
-        assert request.transport is not None
-        request.transport.abort()
-        return web.Response()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        try:
+            for number in itertools.count():
+                params = {"progressToken": 1, "progress": number}
+                await response.write(event({"method": "notifications/progress", "params": params}))
+                if told.is_set():
+                    await response.write(event({"id": body["id"], "result": {}}))
+                await asyncio.sleep(0.001)
+        finally:
+            hung_up.set()
+        raise AssertionError
 
     server.answer = handle
     client = client_of(server.remote)
     own = await client.begin("tools/call", name="a")
+    await client.until(lambda message: message.method == "notifications/progress")
+    await client.tell("notifications/cancelled", requestId=own, reason="bored")
+    heard = len(client.heard)
+    async with asyncio.timeout(PATIENCE):
+        await told.wait()
+        await hung_up.wait()
+    assert {message.kind for message in client.heard} == {Kind.NOTIFICATION}
+    assert len(client.heard) <= heard + 1  # what was being written
+
+
+async def test_a_cancelled_request_is_not_answered_by_the_bridge_either(
+    server: Server, client_of: Clients
+) -> None:
+    """Nor does the same ID of a later request get what belongs to it."""
+    go = only(server, "tools/call")
+    client = client_of(server.remote)
+    await client.say(messages.request(7, "tools/call"))
     while not server.asked:
         await asyncio.sleep(0)
-    await client.tell("notifications/cancelled", requestId=own, reason="bored")
-    await client.bridge.drain(5)
-    assert cancelled.is_set()
+    await client.tell("notifications/cancelled", requestId=7)
+    await client.bridge.drain(PATIENCE)
     assert not client.heard
+    go.set()
+    await client.say(messages.request(7, "ping"))
+    assert (await client.answer_to(7)).result == {"protocolVersion": VERSION}
+    assert [message.id for message in client.heard] == [7]
+
+
+async def test_a_handshake_is_not_cancelled(server: Server, client_of: Clients) -> None:
+    """By the specification it cannot be; and what waits for it would be sent too early."""
+    go = only(server, "initialize")
+    client = client_of(server.remote)
+    own = await client.begin("initialize", **HELLO)
+    await client.tell("notifications/cancelled", requestId=own)
+    go.set()
+    assert not (await client.answer_to(own)).is_error
 
 
 async def test_from_2026_on_a_cancellation_is_the_end_of_the_request(

@@ -172,18 +172,14 @@ async def test_a_message_that_it_does_not_take_is_answered_for(
     older = Older(server)
     client = client_of(server.remote)
     await client.hello()
-    whole = server.answer
-    assert whole is not None
 
     async def refusing(request: web.Request) -> web.StreamResponse:
-        if server.asked[-1].body.get("method") != "tools/call":
-            return await whole(request)
         if status is None:
             assert request.transport is not None
             request.transport.abort()
         return web.Response(status=status or 200, text="no such session")
 
-    server.answer = refusing
+    server.first("tools/call", refusing)
     error = (await client.ask("tools/call", name="a")).body["error"]
     assert ("no such session" if status else "the connection ended") in error["message"]
     assert (await client.ask("tools/list")).result == {"session": "0"}
@@ -198,6 +194,24 @@ async def test_a_stream_that_begins_otherwise_is_none_of_these(server: Server) -
     server.answer = answer
     with pytest.raises(Refused, match="endpoint"):
         await HttpSse(server.remote, _nobody).open()
+
+
+async def test_the_answer_to_a_cancelled_request_is_for_nobody(server: Server, client_of: Clients) -> None:
+    """It comes by the one stream, which goes on."""
+    older = Older(server)
+    client = client_of(server.remote)
+    await client.hello()
+    older.silent = True
+    own = await client.begin("tools/call", name="a")
+    while server.posts()[-1] != "tools/call":
+        await asyncio.sleep(0)
+    await client.tell("notifications/cancelled", requestId=own)
+    await client.bridge.drain(5)
+    older.silent = False
+    older.say("0", {"id": own, "result": {}})
+    assert (await client.ask("ping")).result == {"session": "0"}
+    assert own not in [message.id for message in client.heard]
+    assert server.posts()[-2:] == ["notifications/cancelled", "ping"]
 
 
 async def test_what_it_says_that_is_no_message_is_left_out(server: Server, client_of: Clients) -> None:

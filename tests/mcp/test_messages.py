@@ -51,8 +51,10 @@ def test_what_a_line_is(text: str, kind: Kind, own: object, method: str) -> None
         '{"jsonrpc": "2.0", "id": 1, "result": "a raw\nline end"}',
         REQUEST + REQUEST,
         "[" * 100_000,
+        " [ ]",
+        f"[{REQUEST}, 1]",
     ],
-    ids=range(20),
+    ids=range(22),
 )
 def test_what_is_no_message(text: str | bytes) -> None:
     with pytest.raises(Malformed):
@@ -87,7 +89,6 @@ def test_of_a_batch_too_each_passes_as_it_came() -> None:
     ]
     texts = [message.text for message in read("\n[ " + " ,\t".join(each) + "\r\n]")]
     assert texts == [each[0].replace("\u2028", "\\u2028"), each[1].replace("\n", " ")]
-    assert read(" [ ]") == ()
 
 
 def test_a_number_that_cannot_be_written_anew_is_not() -> None:
@@ -100,6 +101,27 @@ def test_a_batch_is_taken_apart() -> None:
     """Revision 2025-03-26 has them."""
     batch = f'[{REQUEST}, {{"jsonrpc":"2.0","method":"notifications/progress"}}]'
     assert [message.kind for message in read(batch)] == [Kind.REQUEST, Kind.NOTIFICATION]
+
+
+def test_of_a_batch_the_messages_count_and_what_is_none_keeps_its_place() -> None:
+    """JSON-RPC 2.0, section 6: [1,2,3] is three invalid requests."""
+    one, other, (message,) = (
+        messages.read_each("[1, {}]"),
+        messages.read_each("[]"),
+        messages.read_each(REQUEST),
+    )
+    assert [each.code for each in (*one, *other) if isinstance(each, Malformed)] == [
+        messages.INVALID_REQUEST
+    ] * 3
+    assert isinstance(message, messages.Message)
+    kinds = [type(each) for each in messages.read_each(f"[{REQUEST}, 1, {REQUEST}]")]
+    assert kinds == [messages.Message, Malformed, messages.Message]
+
+
+def test_only_what_is_not_json_is_a_parse_error() -> None:
+    with pytest.raises(Malformed) as malformed:
+        messages.read_each(f"[{REQUEST}, ]")
+    assert malformed.value.code == messages.PARSE_ERROR
 
 
 def test_ids_that_look_alike_are_two() -> None:

@@ -248,15 +248,12 @@ async def test_a_cancelled_request_takes_no_session_from_others(server: Server, 
     sessions = mcp(server)
     client = client_of(server.remote)
     await client.hello()
-    whole, go = server.answer, asyncio.Event()
-    assert whole is not None
+    go = asyncio.Event()
 
-    async def slow(request: web.Request) -> web.StreamResponse:
-        if server.asked[-1].body.get("method") == "initialize":
-            await go.wait()
-        return await whole(request)
+    async def slow(_request: web.Request) -> None:
+        await go.wait()
 
-    server.answer = slow
+    server.first("initialize", slow)
     sessions.clear()
     one = await client.begin("tools/list")
     while server.posts()[-1] != "initialize":
@@ -389,16 +386,7 @@ async def test_the_end_of_a_handshake_that_did_not_get_through_is_said_again(
     server: Server, client_of: Clients
 ) -> None:
     mcp(server)
-    whole, refusals = server.answer, iter([503])
-    assert whole is not None
-
-    async def starting(request: web.Request) -> web.StreamResponse:
-        if server.asked[-1].body.get("method") == "notifications/initialized":
-            for status in refusals:
-                return web.Response(status=status)
-        return await whole(request)
-
-    server.answer = starting
+    server.refuses("notifications/initialized", 503)
     client = client_of(server.remote)
     await client.hello()
     assert (await client.ask("tools/list")).result == {"ok": True}
@@ -493,16 +481,7 @@ async def test_a_new_session_that_cannot_be_had_is_tried_for_again(
     sessions = mcp(server, get=get)
     client = client_of(server.remote)
     await client.hello()
-    whole, refusals = server.answer, iter([503, 503])
-    assert whole is not None
-
-    async def starting(request: web.Request) -> web.StreamResponse:
-        if server.asked[-1].body.get("method") == "initialize":
-            for status in refusals:
-                return web.Response(status=status)
-        return await whole(request)
-
-    server.answer = starting
+    server.refuses("initialize", 503, 503)
     sessions.clear()
     hold.set()
     await client.until(lambda message: message.method == "notifications/tools/list_changed")
@@ -548,6 +527,21 @@ async def test_a_request_is_answered_whatever_the_server_does(
     client = client_of(server.remote)
     await client.hello()
     assert said in (await client.ask("tools/list")).body["error"]["message"]
+
+
+async def test_a_batch_of_the_server_s_brings_its_messages_whatever_else_is_in_it(
+    server: Server, client_of: Clients
+) -> None:
+    async def tool(_request: web.Request) -> web.StreamResponse:
+        said = {"jsonrpc": "2.0", "method": "notifications/x"}
+        own = {"jsonrpc": "2.0", "id": server.asked[-1].body["id"], "result": {"whole": True}}
+        return web.json_response([said, {"jsonrpc": "2.0"}, own])
+
+    mcp(server, tool)
+    client = client_of(server.remote)
+    await client.hello()
+    assert (await client.ask("tools/list")).result == {"whole": True}
+    assert [message.method for message in client.heard[1:]] == ["notifications/x", ""]
 
 
 async def test_from_2026_on_there_is_no_session_and_a_message_says_its_revision(

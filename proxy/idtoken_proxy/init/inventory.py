@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from idtoken_proxy.errors import ConfigError, Problem
-from idtoken_proxy.init import cloud_run, compose, functions
+from idtoken_proxy.init import cloud_run, cloud_run_rest, compose, functions
 from idtoken_proxy.init.item import NAME, Item
 from idtoken_proxy.init.receivers import Receiver
 from idtoken_proxy.settings.plausible import path_objection, shown_path
@@ -19,9 +19,10 @@ STDIN: Final = "-"
 LONGEST: Final = 16 * 1024 * 1024  # octets; a thousand services have 8 MiB
 _LONGEST_YAML: Final = 1024 * 1024
 MOST: Final = 1000  # receivers of one file
+_LISTS: Final = ("items", "services", "functions")
 _KINDS: Final = (
-    "what `gcloud run services list --format=json` or `gcloud functions list --format=json` prints, a Cloud Run service.yaml "
-    "or a Compose file"
+    "what `gcloud run services list --format=json` or `gcloud functions list --format=json` prints, what Cloud Run's or Cloud "
+    "Functions' REST answers, a Cloud Run service.yaml or a Compose file"
 )
 
 
@@ -48,10 +49,10 @@ def receivers_of(file: str, content: bytes) -> list[Receiver]:
     tree = _tree(file, content)
     if compose.is_compose(tree):
         found = compose.receivers_of_compose(Item(file, "services", _mapping(tree)))
-    elif isinstance(tree, dict) and not isinstance(tree.get("items"), list):
+    elif isinstance(tree, dict) and _listed(tree) is None:
         found = _of_entry(Item(file, _entry(1, tree), tree), alone=True)
     else:
-        listed = tree["items"] if isinstance(tree, dict) else tree
+        listed = _listed(tree) if isinstance(tree, dict) else tree
         if not isinstance(listed, list):
             raise _refused(file, f"is none of these: {_KINDS}")
         found = _of_list(file, listed)
@@ -61,6 +62,11 @@ def receivers_of(file: str, content: bytes) -> list[Receiver]:
         if len(receivers) > MOST:
             raise _refused(file, f"holds more than {MOST} receivers; leave some out")
     return receivers
+
+
+def _listed(tree: dict[str, Any]) -> list[Any] | None:
+    """Of Knative's list, and of what REST's second versions answer."""
+    return next((tree[key] for key in _LISTS if isinstance(tree.get(key), list)), None)
 
 
 def _of_list(file: str, listed: list[Any]) -> Iterator[Receiver]:
@@ -75,6 +81,8 @@ def _of_entry(item: Item, *, alone: bool) -> Iterator[Receiver]:
         yield from cloud_run.receivers_of(item)
         if alone:
             yield from compose.named_in_containers(item)
+    elif cloud_run_rest.is_service(item.tree):
+        yield from cloud_run.receivers_of(cloud_run_rest.as_knative(item))
     elif functions.is_function(item.tree):
         yield functions.receiver_of(item)
     else:

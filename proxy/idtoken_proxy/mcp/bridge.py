@@ -37,7 +37,6 @@ class Transport(Protocol):
 class _Pending:
     message: Message
     task: asyncio.Task[None]
-    is_cancelled: bool = False
 
 
 class Bridge:
@@ -48,6 +47,7 @@ class Bridge:
         self._write_line = write
         self._transport: Transport = StreamableHttp(remote, self._write)
         self._pending: dict[str, _Pending] = {}  # by the request's key
+        self._cancelled: set[asyncio.Task[None]] = set()  # those that end
         self._is_of_2026 = False  # the last request said its revision itself
         self._telling: asyncio.Task[None] | None = None  # the last of a chain: notifications have an order
         self._greeting: asyncio.Task[None] | None = (
@@ -55,16 +55,19 @@ class Bridge:
         )
 
     async def take(self, line: str | bytes) -> None:
-        """One line of the client's. Returns before it is answered."""
+        """One line of the client's. Returns before it is answered. Those of a batch are answered one by one, as 2025-03-26
+        lets a server do: nobody waits for the slowest.
+        """
         if not line.strip():
             return
         try:
-            found = messages.read(line)
+            found = messages.read_each(line)
         except Malformed as malformed:
-            await self._write_line(messages.error(None, messages.PARSE_ERROR, f"idtoken-proxy: {malformed}"))
-            return
+            found = (malformed,)
         for message in found:
-            if message.kind is Kind.REQUEST:
+            if isinstance(message, Malformed):
+                await self._write_line(messages.error(None, message.code, f"idtoken-proxy: {message}"))
+            elif message.kind is Kind.REQUEST:
                 self._request(message)
             elif not self._is_our_affair(message):
                 self._tell(message)
@@ -78,7 +81,7 @@ class Bridge:
             await asyncio.wait(tasks, timeout=limit)
 
     async def close(self) -> None:
-        tasks = [pending.task for pending in self._pending.values()]
+        tasks = [*self._cancelled, *(pending.task for pending in self._pending.values())]
         if self._telling is not None:
             tasks.append(self._telling)
         for task in tasks:
@@ -90,12 +93,10 @@ class Bridge:
 
     def _request(self, message: Message) -> None:
         self._is_of_2026 = message.version is not None
-        before = self._pending.get(message.key)
-        if before is not None:  # who uses an ID twice waits for the second answer
-            before.is_cancelled = True
         task = asyncio.ensure_future(self._answer(message, self._greeting))
         if message.method == "initialize":
             self._greeting = task
+        # Who uses an ID twice waits for the second answer.
         pending = self._pending[message.key] = _Pending(message, task)
 
         def ended(_task: asyncio.Task[None]) -> None:
@@ -139,26 +140,30 @@ class Bridge:
     async def _say_why(self, message: Message, refused: Refused) -> None:
         pending = self._pending.get(message.key)
         log.info("no answer", method=message.method, reason=refused.detail, remedy=refused.remedy)
-        if pending is not None and pending.message is message and not pending.is_cancelled:
+        if pending is not None and pending.message is message:
             assert message.id is not None
             await self._write_line(refused.answer_to(message.id))
 
     # -- the rest --------------------------------------------------------------------
 
     def _is_our_affair(self, message: Message) -> bool:
-        """A cancellation is passed on, and nobody waits for an answer any more. From 2026-07-28 on HTTP has no word for it
-        but the end of the request's connection.
+        """A cancelled request's stream is not read on, and nothing of it gets to the client any more ("Cancellation"). The
+        server is told all the same, as a connection that ends cancels nothing; from 2026-07-28 on it does, and HTTP has no
+        other word for it.
         """
         if message.method != "notifications/cancelled":
             return False
-        pending = self._pending.get(messages.cancelled_key(message))
+        key = messages.cancelled_key(message)
+        pending = self._pending.get(key)
         if pending is None:
             return message.version is not None or self._is_of_2026
-        pending.is_cancelled = True
-        if pending.message.version is None:
+        if pending.message.method == "initialize":  # which a client must not cancel
             return False
+        del self._pending[key]
+        self._cancelled.add(pending.task)
+        pending.task.add_done_callback(self._cancelled.discard)
         pending.task.cancel()
-        return True
+        return pending.message.version is not None
 
     def _tell(self, message: Message) -> None:
         before = {task for task in (self._telling, self._greeting) if task is not None}
@@ -183,4 +188,8 @@ class Bridge:
             )
 
     async def _write(self, message: Message) -> None:
+        """A client is answered once, and not at all where it has cancelled: of a server of 2024-11-05 an answer may still come."""
+        if message.kind is Kind.RESPONSE and message.id is not None and message.key not in self._pending:
+            log.debug("an answer that nobody waits for", key=message.key)
+            return
         await self._write_line(message.text)

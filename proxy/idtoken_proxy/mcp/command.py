@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NoReturn
 
 from idtoken_proxy import leaving
 from idtoken_proxy.mcp.bridge import Bridge
@@ -15,12 +15,13 @@ from idtoken_proxy.mcp.listener import Target, connected
 from idtoken_proxy.mcp.standard_streams import StandardStreams, claimed
 from idtoken_proxy.terminal import say
 
-# Clients wait two seconds, and then kill: this, and the session's end, have to be over by then.
+# Clients wait two seconds, and then kill: these, and half a second for the session's end, have to be over by then.
 _DRAIN: Final = 1.0
+_CLOSING: Final = 0.3  # of the loop, where a look-up does not come back
 
 
-def run(target: Target, environ: Mapping[str, str] = os.environ) -> int:
-    """The exit code."""
+def run(target: Target, environ: Mapping[str, str] = os.environ) -> NoReturn:
+    """To the end of the process."""
     if sys.stdin.isatty():
         say(
             "An MCP client starts this, and says JSON-RPC on its standard input. To see whether it works: --tools; what to paste "
@@ -28,7 +29,7 @@ def run(target: Target, environ: Mapping[str, str] = os.environ) -> int:
             err=True,
         )
     source, sink = claimed()
-    return leaving.run(_serve(target, environ, source, sink))
+    leaving.at_once(leaving.run(_serve(target, environ, source, sink), _CLOSING))
 
 
 async def _serve(target: Target, environ: Mapping[str, str], source: int, sink: int) -> int:

@@ -17,7 +17,7 @@ from idtoken_proxy.mcp.event_stream import Event, EventStream
 from idtoken_proxy.mcp.handshake import Handshake
 from idtoken_proxy.mcp.messages import Kind, Malformed, Message
 from idtoken_proxy.mcp.refusal import OUTCOME_UNKNOWN, Refused, no_connection
-from idtoken_proxy.mcp.remote import EVENTS, JSON, MOST, Remote, events_of, is_events
+from idtoken_proxy.mcp.remote import EVENTS, JSON, MOST, Remote, events_of, is_events, read_of
 from idtoken_proxy.mcp.streamable_http import Write
 
 _HELLO: Final = 30.0  # seconds for the first event, a cold start included
@@ -149,15 +149,9 @@ class HttpSse:
         elif not first.done():
             raise Refused("the server's stream does not begin with its endpoint")
         elif event.name == "message" and event.data:
-            try:
-                found = messages.read(event.data)
-            except Malformed as malformed:
-                log.warning(
-                    "what the server sends is no JSON-RPC message, and not passed on", reason=str(malformed)
-                )
-                return
-            for message in found:
-                await self._pass_on(message)
+            for message in read_of(event.data):
+                if not isinstance(message, Malformed):
+                    await self._pass_on(message)
 
     async def _pass_on(self, message: Message) -> None:
         waiting = self._waiting.get(message.key) if message.kind is Kind.RESPONSE else None

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 RequestId: TypeAlias = int | float | str
 
 PARSE_ERROR: Final = -32700
+INVALID_REQUEST: Final = -32600
 INTERNAL_ERROR: Final = -32603
 METHOD_NOT_FOUND: Final = -32601
 
@@ -34,7 +35,11 @@ _OBJECT: Final = "a JSON-RPC 2.0 message is an object with method, result or err
 
 
 class Malformed(ValueError):
-    """Not a JSON-RPC message. The text says why, and repeats nothing of it."""
+    """Not a JSON-RPC message. The text says why, and repeats nothing of it. `code`: JSON-RPC's, of the error that says so."""
+
+    def __init__(self, why: str, code: int = INVALID_REQUEST) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class Kind(enum.Enum):
@@ -88,16 +93,35 @@ class Message:
 
 
 def read(text: str | bytes) -> tuple[Message, ...]:
-    """One, or those of a batch, which revision 2025-03-26 has. Malformed."""
+    """One, or those of a batch, which revision 2025-03-26 has. Malformed, where any of them is."""
+    found = []
+    for each in read_each(text):
+        if isinstance(each, Malformed):
+            raise each
+        found.append(each)
+    return tuple(found)
+
+
+def read_each(text: str | bytes) -> tuple[Message | Malformed, ...]:
+    """As `read`, but what is no message stands in its place in the batch: the others of it count (JSON-RPC 2.0, section 6).
+    Malformed where the whole is not JSON.
+    """
     try:
         whole = text.decode() if isinstance(text, bytes) else text
         tree = json.loads(whole, parse_constant=_no_constant)
-        batch = list(_each(whole)) if isinstance(tree, list) else None
+        batch = list(_each(whole)) if isinstance(tree, list) else [(tree, whole.strip())]
     except (ValueError, RecursionError):
-        raise Malformed("not JSON in UTF-8, or too deep") from None
-    if batch is not None:
-        return tuple(_message(each, text.translate(_ONE_LINE)) for each, text in batch)
-    return (_message(tree, whole.strip().translate(_ONE_LINE)),)
+        raise Malformed("not JSON in UTF-8, or too deep", PARSE_ERROR) from None
+    if not batch:
+        return (Malformed("a batch holds one message at least"),)
+    return tuple(_message_or_not(each, text.translate(_ONE_LINE)) for each, text in batch)
+
+
+def _message_or_not(tree: object, text: str) -> Message | Malformed:
+    try:
+        return _message(tree, text)
+    except Malformed as malformed:
+        return malformed
 
 
 def _each(batch: str) -> Iterator[tuple[object, str]]:

@@ -11,13 +11,16 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from idtoken_proxy import __version__
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.identity.token import Token
+from idtoken_proxy.mcp import messages
 from idtoken_proxy.mcp.event_stream import Event, EventStream, TooLarge
+from idtoken_proxy.mcp.messages import Malformed, Message
 from idtoken_proxy.mcp.refusal import READ, Answered, Refused, refused
 from idtoken_proxy.settings.model import Route
 from idtoken_proxy.terminal import printable
@@ -28,6 +31,8 @@ MOST: Final = 64 * 1024 * 1024  # octets of one message: twice what Cloud Run le
 _REDIRECTS: Final = 3
 _SAME_METHOD: Final = frozenset({307, 308})  # RFC 9110 section 15.4
 _TARGET: Final = re.compile(r"[\x21-\x7e]+").fullmatch
+
+log = structlog.get_logger("idtoken_proxy.mcp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +168,15 @@ async def body_of(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MOST:
             raise Refused(f"the server sends a message of more than {MOST} bytes", cause="too_large")
     return bytes(body)
+
+
+def read_of(text: str | bytes) -> tuple[Message | Malformed, ...]:
+    """What the server sends; of what is no message the log tells."""
+    try:
+        found = messages.read_each(text)
+    except Malformed as malformed:
+        found = (malformed,)
+    for each in found:
+        if isinstance(each, Malformed):
+            log.warning("what the server sends is no JSON-RPC message, and not passed on", reason=str(each))
+    return found

@@ -22,7 +22,7 @@ from idtoken_proxy.mcp.event_stream import Event, EventStream
 from idtoken_proxy.mcp.handshake import Handshake, session_id
 from idtoken_proxy.mcp.messages import Kind, Malformed, Message
 from idtoken_proxy.mcp.refusal import OUTCOME_UNKNOWN, Refused, no_connection
-from idtoken_proxy.mcp.remote import EVENTS, JSON, MOST, Remote, body_of, events_of, is_events
+from idtoken_proxy.mcp.remote import EVENTS, JSON, MOST, Remote, body_of, events_of, is_events, read_of
 from idtoken_proxy.mcp.routing_fields import VERSION, ToolSchemas, fields_of
 
 SESSION: Final = "Mcp-Session-Id"
@@ -314,15 +314,15 @@ async def _event_passed_on(event: Event, message: Message | None, write: Write) 
 
 
 async def _passed_on(text: str | bytes, message: Message | None, write: Write) -> bool:
-    try:
-        found = messages.read(text)
-    except Malformed as malformed:
-        log.warning("what the server sends is no JSON-RPC message, and not passed on", reason=str(malformed))
-        raise Refused(f"the server sends what is no JSON-RPC message: {malformed}") from None
-    answered = False
-    for each in found:
+    answered, malformed = False, None
+    for each in read_of(text):
+        if isinstance(each, Malformed):
+            malformed = each
+            continue
         answered |= message is not None and each.kind is Kind.RESPONSE and each.key == message.key
         await write(each)
+    if malformed is not None and not answered:
+        raise Refused(f"the server sends what is no JSON-RPC message: {malformed}")
     return answered
 
 
