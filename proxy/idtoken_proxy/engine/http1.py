@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from idtoken_proxy.engine.known_fields import apply_request_field, apply_response_field
 from idtoken_proxy.engine.line_table import REQUEST_LINES, RESPONSE_LINES, TOKEN
@@ -17,17 +18,19 @@ from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 from idtoken_proxy.policy.request import Request, Response
 
-MAX_FIELDS = 256  # nginx and Envoy stop at 100; apps with long cookie jars and tracing came close to that
+MAX_FIELDS: Final = (
+    256  # nginx and Envoy stop at 100; apps with long cookie jars and tracing came close to that
+)
 
 # RFC 9112 section 3. Visible ASCII less the four that no URL serializer leaves bare; browsers do send {|}^` so.
-TARGET_OCTETS = rb"[!$-;=?-~]"
-REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
+TARGET_OCTETS: Final = rb"[!$-;=?-~]"
+REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
 # RFC 9112 section 4; an empty reason with or without its space.
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
-_MOST_DIGITS = 18
-_ABSOLUTE = re.compile(rb"((?:http|ws)s?)://([^/?]*)(.*)", re.IGNORECASE).fullmatch
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
+_MOST_DIGITS: Final = 18
+_ABSOLUTE: Final = re.compile(rb"((?:http|ws)s?)://([^/?]*)(.*)", re.IGNORECASE).fullmatch
 
-_HTTP11_PREFIX = b"HTTP/1.1 "
+_HTTP11_PREFIX: Final = b"HTTP/1.1 "
 
 
 def parse_request(block: bytes) -> Request:
@@ -139,7 +142,7 @@ def _apply_request_connection(request: Request, connection: list[bytes], upgrade
             request.via = ()
 
 
-_PLAIN_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings", b""})
+_PLAIN_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings", b""})
 
 
 def _without(lines: Iterable[bytes], names: frozenset[bytes]) -> list[bytes]:
@@ -200,7 +203,7 @@ def bad_request_line(block: bytes) -> MalformedRequest:
 
 # -- responses ----------------------------------------------------------------
 
-_status_lines: dict[bytes, tuple[int, bytes, bool]] = {}
+_status_lines: Final[dict[bytes, tuple[int, bytes, bool]]] = {}
 
 
 def _parse_status_line(line: bytes) -> tuple[int, bytes, bool]:

@@ -7,32 +7,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, KeysView
+from typing import Final
 
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 
-MEMO_LINES = (
+MEMO_LINES: Final = (
     2048  # x 512 octets, three times (the line, its value, its wire form): 3 MiB at the most for each of two
 )
-MEMO_LINE_OCTETS = 512
+MEMO_LINE_OCTETS: Final = 512
 
 # RFC 9110 section 5.6.2.
-METHOD_OCTETS = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-TOKEN = METHOD_OCTETS + rb"+"
+METHOD_OCTETS: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+TOKEN: Final = METHOD_OCTETS + rb"+"
 # RFC 9112 section 5: no space before the colon, no control character but HTAB within.
-FIELD_NAME = re.compile(TOKEN).fullmatch
-FIELD_OCTETS = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+FIELD_NAME: Final = re.compile(TOKEN).fullmatch
+FIELD_OCTETS: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 # Makes other octets of what no field holds, and nothing else: what it leaves as it is, is sound. To delete FIELD_OCTETS, which
 # says the same, costs twice as much.
-UNSOUND = bytes(octet if octet in FIELD_OCTETS else 0x20 for octet in range(0x100))
+UNSOUND: Final = bytes(octet if octet in FIELD_OCTETS else 0x20 for octet in range(0x100))
 # What differs from message to message: to remember it would cost as much again, and push out what comes back.
-_DIFFERING = frozenset(
+_DIFFERING: Final = frozenset(
     {
         b"traceparent", b"tracestate", b"x-amzn-trace-id", b"x-b3-parentspanid", b"x-b3-spanid", b"x-b3-traceid",
         b"x-cloud-trace-context", b"x-correlation-id", b"x-request-id",
     }
 )  # fmt: skip
-SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {
+SECRET_FIELDS: Final = set(fields.TOKEN_HEADERS) | {
     *(b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key", fields.IAP_ASSERTION)
 }
 
@@ -101,5 +102,5 @@ def holds_secret(name: bytes) -> bool:
     return fields.folded(name) in SECRET_FIELDS
 
 
-REQUEST_LINES = LineTable(fields.request_kind)
-RESPONSE_LINES = LineTable(fields.response_kind)
+REQUEST_LINES: Final = LineTable(fields.request_kind)
+RESPONSE_LINES: Final = LineTable(fields.response_kind)
