@@ -13,6 +13,11 @@ from typing import Final
 from idtoken_proxy.errors import MalformedRequest
 from idtoken_proxy.policy.spelling import hides_dot_segments
 
+# As numbers: to look for octets in octets, CPython first takes them for a number, and raises and catches a TypeError for each.
+_DOT: Final = 0x2E
+_PERCENT: Final = 0x25
+_BACKSLASH: Final = 0x5C
+
 # A dot segment in any spelling, with path parameters too (`..;x`, `..%3bx`); an encoded slash, backslash or NUL; a backslash.
 _ESCAPES: Final = re.compile(
     rb"(?:^|/)(?:\.|%2e){1,2}(?:(?:;|%3b)[^/]*)?(?=/|$)|%2f|%5c|%00|\\", re.IGNORECASE
@@ -55,7 +60,7 @@ class PathMap:
                     remedy="send OPTIONS with a path; or give the receiver a name of its own and no prefix: match: "
                     "{host: NAME.localhost}",
                 )
-            if (b"." in path or b"%" in path or b"\\" in path) and (
+            if (_DOT in path or _PERCENT in path or _BACKSLASH in path) and (
                 _ESCAPES.search(path) is not None or hides_dot_segments(path)
             ):
                 raise MalformedRequest(
