@@ -113,10 +113,12 @@ class RouteTable(Generic[T]):
             node.route = route
             depth = max(depth, len(segments))
             longest = max(longest, len(path))
-        settled = (step for root in (any_host, *by_host.values()) for step in root.settle())
-        for number, _ in enumerate(settled):
-            if number % _AT_A_TIME == 0:
-                yield
+        number = 0
+        for root in (any_host, *by_host.values()):
+            for _ in root.settle():
+                if number % _AT_A_TIME == 0:
+                    yield
+                number += 1
         return cls(
             any_host, by_host, parents, depth=depth, longest=longest, longest_name=longest_name, odd=any_odd
         )
