@@ -53,6 +53,10 @@ def parse_request(block: bytes) -> Request:
     for line in split:
         field = known.get(line)
         if field is None:
+            wire = REQUEST_LINES.passing(line)
+            if wire is not None:
+                passing.append(wire)
+                continue
             field = REQUEST_LINES.parse(line)
             if field is None:
                 raise MalformedRequest("a header field line is malformed")
@@ -237,6 +241,10 @@ def parse_response(block: bytes) -> Response:
     for line in split:
         field = known.get(line)
         if field is None:
+            wire = RESPONSE_LINES.passing(line)
+            if wire is not None:
+                passing.append(wire)
+                continue
             field = RESPONSE_LINES.parse(line)
             if field is None:
                 raise MalformedResponse("a header field line of the receiver's answer is malformed")

@@ -41,7 +41,7 @@ SECRET_FIELDS: Final = set(fields.TOKEN_HEADERS) | {
 class LineTable:
     """Field lines by their bytes; emptied when full, since a table that forgets at once costs one parse a line."""
 
-    __slots__ = ("_kind_of", "_names", "known")
+    __slots__ = ("_differing", "_kind_of", "_names", "known")
 
     def __init__(self, kind_of: Callable[[bytes], int]) -> None:
         self._kind_of = kind_of
@@ -49,11 +49,19 @@ class LineTable:
         self._names: dict[
             bytes, tuple[bytes, int, bool]
         ] = {}  # as spelled: lower case, kind, may be remembered
+        self._differing: set[bytes] = set()  # of them, those whose lines pass, and are not remembered
 
     @property
     def names(self) -> KeysView[bytes]:
         """Those that are remembered, as they were spelled."""
         return self._names.keys()
+
+    def passing(self, line: bytes) -> bytes | None:
+        """A line that passes, and is not remembered, as it is written on: half of what `parse` costs. None: that tells."""
+        name, _, value = line.partition(b": ")
+        if name not in self._differing or not value or value[0] <= 0x20 or value[-1] <= 0x20:
+            return None
+        return line + b"\r\n" if line.translate(UNSOUND) == line else None
 
     def parse(self, line: bytes) -> Field | None:
         """None: malformed."""
@@ -78,6 +86,7 @@ class LineTable:
     def forget(self) -> None:
         self.known.clear()
         self._names.clear()
+        self._differing.clear()
 
     def _name(self, spelled: bytes) -> tuple[bytes, int, bool] | None:
         if FIELD_NAME(spelled) is None:
@@ -87,7 +96,10 @@ class LineTable:
         if len(spelled) <= MEMO_LINE_OCTETS:
             if len(self._names) >= MEMO_LINES:
                 self._names.clear()
+                self._differing.clear()
             self._names[spelled] = known
+            if known[1] == fields.PASS and not known[2]:
+                self._differing.add(spelled)
         return known
 
 

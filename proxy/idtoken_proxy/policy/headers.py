@@ -285,9 +285,11 @@ def turn_back(
         lines.append(cors.VARY)
 
 
-def inbound_head(response: Response, framing: bytes, connection: bytes) -> bytes:
-    """The head that goes back to the app: the receiver's fields less the hop-by-hop ones, framed afresh."""
-    return b"".join((response.status_line, *response.passing, framing, connection, b"\r\n"))
+def inbound_head(response: Response, framing: bytes, connection: bytes, body: bytes = b"") -> bytes:
+    """The head that goes back to the app: the receiver's fields less the hop-by-hop ones, framed afresh. `body`: what
+    follows at once.
+    """
+    return b"".join((response.status_line, *response.passing, framing, connection, b"\r\n", body))
 
 
 _INVALID_TOKEN: Final = re.compile(rb'bearer\b.*\berror="?invalid_token\b', re.IGNORECASE | re.DOTALL)
