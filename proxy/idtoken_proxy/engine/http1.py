@@ -25,6 +25,11 @@ MAX_FIELDS: Final = (
 # RFC 9112 section 3. Visible ASCII less the four that no URL serializer leaves bare; browsers do send {|}^` so.
 TARGET_OCTETS: Final = rb"[!$-;=?-~]"
 REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
+# The usual ones, which are told without the pattern.
+_METHODS: Final = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
+# Makes other octets of what no target holds, and nothing else.
+_ODD: Final = bytes(octet if re.match(TARGET_OCTETS, bytes((octet,))) else 0x20 for octet in range(0x100))
+_HTTP11: Final = b"HTTP/1.1"
 # RFC 9112 section 4; an empty reason with or without its space.
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
 _MOST_DIGITS: Final = 18
@@ -38,14 +43,23 @@ def parse_request(block: bytes) -> Request:
     split = block.split(b"\r\n")
     if len(split) - 1 > MAX_FIELDS:
         raise HeadTooLarge(f"more than {MAX_FIELDS} header fields", limit="header_fields")
-    match = REQUEST_LINE(split[0])
-    if match is None:
-        raise bad_request_line(block)
     request = Request()
-    request.method, request.target, minor = match.groups()
-    if minor == b"0":
-        request.http10 = True
-        request.keep_alive = False
+    words = split[0].split(b" ")
+    if (
+        len(words) == 3
+        and words[2] == _HTTP11
+        and words[0] in _METHODS
+        and words[1].translate(_ODD) == words[1] != b""
+    ):
+        request.method, request.target = words[0], words[1]  # what the pattern says of the usual line
+    else:
+        match = REQUEST_LINE(split[0])
+        if match is None:
+            raise bad_request_line(block)
+        request.method, request.target, minor = match.groups()
+        if minor == b"0":
+            request.http10 = True
+            request.keep_alive = False
     passing: list[bytes] = []
     special: list[Field] = []
     known = REQUEST_LINES.known
