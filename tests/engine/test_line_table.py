@@ -94,3 +94,22 @@ def test_malformed_lines_are_not_remembered() -> None:
         line_table.FIELD_NAME(line.partition(b":")[0]) and not line.translate(None, line_table.FIELD_OCTETS)
         for line in line_table.REQUEST_LINES.known
     )
+
+
+@pytest.mark.parametrize(
+    "value", [b"a", b"a b\t\xe9", b"", b" ", b" a", b"a ", b"\ta", b"a\t", b"a\rb", b"a\nb", b"a\x00"]
+)
+@pytest.mark.parametrize("name", [b"Cookie: ", b"traceparent: ", b"Host: ", b"X-A: ", b"Authorization: "])
+def test_what_passes_unremembered_is_what_is_parsed(name: bytes, value: bytes) -> None:
+    """The short way takes the usual line of a field that passes, and no other; the long way says the same of it."""
+    forget()
+    table = line_table.REQUEST_LINES
+    table.parse(name + b"x")  # which makes the name known
+    line = name + value
+    short, parsed = table.passing(line), table.parse(line)
+    usual = name in {b"Cookie: ", b"traceparent: "} and value in {b"a", b"a b\t\xe9"}
+    assert (short is not None) == usual
+    if short is not None:
+        assert parsed is not None
+        assert (short, parsed.kind) == (parsed.wire, 0)
+        assert line not in table.known

@@ -8,18 +8,18 @@ caller knows.
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from idtoken_proxy.engine.http1 import parse_trailers
 
 # chunk-size [ chunk-ext ]; sizes stop at 15 hex digits, far from any integer's edge (h11 CVE-2025-43859 and Go
 # CVE-2025-22871 are about what follows the size). Extensions are checked and dropped.
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
-_EXTENSION = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSION + rb")*").fullmatch
-MAX_CHUNK_LINE = 1024  # no known sender comes near; a chunk line is overhead that nobody pays for
-MAX_TRAILER_OCTETS = 16 * 1024
+_TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_QUOTED: Final = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_EXTENSION: Final = rb"[ \t]*;[ \t]*" + _TOKEN + rb"(?:[ \t]*=[ \t]*(?:" + _TOKEN + rb"|" + _QUOTED + rb"))?"
+_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSION + rb")*").fullmatch
+MAX_CHUNK_LINE: Final = 1024  # no known sender comes near; a chunk line is overhead that nobody pays for
+MAX_TRAILER_OCTETS: Final = 16 * 1024
 
 
 class TooMuchOverhead(ValueError):
@@ -61,7 +61,10 @@ class UntilCloseReader:
         return data
 
 
-_SIZE, _DATA, _DATA_END, _TRAILER = range(4)
+_SIZE: Final = 0
+_DATA: Final = 1
+_DATA_END: Final = 2
+_TRAILER: Final = 3
 
 
 class ChunkedReader:
@@ -160,4 +163,4 @@ def chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload)
 
 
-LAST_CHUNK = b"0\r\n\r\n"
+LAST_CHUNK: Final = b"0\r\n\r\n"

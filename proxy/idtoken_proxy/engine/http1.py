@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Final
 
 from idtoken_proxy.engine.known_fields import apply_request_field, apply_response_field
 from idtoken_proxy.engine.line_table import REQUEST_LINES, RESPONSE_LINES, TOKEN
@@ -17,17 +18,24 @@ from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 from idtoken_proxy.policy.request import Request, Response
 
-MAX_FIELDS = 256  # nginx and Envoy stop at 100; apps with long cookie jars and tracing came close to that
+MAX_FIELDS: Final = (
+    256  # nginx and Envoy stop at 100; apps with long cookie jars and tracing came close to that
+)
 
 # RFC 9112 section 3. Visible ASCII less the four that no URL serializer leaves bare; browsers do send {|}^` so.
-TARGET_OCTETS = rb"[!$-;=?-~]"
-REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
+TARGET_OCTETS: Final = rb"[!$-;=?-~]"
+REQUEST_LINE: Final = re.compile(rb"(" + TOKEN + rb") (" + TARGET_OCTETS + rb"+) HTTP/1\.([01])").fullmatch
+# The usual ones, which are told without the pattern.
+_METHODS: Final = frozenset({b"DELETE", b"GET", b"HEAD", b"OPTIONS", b"PATCH", b"POST", b"PUT"})
+# Makes other octets of what no target holds, and nothing else.
+_ODD: Final = bytes(octet if re.match(TARGET_OCTETS, bytes((octet,))) else 0x20 for octet in range(0x100))
+_HTTP11: Final = b"HTTP/1.1"
 # RFC 9112 section 4; an empty reason with or without its space.
-_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
-_MOST_DIGITS = 18
-_ABSOLUTE = re.compile(rb"((?:http|ws)s?)://([^/?]*)(.*)", re.IGNORECASE).fullmatch
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?").fullmatch
+_MOST_DIGITS: Final = 18
+_ABSOLUTE: Final = re.compile(rb"((?:http|ws)s?)://([^/?]*)(.*)", re.IGNORECASE).fullmatch
 
-_HTTP11_PREFIX = b"HTTP/1.1 "
+_HTTP11_PREFIX: Final = b"HTTP/1.1 "
 
 
 def parse_request(block: bytes) -> Request:
@@ -35,14 +43,23 @@ def parse_request(block: bytes) -> Request:
     split = block.split(b"\r\n")
     if len(split) - 1 > MAX_FIELDS:
         raise HeadTooLarge(f"more than {MAX_FIELDS} header fields", limit="header_fields")
-    match = REQUEST_LINE(split[0])
-    if match is None:
-        raise bad_request_line(block)
     request = Request()
-    request.method, request.target, minor = match.groups()
-    if minor == b"0":
-        request.http10 = True
-        request.keep_alive = False
+    words = split[0].split(b" ")
+    if (
+        len(words) == 3
+        and words[2] == _HTTP11
+        and words[0] in _METHODS
+        and words[1].translate(_ODD) == words[1] != b""
+    ):
+        request.method, request.target = words[0], words[1]  # what the pattern says of the usual line
+    else:
+        match = REQUEST_LINE(split[0])
+        if match is None:
+            raise bad_request_line(block)
+        request.method, request.target, minor = match.groups()
+        if minor == b"0":
+            request.http10 = True
+            request.keep_alive = False
     passing: list[bytes] = []
     special: list[Field] = []
     known = REQUEST_LINES.known
@@ -50,6 +67,10 @@ def parse_request(block: bytes) -> Request:
     for line in split:
         field = known.get(line)
         if field is None:
+            wire = REQUEST_LINES.passing(line)
+            if wire is not None:
+                passing.append(wire)
+                continue
             field = REQUEST_LINES.parse(line)
             if field is None:
                 raise MalformedRequest("a header field line is malformed")
@@ -139,7 +160,7 @@ def _apply_request_connection(request: Request, connection: list[bytes], upgrade
             request.via = ()
 
 
-_PLAIN_OPTIONS = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings", b""})
+_PLAIN_OPTIONS: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"http2-settings", b""})
 
 
 def _without(lines: Iterable[bytes], names: frozenset[bytes]) -> list[bytes]:
@@ -200,7 +221,7 @@ def bad_request_line(block: bytes) -> MalformedRequest:
 
 # -- responses ----------------------------------------------------------------
 
-_status_lines: dict[bytes, tuple[int, bytes, bool]] = {}
+_status_lines: Final[dict[bytes, tuple[int, bytes, bool]]] = {}
 
 
 def _parse_status_line(line: bytes) -> tuple[int, bytes, bool]:
@@ -234,6 +255,10 @@ def parse_response(block: bytes) -> Response:
     for line in split:
         field = known.get(line)
         if field is None:
+            wire = RESPONSE_LINES.passing(line)
+            if wire is not None:
+                passing.append(wire)
+                continue
             field = RESPONSE_LINES.parse(line)
             if field is None:
                 raise MalformedResponse("a header field line of the receiver's answer is malformed")

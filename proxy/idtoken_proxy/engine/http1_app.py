@@ -79,11 +79,8 @@ class Http1App(asyncio.Protocol):
             and not request.websocket
         )
         self._until_close = not bounded
-        head = inbound_head(response, framing, _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b"")
-        if body:
-            head += body
-        self.transport.write(head)
-        return len(head)
+        connection = _CLOSE if not keep else _KEEP_ALIVE if request.http10 else b""
+        return self._write(inbound_head(response, framing, connection, body or b""))
 
     def send_data(self, payload: bytes, *, end: bool = False) -> int:
         """`payload` is not empty."""

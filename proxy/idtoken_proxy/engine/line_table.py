@@ -7,32 +7,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, KeysView
+from typing import Final
 
 from idtoken_proxy.policy import fields
 from idtoken_proxy.policy.fields import Field
 
-MEMO_LINES = (
+MEMO_LINES: Final = (
     2048  # x 512 octets, three times (the line, its value, its wire form): 3 MiB at the most for each of two
 )
-MEMO_LINE_OCTETS = 512
+MEMO_LINE_OCTETS: Final = 512
 
 # RFC 9110 section 5.6.2.
-METHOD_OCTETS = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-TOKEN = METHOD_OCTETS + rb"+"
+METHOD_OCTETS: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+TOKEN: Final = METHOD_OCTETS + rb"+"
 # RFC 9112 section 5: no space before the colon, no control character but HTAB within.
-FIELD_NAME = re.compile(TOKEN).fullmatch
-FIELD_OCTETS = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
+FIELD_NAME: Final = re.compile(TOKEN).fullmatch
+FIELD_OCTETS: Final = bytes([0x09, *range(0x20, 0x7F), *range(0x80, 0x100)])
 # Makes other octets of what no field holds, and nothing else: what it leaves as it is, is sound. To delete FIELD_OCTETS, which
 # says the same, costs twice as much.
-UNSOUND = bytes(octet if octet in FIELD_OCTETS else 0x20 for octet in range(0x100))
+UNSOUND: Final = bytes(octet if octet in FIELD_OCTETS else 0x20 for octet in range(0x100))
 # What differs from message to message: to remember it would cost as much again, and push out what comes back.
-_DIFFERING = frozenset(
+_DIFFERING: Final = frozenset(
     {
         b"traceparent", b"tracestate", b"x-amzn-trace-id", b"x-b3-parentspanid", b"x-b3-spanid", b"x-b3-traceid",
         b"x-cloud-trace-context", b"x-correlation-id", b"x-request-id",
     }
 )  # fmt: skip
-SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {
+SECRET_FIELDS: Final = set(fields.TOKEN_HEADERS) | {
     *(b"cookie", b"set-cookie", b"x-api-key", b"x-goog-api-key", fields.IAP_ASSERTION)
 }
 
@@ -40,7 +41,7 @@ SECRET_FIELDS = set(fields.TOKEN_HEADERS) | {
 class LineTable:
     """Field lines by their bytes; emptied when full, since a table that forgets at once costs one parse a line."""
 
-    __slots__ = ("_kind_of", "_names", "known")
+    __slots__ = ("_differing", "_kind_of", "_names", "known")
 
     def __init__(self, kind_of: Callable[[bytes], int]) -> None:
         self._kind_of = kind_of
@@ -48,11 +49,19 @@ class LineTable:
         self._names: dict[
             bytes, tuple[bytes, int, bool]
         ] = {}  # as spelled: lower case, kind, may be remembered
+        self._differing: set[bytes] = set()  # of them, those whose lines pass, and are not remembered
 
     @property
     def names(self) -> KeysView[bytes]:
         """Those that are remembered, as they were spelled."""
         return self._names.keys()
+
+    def passing(self, line: bytes) -> bytes | None:
+        """A line that passes, and is not remembered, as it is written on: half of what `parse` costs. None: that tells."""
+        name, _, value = line.partition(b": ")
+        if name not in self._differing or not value or value[0] <= 0x20 or value[-1] <= 0x20:
+            return None
+        return line + b"\r\n" if line.translate(UNSOUND) == line else None
 
     def parse(self, line: bytes) -> Field | None:
         """None: malformed."""
@@ -77,6 +86,7 @@ class LineTable:
     def forget(self) -> None:
         self.known.clear()
         self._names.clear()
+        self._differing.clear()
 
     def _name(self, spelled: bytes) -> tuple[bytes, int, bool] | None:
         if FIELD_NAME(spelled) is None:
@@ -86,7 +96,10 @@ class LineTable:
         if len(spelled) <= MEMO_LINE_OCTETS:
             if len(self._names) >= MEMO_LINES:
                 self._names.clear()
+                self._differing.clear()
             self._names[spelled] = known
+            if known[1] == fields.PASS and not known[2]:
+                self._differing.add(spelled)
         return known
 
 
@@ -101,5 +114,5 @@ def holds_secret(name: bytes) -> bool:
     return fields.folded(name) in SECRET_FIELDS
 
 
-REQUEST_LINES = LineTable(fields.request_kind)
-RESPONSE_LINES = LineTable(fields.response_kind)
+REQUEST_LINES: Final = LineTable(fields.request_kind)
+RESPONSE_LINES: Final = LineTable(fields.response_kind)

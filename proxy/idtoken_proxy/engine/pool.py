@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from idtoken_proxy.engine.dialer import Dialer
 from idtoken_proxy.engine.http2_pool import Http2Pool
@@ -19,7 +19,7 @@ from idtoken_proxy.engine.upstream import UpstreamConnection
 from idtoken_proxy.identity.clock import SystemClock
 from idtoken_proxy.settings.model import EgressProxy, Upstream
 
-_boot = SystemClock.boot
+_boot: Final = SystemClock.boot
 
 
 class Pool(Dialer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -21,9 +21,9 @@ from idtoken_proxy.settings.addresses import is_loopback
 from idtoken_proxy.settings.audience import takes_access_tokens
 from idtoken_proxy.settings.model import Rewrite, Route, TokenHeader, UpstreamProtocol
 
-DEFAULT_ALLOW = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+DEFAULT_ALLOW: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-log = structlog.get_logger("idtoken_proxy.engine")
+log: Final = structlog.get_logger("idtoken_proxy.engine")
 
 
 class Connections(Protocol):

@@ -32,7 +32,7 @@ from idtoken_proxy.identity.events import FetchEvent
 from idtoken_proxy.settings.model import Route
 
 # Upper bounds of the latency buckets, seconds: a cached answer next door up to timeouts.response's default.
-BOUNDS: Final = (
+BOUNDS: Final[tuple[float, ...]] = (  # of any length: as many unboxed floats would be boxed at each use
     0.001,
     0.0025,
     0.005,

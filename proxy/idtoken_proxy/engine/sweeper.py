@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from idtoken_proxy.settings.model import Timeouts
 
-NEVER = float("inf")
+NEVER: Final = float("inf")
 
 
 class Watched(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from idtoken_proxy.engine.body import (
     LAST_CHUNK,
@@ -25,9 +25,11 @@ from idtoken_proxy.errors import BrokenOff, MalformedResponse, UpstreamError
 from idtoken_proxy.policy.headers import Outbound, outbound_head
 from idtoken_proxy.policy.request import Request, Response
 
-_HEAD_END = b"\r\n\r\n"
-MAX_RESPONSE_HEAD = 256 * 1024  # what Node and Go allow is less; a receiver is trusted more than a caller
-WRITE_HIGH_WATER = 64 * 1024
+_HEAD_END: Final = b"\r\n\r\n"
+MAX_RESPONSE_HEAD: Final = (
+    256 * 1024
+)  # what Node and Go allow is less; a receiver is trusted more than a caller
+WRITE_HIGH_WATER: Final = 64 * 1024
 
 
 class Owner(Protocol):

@@ -13,6 +13,7 @@ import hmac
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from idtoken_proxy.errors import MalformedRequest, Refused
 from idtoken_proxy.policy.cors import is_preflight
@@ -20,24 +21,28 @@ from idtoken_proxy.policy.request import Request
 from idtoken_proxy.policy.services import NamedService, ServicePatterns
 from idtoken_proxy.settings.addresses import is_loopback
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-UNIX = 0  # in place of a port: the app came by a unix socket
+LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+UNIX: Final = 0  # in place of a port: the app came by a unix socket
 
-_ORIGIN = re.compile(rb"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?")
-_OWN_PAGES = (
+_ORIGIN: Final = re.compile(rb"[a-z][a-z0-9+.-]{0,30}://[A-Za-z0-9.-]{1,200}(:[0-9]{1,5})?")
+_OWN_PAGES: Final = (
     "only pages that the proxy itself serves may send requests through it; open the page through the proxy"
 )
-_PLAIN = "use http:// URLs, so that the proxy can attach the token; it speaks TLS to the receiver itself"
+_PLAIN: Final = (
+    "use http:// URLs, so that the proxy can attach the token; it speaks TLS to the receiver itself"
+)
 # RFC 9110 section 7.2: uri-host [ ":" port ]; a user name has no place in it. No name in DNS is longer than 253.
-_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{0,5}))?")
 # `changeOrigin: true`, which the documentation of dev servers has one paste, sends the proxy's name as Host beside the page's
 # own Origin (docs/dev-servers.md).
-_LOCAL_PAGE = re.compile(rb"https?://(?:[a-z0-9.-]+\.)?(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?$")
-_DEV_SERVER = (
+_LOCAL_PAGE: Final = re.compile(
+    rb"https?://(?:[a-z0-9.-]+\.)?(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]+)?$"
+)
+_DEV_SERVER: Final = (
     "; a dev server that forwards its page's requests here leaves Host as it is with changeOrigin: false"
 )
-_MEMO_LIMIT = 256
-_MOST_SHOWN = 20
+_MEMO_LIMIT: Final = 256
+_MOST_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,4 +389,4 @@ def _is_host_name(name: str) -> bool:
     return all(label and not label.startswith("-") for label in name.split("."))
 
 
-_UNNAMED = Caller("", b"", b"")
+_UNNAMED: Final = Caller("", b"", b"")

@@ -19,8 +19,8 @@ from idtoken_proxy.policy.rewrite import Rewriter
 from idtoken_proxy.settings.identities import NoIdentity, SignedJwtIdentity
 from idtoken_proxy.settings.model import Route, TokenHeader
 
-PSEUDONYM = b"idtoken-proxy"
-IAP_AUDIENCE_SUFFIX = ".apps.googleusercontent.com"
+PSEUDONYM: Final = b"idtoken-proxy"
+IAP_AUDIENCE_SUFFIX: Final = ".apps.googleusercontent.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class TokenPlace:
         )
 
 
-NO_TOKEN = TokenLines(b"", b"", keeps_authorization=True)
+NO_TOKEN: Final = TokenLines(b"", b"", keeps_authorization=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,13 +285,15 @@ def turn_back(
         lines.append(cors.VARY)
 
 
-def inbound_head(response: Response, framing: bytes, connection: bytes) -> bytes:
-    """The head that goes back to the app: the receiver's fields less the hop-by-hop ones, framed afresh."""
-    return b"".join((response.status_line, *response.passing, framing, connection, b"\r\n"))
+def inbound_head(response: Response, framing: bytes, connection: bytes, body: bytes = b"") -> bytes:
+    """The head that goes back to the app: the receiver's fields less the hop-by-hop ones, framed afresh. `body`: what
+    follows at once.
+    """
+    return b"".join((response.status_line, *response.passing, framing, connection, b"\r\n", body))
 
 
-_INVALID_TOKEN = re.compile(rb'bearer\b.*\berror="?invalid_token\b', re.IGNORECASE | re.DOTALL)
-_GOOGLES_WORDS = b"the access token could not be verified"
+_INVALID_TOKEN: Final = re.compile(rb'bearer\b.*\berror="?invalid_token\b', re.IGNORECASE | re.DOTALL)
+_GOOGLES_WORDS: Final = b"the access token could not be verified"
 
 
 def is_invalid_token(challenge: bytes) -> bool:

@@ -6,7 +6,6 @@ Segments are compared as raw bytes and whole: /profiles matches /profiles and /p
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import Final, Generic, Self, TypeAlias, TypeVar
@@ -25,6 +24,9 @@ _AT_A_TIME: Final = 128  # routes, before others may have their turn
 
 # Where some readers may be: at these nodes, so many segments (from, to) beyond them.
 _Places: TypeAlias = "dict[_Node[T], tuple[int, int]]"
+# Beside the nodes, so that a table that a reload takes away goes at once, with all that its routes hold: what goes round in
+# circles waits for the collector, which never looks at what the start has made.
+_Parents: TypeAlias = "dict[_Node[T], _Node[T]]"
 
 
 class _Node(Generic[T]):
@@ -32,24 +34,18 @@ class _Node(Generic[T]):
     receivers take for their names.
     """
 
-    __slots__ = ("__weakref__", "_parent", "best", "children", "folded", "route")
+    __slots__ = ("best", "children", "folded", "route")
 
-    def __init__(self, parent: _Node[T] | None = None) -> None:
-        # Weakly, so that a table that a reload takes away goes at once, with all that its routes hold: what goes round in
-        # circles waits for the collector, which never looks at what the start has made.
-        self._parent = None if parent is None else weakref.ref(parent)
+    def __init__(self) -> None:
         self.children: dict[bytes, _Node[T]] = {}
         self.folded: dict[bytes, list[_Node[T]]] = {}
         self.route: T | None = None
         self.best: T | None = None
 
-    @property
-    def parent(self) -> _Node[T] | None:
-        return None if self._parent is None else self._parent()
-
     def add(self, segment: bytes) -> tuple[_Node[T], bool]:
         """(the new child, whether its name has another folded form)"""
-        child = self.children[segment] = _Node(self)
+        child: _Node[T] = _Node()
+        self.children[segment] = child
         form = folded(segment)
         self.folded.setdefault(form, []).append(child)
         return child, form != segment
@@ -74,6 +70,7 @@ class RouteTable(Generic[T]):
         self,
         any_host: _Node[T],
         by_host: dict[str, _Node[T]],
+        parents: _Parents[T],
         *,
         depth: int,
         longest: int,
@@ -85,6 +82,7 @@ class RouteTable(Generic[T]):
         """
         self._any_host = any_host
         self._by_host = by_host
+        self._parents = parents
         self._depth = depth
         self._longest_name = longest_name
         self._odd = odd
@@ -96,6 +94,7 @@ class RouteTable(Generic[T]):
         """In pieces."""
         any_host: _Node[T] = _Node()
         by_host: dict[str, _Node[T]] = {}
+        parents: _Parents[T] = {}
         depth = longest = longest_name = 0
         any_odd = False
         for number, (host, path, route) in enumerate(routes):
@@ -107,17 +106,22 @@ class RouteTable(Generic[T]):
                 child = node.children.get(segment)
                 if child is None:
                     child, odd = node.add(segment)
+                    parents[child] = node
                     any_odd = any_odd or odd
                     longest_name = max(longest_name, len(segment))
                 node = child
             node.route = route
             depth = max(depth, len(segments))
             longest = max(longest, len(path))
-        settled = (step for root in (any_host, *by_host.values()) for step in root.settle())
-        for number, _ in enumerate(settled):
-            if number % _AT_A_TIME == 0:
-                yield
-        return cls(any_host, by_host, depth=depth, longest=longest, longest_name=longest_name, odd=any_odd)
+        number = 0
+        for root in (any_host, *by_host.values()):
+            for _ in root.settle():
+                if number % _AT_A_TIME == 0:
+                    yield
+                number += 1
+        return cls(
+            any_host, by_host, parents, depth=depth, longest=longest, longest_name=longest_name, odd=any_odd
+        )
 
     def match(self, host: str, path: bytes) -> T | None:
         """`host` lower case without port; `path` raw, without the query. A route that names the host comes
@@ -154,12 +158,12 @@ class RouteTable(Generic[T]):
             return True
         named = self._by_host.get(host)
         if named is not None:
-            found = _possible(named, pieces, cut=cut)
+            found = _possible(named, pieces, self._parents, cut=cut)
             if found is None or found - {route, None}:
                 return True
             if None not in found:
                 return False
-        found = _possible(self._any_host, pieces, cut=cut)
+        found = _possible(self._any_host, pieces, self._parents, cut=cut)
         return found is None or bool(found - {route})
 
     def _looked_at(self, path: bytes) -> tuple[list[bytes], bool]:
@@ -173,7 +177,9 @@ class RouteTable(Generic[T]):
         return pieces, cut
 
 
-def _possible(root: _Node[T], pieces: list[bytes], *, cut: bool) -> set[T | None] | None:
+def _possible(
+    root: _Node[T], pieces: list[bytes], parents: _Parents[T], *, cut: bool
+) -> set[T | None] | None:
     """The routes that readers may find, None for none of them; None where that cannot be told. `cut`: the path goes on."""
     places: _Places[T] = {root: (0, 0)}
     for piece in pieces:
@@ -183,7 +189,7 @@ def _possible(root: _Node[T], pieces: list[bytes], *, cut: bool) -> set[T | None
         for reading in [(piece,)] if exact else spellings(piece):
             here = places
             for name in reading:
-                here = _beyond(here, name)
+                here = _beyond(here, name, parents)
             for node, (least, most) in here.items():
                 _add(reached, node, least, most)
         places = reached
@@ -192,7 +198,7 @@ def _possible(root: _Node[T], pieces: list[bytes], *, cut: bool) -> set[T | None
     return {node.best for node in places}
 
 
-def _beyond(places: _Places[T], name: bytes) -> _Places[T]:
+def _beyond(places: _Places[T], name: bytes, parents: _Parents[T]) -> _Places[T]:
     """Where readers are after one more segment."""
     reached: _Places[T] = {}
     key = folded(name)
@@ -203,7 +209,7 @@ def _beyond(places: _Places[T], name: bytes) -> _Places[T]:
         if key == b"..":  # followed (RFC 3986 section 5.2.4), or kept
             _add(reached, node, max(least - 1, 0) if most else 1, most + 1)
             if not least:
-                _add(reached, node.parent or node, 0, 0)
+                _add(reached, parents.get(node, node), 0, 0)
             continue
         if most:
             _add(reached, node, max(least, 1) + 1, most + 1)

@@ -34,8 +34,9 @@ _DOTS: Final = re.compile(
 ).search
 _TAIL: Final = b". \t\n\r\x0b\x0c"
 
-# What the usual path has none of: an escape, a parameter, a backslash, a dot, an upper-case letter, an empty segment.
-_UNUSUAL: Final = b"%;\\.ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+# Makes other octets of what the usual path has none of, and nothing else: an escape, a parameter, a backslash, a dot, an
+# upper-case letter. Empty segments are looked for beside it.
+_UNUSUAL: Final = bytes.maketrans(b"%;\\.ABCDEFGHIJKLMNOPQRSTUVWXYZ", b" " * 30)
 # Dots in the middle of a name are what they are to everybody.
 _AMBIGUOUS: Final = re.compile(rb"[%;\\A-Z]|\.(?:/|$)|/\.|//").search
 # From these a dot segment, or something that splits a segment, can be made.
@@ -46,7 +47,7 @@ _HIDES_SEGMENTS: Final = re.compile(
 
 def is_plain(path: bytes) -> bool:
     """Whether every receiver reads `path` as it stands. The usual one is told at a third of the search's price."""
-    if path.translate(None, _UNUSUAL) == path and b"//" not in path:
+    if path.translate(_UNUSUAL) == path and path.find(b"//") < 0:  # `in` costs six times as much (target.py)
         return True
     return _AMBIGUOUS(path) is None
 
