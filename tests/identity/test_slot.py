@@ -452,6 +452,13 @@ async def test_one_that_is_refused_and_whose_login_has_ended_is_sent_no_more(sta
     assert not slot.status().valid
     with pytest.raises(TokenError, match="revoked"):
         await slot.get()
+    # Another request had gone out with it, and its refusal comes only now: it is told the same, and fetches nothing.
+    fetches = source.fetches
+    assert slot.refused(token)
+    assert slot.renew(token)
+    with pytest.raises(TokenError, match="revoked"):
+        await slot.renewed(token)
+    assert source.fetches == fetches
     source.fails = None
     await stage.pass_(60)
     assert slot.current() not in (None, token)

@@ -174,6 +174,11 @@ class TokenSlot:
         raise self._fresh(error)
 
     @property
+    def _is_valid(self) -> bool:
+        """Whether the token may be sent, as `current` sees it."""
+        return self._wall() < self._wall_end and self._boot() < self._boot_end
+
+    @property
     def awaits_change(self) -> bool:
         """Whether the last fetch failed for want of what a person can mend, who may be about to do so."""
         return self._error is not None and flight.mended_by_hand(self._error)
@@ -185,7 +190,7 @@ class TokenSlot:
 
     def refused(self, token: Token) -> bool:
         """A receiver called this token invalid (Google's own 401). True: renewed() may have a better one."""
-        if token is not self._token:
+        if token is not self._token or not self._is_valid:
             return True  # it has been replaced, or dropped, meanwhile
         boot = self._boot()
         if boot - self._refused_at < REFUSAL_INTERVAL:
@@ -199,7 +204,7 @@ class TokenSlot:
         """
         if not self.refused(token):
             return False
-        if token is self._token and self._outcome is None:
+        if token is self._token and self._is_valid and self._outcome is None:
             self._start_fetch()
         return True
 
@@ -208,7 +213,7 @@ class TokenSlot:
         again, as long as it is valid: it may be the receiver that is wrong. TokenError where there is none at all.
         `patience`: as for `get`.
         """
-        if token is not self._token:
+        if token is not self._token or not self._is_valid:
             return await self.get(patience)
         result = await asyncio.shield(self._outcome or self._start_fetch())
         if not isinstance(result, TokenError):
@@ -230,7 +235,7 @@ class TokenSlot:
         return SlotStatus(
             wanted=self.wanted,
             source=self._source.describe(),
-            valid=self._wall() < self._wall_end and self._boot() < self._boot_end,
+            valid=self._is_valid,
             email=token.email if token else None,
             subject=token.subject if token else None,
             token_audience=token.audiences if isinstance(token, IdToken) else None,
