@@ -160,6 +160,8 @@ async def test_under_attack_others_are_served_and_memory_is_bounded(tmp_path: Pa
 
     async def script(wire: Wire) -> None:
         while True:
+            # A connection that is kept may wait for its next request as long as the attack takes.
+            await wire.wait_on(lambda: bool(wire.unread) or wire.ended)
             request = await wire.request()
             if request.target == "/large":
                 wire.send(ok(large))
