@@ -14,7 +14,7 @@ import pytest
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ConfigError, Problem
-from idtoken_proxy.generation import Generation, Means, check_audiences, composing, given_up, means
+from idtoken_proxy.generation import Generation, Loaded, check_audiences, compose, load, release
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.settings.identities import (
     FileIdentity,
@@ -43,14 +43,14 @@ def route(name: str, identity: Identity, host: str = "receiver.example", **chang
 
 
 def composed_of(
-    settings: Settings, means: Means, *, cache: TokenCache, sweeper: Sweeper, stats: Stats | None = None
+    settings: Settings, loaded: Loaded, *, cache: TokenCache, sweeper: Sweeper, stats: Stats | None = None
 ) -> Generation:
-    return at_once(composing(settings, means, cache=cache, sweeper=sweeper, stats=stats or Stats()))
+    return at_once(compose(settings, loaded, cache=cache, sweeper=sweeper, stats=stats or Stats()))
 
 
 def composed(cache: TokenCache, *routes: Route, **changes: object) -> Generation:
     settings = Settings(routes=routes, **changes)  # type: ignore[arg-type]
-    return composed_of(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0))
+    return composed_of(settings, load(settings, {}), cache=cache, sweeper=Sweeper(1.0))
 
 
 async def test_routes_of_one_identity_share_its_source_and_those_of_one_audience_their_slot(
@@ -141,7 +141,7 @@ async def test_a_route_that_cannot_take_a_users_token_is_objected_to(
         UserIdentity(),
     )
     settings = Settings(routes=(iap, route("run", UserIdentity(), "a-b-uc.a.run.app", path="/run")))
-    made = composed_of(settings, means(settings, {"HOME": str(tmp_path)}), cache=cache, sweeper=Sweeper(1.0))
+    made = composed_of(settings, load(settings, {"HOME": str(tmp_path)}), cache=cache, sweeper=Sweeper(1.0))
     with pytest.raises(ConfigError) as caught:
         await asyncio.to_thread(check_audiences, made.settings, made.sources)
     (told,) = refusal(caught)
@@ -165,7 +165,7 @@ async def test_a_generation_costs_what_its_routes_do(cache: TokenCache) -> None:
             route(f"r{one}", MetadataIdentity(), f"s{one}.example", path=f"/r{one}") for one in range(count)
         )
         settings = Settings(routes=routes)
-        ready = means(settings, {})
+        ready = load(settings, {})
         return steps_of(lambda: composed_of(settings, ready, cache=cache, sweeper=Sweeper(1.0)))
 
     steps(1)  # what is made once
@@ -178,7 +178,7 @@ async def test_no_piece_of_it_is_longer_for_more_routes(cache: TokenCache) -> No
             route(f"r{one}", MetadataIdentity(), f"s{one}.example", path=f"/a{one}/b") for one in range(count)
         )
         settings = Settings(routes=routes)
-        pieces = composing(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), stats=Stats())
+        pieces = compose(settings, load(settings, {}), cache=cache, sweeper=Sweeper(1.0), stats=Stats())
         steps = []
         done = False
         while not done:
@@ -206,7 +206,7 @@ async def test_what_is_only_being_made_counts_nothing_yet(cache: TokenCache) -> 
     known = stats.route("a")
     stripped = route("b", MetadataIdentity(), "other.example", path="/b", strip_prefix=True)
     settings = Settings(routes=(route("a", MetadataIdentity()), stripped))
-    made = composed_of(settings, means(settings, {}), cache=cache, sweeper=Sweeper(1.0), stats=stats)
+    made = composed_of(settings, load(settings, {}), cache=cache, sweeper=Sweeper(1.0), stats=stats)
     assert list(stats.routes) == ["a"]
     assert stats.upstreams == {}
     assert made.router.entries[0].counts is known
@@ -233,7 +233,7 @@ async def test_a_generation_goes_with_its_last_reference(cache: TokenCache) -> N
         held = made.held()
         del made
         assert router() is None
-        pieces = given_up(held)
+        pieces = release(held)
         next(pieces)
         assert 0 < sum(pool() is None for pool in pools) < 200 or len(held) > 200
         at_once(pieces)

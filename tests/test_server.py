@@ -24,7 +24,7 @@ from idtoken_proxy.admin.client import ask
 from idtoken_proxy.emulator import Emulator
 from idtoken_proxy.emulator.world import DEMO
 from idtoken_proxy.errors import ConfigError, Problem
-from idtoken_proxy.generation import Generation, composing
+from idtoken_proxy.generation import Generation, compose
 from idtoken_proxy.identity.threads import MAX_ABANDONED
 from idtoken_proxy.server import ListenFailed, Server
 from idtoken_proxy.settings.identities import AutoIdentity, FileIdentity, MetadataIdentity, NoIdentity
@@ -722,10 +722,10 @@ async def test_a_reload_that_is_cancelled_while_it_is_made_ready_leaves_no_trace
 
     def watched(*settings: Any, **parts: Any) -> Pieces[Generation]:
         begun.set()
-        return composing(*settings, **parts)
+        return compose(*settings, **parts)
 
     server = await serve(many(1))
-    monkeypatch.setattr("idtoken_proxy.composer.composing", watched)
+    monkeypatch.setattr("idtoken_proxy.composer.compose", watched)
     audience: dict[str, Any] = {"identity": MetadataIdentity(), "audience": "https://r.example"}
     settings = many(1000)
     settings = replace(settings, routes=tuple(replace(one, **audience) for one in settings.routes))

@@ -1,21 +1,21 @@
-"""What the C library's allocator does with memory that is let go: by default it hands the top of the heap back to the kernel as
-soon as that is 128 KiB, and takes it again with the next read, page by page. Of a large body's cost that was a quarter.
+"""Keeps freed memory in the process. By default glibc hands the top of the heap back to the kernel once 128 KiB are
+free, and takes it again, page by page, with the next read. That was a quarter of a large body's cost.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-KEPT: Final = 4 * 1024 * 1024  # octets at the top of the heap: two turns of the loop at their fullest
+KEPT: Final = 4 * 1024 * 1024  # octets at the top of the heap: what two of the busiest turns of the loop use
 _M_TRIM_THRESHOLD: Final = -1  # malloc.h
 _M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
 _TAKEN: Final = 256 * 1024  # octets, at one time
-_APART: Final = 1024 * 1024  # what is larger is mapped by itself, and unmapped again
+_APART: Final = 1024 * 1024  # larger blocks are mapped by themselves, and unmapped again
 
 
 def keep_what_is_let_go() -> bool:
-    """mallopt(3). False: another library than glibc, which is left as it is."""
+    """Calls mallopt(3). Returns False, having changed nothing, where the C library is not glibc."""
     import ctypes  # noqa: PLC0415 -- for processes that serve
 
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

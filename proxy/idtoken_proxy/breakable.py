@@ -6,7 +6,7 @@ import click
 
 
 def _break_kind(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A name of the emulator's table, which is not imported before somebody asks for it."""
+    """Checks the name against the emulator's table, which is imported only when somebody asks for it."""
     if value is not None:
         from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415 -- aiohttp and google-auth
 
@@ -23,7 +23,7 @@ def _break_kinds(_ctx: click.Context, _param: click.Parameter, begun: str) -> li
 
 
 class Breakable(click.Command):
-    """Its help ends with the table."""
+    """A command whose help ends with the table of kinds."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
         from idtoken_proxy.emulator import BREAKS  # noqa: PLC0415

@@ -135,14 +135,14 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
     from idtoken_proxy.settings.model import LogSettings  # noqa: PLC0415
     from idtoken_proxy.tracing.pipeline import collector_doubts  # noqa: PLC0415
 
-    logs.configure(LogSettings(level="error"))  # the report tells what the log would
+    logs.configure(LogSettings(level="error"))  # the report says what the log would
 
-    async def told() -> int:
+    async def examine() -> int:
         found = await examination.examine(configuration.settings, os.environ)
         exposed = await examination.exposed_files(configuration.settings)
         untaken = await collector_doubts(configuration.settings) if configuration.settings.tracing else ()
         for warning in (*configuration.settings.warnings, *exposed, *untaken):
-            if not warning.key.endswith("].audience"):  # which the route's own lines tell
+            if not warning.key.endswith("].audience"):  # the route's own lines say it
                 say(f"warning: {warning}", err=True)
         if as_json:
             say(report.as_json(found))
@@ -151,7 +151,7 @@ def doctor(configuration: Configuration, as_json: bool) -> int:  # noqa: FBT001 
                 say(line)
         return 0 if found.all_ok else 1
 
-    return leaving.run(told())
+    return leaving.run(examine())
 
 
 @commands.command(
@@ -290,13 +290,13 @@ for command in (init, mcp, wait, probe, login, logout, emulate, demo, completion
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Runs a command and exits."""
+    """Run a command and exit."""
     try:
         code = commands.main(args=argv, prog_name="idtoken-proxy", standalone_mode=False)
     except click.ClickException as error:
         from idtoken_proxy.settings.plausible import unechoed  # noqa: PLC0415 -- for a mistake alone
 
-        # Click repeats what it did not understand, which may be a secret that slipped into another place.
+        # Click repeats what it did not understand, which may be a secret typed in the wrong place.
         message = unechoed(error.format_message(), sys.argv[1:] if argv is None else argv)
         context = error.ctx if isinstance(error, click.UsageError) else None
         click.UsageError(printable_lines(message), context).show()

@@ -1,4 +1,4 @@
-"""What Python's collector of cycles looks at. It holds everybody up while it does: of ten thousand routes, for 0.2 s."""
+"""Spares Python's cycle collector the objects that stay: a pass over ten thousand routes halts the loop for 0.2 s."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _NEVER: Final = 2**31 - 1
 
 @contextmanager
 def sparing() -> Iterator[None]:
-    """What is made meanwhile, and lives at the end, is there to stay, and never looked at: not while it grows, nor later.
-    Whoever gives it up does so by its last reference (a generation holds itself by no cycle). What is young is looked at
-    as ever, so that requests which come meanwhile leave nothing behind.
+    """What is made meanwhile and still lives at the end is hidden from the collector, while it grows and afterwards.
+    That is safe because a generation holds itself by no cycle: dropping its last reference frees it. Young objects are
+    collected as ever, so that requests served meanwhile leave nothing behind.
     """
     young, middle, old = gc.get_threshold()
     gc.set_threshold(young, middle, _NEVER)

@@ -1,4 +1,4 @@
-"""Makes one generation of settings after the other, out of what lasts from one to the next."""
+"""Makes one generation of settings after the other from what outlasts them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import time
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ConfigError, Problem
-from idtoken_proxy.generation import Generation, check_audiences, composing, means
+from idtoken_proxy.generation import Generation, check_audiences, compose, load
 from idtoken_proxy.identity.cache import TokenCache
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.threads import Threads
@@ -18,12 +18,12 @@ from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.tls_trust import Trust
 from idtoken_proxy.turns import in_turns
 
-_CERTIFICATES = 30.0  # seconds to read them, without which there is no start and no reload
-_CREDENTIAL_FILES = 5.0  # seconds to read them all, before a start or a reload goes on without
+_CERTIFICATES = 30.0  # seconds to read certificates; without them there is no start and no reload
+_CREDENTIAL_FILES = 5.0  # seconds to read all credential files; then a start or a reload goes on without
 
 
 class Composer:
-    """Reads in threads of its own, as a disk may hang: neither must wait behind what hangs for the other."""
+    """Reads each kind of file in a thread of its own: a disk may hang, and neither kind must wait behind the other."""
 
     def __init__(
         self,
@@ -47,17 +47,19 @@ class Composer:
         trusted: Callable[[], Trust] | None = None,
         before: Generation | None = None,
     ) -> Generation:
-        """`trusted`: from trust_ahead, where that was asked of these settings. `before`: what is in force. ConfigError."""
+        """`trusted`: from trust_ahead, if it was called for these settings. `before`: the generation in force. Raises
+        ConfigError.
+        """
         wall = time if self._clock is None else self._clock.wall
         try:
             found = await self._certificates.run(
-                functools.partial(means, settings, self._environ, trusted, wall), _CERTIFICATES
+                functools.partial(load, settings, self._environ, trusted, wall), _CERTIFICATES
             )
         except TimeoutError:
-            told = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"
-            raise ConfigError((Problem("settings", 0, "", told),)) from None
+            message = f"tls.ca_file or guard.caller_token_file could not be read within {_CERTIFICATES:g} s"
+            raise ConfigError((Problem("settings", 0, "", message),)) from None
         return await in_turns(
-            composing(
+            compose(
                 settings,
                 found,
                 cache=self._cache,
@@ -69,7 +71,7 @@ class Composer:
         )
 
     async def check_files(self, generation: Generation) -> tuple[Problem, ...]:
-        """What is doubtful about its credentials' files. ConfigError for a route that cannot do with its identity."""
+        """Doubts about the generation's credential files. Raises ConfigError if a route cannot use its identity."""
         settings = generation.settings
         check = functools.partial(check_audiences, settings, generation.sources)
         try:

@@ -46,14 +46,14 @@ END = "# Ctrl-C ends all of it."
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """As whom the proxy calls. `file`: what GOOGLE_APPLICATION_CREDENTIALS names, where it does."""
+    """Whom the proxy calls as. `file`: what GOOGLE_APPLICATION_CREDENTIALS names, if set."""
 
     identity: Identity
     file: Mapping[str, object] | None = None
 
 
 def run(break_kind: str | None = None) -> int:
-    """`break_kind`: of BREAKS. The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen."""
+    """`break_kind`: a key of BREAKS. Returns the exit code: 0 after Ctrl-C or SIGTERM, 1 if it cannot listen."""
     logs.configure(log_settings(os.environ))
     try:
         return leaving.run(_serve(break_kind))
@@ -63,7 +63,7 @@ def run(break_kind: str | None = None) -> int:
 
 
 def log_settings(environ: Mapping[str, str]) -> LogSettings:
-    """Warnings, or as the proxy's variables say; what they hold amiss, `serve` would tell."""
+    """Warnings, or what the proxy's variables say. Mistakes in them are ignored: `serve` reports those."""
     levels: tuple[Literal["debug", "info", "warning", "error"], ...] = ("debug", "info", "warning", "error")
     forms: tuple[Literal["text", "json"], ...] = ("text", "json")
     return LogSettings(
@@ -76,14 +76,14 @@ async def _serve(break_kind: str | None) -> int:
     stop = stop_requested()
     async with Emulator(DEMO, host=loopback()) as emulator:
         with TemporaryDirectory() as directory:
-            # A broken world makes the proxy's first tokens: a good one would serve for an hour.
+            # Broken before the proxy's first tokens are fetched: a good token would serve for an hour.
             caller = await asyncio.to_thread(caller_for, emulator, break_kind)
             if break_kind:
                 emulator.break_with(break_kind)
             environ = _environ(caller, Path(directory))
 
             def settings(port: int, admin: int) -> Settings:
-                """Where something is broken, one service fails as well by one route as by two."""
+                """Two routes, or one if something is broken: one service shows the failure as well as two."""
                 made = settings_for(emulator, port, admin, caller)
                 return made if break_kind else with_grpc(made)
 
@@ -104,7 +104,7 @@ async def _serve(break_kind: str | None) -> int:
 
 
 def caller_for(emulator: Emulator, break_kind: str | None) -> Caller:
-    """One whom the failure hits: who asks the metadata server alone never learns that impersonation fails."""
+    """A caller whom the failure hits: one that asks only the metadata server never learns that impersonation fails."""
     match break_kind:
         case (
             "permission-denied"
@@ -135,7 +135,7 @@ def _environ(caller: Caller, directory: Path) -> Mapping[str, str]:
 
 
 async def _start(make: Callable[[int, int], Settings], environ: Mapping[str, str]) -> Server:
-    """On the ports that everyone remembers, or, where one is taken, on any."""
+    """On the ports that everyone remembers, or on any if one of those is taken."""
     *remembered, (port, admin) = itertools.product((PORT, 0), (ADMIN, 0))
     for ports in remembered:
         with contextlib.suppress(ListenFailed):
@@ -155,7 +155,7 @@ async def _started(settings: Settings, environ: Mapping[str, str]) -> Server:
 
 
 def settings_for(emulator: Emulator, port: int, admin: int, caller: Caller) -> Settings:
-    """One route a service, its name as the path: /user-profiles/42 goes to user-profiles as /42."""
+    """One route per service, its name as the path: /user-profiles/42 goes to user-profiles as /42."""
     return Settings(
         routes=tuple(_route(name, url, caller.identity) for name, url in emulator.urls.items()),
         listen=(TcpAddress("localhost", port),),
@@ -169,7 +169,7 @@ def settings_for(emulator: Emulator, port: int, admin: int, caller: Caller) -> S
 
 
 def with_grpc(settings: Settings) -> Settings:
-    """And user-profiles by a name of its own: the paths of gRPC are its methods' names, and have no prefix."""
+    """Adds user-profiles under a host name: gRPC's paths are its methods' names, which leaves no room for a prefix."""
     profiles = settings.routes[0]
     by_name = replace(profiles, name=f"{profiles.name}-grpc", host=GRPC_HOST, path="/", strip_prefix=False)
     return replace(settings, routes=(*settings.routes, by_name))
@@ -197,7 +197,7 @@ def lines_to_paste(emulator: Emulator, port: int, admin: int) -> Iterator[str]:
     )
     yield "# HTTP/2 at the same port: 200"
     yield f"curl -i --http2-prior-knowledge {proxy}/user-profiles/42"
-    # By -authority, for not every system looks up names under .localhost.
+    # -authority names the host, because not every system resolves names under .localhost.
     yield "# And gRPC, where grpcurl is installed: SERVING"
     yield f"grpcurl -plaintext -authority {GRPC_HOST}:{port} localhost:{port} grpc.health.v1.Health/Check"
     yield "# The tools of a private MCP server, as a client has them that starts idtoken-proxy mcp URL"
@@ -206,7 +206,7 @@ def lines_to_paste(emulator: Emulator, port: int, admin: int) -> Iterator[str]:
 
 
 def lines_of_a_failure(break_kind: str, port: int, admin: int, doctor: str) -> Iterator[str]:
-    """`break_kind`: of BREAKS; `doctor`: the command."""
+    """`break_kind`: a key of BREAKS. `doctor`: the command line."""
     yield from _beginning(port)
     yield f"# Broken on purpose ({break_kind}): {BREAKS[break_kind]}. What an app sees of it:"
     yield f"curl -i http://localhost:{port}/user-profiles/42"

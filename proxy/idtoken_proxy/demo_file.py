@@ -18,7 +18,7 @@ CREDENTIALS: Final = "GOOGLE_APPLICATION_CREDENTIALS"
 
 
 def config_text(settings: Settings) -> str:
-    """JSON, which is YAML. Of what the demo says alone: routes and Google's endpoints."""
+    """JSON, which is YAML. It holds only what the demo sets: routes and Google's endpoints."""
     google = settings.google
     endpoints = {
         "metadata_host": google.metadata_host,
@@ -29,20 +29,20 @@ def config_text(settings: Settings) -> str:
 
 
 def doctor_command(file: Path, environ: Mapping[str, str]) -> str:
-    """To paste, whatever directory the other terminal is in. `environ`: the demo's proxy's."""
+    """The line to paste, from whatever directory the other terminal is in. `environ`: what the demo's proxy sees."""
     variables = {CREDENTIALS: environ[CREDENTIALS]} if CREDENTIALS in environ else {}
     return _to_paste(("doctor", "-c", str(file)), variables, environ)
 
 
 def tools_command(url: str, metadata_host: str, environ: Mapping[str, str]) -> str:
-    """Likewise. `url`: of an MCP server."""
+    """The line to paste that lists the tools of the MCP server at `url`."""
     arguments = ("mcp", "--identity", "metadata", "--tools", url)
     return _to_paste(arguments, {"GCE_METADATA_HOST": metadata_host}, environ)
 
 
 def _to_paste(arguments: Sequence[str], variables: Mapping[str, str], environ: Mapping[str, str]) -> str:
     program = program_of(sys.argv)
-    if len(program) > 1 and environ.get("PYTHONPATH"):  # `make demo` runs it from its sources
+    if len(program) > 1 and environ.get("PYTHONPATH"):  # `make demo` runs from the sources
         path = pathsep.join(map(abspath, environ["PYTHONPATH"].split(pathsep)))
         variables = {**variables, "PYTHONPATH": path}
     assignments = (f"{name}={quote(value)}" for name, value in variables.items())
@@ -50,7 +50,7 @@ def _to_paste(arguments: Sequence[str], variables: Mapping[str, str], environ: M
 
 
 def program_of(argv: Sequence[str]) -> tuple[str, ...]:
-    """How this program was started: by its name, where a shell finds it by that; else by its path, or as a module."""
+    """How this program was started: by its name if a shell finds it by that, else by its path or as a module."""
     started = Path(argv[0])
     if started.name != "idtoken-proxy":
         return sys.executable, "-m", "idtoken_proxy"

@@ -1,5 +1,5 @@
-"""`idtoken-proxy demo --receive`: both ends of a call. A proxy that attaches a token, a listener that checks it, and an app that
-tells what it was told, with the local Google as the issuer that both of them ask.
+"""`idtoken-proxy demo --receive`: both ends of a call. A proxy attaches a token, a listener checks it, and an app
+repeats what the listener told it. The local Google issues the tokens and the keys.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ASSERTED = "X-Goog-Authenticated-User-"
 
 
 def run() -> int:
-    """The exit code: 0 after Ctrl-C or SIGTERM, 1 where it cannot listen."""
+    """Returns the exit code: 0 after Ctrl-C or SIGTERM, 1 if it cannot listen."""
     logs.configure(log_settings(os.environ))
     try:
         return leaving.run(_serve())
@@ -65,12 +65,12 @@ async def _serve() -> int:
 
 @contextlib.asynccontextmanager
 async def _app() -> AsyncIterator[int]:
-    """Its port. It tells who called, as it was told, and checks nothing."""
+    """Yields its port. The app repeats what it was told about the caller, and checks nothing."""
 
     async def tell(request: web.BaseRequest) -> web.Response:
-        told = {name: value for name, value in request.headers.items() if name.startswith(_ASSERTED)}
-        told["Authorization ends in"] = request.headers.get("Authorization", "").rpartition(".")[2]
-        return web.json_response({"app": "orders", "path": request.path, **told}, dumps=_dumped)
+        asserted = {name: value for name, value in request.headers.items() if name.startswith(_ASSERTED)}
+        asserted["Authorization ends in"] = request.headers.get("Authorization", "").rpartition(".")[2]
+        return web.json_response({"app": "orders", "path": request.path, **asserted}, dumps=_dumped)
 
     runner = web.ServerRunner(web.Server(tell, access_log=None))
     await runner.setup()
@@ -87,7 +87,7 @@ def _dumped(value: object) -> str:
 
 
 async def _started(make: Callable[[int, int], Settings], *ports: tuple[int, int]) -> Server:
-    """On the first ports that are free, at last on any."""
+    """On the first pair of ports that is free, at last on any."""
     for remembered in ports[:-1]:
         with contextlib.suppress(ListenFailed):
             return await _start(make(*remembered))
@@ -101,7 +101,7 @@ async def _start(settings: Settings) -> Server:
 
 
 def receiving_for(emulator: Emulator, app: int, port: int) -> Settings:
-    """Login may call it, whose tokens the metadata server gives out."""
+    """A listener that `login` may call. The metadata server issues login's tokens."""
     login = next(account.email for account in DEMO.accounts if account.default)
     inbound = Inbound(
         name="receive orders",
@@ -120,7 +120,7 @@ def receiving_for(emulator: Emulator, app: int, port: int) -> Settings:
 
 
 def proxy_for(emulator: Emulator, receiving: int, port: int, admin: int) -> Settings:
-    """Of two routes to the same receiver one asks for another's audience."""
+    """Two routes to the same receiver: one asks for its audience, the other for another's."""
     upstream = Upstream("http", loopback(), receiving)
 
     def route(name: str, audience: str) -> Route:

@@ -1,4 +1,4 @@
-"""File descriptors: as many as the system lets the process have, and a word where those are too few for its limits."""
+"""File descriptors: raises the process's limit, and tells whether it is too low for the configured connections."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Final
 _FOR_EACH: Final = 2
 # The admin listener's 64 connections, token fetches, credential programs' pipes, listeners, the log, files.
 RESERVE: Final = 192
-_SOME: Final = 10_240  # where no limit is said, as on macOS, which refuses one beyond its own
+_SOME: Final = 10_240  # if the system names no limit, as macOS does not, though it refuses more than this
 
 
 def raise_limit() -> int:
-    """The soft limit becomes the hard one, and is returned. It is low for programs that use select(2) alone; this one
-    does not.
+    """Raises the soft limit to the hard one, and returns it. The soft limit is low only for programs that use
+    select(2), which this one does not.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = hard if hard != resource.RLIM_INFINITY else max(soft, _SOME)
@@ -27,10 +27,10 @@ def raise_limit() -> int:
 
 
 def needed(connections: int) -> int:
-    """For limits.connections of them."""
+    """How many descriptors limits.connections take."""
     return connections * _FOR_EACH + RESERVE
 
 
 def room_for(limit: int) -> int:
-    """The most connections that `limit` descriptors serve."""
+    """The most connections that `limit` descriptors can serve."""
     return max((limit - RESERVE) // _FOR_EACH, 1)

@@ -1,8 +1,8 @@
-"""The port of loopback to which a browser comes back from a login, and from which it may be led there (RFC 8252 section 7.3).
+"""The loopback port that a browser comes back to after a login, and that may send it there (RFC 8252 section 7.3).
 
-A program is given what it is to open on its command line, which all users of the machine may read. What stands there is
-therefore an address of this listener, good once; the login's own URL, with the state that makes an answer believed, goes
-from here to whoever asks first. Where somebody asks again, one of the two was not the person: the login is at an end.
+A program gets what it shall open on its command line, which all users of the machine may read. So the command line
+holds an address of this listener, good once. Whoever asks for it first is sent to the login's own URL, which holds the
+state that makes an answer believed. If somebody asks again, one of the two was not the person, and the login ends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from idtoken_proxy.errors import Fault, TokenError
 from idtoken_proxy.identity.login_store import COMMAND
 
 PATIENCE: Final = 300.0  # seconds for the person at the browser
-_POLL: Final = 0.1  # seconds within which the listener notices that it is to end
+_POLL: Final = 0.1  # seconds until the listener notices that it shall end
 _PAGE: Final = """<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>idtoken-proxy</title><link rel="icon" href="data:,">
 <style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 4rem auto; max-width: 36rem; padding: 0 1rem }}</style>
@@ -45,7 +45,7 @@ class Doorstep:
             def do_GET(self) -> None:
                 doorstep._came(self)
 
-        # Browsers open connections ahead, and say nothing on them: none may keep the answer waiting.
+        # Browsers open connections ahead and send nothing on them. None of these may delay the answer.
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._patience = patience
         self._thread: threading.Thread | None = None
@@ -71,8 +71,9 @@ class Doorstep:
         return f"http://127.0.0.1:{self._server.server_port}/"
 
     def lead(self, url: str, code_of: Callable[[str], str]) -> str:
-        """From now on who asks for the address that this returns is sent to `url`, once. `code_of`: of the target with which
-        somebody comes back; ValueError where it is no answer to this login, TokenError where it is refused.
+        """Returns an address. Whoever asks for it is sent to `url`, once. `code_of` takes the target with which
+        somebody comes back; it raises ValueError if that does not answer this login, TokenError if the login is
+        refused.
         """
         self._leads_to, self._code_of = url, code_of
         self._thread = threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True)
@@ -80,7 +81,7 @@ class Doorstep:
         return f"{self.uri.rstrip('/')}{self._once}"
 
     def wait(self) -> str:
-        """The code. Whoever else comes by is told so, and waited on. TokenError."""
+        """Waits for the code. Other visitors get an answer and change nothing. Raises TokenError."""
         if not self._over.wait(self._patience):
             raise no_answer(f"the browser did not come back within {self._patience:.0f} s")
         outcome = self._outcome
@@ -109,8 +110,8 @@ class Doorstep:
         self._end(outcome, handler, _ANSWERS[isinstance(outcome, str)])
 
     def _end(self, outcome: str | TokenError, handler: _Handler, page: tuple[int, str, str]) -> None:
-        """What came first counts, and before anybody is told of it: who reads the page may be quicker than this thread. Whoever
-        waits goes on when the page is on its way, or nobody is there to read it.
+        """The first outcome counts, and is stored before any page is sent: whoever reads the page may be quicker than
+        this thread. `wait` goes on once the page is sent, or nobody is there to read it.
         """
         with self._lock:
             self._outcome = self._outcome or outcome
@@ -124,13 +125,15 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Who hangs up, as browsers do and anybody on this machine may, is nothing that the person at the terminal has to read."""
+        """Silent about visitors who hang up, as browsers do and anybody on this machine may: the person need not read
+        of it.
+        """
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Names neither a library nor a version, and logs nothing: the code is in the target."""
+    """Names neither a library nor a version. Logs nothing, because the target holds the code."""
 
     timeout = 10
 
@@ -157,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002 -- its words
-        """What http.server says by itself, of requests that are none: it would repeat them, and name Python."""
+        """Replaces http.server's answer to malformed requests, which would repeat them and name Python."""
         self.close_connection = True
         self.show(code, *_NOT_THIS_ONE[1:])
 

@@ -1,4 +1,4 @@
-"""The end of a server's connections: those that wait are taken, and those that are open may finish."""
+"""The end of a server's connections: takes those still in the listeners' queues, and lets the open ones finish."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import structlog
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 
-_LAST_REQUESTS = (
-    0.1  # seconds that requests have to come by connections that were accepted just before the end
-)
-_QUEUES = 0.1  # seconds to take in who has connected and was not accepted yet
-_IDLE_TURNS = 3  # of the loop, in which nobody was: one from a queue to the protocol, and one to spare
+_LAST_REQUESTS = 0.1  # seconds for requests to arrive on connections accepted just before the end
+_QUEUES = 0.1  # seconds to accept the connections still in the queues
+_IDLE_TURNS = 3  # turns of the loop without a new connection: one from queue to protocol, one to spare
 
 log = structlog.get_logger("idtoken_proxy.server")
 
 
 async def accepted_all(stats: Stats) -> None:
-    """Waits until nobody waits in the listeners' queues, from which uvloop takes one connection a turn. Under load they may never be empty."""
+    """Waits until the listeners' queues are empty. uvloop accepts one connection a turn; under load the queues may
+    never empty.
+    """
     loop = asyncio.get_running_loop()
     until, idle = loop.time() + _QUEUES, 0
     while idle < _IDLE_TURNS and loop.time() < until:
@@ -30,13 +30,14 @@ async def accepted_all(stats: Stats) -> None:
 
 
 async def drained(contexts: Callable[[], Iterable[ServerContext]], limit: float) -> None:
-    """Lets exchanges finish within `limit` seconds. `contexts`: all that have connections, at the time of asking."""
+    """Lets exchanges finish within `limit` seconds. `contexts` returns all that have connections at that moment."""
     loop = asyncio.get_running_loop()
     late = loop.time() + min(limit, _LAST_REQUESTS)
     deadline = loop.time() + limit
     _drain(contexts(), late=not limit)
-    await asyncio.sleep(0)  # what was taken last is there
-    # Once in a process's life: no event is worth a place on the data path. What is idle is gone after a turn or two.
+    await asyncio.sleep(0)  # the connection accepted last arrives
+    # Polls, because this runs once in a process's life, and an event would cost the data path. Idle connections go in a
+    # turn or two.
     nap = 0.001
     while _busy(contexts()) and loop.time() < deadline:
         await asyncio.sleep(nap)

@@ -1,4 +1,4 @@
-"""Every failure of the proxy: whose fault it is, the status an app sees, a message that is safe to show.
+"""Every failure of the proxy: whose fault it is, the status an app sees, and a message that is safe to show.
 
     ProxyError
       ConfigError              the operator's: exit code 2, one Problem a mistake
@@ -32,8 +32,8 @@
         HeldTooMuch              503 likewise, by what connections of HTTP/2 hold for who does not read
       Draining                 503 shutting down
 
-`detail` goes to the app, so it never holds a query string, a token, a token endpoint's body or a header value (but the
-Host or Origin that was refused: they are what has to be mended); what only the log may hold is in `log_detail`.
+`detail` goes to the app, so it never holds a query string, a token, a token endpoint's body or a header value, except a
+refused Host or Origin, which the caller has to correct. `log_detail` holds what only the log may show.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Fault(enum.Enum):
 
 
 class ProxyError(Exception):
-    """Base of all. `proxy_status` is the error type of RFC 9209 section 2.3; `limit` the one that was hit, by the name
-    it has in metrics.
+    """Base of all. `proxy_status`: the error type of RFC 9209 section 2.3. `limit`: the name in metrics of the limit
+    that was hit.
     """
 
     status: int = 500
@@ -84,7 +84,7 @@ class ProxyError(Exception):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One mistake in a configuration file. `line` counts from 1; 0 where there is no line."""
+    """One mistake in a configuration file. `line` counts from 1; 0 means that there is none."""
 
     file: str
     line: int
@@ -97,7 +97,7 @@ class Problem:
 
 
 class ConfigError(ProxyError):
-    """Every mistake in the configuration at once. `files`: paths that it names, one of which may be what is mistaken."""
+    """Every mistake in the configuration at once. `files`: paths it names; the mistake may be in one of those."""
 
     title = "Configuration error"
     proxy_status = "proxy_configuration_error"
@@ -120,13 +120,13 @@ class RequestError(ProxyError):
 
 
 class MalformedRequest(RequestError):
-    """Malformed or ambiguous; where the next request would start cannot be known, so the connection closes."""
+    """Malformed or ambiguous. The next request's start is unknown, so the connection closes."""
 
     closes = True
 
 
 class NotHttp(MalformedRequest):
-    """`looks_like`: a slug for metrics, of engine/not_http.py."""
+    """`looks_like`: a slug for metrics, from engine/not_http.py."""
 
     title = "Not HTTP/1.1"
 
@@ -148,7 +148,7 @@ class Refused(RequestError):
 
 
 class Unauthenticated(RequestError):
-    """Of a token that has come. `cause`: a slug for metrics. Its detail and remedy are for the log alone."""
+    """The request's token does not hold. `cause`: a slug for metrics. Detail and remedy are for the log alone."""
 
     status = 401
     title = "Unauthorized"
@@ -160,7 +160,9 @@ class Unauthenticated(RequestError):
 
 
 class NotInvoker(RequestError):
-    """Likewise."""
+    """The caller may not, or did not say who it is. `cause`: a slug for metrics. Detail and remedy are for the log
+    alone.
+    """
 
     status = 403
     title = "Forbidden"
@@ -191,7 +193,7 @@ class MethodNotAllowed(RequestError):
 
 
 class VersionNotServed(RequestError):
-    """What the app speaks cannot be carried to this receiver."""
+    """The app's protocol cannot be carried to this receiver."""
 
     status = 505
     title = "HTTP version not served"
@@ -219,7 +221,7 @@ class HeadTooLarge(RequestError):
 
 
 class KeysUnavailable(ProxyError):
-    """No token can be checked: its issuer's keys could not be had yet."""
+    """No token can be checked, because its issuer's keys have not been fetched yet."""
 
     status = 503
     title = "Service unavailable"
@@ -234,8 +236,8 @@ class KeysUnavailable(ProxyError):
 class TokenError(ProxyError):
     """No valid token could be had: nothing is sent upstream.
 
-    `retry_after`: seconds; `cause`: a short slug for logs and metrics (such as `metadata_unreachable`); `identity`: which
-    one was asked, in words; `login`: the command with which a person mends it, where one is needed.
+    `retry_after`: seconds. `cause`: a short slug for logs and metrics (such as `metadata_unreachable`). `identity`: the
+    one that was asked, in words. `login`: the command with which a person mends it, if a login does.
     """
 
     status = 503
@@ -293,7 +295,7 @@ class BrokenOff(UpstreamError):
 
 
 class ReceiverReset(BrokenOff):
-    """It reset the stream of this one request. `code`: of RFC 9113 section 7."""
+    """The receiver reset this request's stream. `code`: of RFC 9113 section 7."""
 
     def __init__(self, detail: str, *, code: int = 0x2, remedy: str | None = None) -> None:
         super().__init__(detail, remedy=remedy)
@@ -301,11 +303,11 @@ class ReceiverReset(BrokenOff):
 
 
 class NotProcessed(ReceiverReset):
-    """And says that it did nothing with it (RFC 9113 section 8.7)."""
+    """The receiver reset the stream and says that it did not process the request (RFC 9113 section 8.7)."""
 
 
 class NoHttp2(UpstreamError):
-    """It speaks HTTP/1.1 alone. The token was not sent."""
+    """The receiver speaks only HTTP/1.1. The token was not sent."""
 
     title = "The receiver does not speak HTTP/2"
     proxy_status = "http_protocol_error"
@@ -317,14 +319,14 @@ class MalformedResponse(UpstreamError):
 
 
 class AnswerHeadTooLarge(UpstreamError):
-    """For what the app says that it takes (SETTINGS_MAX_HEADER_LIST_SIZE)."""
+    """Larger than the app accepts (SETTINGS_MAX_HEADER_LIST_SIZE)."""
 
     title = "The answer's header fields are too large for the app"
     proxy_status = "http_response_header_section_size"
 
 
 class RequestHeadTooLarge(UpstreamError):
-    """For what the receiver says that it takes. It has not seen the request."""
+    """Larger than the receiver says it accepts. It has not seen the request."""
 
     status = 431
     title = "Request header fields too large"
@@ -339,7 +341,7 @@ class UpstreamTimeout(UpstreamError):
 
 
 class DeadlineExceeded(UpstreamTimeout):
-    """The app's own, grpc-timeout."""
+    """The app's own deadline has passed: grpc-timeout."""
 
     title = "The app's deadline has passed"
 

@@ -1,4 +1,4 @@
-"""What a person who has just started the proxy on a terminal wants to know: which URL leads where, as whom, for how long."""
+"""What `serve` shows on a terminal once it is ready: which URL leads where, as whom, and how long the token holds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from idtoken_proxy.settings.addresses import base_url, is_loopback
 from idtoken_proxy.settings.identities import NoIdentity
 from idtoken_proxy.settings.model import Address, Route, TcpAddress
 
-_MOST: Final = 20  # routes, beyond which a screen is no help
+_MOST: Final = 20  # routes; more would not fit a screen
 
 
 def first_screen(
     bound: Iterable[Address], routes: tuple[Route, ...], tokens: Mapping[str, SlotStatus], now: float
 ) -> Iterator[str]:
-    """`http://localhost:8080/profiles -> https://profiles-x.a.run.app  as caller@example.com, token for 59 min`, a line a
-    route. `tokens`: by route name. `now`: Unix seconds.
+    """One line per route:
+    `http://localhost:8080/profiles -> https://profiles-x.a.run.app  as caller@example.com, token for 59 min`.
+    `tokens`: by route name. `now`: Unix seconds.
     """
     address = next(iter(bound), None)
-    if address is None:  # listeners before apps alone
+    if address is None:  # there are only listeners before apps
         return
     for route in islice(routes, _MOST):
         yield f"  {_url(address, route)} -> {route.upstream}  {_token_of(route, tokens, now)}"

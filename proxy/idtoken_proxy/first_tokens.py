@@ -1,7 +1,7 @@
-"""The first tokens of one generation: asked for a few at a time, and which routes wait for theirs.
+"""One generation's first tokens: fetches a few at a time, and knows which routes still wait.
 
-Ten thousand routes are ten thousand fetches, each of which is told here. So a fetch costs the same however many routes
-there are; all of them are looked at once, when none seems to be missing any more.
+Ten thousand routes are ten thousand fetches, each reported here. So one report costs the same however many routes there
+are. All routes are checked only once none seems to be missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.cache import TokenSlot
 
 _AT_ONCE: Final = 16  # fetches; a thousand routes must not start a thousand threads
-_AT_A_TIME: Final = 256  # slots that need nothing, before the loop is somebody else's again
+_AT_A_TIME: Final = 256  # slots that need nothing, before the loop is yielded
 
 
 class FirstTokens:
@@ -30,7 +30,7 @@ class FirstTokens:
         self._missing = self._without()
 
     async def fetch(self) -> None:
-        """All that are not there. What fails is the cache's to tell, and to try again."""
+        """Fetches the missing tokens. The cache reports failures, and retries."""
         slots = enumerate(dict.fromkeys(self._slots.values()))
 
         async def work() -> None:
@@ -43,22 +43,22 @@ class FirstTokens:
         await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
 
     def fetched(self, slot: object) -> None:
-        """A token has come; one of another generation's slot is no affair of this."""
+        """A token has come. Slots of another generation are ignored."""
         for name in self._routes.get(slot, ()):
             self._missing.pop(name, None)
 
     def are_there(self) -> bool:
-        """Whether every route has a token that may be sent, now."""
+        """Whether every route has a token that may be sent now."""
         if not self._missing:
-            self._missing = self._without()  # one may have run out before the last one came
+            self._missing = self._without()  # one may have expired before the last one came
         return not self._missing
 
     def __len__(self) -> int:
-        """Of the routes that still wait."""
+        """How many routes still wait."""
         return len(self._missing)
 
     def missing(self, most: int) -> Iterator[tuple[str, str | None]]:
-        """(name, cause of the last failure) of those that wait, in the configuration's order."""
+        """(name, cause of the last failure) of the routes that wait, in the configuration's order."""
         for name, slot in islice(self._missing.items(), most):
             error = slot.status().error
             yield name, None if error is None else error.cause

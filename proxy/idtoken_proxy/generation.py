@@ -1,6 +1,6 @@
 """One generation of settings, composed: sources, token slots, pools and the router over them.
 
-Composed whole before anything of it is used, so that a reload takes over whole or not at all.
+It is composed whole before any of it is used, so that a reload takes over whole or not at all.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from idtoken_proxy.receive.composition import Reception
     from idtoken_proxy.receive.issuer_keys import IssuerKeys
 
-METADATA: Final = "metadata server"  # in place of a route's name, which has no space
-_AT_A_TIME: Final = 64  # routes, before others may have their turn
+METADATA: Final = "metadata server"  # stands for a route's name; no clash, as those have no space
+_AT_A_TIME: Final = 64  # routes, before the loop is yielded
 _SHORTEST_SECRET: Final = 16  # octets
 _LONGEST_SECRET: Final = 8 * 1024
 _VISIBLE: Final = bytes(range(0x21, 0x7F))
@@ -43,8 +43,8 @@ _VISIBLE: Final = bytes(range(0x21, 0x7F))
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """`sources` and `slots`: by route name; a public route has none. `handed_out`: by the metadata server's face. `upstreams`: what is counted, by origin. `sweep`:
-    seconds between two looks at the deadlines.
+    """`sources` and `slots`: by route name; a public route has none. `handed_out`: what the metadata server serves.
+    `upstreams`: counters by origin. `sweep`: seconds between two checks of the deadlines.
     """
 
     settings: Settings
@@ -56,16 +56,16 @@ class Generation:
     sweep: float
     handed_out: HandedOut | None = None
     receptions: tuple[Reception, ...] = ()
-    issuer_keys: IssuerKeys | None = None  # the same over reloads
+    issuer_keys: IssuerKeys | None = None  # the same ones after a reload
 
     def retire(self) -> None:
-        """Idle upstream connections go; one in use goes with its exchange."""
+        """Closes idle upstream connections. One in use closes with its exchange."""
         for pool in self.pools:
             pool.close()
         self.router.services.close()
 
     def named_slots(self) -> Iterator[tuple[str, TokenSlot]]:
-        """(a route's name, a slot of it): for a pattern one for each of its services that is known."""
+        """(route's name, its slot). A pattern has one slot for each service in use."""
         yield from self.slots.items()
         if self.handed_out is not None:
             for slot in self.handed_out.slots:
@@ -75,8 +75,8 @@ class Generation:
                 yield service.pattern, entry.slot
 
     def status_of(self, route: Route) -> dict[str, Any]:
-        """What /api/status tells of one of its routes: no token."""
-        told: dict[str, Any] = {
+        """One route's part of /api/status. It holds no token."""
+        described: dict[str, Any] = {
             "name": route.name,
             "host": route.host,
             "path": route.path,
@@ -85,11 +85,13 @@ class Generation:
             "scopes": None if route.scopes is None else route.scopes.names,
         }
         if route.is_pattern and not isinstance(route.identity, NoIdentity):
-            told["services"] = [one.label for one, _ in self.router.services if one.pattern == route.name]
+            described["services"] = [
+                one.label for one, _ in self.router.services if one.pattern == route.name
+            ]
         slot = self.slots.get(route.name)
         if slot is not None:
             status = slot.status()
-            told["token"] = {
+            described["token"] = {
                 "source": status.source,
                 "valid": status.valid,
                 "email": status.email,
@@ -104,10 +106,10 @@ class Generation:
                     "login": status.error.login,
                 },
             }
-        return told
+        return described
 
     def statuses(self) -> Iterator[dict[str, Any]]:
-        """Of the routes, and of the listeners before apps as ways to these."""
+        """Of the routes, then of the listeners before apps, as routes to these."""
         yield from map(self.status_of, self.settings.routes)
         for inbound in self.settings.receive:
             yield {
@@ -121,26 +123,28 @@ class Generation:
             }
 
     def held(self) -> list[object]:
-        """All that is many: whoever has the last of a generation gives this up a few at a time (given_up)."""
+        """Everything that comes in large numbers. Whoever drops the last reference to a generation drops these with
+        release.
+        """
         return [*self.pools, *self.router.entries, *self.settings.routes, *self.slots.values()]
 
     def counted(self) -> dict[str, RouteCounts]:
-        """By the names of routes, and of listeners before apps."""
+        """By name of route or of listener before an app."""
         routers = (self.router, *(one.router for one in self.receptions))
         return {entry.route.name: entry.counts for router in routers for entry in router.entries}
 
 
-def given_up(held: list[object]) -> Pieces[None]:
-    """At once, ten thousand routes take 50 ms to go."""
+def release(held: list[object]) -> Pieces[None]:
+    """Drops a few references at a time: ten thousand routes at once would block the loop for 50 ms."""
     while held:
         del held[-_AT_A_TIME:]
         yield
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What takes a while to come by, 20 to 100 ms, and on a disk that hangs for good: `sources` by their identities,
-    `trust` in receivers, guard.caller_token_file's content; `tls` of listeners before apps, by name.
+class Loaded:
+    """What takes 20 to 100 ms to load, or for ever from a disk that hangs. `sources`: by identity. `trust`: in
+    receivers. Also guard.caller_token_file's content. `tls`: of listeners before apps, by name.
     """
 
     sources: Mapping[Identity, Source]
@@ -150,14 +154,14 @@ class Means:
     tls: Mapping[str, ssl.SSLContext]
 
 
-def means(
+def load(
     settings: Settings,
     environ: Mapping[str, str],
     trusted: Callable[[], Trust] | None = None,
     wall: Wall = time,
-) -> Means:
-    """Reads files, and imports the kinds of credentials; in any thread. `trusted`: from trust_ahead. `wall`: the cache's.
-    ConfigError, TokenError.
+) -> Loaded:
+    """Reads files and imports the kinds of credentials; runs in any thread. `trusted`: from trust_ahead. `wall`: the
+    cache's. Raises ConfigError, TokenError.
     """
     _look_for(settings.files)
     identities = {route.identity for route in settings.routes if not isinstance(route.identity, NoIdentity)}
@@ -165,14 +169,14 @@ def means(
         identities.add(settings.metadata.identity)
     sources: dict[Identity, Source] = {one: build(one, settings.google, environ, wall) for one in identities}
     of_receivers = trusted() if trusted is not None else trust(settings)
-    return Means(
+    return Loaded(
         sources, of_receivers, trust_for_http2(of_receivers), _caller_token(settings), _server_tls(settings)
     )
 
 
-def composing(
+def compose(
     settings: Settings,
-    means: Means,
+    loaded: Loaded,
     *,
     cache: TokenCache,
     sweeper: Sweeper,
@@ -180,8 +184,8 @@ def composing(
     before: Generation | None = None,
     clock: Clock | None = None,
 ) -> Pieces[Generation]:
-    """In pieces, during which what is in force goes on as it is. Asks nobody and reads nothing. `before`: what is in force."""
-    sources = means.sources
+    """In pieces, while the generation in force, `before`, goes on serving. Sends nothing and reads no file."""
+    sources = loaded.sources
     slots: dict[str, TokenSlot] = {}
     by_name: dict[str, Source] = {}
     timeouts = {settings.timeouts, *(inbound.timeouts for inbound in settings.receive)}
@@ -203,11 +207,11 @@ def composing(
         return Pool(
             upstream,
             sweeper,
-            tls=means.trust if upstream.scheme == "https" else None,
+            tls=loaded.trust if upstream.scheme == "https" else None,
             connect=timeouts.connect,
             keepalive=timeouts.keepalive,
             egress=route.egress_proxy,
-            http2_tls=means.http2_trust,
+            http2_tls=loaded.http2_trust,
             counts=upstreams.setdefault(counted_as, stats.upstreams.get(counted_as) or UpstreamCounts()),
         )
 
@@ -219,7 +223,7 @@ def composing(
             pool = pools[key] = new_pool(route, origin)
         return pool
 
-    # What a request has named is no label of a metric: it is counted as its pattern.
+    # A name that a request chose must not become a metric's label, so it is counted under its pattern.
     patterns = {route.name: route.upstream.origin for route in settings.routes if route.is_pattern}
 
     def service_slot(route: Route) -> TokenSlot | None:
@@ -243,18 +247,18 @@ def composing(
         forget,
         () if before is None else (service for service, _ in before.router.services),
     )
-    router = yield from Router.made(settings, slots, pool_of, means.caller_token, stats, parts)
+    router = yield from Router.made(settings, slots, pool_of, loaded.caller_token, stats, parts)
     sweep = Sweeper.interval_for(list(timeouts))
     keys = None if before is None else before.issuer_keys
     receptions: tuple[Reception, ...] = ()
     if settings.receive:
-        # A second of its own for what only some need; it was imported in means' thread.
+        # Importing it takes a second and only some need it. `load` has imported it, in its thread.
         from idtoken_proxy.receive.composition import reception_of  # noqa: PLC0415
         from idtoken_proxy.receive.issuer_keys import IssuerKeys  # noqa: PLC0415
 
         keys = keys or IssuerKeys(clock)
         receptions = tuple(
-            reception_of(inbound, settings, keys, pool_of, stats, means.tls.get(inbound.name))
+            reception_of(inbound, settings, keys, pool_of, stats, loaded.tls.get(inbound.name))
             for inbound in settings.receive
         )
     return Generation(
@@ -274,10 +278,10 @@ def composing(
 
 
 def rehearse(settings: Settings, environ: Mapping[str, str]) -> tuple[Problem, ...]:
-    """Whatever a start would refuse, without one: for `check`. The files that would earn a warning. Reads files and asks
-    nobody. ConfigError, TokenError.
+    """For `check`: refuses whatever a start would refuse, and returns the files that deserve a warning. Reads files,
+    sends nothing. Raises ConfigError, TokenError.
     """
-    sources = means(settings, environ).sources
+    sources = load(settings, environ).sources
     check_audiences(
         settings, {one.name: sources[one.identity] for one in settings.routes if one.identity in sources}
     )
@@ -285,8 +289,9 @@ def rehearse(settings: Settings, environ: Mapping[str, str]) -> tuple[Problem, .
 
 
 def check_audiences(settings: Settings, sources: Mapping[str, Source]) -> None:
-    """`sources`: by route name. ConfigError for routes whose receiver cannot take the tokens of their identity (a user's carry their login's
-    client ID as audience, which IAP and 1st-generation functions do not take). Reads files; blocks for a second.
+    """`sources`: by route name. Raises ConfigError for routes whose receiver cannot take their identity's tokens: a
+    user's tokens have their login's client ID as audience, which IAP and 1st-generation functions refuse. Reads files;
+    may block for a second.
     """
     problems: list[Problem] = []
     nowhere = itertools.repeat(Problem("settings", 0, "", ""), len(settings.routes))
@@ -296,22 +301,22 @@ def check_audiences(settings: Settings, sources: Mapping[str, Source]) -> None:
             objection = source.objection(route.audience, route.upstream.host)
             if objection is not None:
                 remedy = "" if objection.remedy is None else f". {objection.remedy}"
-                told = f'route "{route.name}": {objection.detail}{remedy}'
-                problems.append(replace(place, message=told))
+                message = f'route "{route.name}": {objection.detail}{remedy}'
+                problems.append(replace(place, message=message))
     if problems:
         raise ConfigError(tuple(problems))
 
 
 def _look_for(files: Iterable[NamedFile]) -> None:
-    """ConfigError for each that cannot be read, and ought to be there."""
+    """Raises ConfigError for each file that should be there and cannot be read."""
     problems = []
     for named in files:
         try:
             if not named.awaited:
                 check_plain(named.path)
         except OSError as error:
-            told = f"{shown_path(named.path)} cannot be read: {error.strerror}"
-            problems.append(Problem(named.file, named.line, named.key, told))
+            message = f"{shown_path(named.path)} cannot be read: {error.strerror}"
+            problems.append(Problem(named.file, named.line, named.key, message))
     if problems:
         raise ConfigError(tuple(problems))
 
@@ -347,8 +352,8 @@ def _server_tls(settings: Settings) -> dict[str, ssl.SSLContext]:
         try:
             made[inbound.name] = server_context(inbound.tls)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            told = f"{shown_path(inbound.tls.cert_file)} and its key cannot be read: {error}"
-            problems.append(Problem("settings", 0, f"receive[{index}].tls", told))
+            message = f"{shown_path(inbound.tls.cert_file)} and its key cannot be read: {error}"
+            problems.append(Problem("settings", 0, f"receive[{index}].tls", message))
     if problems:
         raise ConfigError(tuple(problems))
     return made

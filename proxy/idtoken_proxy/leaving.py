@@ -1,5 +1,5 @@
-"""A look-up whose name server is silent cannot be taken back, and an event loop waits for it as it closes: longer than whoever
-ends the proxy does, or than `doctor` has promised.
+"""Ends the process although the loop cannot close. A look-up at a silent name server cannot be cancelled, and a closing
+event loop waits for it: longer than whoever stops the proxy will, or than `doctor` has promised.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ PATIENCE: Final = 1.0  # seconds
 
 
 def run(main: Coroutine[Any, Any, int], patience: float = PATIENCE) -> int:
-    """What `main` returns is the process's exit code, and there is nothing left to do: where the loop takes longer to close
-    than `patience`, the process ends without it.
+    """Runs `main` and returns its result, the process's exit code. If the loop then takes longer than `patience`
+    seconds to close, ends the process: nothing is left to do.
     """
     import uvloop  # noqa: PLC0415
 

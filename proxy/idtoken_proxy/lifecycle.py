@@ -1,13 +1,13 @@
-"""A proxy's life, as data; probes, signals and the service manager are told from here.
+"""A proxy's life, as data. Probes, signals and the service manager read it from here.
 
     STARTING    the listeners are open, or about to be; some route has never had a token yet
-    SERVING     started: from now on /startup is 200, to the end. Whether it is ready is another matter: a token may run
-                out while Google is down
-    DRAINING    not ready any more. Once timeouts.lameduck is over, after a signal, no request is begun; what is under way
-                may end within timeouts.drain
+    SERVING     started: from now on /startup is 200, to the end. It may still not be ready: a token may expire while
+                Google is down
+    DRAINING    not ready any more. After a signal, new requests are still served for timeouts.lameduck; those under
+                way may end within timeouts.drain
     STOPPED     nothing is open any more
 
-Requests are served while STARTING too: one whose token is there need not wait for the others'.
+Requests are served while STARTING too: a route whose token is there need not wait for the others.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
 
 
 class Lifecycle:
-    """`on_change` is called with each new state. `started`: has been SERVING. `settled`: STARTING is over, in whichever
-    way. `ending`: DRAINING has begun.
+    """`on_change` is called with each new state. `started`: has reached SERVING. `settled`: has left STARTING, for
+    whatever state. `ending`: DRAINING has begun.
     """
 
     def __init__(self, on_change: Callable[[str], None] = lambda _: None) -> None:

@@ -1,7 +1,8 @@
-"""`idtoken-proxy login` and `logout`: a person's own login with an OAuth client of their organisation.
+"""`idtoken-proxy login` and `logout`: a person logs in with an OAuth client of their organisation.
 
-https://developers.google.com/identity/protocols/oauth2/native-app, RFC 8252: the browser comes back to a port of loopback, with
-PKCE (RFC 7636) and a state that only this process knows. What it comes back with is good once, and for this process alone.
+https://developers.google.com/identity/protocols/oauth2/native-app, RFC 8252: the browser comes back to a loopback port.
+PKCE (RFC 7636) and a state that only this process knows make the code that it brings good once, and for this process
+alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from idtoken_proxy.settings.model import Settings
 from idtoken_proxy.settings.route_token import USUAL_SCOPES
 
 CONNECTIONS: Final = "https://myaccount.google.com/connections"
-_LONGEST: Final = 8 * 1024  # of what is pasted
+_LONGEST: Final = 8 * 1024  # octets of pasted text
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class Attempt:
 
     @property
     def url(self) -> str:
-        """To be opened in a browser. Nothing in it is a secret of more than this attempt."""
+        """The page to open in a browser. Its secrets are good for this attempt only."""
         digest = hashlib.sha256(self.verifier.encode()).digest()
         query = {
             "client_id": self.client.client_id,
@@ -56,13 +57,13 @@ class Attempt:
             "code_challenge_method": "S256",
             "state": self.state,
             "access_type": "offline",
-            "prompt": "consent",  # or there is no refresh token the second time
+            "prompt": "consent",  # without it a second login gets no refresh token
         }
         return f"{self.client.auth_uri}?{urlencode(query)}"
 
     def code_of(self, target: str) -> str:
-        """Of the URL that the browser came back to, whole or from its path on. ValueError where it is another's; TokenError
-        where the person, or the organisation, said no.
+        """The code in the URL that the browser came back to; a URL without scheme and host will do. Raises ValueError
+        if the URL answers another login, TokenError if the person or the organisation refused.
         """
         answer = {name: values[0] for name, values in parse_qs(urlsplit(target).query).items()}
         if not hmac.compare_digest(answer.get("state", "").encode(), self.state.encode()):
@@ -77,7 +78,7 @@ class Attempt:
         return answer["code"]
 
     def exchange(self, code: str) -> tuple[Login, tuple[str, ...]]:
-        """(the login, the scopes that were not granted). Blocks. TokenError."""
+        """Returns (the login, the scopes that were not granted). Blocks. Raises TokenError."""
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -123,7 +124,9 @@ def _posted(url: str, form: Mapping[str, str]) -> dict[str, Any]:
 
 
 def identity_of(settings: Settings, route: str | None) -> OauthIdentity:
-    """The one to log in for: the named route's, or all routes'. ValueError says what has to be named."""
+    """The identity to log in for: the named route's, or the one all routes share. Its ValueError says what must be
+    named.
+    """
     found: dict[OauthIdentity, str] = {}
     for one in settings.routes:
         identity = _oauth_in(one.identity)
@@ -144,7 +147,7 @@ def identity_of(settings: Settings, route: str | None) -> OauthIdentity:
 
 
 def _oauth_in(identity: Identity) -> OauthIdentity | None:
-    """Itself, or who asks on its behalf."""
+    """The identity itself, or the one it acts through."""
     if isinstance(identity, OauthIdentity):
         return identity
     source = getattr(identity, "source", None)
@@ -153,7 +156,7 @@ def _oauth_in(identity: Identity) -> OauthIdentity | None:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a login is of, and where it is kept."""
+    """One login: what it is for, and where it is stored."""
 
     identity: OauthIdentity
     client: OAuthClient
@@ -167,7 +170,7 @@ class Desk:
         environ: Mapping[str, str],
         store: Callable[[str, Mapping[str, str]], LoginStore] = store_of,
     ) -> Desk:
-        """Blocks. TokenError where the client's file is none."""
+        """Blocks. Raises TokenError if the client's file cannot be used."""
         client = oauth_client(CredentialFile(identity.client_file, noun=NOUN), token_endpoint)
         return cls(identity, client, store(client.client_id, environ))
 
@@ -177,9 +180,10 @@ class Desk:
         pasted: Callable[[], str] | None = None,
         browse: Callable[[str], object] | None = None,
     ) -> str:
-        """`show`: tells of the page. `browse`: opens a page of loopback that leads there, whose address is good once: a browser's
-        command line is for all users of the machine to read. `pasted`: reads the URL that a browser elsewhere came back to;
-        None: it comes back here. What is to be told of it. Blocks until then. TokenError, OSError.
+        """Returns a message for the person. `show` displays the page's address. `browse` opens a loopback page that
+        leads there and is good once, since all users of the machine can read a browser's command line. `pasted` reads
+        the URL that a browser on another machine came back to; None waits for one on this machine. Blocks until then.
+        Raises TokenError, OSError.
         """
         self.store.prepare()
         with Doorstep() as doorstep:
@@ -202,8 +206,8 @@ class Desk:
         return f"Logged in as {login.email or 'somebody without an email'}; kept in {where}{lacking}"
 
     def log_out(self) -> str:
-        """Revokes and removes, as far as that can be done. Blocks. What is to be told of it. TokenError where there is no login,
-        or where something of it stays.
+        """Revokes and removes the login as far as possible. Returns a message for the person. Blocks. Raises TokenError
+        if there is no login, or if part of it remains.
         """
         whose, revoked = "What there was of a login", ""
         try:
@@ -231,7 +235,7 @@ class Desk:
         return f"{whose} is removed; it had {revoked}"
 
     def _revoked(self, login: Login) -> tuple[str, str]:
-        """(what it is now, empty where it is not revoked; why not)."""
+        """Returns (its state, or "" if it is not revoked; why not)."""
         try:
             _posted(self.client.revoke_uri, {"token": login.refresh_token})
         except EndpointRefused:

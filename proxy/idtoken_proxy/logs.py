@@ -1,8 +1,9 @@
-"""Structured logs, one line each: text on a terminal (a remedy below it), JSON elsewhere; nothing secret, ever; no flood.
+"""Structured logs, one line each: text on a terminal (a remedy below it), JSON elsewhere; nothing secret, ever; no
+flood.
 
 A token's repr hides it (identity/token.py), and no code of ours logs a header's value. `mask` is the last line of
-defence behind that: it runs over every value that is written, ours and the libraries', names and tracebacks included.
-Over the values and not over the finished line: what it takes out of a line of JSON may be the end of a string.
+defence behind that: it runs over every value written, ours and the libraries', names and tracebacks included. It runs
+over the values and not over the finished line, where what it takes out could end a string in a line of JSON.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from idtoken_proxy.terminal import colors, printable
 
 MASKED: Final = "[redacted]"
 ACCESS: Final = "idtoken_proxy.access"  # the logger of the access log
-# Seconds between two lines of one and the same warning: often enough to see that it goes on.
+# Seconds between two lines of the same warning: often enough to see that it goes on.
 REPEAT_AFTER: Final = 10.0
 _MOST_REMEMBERED: Final = 512  # warnings
 _LOUD: Final = frozenset({"warning", "error", "critical"})
@@ -48,16 +49,16 @@ _SECRET: Final = re.compile(
 _HALF_A_KEY: Final = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?!.*-----END )", re.IGNORECASE | re.DOTALL
 )
-_DEEPEST: Final = 16  # containers within containers; beyond, and in a circle, a value is its description
+_DEEPEST: Final = 16  # levels of nested containers; a deeper or circular value becomes its description
 
 
 def mask(text: str) -> str:
-    """`text` with everything that has the shape of a credential taken out."""
+    """`text` without anything that has the shape of a credential."""
     return _SECRET.sub(lambda match: f"{match[1] or ''}{MASKED}", text)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """Lazy: takes the configuration of the time it is used. Where every call counts, `.bind()` it once."""
+    """Lazy: uses the configuration in force when it first logs. `.bind()` it once where every call counts."""
     return cast("FilteringBoundLogger", structlog.get_logger(name))
 
 
@@ -68,11 +69,11 @@ def configure(
     project: str | None = None,
     clock: Callable[[], float] = monotonic,
 ) -> None:
-    """Sets up structlog, and the standard library's logging behind it: what google-auth, urllib3, aiohttp and asyncio
-    have to say from WARNING up, and everything (but watchfiles') where `level` is debug. `stream` None is standard error. Calling it
-    again replaces what was before.
+    """Sets up structlog, and the standard library's logging behind it: google-auth, urllib3, aiohttp and asyncio log
+    from WARNING up, and everything (but watchfiles') if `level` is debug. `stream` None is standard error. A second
+    call replaces the first.
 
-    `project`: whose traces the requests' are; None is $GOOGLE_CLOUD_PROJECT.
+    `project`: the project of the requests' traces; None is $GOOGLE_CLOUD_PROJECT.
     """
     out = sys.stderr if stream is None else stream
     level: int = logging.getLevelNamesMapping()[settings.level.upper()]
@@ -96,12 +97,12 @@ def configure(
         root.removeHandler(handler)
     root.addHandler(_Bridge(processors, out))
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
-    # It says at debug which files changed: a log in the configuration's directory would be the next change, for ever.
+    # At debug it logs which files changed, so a log in the configuration's directory would report itself for ever.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 def read_along(settings: LogSettings, stream: TextIO) -> bool:
-    """Whether a person reads what is logged there, as it comes."""
+    """Whether a person reads the log as it is written."""
     return settings.format != "json" and stream.isatty()
 
 
@@ -121,7 +122,7 @@ class _Line:
 
 
 class _Bridge(logging.Handler):
-    """Records of the standard library's loggers, through the same processors."""
+    """Sends records of the standard library's loggers through the same processors."""
 
     def __init__(self, processors: list[Processor], stream: TextIO) -> None:
         super().__init__()
@@ -149,12 +150,12 @@ class _Bridge(logging.Handler):
 
 
 def _is_callers_mistake(record: logging.LogRecord) -> bool:
-    """A request that aiohttp, behind the admin listener, could not read. It calls that an error and quotes the request,
-    whose header values are in no log; who sent it has the 400.
+    """Whether the record is of a request that aiohttp, behind the admin listener, could not read. aiohttp calls that an
+    error and quotes the request, but no log may hold header values. The caller has its 400.
     """
     if record.name != "aiohttp.server" or not record.exc_info or record.exc_info[0] is None:
         return False
-    # By name: importing it takes longer than the proxy's start may.
+    # By name, because importing aiohttp takes longer than the proxy's start may.
     return any(kind.__module__ == "aiohttp.http_exceptions" for kind in record.exc_info[0].__mro__)
 
 
@@ -166,16 +167,16 @@ def _identify(logger: WrappedLogger, method: str, event: EventDict) -> EventDict
 
 
 class _Repeats:
-    """Of one and the same warning the first is said at once, and then one in REPEAT_AFTER seconds, with the number of
-    those that were `suppressed` meanwhile. The same is: of one logger, event and route, with one outcome. What callers
-    can choose is no part of it, or they could choose to be logged each time.
+    """Logs the first of several equal warnings at once, then one every REPEAT_AFTER seconds, with the number
+    `suppressed` meanwhile. Warnings are equal if logger, event, route and outcome are. What callers choose is not
+    compared, or they could choose to be logged each time.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._said: OrderedDict[tuple[str, ...], tuple[float, int]] = (
             OrderedDict()
-        )  # when, and suppressed since
+        )  # (time of the last line, suppressed since)
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         if event.pop("each", False) or method not in _LOUD or logger.name in _ANSWERS:
@@ -197,7 +198,7 @@ class _Repeats:
 
 
 class _Json:
-    """The names that Cloud Logging takes for its own (https://cloud.google.com/logging/docs/structured-logging)."""
+    """Uses Cloud Logging's names for its special fields (https://cloud.google.com/logging/docs/structured-logging)."""
 
     def __init__(self, project: str | None) -> None:
         self._project = project
@@ -220,7 +221,7 @@ class _Json:
         http = {}
         for key, name in _HTTP_REQUEST:
             value = event.pop(key, None)
-            if value:  # a status of 0 is none
+            if value:  # a status of 0 means none
                 http[name] = value
         http["latency"] = f"{event.pop('ms') / 1000:.4f}s"
         named["httpRequest"] = http
@@ -260,7 +261,7 @@ def _described(value: object) -> str:
 
 
 def _masked(value: object, depth: int = 0) -> Any:
-    """`value` as JSON can tell it, with `mask` over each string in it, names and descriptions of other things too."""
+    """`value` as JSON can hold it, with every string masked: keys and descriptions of other objects too."""
     if isinstance(value, str):
         return mask(value)
     if isinstance(value, bool | int | None) or (isinstance(value, float) and math.isfinite(value)):
@@ -275,7 +276,7 @@ def _masked(value: object, depth: int = 0) -> Any:
         for inner in value:
             masked.append(_masked(inner, depth + 1))
             if isinstance(inner, str) and _HALF_A_KEY.search(inner):
-                break  # a key in its lines: the rest of them is the rest of it
+                break  # a private key line by line: the remaining items are the rest of it
         return masked
     return mask(_described(value))
 
@@ -294,7 +295,7 @@ def _text(*, colors: bool, along: bool) -> list[Processor]:
 
 
 class _RemedyBelow:
-    """On a terminal a remedy is a command to copy: it stands on a line of its own, without quotes."""
+    """Puts a remedy on a line of its own, unquoted: on a terminal it is a command to copy."""
 
     def __init__(self, renderer: structlog.dev.ConsoleRenderer) -> None:
         self._renderer = renderer
@@ -306,7 +307,7 @@ class _RemedyBelow:
 
 
 def _shorten(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """An access line that fits a terminal's."""
+    """Shortens an access line to fit a terminal."""
     if logger.name == ACCESS:
         event["event"] = f"{_summary(event)} in {event.pop('ms')} ms"
         for name in ("method", "path", "status", "protocol", "received", "sent", "span", "sampled"):
@@ -315,7 +316,7 @@ def _shorten(logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 
 
 def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """So that no value writes lines, or a terminal's escapes, of its own; a traceback keeps its lines."""
+    """Keeps values from writing lines or terminal escapes of their own. A traceback keeps its lines."""
     traceback = event.pop("exception", None)
     escaped = {
         key: value if isinstance(value, bool | int | float | None) else printable(_described(value))
@@ -327,10 +328,10 @@ def _escape_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> 
 
 
 def _mask_values(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Before control characters are escaped, in front of which a secret would not look like one."""
+    """Runs before control characters are escaped: behind an escape a secret would not look like one."""
     return cast("EventDict", _masked(event))
 
 
 def _mask_line(_logger: WrappedLogger, _method: str, line: Any) -> str:
-    """Once more, for what became a secret only by standing together; text has no syntax that this could break."""
+    """Masks once more, for secrets that only joining the values completed. Text has no syntax that this could break."""
     return mask(line)

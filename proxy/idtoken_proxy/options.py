@@ -1,7 +1,7 @@
-"""Which configuration a command means: the options that say it, and what they come to.
+"""Which configuration a command means: the options that select it, and the settings they result in.
 
-A decorator of this module stands under `@commands.command()`, adds its options where it stands, and hands its command
-what they mean. Nothing heavy is imported before a command runs.
+A decorator of this module stands under `@commands.command()`, adds its options there, and passes the result to the
+command. Nothing heavy is imported before a command runs.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Decorator: TypeAlias = Callable[[Command], Command]
 
 
 def completed_files(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[CompletionItem]:
-    """For a shell to complete. No click.Path, whose message about a name that is not text ends in a traceback."""
+    """For shell completion. Not click.Path: its message about a name that is not text ends in a traceback."""
     return [CompletionItem(begun, type="file")]
 
 
 def completed_routes(ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
-    """For a shell to complete: of the configuration that is named already, else of the one that would be found."""
+    """For shell completion: routes of the configuration named so far, else of the one that would be found."""
     from idtoken_proxy.settings.environment import found_path  # noqa: PLC0415
     from idtoken_proxy.settings.route_names import route_names  # noqa: PLC0415 -- yaml
 
@@ -49,20 +49,20 @@ _FILE = click.option(
 )
 
 
-# Of `--metadata`, where the file has no such section.
+# Used by `--metadata` if the file has no such section.
 _METADATA: Final[Mapping[str, object]] = {"metadata": {"listen": "localhost:0"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """`source`: the file that the settings are of, if any; for a reload, which reads it as it was read the first time."""
+    """`source`: the file the settings came from, if any. A reload reads it again the way it was read first."""
 
     settings: Settings
     source: ConfigFile | None = None
 
 
 def of_file(command: Command) -> Command:
-    """`-c`, as `configuration`."""
+    """`-c`, passed on as `configuration`."""
 
     @functools.wraps(command)
     def configured(file: str | None, **others: Any) -> int:
@@ -72,7 +72,7 @@ def of_file(command: Command) -> Command:
 
 
 def of_file_if_found(command: Command) -> Command:
-    """`-c`, as `configuration`. Where none is named or found, there are no routes."""
+    """`-c`, passed on as `configuration`. If none is named or found, there are no routes."""
 
     @functools.wraps(command)
     def configured(file: str | None, **others: Any) -> int:
@@ -88,8 +88,8 @@ def of_file_or_upstream(
     listen_help: str | None = None,
     defaults: Mapping[str, str] | None = None,
 ) -> Decorator:
-    """`-c`, or `--upstream` and `--route` with `--audience`; where the help of `--listen` is given, all that says who may
-    come in, too. As `configuration`. A command that has `--metadata` has that section, whatever the file lacks.
+    """`-c`, or `--upstream` and `--route` with `--audience`, passed on as `configuration`. With `listen_help`, all
+    options that say who may connect, too. A command that has `--metadata` gets that section even if the file lacks it.
     """
     serves = listen_help is not None
     added = [
@@ -190,7 +190,7 @@ def _of_listeners(listen_help: str) -> list[Decorator]:
 
 
 def _said(others: dict[str, Any]) -> dict[str, object]:
-    """Takes what stands for keys out of `others`: by option, of those that were given."""
+    """Removes the options that stand for keys from `others`, and returns those that were given, by option."""
     from idtoken_proxy.settings.command_line import KEYS  # noqa: PLC0415 -- not for every command
 
     given = {name: others.pop(name[2:].replace("-", "_")) for name in KEYS}
@@ -206,7 +206,7 @@ def _said(others: dict[str, Any]) -> dict[str, object]:
 
 
 def of_a_running_proxy(command: Command) -> Command:
-    """`--admin`, else what the variable or `-c` says, as `admin`. Without what a probe has no time for."""
+    """`--admin`, else the variable, else what `-c` says, passed on as `admin`. Imports little: a probe has no time."""
 
     @functools.wraps(command)
     def addressed(file: str | None, admin: str | None, **others: Any) -> int:
@@ -244,7 +244,7 @@ def _read_if_found() -> Configuration:
 
 
 def up_to(said: str) -> Decorator:
-    """`--max`, as `limit`, in seconds."""
+    """`--max`, passed on as `limit`, in seconds."""
     return click.option(
         "--max", "limit", callback=_seconds, default="30s", show_default=True, metavar="TIME", help=said
     )

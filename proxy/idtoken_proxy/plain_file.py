@@ -1,7 +1,7 @@
-"""A file that others may write or exchange, read without waiting for anybody, and no further than it may be long.
+"""Reads a file that others may write or replace, without waiting for anybody, up to a limit.
 
-A path may lead anywhere by the time it is opened: to a FIFO, whose open(2) waits for a writer, to a terminal, to a device
-that never ends. What is opened is looked at, and not its path.
+By the time a path is opened it may lead anywhere: to a FIFO, whose open(2) waits for a writer, to a terminal, to a
+device that never ends. So the opened file is examined, not its path.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ _KINDS: Final[tuple[tuple[Callable[[int], bool], str], ...]] = (
 _TRIES: Final = 3
 
 Version = tuple[int, int, int, int]
-look: Callable[[int], os.stat_result] = os.fstat  # where a disk that hangs does so
+look: Callable[[int], os.stat_result] = os.fstat  # tests replace it: a hanging disk hangs here
 
 
 class NotPlain(OSError):
-    """`strerror` is the end of a sentence, as that of every OSError."""
+    """`strerror` is the end of a sentence, like every OSError's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """`version` is that of what was read, whatever has become of the path since."""
+    """`version` is that of the content that was read, whatever the path leads to since."""
 
     content: bytes = field(repr=False)
     version: Version
 
 
 def version(path: str | os.PathLike[str]) -> Version:
-    """A rename onto the path may keep the mtime's second, never the inode with it. Raises OSError, ValueError."""
+    """A rename onto the path may keep the mtime's second, but never the inode with it. Raises OSError, ValueError."""
     return _version(os.stat(path))  # noqa: PTH116 -- as a Path or not
 
 
 def read_plain(path: str | os.PathLike[str], limit: int) -> Read:
-    """Up to `limit` octets and one more. Raises OSError, NotPlain among them, and ValueError for a NUL in the path."""
+    """Reads up to `limit` octets and one more. Raises OSError (also as NotPlain), ValueError for a NUL in the path."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
         for _ in range(_TRIES):
@@ -50,14 +50,14 @@ def read_plain(path: str | os.PathLike[str], limit: int) -> Read:
             _check(before.st_mode)
             content = os.pread(descriptor, limit + 1, 0)
             if _version(os.fstat(descriptor)) == _version(before):
-                break  # else somebody wrote meanwhile, and it may be half the old and half the new
+                break  # else somebody wrote meanwhile, and it may be half old and half new
         return Read(content, _version(before))
     finally:
         os.close(descriptor)
 
 
 def check_plain(path: str | os.PathLike[str]) -> None:
-    """For what somebody else reads. Raises as `read_plain`."""
+    """For a file that somebody else will read. Raises as `read_plain` does."""
     read_plain(path, 0)
 
 

@@ -1,4 +1,4 @@
-"""Whether a server has started, and whether it is ready; what of that the service manager hears."""
+"""Whether a server has started and whether it is ready, and what the service manager is told of it."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ log = structlog.get_logger("idtoken_proxy.server")
 
 
 class Readiness:
-    """Started: the listeners are open, and every route has had a token, and every issuer its keys. Ready: it has them now."""
+    """Started: the listeners are open, every route has had a token, every issuer its keys. Ready: it has them now."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.lifecycle = Lifecycle(self._on_change)
         self._environ = environ
         self._is_open = False
-        self._waiting = ""  # what the service manager was last told that the start waits for
+        self._waiting = ""  # the last STATUS= sent to the service manager
         self._warm_ups: set[asyncio.Task[None]] = set()
         self._generation: Generation
         self._first_tokens: FirstTokens
 
     def adopt(self, generation: Generation) -> None:
-        """From now on it is these tokens and keys that have to be there."""
+        """From now on this generation's tokens and keys count."""
         self._generation = generation
         self._first_tokens = FirstTokens(generation.slots)
 
@@ -40,16 +40,16 @@ class Readiness:
 
     def opened(self) -> None:
         self._is_open = True
-        self.look()
+        self.check_started()
 
     @property
     def started(self) -> bool:
-        """True to the end."""
+        """Stays true to the end."""
         return self.lifecycle.started
 
     @property
     def ready(self) -> bool:
-        """Started, a valid token for every route, not draining; nothing about a receiver's health."""
+        """Started, not draining, a valid token for every route. A receiver's health does not count."""
         return self.lifecycle.state is SERVING and self._has_tokens and self._has_keys
 
     @property
@@ -65,8 +65,8 @@ class Readiness:
         """A token has come."""
         self._first_tokens.fetched(slot)
 
-    def look(self) -> None:
-        """Whether the start is over; called with each token or key that comes, or does not."""
+    def check_started(self) -> None:
+        """Ends the start if it is over. Called after each token or key, fetched or failed."""
         if not self._is_open or self.lifecycle.state is not STARTING:
             return
         if self._first_tokens.are_there() and self._has_keys:
@@ -75,13 +75,13 @@ class Readiness:
             return
         if not is_heard(self._environ):
             return
-        told = waiting(self._first_tokens.missing(MOST_NAMED), len(self._first_tokens))
-        if told != self._waiting:
-            self._waiting = told
-            notify(self._environ, told)
+        status = waiting(self._first_tokens.missing(MOST_NAMED), len(self._first_tokens))
+        if status != self._waiting:
+            self._waiting = status
+            notify(self._environ, status)
 
     def warm_up(self) -> None:
-        """Fetches the tokens that are not there, beside whatever goes on."""
+        """Fetches the missing tokens in the background."""
         task = asyncio.ensure_future(self._first_tokens.fetch())
         self._warm_ups.add(task)
         task.add_done_callback(self._warm_ups.discard)
@@ -92,7 +92,7 @@ class Readiness:
             reloading(self._environ)
 
     def reloaded(self) -> None:
-        """An attempt to reload has ended, in either way."""
+        """An attempt to reload has ended, whether it succeeded or failed."""
         if self.started:
             notify(self._environ, "READY=1")
 

@@ -20,16 +20,18 @@ from idtoken_proxy.settings.model import Settings
 
 log = structlog.get_logger("idtoken_proxy.reload")
 
-# On a disk that hangs; ten thousand routes take a second or two. A thread that hangs keeps no proxy from its end.
+# Seconds; for a disk that hangs. Ten thousand routes take a second or two. A thread that hangs does not keep the proxy
+# from ending.
 _LOOKING: Final = 5.0
 _LOADING: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds. `unhurried`: until the kernel is asked to watch; its library takes 5 MB and 60 ms, for which the first
-    request shall not wait. `look`: between two looks at the file, as the kernel tells of no change that comes through
-    another path (a file that is mounted alone into a container, a disk of the network), nor of one before it was asked.
+    """Seconds. `unhurried`: until the kernel is asked to watch the file. The library for that takes 5 MB and 60 ms,
+    which the first request shall not wait for. `look`: between two looks at the file, since the kernel reports no
+    change made through another path (a file mounted alone into a container, a network disk), nor one made before it
+    watched.
     """
 
     unhurried: float
@@ -40,32 +42,34 @@ USUAL_PACE: Final = Pace(unhurried=1.0, look=2.0)
 
 
 class Source(Protocol):
-    """Both block."""
+    """Both methods block."""
 
     path: str
 
     def load(self) -> Settings:
-        """ConfigError with every mistake."""
+        """Raises ConfigError with every mistake."""
 
     def changed(self) -> bool:
-        """Since it was loaded last."""
+        """Whether the file has changed since the last `load`."""
 
 
 class Reloads(Protocol):
     async def reload(self, settings: Settings) -> None:
-        """Raises ProxyError, with nothing changed."""
+        """Raises ProxyError, having changed nothing."""
 
     def reloading(self) -> None:
-        """Told before every attempt."""
+        """Called before every attempt."""
 
     def reloaded(self, error: ProxyError | None) -> None:
-        """Told of every attempt. `error`: why it was refused."""
+        """Called after every attempt. `error`: why it was refused."""
 
 
 async def keep_reloading(
     server: Reloads, source: Source, pace: Pace, asked: asyncio.Event | None = None
 ) -> None:
-    """Until it is cancelled. `asked` is set by whoever gives it when SIGHUP comes, which otherwise is heard here."""
+    """Runs until cancelled. Reloads on SIGHUP, or when `asked` is set if the caller passes one and handles SIGHUP
+    itself.
+    """
     loop = asyncio.get_running_loop()
     own = asked is None
     asked = asked or asyncio.Event()
@@ -108,13 +112,13 @@ async def _reload(server: Reloads, source: Source, threads: Threads) -> None:
 
 
 async def _watch(source: Source, asked: asyncio.Event, threads: Threads, pace: Pace) -> None:
-    """As soon as the kernel tells of something, and else every few seconds."""
-    directory, told = os.path.dirname(source.path) or ".", ""  # noqa: PTH120 -- "" for none
+    """Looks whenever the kernel reports a change, and else every few seconds."""
+    directory, reported = os.path.dirname(source.path) or ".", ""  # noqa: PTH120 -- "" for none
     await asyncio.sleep(pace.unhurried)
     while True:
         try:
             watchfiles = await asyncio.to_thread(importlib.import_module, "watchfiles")
-            # Of anything in there: what is passed over would put off the look.
+            # No filter: an event that is filtered out would put off the next look.
             async for _ in watchfiles.awatch(
                 directory,
                 watch_filter=None,
@@ -124,14 +128,16 @@ async def _watch(source: Source, asked: asyncio.Event, threads: Threads, pace: P
             ):
                 await _look(source, asked, threads)
         except Exception as error:  # noqa: BLE001 -- no such directory just now, no more watches to be had
-            if told != repr(error):
-                told = repr(error)
-                log.warning("the kernel does not watch the file; it is looked at all the same", reason=told)
+            if reported != repr(error):
+                reported = repr(error)
+                log.warning(
+                    "the kernel does not watch the file; it is looked at all the same", reason=reported
+                )
         await asyncio.sleep(pace.look)
         await _look(source, asked, threads)
 
 
 async def _look(source: Source, asked: asyncio.Event, threads: Threads) -> None:
-    with contextlib.suppress(TimeoutError, RuntimeError):  # no thread to be had: perhaps the next time
+    with contextlib.suppress(TimeoutError, RuntimeError):  # no thread was to be had; perhaps next time
         if await threads.run(source.changed, _LOOKING):
             asked.set()

@@ -1,4 +1,4 @@
-"""The composition root: opens the listeners, and exchanges one generation of settings for the next."""
+"""The composition root: opens the listeners, and replaces one generation of settings by the next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import Problem, ProxyError
-from idtoken_proxy.generation import Generation, given_up
+from idtoken_proxy.generation import Generation, release
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
 from idtoken_proxy.identity.clock import Clock
 from idtoken_proxy.identity.events import FetchEvent, log_event
@@ -54,7 +54,7 @@ class Server:
         trusted: Callable[[], Trust] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`trusted`: from trust_ahead, where that was asked of these settings. `clock`: of tokens and of deadlines."""
+        """`trusted`: from trust_ahead, if it was called for these settings. `clock`: for tokens and deadlines."""
         self._first_settings = settings
         self._trusted = trusted
         self._environ = os.environ if environ is None else environ
@@ -65,7 +65,7 @@ class Server:
         self._admin = admin_listener(self)
         self._metadata = metadata_listener(self, self._environ)
         self._spans = SpanExport()
-        self._inbound: InboundListeners | None = None  # imported where one is configured
+        self._inbound: InboundListeners | None = None  # imported only if one is configured
         self.metadata_counts = Counts()
         self._composer: Composer
         self._generation: Generation
@@ -74,7 +74,7 @@ class Server:
         self._sweeper: Sweeper
 
     async def start(self) -> None:
-        """Raises ConfigError and ListenFailed. A token source that does not answer is no reason not to start."""
+        """Raises ConfigError and ListenFailed. A token source that does not answer does not stop the start."""
         settings = self._first_settings
         boot = None if self._clock is None else self._clock.boot
         self._sweeper = Sweeper(Sweeper.interval_for([settings.timeouts]), boot)
@@ -90,7 +90,7 @@ class Server:
             stats=self._stats,
         )
         await self._spans.prepare(settings)
-        self._spans.adopt(self._fronts)
+        self._spans.adopt(self._contexts)
         self._listeners = Listeners(functools.partial(Downstream, self._context))
         try:
             for side in (self._admin, self._metadata):
@@ -98,7 +98,7 @@ class Server:
             await self._listeners.listen(settings.listen, reuse_port=settings.reuse_port)
             await self._listeners.share(shared=settings.guard.allowed_uids is not None)
             await self._open_inbound(await self._prepare_inbound(self._generation))
-            self._tell_of_new((), exposed_files)
+            self._log_listening((), exposed_files)
             self._readiness.warm_up()
             for side in (self._admin, self._metadata):
                 await side.open(settings)
@@ -110,8 +110,8 @@ class Server:
         self._readiness.opened()
 
     async def reload(self, settings: Settings) -> None:
-        """Takes `settings` over whole, or, with ConfigError or ListenFailed, not at all; so also where it is cancelled.
-        Exchanges that are under way end under the ones they began with.
+        """Takes `settings` over whole, or, raising ConfigError or ListenFailed, not at all; so too if cancelled.
+        Exchanges under way end under the settings they began with.
         """
         held: list[object] = []
         try:
@@ -123,7 +123,7 @@ class Server:
         finally:
             self._cache.retain(slot for _, slot in self._generation.named_slots())
         del generation
-        await in_turns(given_up(held))
+        await in_turns(release(held))
 
     async def _exchange(self, generation: Generation, exposed_files: tuple[Problem, ...]) -> None:
         settings = generation.settings
@@ -140,15 +140,15 @@ class Server:
                 if made is not None:
                     await made.discard()
             raise
-        # From here on nothing is refused any more. The guard changes before a listener does: a new one lets nobody in
-        # whom the new settings would not, and a socket is open to others only while it is checked who they are.
+        # From here on nothing is refused. The guard changes before any listener: a new listener must admit nobody whom
+        # the new settings would not, and a socket is open to other users only while callers' user IDs are checked.
         shared = settings.guard.allowed_uids is not None
         if not shared:
             await self._listeners.share(shared=False)
             await self._share_metadata(shared=False)
         bound = self._all_bound()
         self._take_over(generation)
-        self._spans.adopt(self._fronts)
+        self._spans.adopt(self._contexts)
         await self._listeners.adopt(prepared)
         self._context.part()
         await self._open_inbound(inbound)
@@ -158,9 +158,9 @@ class Server:
         for side in (self._admin, self._metadata):
             await side.adopt()
         await self._spans.retire()
-        self._tell_of_new(bound, exposed_files)
+        self._log_listening(bound, exposed_files)
         self._readiness.warm_up()
-        self._readiness.look()
+        self._readiness.check_started()
 
     async def _share_metadata(self, *, shared: bool) -> None:
         for listener in self._metadata.all:
@@ -195,7 +195,7 @@ class Server:
         self._readiness.reloading()
 
     def reloaded(self, error: ProxyError | None) -> None:
-        """What became of an attempt to reload, for metrics, the status page and the service manager."""
+        """Records the outcome of an attempt to reload for metrics, the status page and the service manager."""
         self._stats.reloaded(error)
         self._readiness.reloaded()
 
@@ -205,32 +205,32 @@ class Server:
 
     @property
     def settings(self) -> Settings:
-        """Those in force."""
+        """The settings in force."""
         return self._generation.settings
 
     @property
     def addresses(self) -> tuple[TcpAddress, ...]:
-        """The TCP ports that were bound."""
+        """The TCP ports bound."""
         return tuple(address for address in self._listeners.bound if isinstance(address, TcpAddress))
 
     @property
     def bound(self) -> tuple[Address, ...]:
-        """All that was bound."""
+        """All addresses bound for apps."""
         return self._listeners.bound
 
     @property
     def admin(self) -> tuple[Address, ...]:
-        """What was bound for the operator."""
+        """The addresses bound for the operator."""
         return self._admin.addresses
 
     @property
     def metadata(self) -> tuple[Address, ...]:
-        """What was bound for Google's libraries."""
+        """The addresses bound for Google's libraries."""
         return self._metadata.addresses
 
     @property
     def handed_out(self) -> HandedOut | None:
-        """By the metadata server's face, under the settings in force."""
+        """What the metadata server serves under the settings in force."""
         return self._generation.handed_out
 
     @property
@@ -239,17 +239,17 @@ class Server:
 
     @property
     def started(self) -> bool:
-        """Listeners are open, and every route has had a token; true to the end."""
+        """The listeners are open and every route has had a token. Stays true to the end."""
         return self._readiness.started
 
     @property
     def ready(self) -> bool:
-        """Started, a valid token for every route, not draining; nothing about a receiver's health."""
+        """Started, not draining, a valid token for every route. A receiver's health does not count."""
         return self._readiness.ready
 
     def quit(self, **why: str) -> None:
-        """Readiness ends at once; whoever runs this server stops it now. Twice is once. It may come before the start has
-        anything open.
+        """Ends readiness at once; whoever runs this server stops it now. A second call changes nothing. It may be
+        called before the start has opened anything.
         """
         if self._readiness.is_open and self.lifecycle.state in (STARTING, SERVING):
             limit = f"{self.settings.timeouts.drain:g} s"
@@ -267,15 +267,15 @@ class Server:
 
     @property
     def cache(self) -> TokenCache:
-        """All tokens; the same one over reloads."""
+        """All tokens. The same cache outlasts reloads."""
         return self._cache
 
     def metadata_requests(self) -> Mapping[tuple[str, str], int]:
-        """By what was asked for and what became of it."""
+        """(what was asked for, outcome) to the number of requests."""
         return self.metadata_counts.by_kind()
 
     def status(self) -> dict[str, Any]:
-        """What /api/status tells, but the routes: no token, no header, no query."""
+        """What /api/status says, except the routes. It holds no token, header or query."""
         return {
             "state": self.lifecycle.state,
             "ready": self.ready,
@@ -308,32 +308,34 @@ class Server:
 
     @property
     def inbound(self) -> tuple[Address, ...]:
-        """What was bound before apps."""
+        """The addresses bound before apps."""
         return () if self._inbound is None else tuple(a for one in self._inbound for a in one.bound)
 
     @property
-    def _fronts(self) -> tuple[ServerContext, ...]:
+    def _contexts(self) -> tuple[ServerContext, ...]:
         return (self._context, *self._context.beside)
 
     @property
     def _busy(self) -> int:
-        return sum(context.busy for context in self._fronts)
+        return sum(context.busy for context in self._contexts)
 
     def _all_bound(self) -> tuple[Address, ...]:
         return (*self._listeners.bound, *self.inbound)
 
     def route_statuses(self) -> Iterator[dict[str, Any]]:
-        """One by one, of the generation that is there at the call: a reload may come in between."""
+        """One by one, of the generation in force at the call: a reload may come in between."""
         return self._generation.statuses()
 
     async def stop(self, drain: float | None = None) -> None:
-        """Fails readiness, takes no more connections, lets exchanges finish within `drain` seconds (timeouts.drain), then closes."""
+        """Fails readiness, accepts no more connections, lets exchanges finish within `drain` seconds (timeouts.drain),
+        then closes.
+        """
         self.lifecycle.on(DRAIN)
         await accepted_all(self._stats)
         await self._listeners.close()
         if self._inbound is not None:
             await self._inbound.close()
-        await drained(lambda: self._fronts, self.settings.timeouts.drain if drain is None else drain)
+        await drained(lambda: self._contexts, self.settings.timeouts.drain if drain is None else drain)
         await self._close()
 
     # -- parts -----------------------------------------------------------------
@@ -356,10 +358,10 @@ class Server:
         shared = settings.guard.allowed_uids is not None
         await self._inbound.adopt(prepared, access_log(settings.log.access), shared=shared)
         self._context.beside = self._inbound.fronts
-        self._spans.follow(self._fronts)
+        self._spans.follow(self._contexts)
         keys = self._generation.issuer_keys
         if keys is not None:
-            keys.on_fetched = self._readiness.look
+            keys.on_fetched = self._readiness.check_started
             keys.retain(one for reception in self._generation.receptions for one in reception.issuers)
             keys.warm_up()
 
@@ -369,9 +371,9 @@ class Server:
         self._spans.fetched(event)
         if event.error is None:
             self._readiness.fetched(event.slot)
-        self._readiness.look()
+        self._readiness.check_started()
 
-    def _tell_of_new(self, before: tuple[Address, ...], exposed_files: tuple[Problem, ...]) -> None:
+    def _log_listening(self, before: tuple[Address, ...], exposed_files: tuple[Problem, ...]) -> None:
         for doubt in (*self._generation.settings.warnings, *exposed_files):
             log.warning(
                 "doubtful setting", key=doubt.key, file=doubt.file, line=doubt.line, detail=doubt.message
@@ -392,7 +394,7 @@ class Server:
     async def _close(self) -> None:
         await self._readiness.close()
         await self._listeners.close()
-        for context in self._fronts:
+        for context in self._contexts:
             context.abort()
         if self._inbound is not None:
             await self._inbound.close()
@@ -406,11 +408,13 @@ class Server:
         await self._spans.close()
         self._sweeper.close()
         self.lifecycle.on(END)
-        await asyncio.sleep(0)  # transports that were aborted report it in the next turn of the loop
+        await asyncio.sleep(0)  # aborted transports report it in the loop's next turn
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """For what is brief and must not stop halfway: whoever is cancelled meanwhile is so when it has ended."""
+    """Runs work that is brief and must not stop halfway. If the caller is cancelled meanwhile, that takes effect
+    afterwards.
+    """
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)

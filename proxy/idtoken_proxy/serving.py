@@ -36,13 +36,13 @@ def run(
     *,
     greets: bool = False,
 ) -> int:
-    """`idtoken-proxy serve`: until SIGTERM, SIGINT or POST /quitquitquit, which drain; a second signal ends at once. The
-    exit code.
+    """`idtoken-proxy serve`: runs until SIGTERM, SIGINT or POST /quitquitquit, then drains; a second signal ends at
+    once. Returns the exit code.
 
-    `source`: where the settings came from; SIGHUP and a change of the file load them again. Without it SIGHUP is as
-    SIGTERM, unless it is ignored already (nohup). `attendant` is awaited when the listeners are open; what it raises
-    ends the proxy. Then the signals that end it are its affair. `trusted`: from trust_ahead. `greets`: a person reads
-    along, who is told of the routes when they are ready.
+    `source`: where the settings came from. SIGHUP and a change of the file load them again. Without a source SIGHUP
+    acts as SIGTERM, unless it is ignored already (nohup). `attendant` is awaited once the listeners are open; it then
+    handles the signals that end the proxy, and its exception ends the proxy. `trusted`: from trust_ahead. `greets`: a
+    person reads along, who is shown the routes once they are ready.
     """
     return leaving.run(_serve(settings, source, attendant, trusted, greets=greets))
 
@@ -55,20 +55,20 @@ async def _serve(
     *,
     greets: bool,
 ) -> int:
-    # Each listener before an app has as many for itself.
+    # Each listener before an app may have as many connections for itself.
     _count_descriptors(settings.limits.connections * (bool(settings.routes) + len(settings.receive)))
     allocator.keep_what_is_let_go()
     server = Server(settings, trusted=trusted)
     asked = asyncio.Event()
-    told = _hear(server, asked, reloads=source is not None, ends=attendant is None)
+    received = _hear(server, asked, reloads=source is not None, ends=attendant is None)
     await server.start()
-    # What is alive now stays, and so the collector, which the start did without, need not look at it.
+    # What is alive now stays. The start ran without the collector, which need not look at these objects later either.
     gc.freeze()
     gc.enable()
     if attendant is not None:
         try:
             await attendant(server)
-        except Exception:  # a bug in it included: with listeners open the loop would not end
+        except Exception:  # bugs too: with open listeners the loop would not end
             await server.stop(drain=0)
             raise
     reloads = (
@@ -83,13 +83,13 @@ async def _serve(
     if reloads is not None:
         reloads.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await reloads  # which ends in no other way: _reload takes whatever goes wrong
-    if told:
-        # Cloud Run, and pods without native sidecars, send the signal to the app at the same moment, and its own end may
-        # be a request; whoever calls /quitquitquit has made its last.
+            await reloads  # cannot end otherwise: _reload catches whatever goes wrong
+    if received:
+        # Cloud Run, and pods without native sidecars, signal the app at the same moment, and the app may still send
+        # requests as it ends. Whoever calls /quitquitquit has sent its last.
         await asyncio.sleep(server.settings.timeouts.lameduck)
     await server.stop()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python's own end gives up all handlers, but not this
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # Python's exit resets all handlers, but not SIG_IGN
     log.info("stopped")
     return 0
 
@@ -115,11 +115,12 @@ def _count_descriptors(connections: int) -> None:
 
 
 def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) -> Collection[int]:
-    """The signals to end, as they come. It hears from before anybody is told that it is there, to the end of the loop,
-    which gives up its own handlers sooner than Python does these: a signal after that would kill a proxy that has drained.
+    """Collects signals to end. These are Python's own handlers, because the loop removes its handlers earlier, as it
+    closes, and a signal after that would kill a proxy that has drained. They are set before anybody learns that the
+    proxy is up.
     """
     loop = asyncio.get_running_loop()
-    told: set[int] = set()
+    received: set[int] = set()
 
     def soon(call: Callable[[], object]) -> None:
         if not loop.is_closed():
@@ -129,10 +130,10 @@ def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) ->
         soon(asked.set)
 
     def end(signum: int, _frame: FrameType | None) -> None:
-        """The first one drains, and leaves a drain that was begun otherwise alone."""
-        if told:
+        """The first signal drains, or leaves a drain under way alone."""
+        if received:
             os._exit(128 + signum)
-        told.add(signum)
+        received.add(signum)
         soon(functools.partial(server.quit, signal=signal.Signals(signum).name))
 
     if ends:
@@ -142,4 +143,4 @@ def _hear(server: Server, asked: asyncio.Event, *, reloads: bool, ends: bool) ->
         signal.signal(signal.SIGHUP, reload)
     elif ends and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         signal.signal(signal.SIGHUP, end)
-    return told
+    return received

@@ -1,5 +1,5 @@
-"""The listeners beside the data path: the operator's, and the metadata server's face. What either is made of is imported only
-where it is configured.
+"""The listeners beside the data path: the operator's, and the metadata server. Either's modules are imported only if it
+is configured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = structlog.get_logger("idtoken_proxy.server")
 
 
 class _Listener(Protocol):
-    """`address`: as it was asked for."""
+    """`address`: as the settings give it."""
 
     @property
     def address(self) -> Address: ...
@@ -40,8 +40,8 @@ L = TypeVar("L", bound=_Listener)
 
 
 class SideListener(Generic[L]):
-    """One listener over reloads. What is open serves on until what is to follow is open too: `bind`, `open`, then `adopt`,
-    or `discard` wherever one of them, or anything else, is refused.
+    """One listener over reloads. The open one serves until its successor is open too: call `bind`, `open`, then
+    `adopt`; or `discard`, if any of them, or anything else, is refused.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SideListener(Generic[L]):
         place_in: Callable[[Settings], Place | None],
         open_at: Callable[[Place, Settings], Awaitable[L]],
     ) -> None:
-        """`place_in`: where settings want one. `open_at`: on a place that is bound."""
+        """`place_in`: where settings want the listener, if they do. `open_at`: serves on a bound place."""
         self.current: L | None = None
         self._place_in = place_in
         self._open_at = open_at
@@ -63,11 +63,11 @@ class SideListener(Generic[L]):
 
     @property
     def all(self) -> tuple[L, ...]:
-        """What is open: between `open` and `adopt`, two."""
+        """The open listeners: two between `open` and `adopt`."""
         return tuple(one for one in (self.current, self._next) if one is not None)
 
     async def bind(self, settings: Settings) -> None:
-        """Takes the address, where `settings` want another than is open. ListenFailed."""
+        """Takes the address if `settings` want another than the open one. Raises ListenFailed."""
         place = self._place_in(settings)
         wanted = None if place is None else place.address
         self._changes = wanted != (None if self.current is None else self.current.address)
@@ -82,7 +82,7 @@ class SideListener(Generic[L]):
             self._place = None
 
     async def adopt(self) -> None:
-        """What was opened is what there is now; what was there before ends."""
+        """The opened listener takes over, and its predecessor ends."""
         if self._changes:
             self._changes = False
             left, self.current, self._next = self.current, self._next, None
@@ -90,7 +90,7 @@ class SideListener(Generic[L]):
                 await left.stop()
 
     async def discard(self) -> None:
-        """Nothing comes of what was bound or opened."""
+        """Drops whatever was bound or opened."""
         place, self._place = self._place, None
         opened, self._next = self._next, None
         self._changes = False
@@ -106,10 +106,10 @@ class SideListener(Generic[L]):
 
 
 def admin_listener(server: Controllable) -> SideListener[Admin]:
-    """Of `admin:`."""
+    """The listener of `admin:`."""
 
     async def open_at(place: Place, _: Settings) -> Admin:
-        # aiohttp takes 0.2 s to import, for which the first request shall not wait.
+        # Importing aiohttp takes 0.2 s, which the first request shall not wait for.
         app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.app")
         admin: Admin = app.Admin(server, place)
         await admin.start()
@@ -127,7 +127,9 @@ def admin_listener(server: Controllable) -> SideListener[Admin]:
 
 
 def metadata_listener(server: Hands, environ: Mapping[str, str]) -> SideListener[MetadataListener]:
-    """Of `metadata:`. It answers nothing but what the settings in force hand out, so that it may be open before they change."""
+    """The listener of `metadata:`. It serves only what the settings in force hand out, so it may open before they
+    change.
+    """
 
     async def open_at(place: Place, settings: Settings) -> MetadataListener:
         app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.metadata_server.app")

@@ -1,4 +1,4 @@
-"""Where spans go, over reloads; what it is made of is imported only where spans are wanted."""
+"""Where spans go, over reloads. The exporter's modules are imported only if spans are wanted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SpanExport:
-    """`prepare`, then `adopt` and `retire`; or `discard`, where a reload is refused."""
+    """Call `prepare`, then `adopt` and `retire`; or `discard`, if a reload is refused."""
 
     def __init__(self) -> None:
         self._current: Pipeline | None = None
@@ -24,19 +24,19 @@ class SpanExport:
         self._left: Pipeline | None = None
 
     async def prepare(self, settings: Settings) -> None:
-        """Opens what `settings` want, or takes what is open where that is the same. ConfigError."""
+        """Opens what `settings` want, or keeps what is open if that is the same. Raises ConfigError."""
         self._next = None
         if settings.tracing is not None:
             pipeline = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.tracing.pipeline")
             self._next = await pipeline.pipeline_for(settings, self._current)
 
     def adopt(self, contexts: Iterable[ServerContext]) -> None:
-        """What was prepared takes the spans of `contexts` from now on."""
+        """From now on the prepared pipeline takes the spans of `contexts`."""
         prepared, self._next = self._next, None
         self.use(prepared, contexts)
 
     def use(self, pipeline: Pipeline | None, contexts: Iterable[ServerContext]) -> None:
-        """As `adopt`, of what was made elsewhere. What is still under way ends there too."""
+        """As `adopt`, with a pipeline made elsewhere. Spans already begun go to the old one."""
         before, self._current = self._current, pipeline
         if before is not None and before is not self._current:
             self._left = before
@@ -45,7 +45,7 @@ class SpanExport:
         self.follow(contexts)
 
     def follow(self, contexts: Iterable[ServerContext]) -> None:
-        """Exchanges of these are sampled."""
+        """Samples the exchanges of these contexts."""
         tracer = None if self._current is None else self._current.tracer
         for context in contexts:
             context.trace(tracer)
@@ -55,7 +55,7 @@ class SpanExport:
             self._current.fetched(event)
 
     async def retire(self) -> None:
-        """What was there before `adopt` ends."""
+        """Ends the pipeline that was there before `adopt`."""
         left, self._left = self._left, None
         if left is not None:
             await left.close()

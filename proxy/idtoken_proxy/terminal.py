@@ -1,8 +1,8 @@
-"""Other people's words on a terminal: what a program there would obey, or a person would not see, is spelled out.
+"""Untrusted text on a terminal: spells out characters that a terminal would obey, or a person would not see.
 
-A terminal takes orders in what it shows (ECMA-48 escapes: CVE-2003-0063 and its kin set titles, move the cursor, answer
-for the user), a lone surrogate cannot be written at all, and letters that change the direction or have no width make one
-command look like another (CVE-2021-42574).
+A terminal obeys what it shows: ECMA-48 escapes (CVE-2003-0063 and its kin) set titles, move the cursor, answer for the
+user. A lone surrogate cannot be written at all. Characters that change direction or have no width make one command look
+like another (CVE-2021-42574).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ UNPRINTABLE: Final = re.compile(
 
 
 def printable(text: str) -> str:
-    r"""On one line, each such character as its escape: `\x1b`, `\u202e`."""
+    r"""On one line, each such character escaped: `\x1b`, `\u202e`."""
     return UNPRINTABLE.sub(_spelled, text)
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, of a text of ours that has lines."""
+    """As `printable`, for a text of ours that has several lines."""
     return "\n".join(map(printable, text.split("\n")))
 
 
 def say(text: str, *, err: bool = False, ends: bool = True) -> None:
-    """The one way to a terminal, on standard output or standard error. `ends`: the line; else somebody types on it."""
+    """The one way to standard output and standard error. `ends`: the line ends; if not, somebody types on it."""
     click.echo(printable_lines(text), err=err, nl=ends)
 
 
 def colors(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether what is written there may be colored: to a terminal that can, and where nobody said otherwise
+    """Whether to color output to `stream`: a terminal that can, unless the environment forbids it
     (https://no-color.org).
     """
     return stream.isatty() and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"

@@ -1,4 +1,6 @@
-"""Whom receivers' certificates must come from: the system's roots, which take 60 ms to read, and those of `tls.ca_file`."""
+"""Which certificates are trusted for receivers: those of the system's roots, which take 60 ms to read, and of
+`tls.ca_file`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,11 @@ from typing import TypeAlias
 from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.model import Settings
 
-Trust: TypeAlias = ssl.SSLContext | None  # None where no receiver is reached by https
+Trust: TypeAlias = ssl.SSLContext | None  # None if no receiver is reached by https
 
 
 def trust(settings: Settings) -> Trust:
-    """Reads files. ConfigError."""
+    """Reads files. Raises ConfigError."""
     upstreams = (
         *(route.upstream for route in settings.routes),
         *(inbound.upstream for inbound in settings.receive),
@@ -30,8 +32,8 @@ def trust(settings: Settings) -> Trust:
 
 
 def trust_ahead(settings: Settings) -> Callable[[], Trust]:
-    """The same, begun at once in a thread of its own, while others import what comes next. What it returns waits for
-    the end of it, and raises ConfigError.
+    """Begins `trust` at once in a thread, while the caller imports other modules. The function it returns waits for the
+    result, and raises ConfigError.
     """
     done: Future[Trust] = Future()
 
@@ -46,8 +48,8 @@ def trust_ahead(settings: Settings) -> Callable[[], Trust]:
 
 
 def trust_for_http2(trusted: Trust) -> Callable[[], ssl.SSLContext] | None:
-    """Whom `trusted` trusts, where HTTP/2 is to be spoken: made when it is asked for, once, in whatever thread. `trusted`
-    itself offers HTTP/1.1, and what is offered is a context's and not a connection's.
+    """A function that makes a context for HTTP/2 which trusts whom `trusted` trusts; made once, on the first call, in
+    any thread. `trusted` itself offers HTTP/1.1, and a context offers the same protocol on all its connections.
     """
     if trusted is None:
         return None
@@ -57,7 +59,7 @@ def trust_for_http2(trusted: Trust) -> Callable[[], ssl.SSLContext] | None:
     def make() -> ssl.SSLContext:
         with lock:
             if not made:
-                # The system's roots once more, and what of `ca_file` was read then: it may have changed since.
+                # Takes what `trusted` read of `ca_file`, because the file may have changed since.
                 context = tls_context(None, "h2")
                 context.load_verify_locations(cadata=b"".join(trusted.get_ca_certs(binary_form=True)))
                 made.append(context)
@@ -67,11 +69,13 @@ def trust_for_http2(trusted: Trust) -> Callable[[], ssl.SSLContext] | None:
 
 
 def tls_context(ca_file: str | None, protocol: str = "http/1.1") -> ssl.SSLContext:
-    """Verifies always; `ca_file` is trusted besides the system's roots. `protocol`: by ALPN. Raises OSError, ssl.SSLError."""
+    """Always verifies. `ca_file` is trusted besides the system's roots. `protocol`: for ALPN. Raises OSError,
+    ssl.SSLError.
+    """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols([protocol])
-    # A common name is no name any more (RFC 9110 section 4.3.4), and a private CA puts anything there.
+    # The common name does not count any more (RFC 9110 section 4.3.4); a private CA may put anything there.
     context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_RENEGOTIATION
     if ca_file is not None:

@@ -1,8 +1,7 @@
-"""Work that would hold the event loop for long, in pieces: a generator that stops wherever others may have their turn.
+"""Does long work in pieces, so that it does not block the event loop: a generator yields wherever others may run.
 
-Ten thousand routes take half a second to be made ready and two to be told of in /metrics, and a request waits for none
-of it. In pieces on the loop, not in a thread: a thread gives up the interpreter every 5 ms and no sooner, and what it
-would read, the loop changes meanwhile.
+Ten thousand routes take half a second to prepare and two to list in /metrics, and no request shall wait for that. Not
+in a thread: a thread gives up the interpreter only every 5 ms, and the loop would change what it reads.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from typing import TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-Pieces: TypeAlias = Generator[None, None, T]  # what it returns is the whole
+Pieces: TypeAlias = Generator[None, None, T]  # its return value is the result
 
 
 async def in_turns(work: Pieces[T]) -> T:
-    """Whoever is cancelled meanwhile ends the work where it stands."""
+    """If the caller is cancelled meanwhile, the work ends where it stands."""
     while True:
         try:
             next(work)
@@ -28,7 +27,7 @@ async def in_turns(work: Pieces[T]) -> T:
 
 
 def at_once(work: Pieces[T]) -> T:
-    """Where nobody waits."""
+    """Without yielding, if nobody waits."""
     while True:
         try:
             next(work)

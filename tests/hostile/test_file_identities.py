@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from idtoken_proxy.errors import ConfigError, Fault, TokenError
-from idtoken_proxy.generation import means
+from idtoken_proxy.generation import load
 from idtoken_proxy.identity.sources.aws_container import read_token
 from idtoken_proxy.identity.sources.credential_file import CredentialFile
 from idtoken_proxy.identity.sources.file import FileSource
@@ -161,7 +161,7 @@ def test_what_the_configuration_names_and_is_none(odd: tuple[Path, str], tmp_pat
     file.write_text(
         f"routes: [{{name: a, upstream: 'https://a.example', audience: x}}]\nidentity: none\n{key}\n"
     )
-    outcome = in_time(lambda: means(load_settings(str(file), {}), {}))
+    outcome = in_time(lambda: load(load_settings(str(file), {}), {}))
     assert isinstance(outcome, ConfigError)
 
 

@@ -18,8 +18,8 @@ ProxyRange: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal[
 
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# What getaddrinfo takes for a number: 127.1, 0x7f000001, 2130706433. Only the plain form may pass, or checks by
-# address could be walked around (WHATWG URL, "ends in a number").
+# What getaddrinfo takes for a number: 127.1, 0x7f000001, 2130706433. Only the plain form passes, because the others
+# would get around checks by address (WHATWG URL, "ends in a number").
 _ENDS_IN_NUMBER: Final = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 _HOLDING_IPV4: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 _AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([^:]*))?")
@@ -63,8 +63,8 @@ def _host_name(name: str) -> str:
 
 
 def ip_address(host: str) -> IPAddress | None:
-    """None for a name; an IPv4 address that is mapped into IPv6 (`::ffff:1.2.3.4`) comes out of it."""
-    # Any address but an IPv6 one ends in a digit, and to try a name costs twenty times as much.
+    """None for a name. An IPv4 address mapped into IPv6 (`::ffff:1.2.3.4`) is returned as IPv4."""
+    # Trying a name would cost twenty times as much. Any address ends in a digit or holds a colon.
     if ":" not in host and not host[-1:].isdigit():
         return None
     try:
@@ -75,8 +75,8 @@ def ip_address(host: str) -> IPAddress | None:
 
 
 def is_link_local(host: str) -> bool:
-    """169.254.0.0/16 and fe80::/10, also where NAT64 (RFC 6052), 6to4 (RFC 3056) or an IPv4-compatible
-    address (RFC 4291 section 2.5.5.1) would lead to them.
+    """169.254.0.0/16 and fe80::/10, also by way of NAT64 (RFC 6052), 6to4 (RFC 3056) or an IPv4-compatible address
+    (RFC 4291 section 2.5.5.1).
     """
     address = ip_address(host)
     if isinstance(address, ipaddress.IPv6Address):
@@ -93,17 +93,17 @@ def is_loopback(host: str) -> bool:
 
 
 def is_remote(address: Address) -> bool:
-    """Whether other machines may reach what was bound there."""
+    """Whether other machines may reach a listener on it."""
     return isinstance(address, TcpAddress) and not is_loopback(address.host)
 
 
 def base_url(address: Address) -> str:
-    """`http://127.0.0.1:8080`; a unix socket's has none, and is told as it is."""
+    """`http://127.0.0.1:8080`. A unix socket has no URL and is returned as it is."""
     return str(address) if isinstance(address, UnixAddress) else f"http://{address}"
 
 
 def overlap(one: Address, other: Address) -> bool:
-    """Whether the two cannot both be listened on. Port 0 is never taken; `localhost` is both loopback addresses."""
+    """Whether one proxy cannot listen on both. Port 0 is never taken; `localhost` is both loopback addresses."""
     if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
         return _file(one) == _file(other) is not None
     if one.port != other.port or one.port == 0:
@@ -116,7 +116,7 @@ def _file(address: Address) -> str | None:
 
 
 def _bound(host: str) -> frozenset[str]:
-    """What is bound, of the addresses that may overlap: an unspecified address is all of its family."""
+    """The addresses a listener on `host` takes. An unspecified address takes all of its family."""
     address = ip_address(host)
     if address is None:
         return frozenset({"127.0.0.1", "::1"}) if is_loopback(host) else frozenset()
@@ -133,8 +133,8 @@ def port(value: str, *, lowest: int) -> int:
 
 def listen_address(value: object) -> Address:
     """Port 0 lets the kernel choose. A port without a host would mean every interface, so it is refused. A unix
-    socket's path may be relative or begin with `~`: it is still to be made a path of the file system. `@` and `~name`
-    would be other things elsewhere, namely a socket without a file, and another user's home.
+    socket's path may be relative or begin with `~`; the caller resolves it. A path must not begin with `@` or `~name`,
+    which elsewhere mean a socket without a file and another user's home.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         raise ValueError(f"must be HOST:PORT, such as localhost:{value}")  # noqa: TRY004 - what readers collect
@@ -166,8 +166,8 @@ def listen_address(value: object) -> Address:
 
 
 def from_here(value: object) -> object:
-    """What an option or a variable says of listeners: a relative path is so to the current directory, whatever file the
-    other settings are from.
+    """A listener as an option or a variable gives it: a relative path is resolved against the current directory,
+    wherever the file with the other settings is.
     """
     if isinstance(value, list):
         return [from_here(one) for one in value]
@@ -176,18 +176,18 @@ def from_here(value: object) -> object:
     path = value.removeprefix("unix:")
     if path.startswith(("/", "~", "@")) or not path:
         return value
-    with contextlib.suppress(OSError):  # a directory that has gone; to listen there says so
+    with contextlib.suppress(OSError):  # the directory is gone; listening there will fail and say so
         path = str(Path.cwd() / path)
     return f"unix:{path}"
 
 
 def admin_address(value: object) -> Address | None:
-    """None: off."""
+    """None means off."""
     return None if value == "off" or value is False else listen_address(value)
 
 
 def host_only(value: object) -> str:
-    """A name as Host carries it, lower case, without a port; an IPv6 address keeps its brackets."""
+    """A name as the Host header carries it: lower case, no port; an IPv6 address keeps its brackets."""
     host, number = split_authority(text(value))
     name = f"[{host}]" if ":" in host else host
     if number is not None:
@@ -199,11 +199,11 @@ _UNIVERSE: Final = re.compile(r"[a-z0-9-]*apis|apis-[a-z0-9-]+")
 
 
 def universe_domain(value: object) -> str:
-    """As Google's googleapis.com: whatever is under it is handed access tokens. Raises ValueError.
+    """Google's universe or another, such as googleapis.com: hosts under it get access tokens. Raises ValueError.
 
-    All that are known are named `...apis` or `apis-...` (s3nsapis.fr, apis-berlin-build0.goog), with `run` in its place for
-    Cloud Run. Of the public suffixes (https://publicsuffix.org/list), under which anybody may have a host, one is, and it is an
-    API's of its own.
+    All known ones are named `...apis` or `apis-...` (s3nsapis.fr, apis-berlin-build0.goog), with `run` in that place
+    for Cloud Run. Of the public suffixes (https://publicsuffix.org/list), under which anybody may have a host, one has
+    such a name, and it is one API's own.
     """
     name = host_only(value)
     label, dot, _ = name.partition(".")
@@ -216,7 +216,7 @@ def universe_domain(value: object) -> str:
 
 
 def proxy_range(value: object) -> ProxyRange:
-    """An address, a range in CIDR notation, or `unix`. Peers' IPv4 addresses come out of IPv6 ones, so ranges do too."""
+    """An address, a range in CIDR notation, or `unix`. IPv4 in IPv6 becomes IPv4, as it does for peers' addresses."""
     string = text(value)
     if string == "unix":
         return "unix"
@@ -238,7 +238,7 @@ def proxy_range(value: object) -> ProxyRange:
 
 
 def host_and_port(value: object) -> str:
-    """`host` or `host:port`, without a scheme, as GCE_METADATA_HOST has it."""
+    """`host` or `host:port`, without a scheme, as in GCE_METADATA_HOST."""
     string = text(value)
     if "/" in string:
         raise ValueError(f"{shown(string)} is no HOST or HOST:PORT; leave out http:// and the path")

@@ -1,7 +1,7 @@
-"""Where the admin listener of a running proxy is, for `wait` and `probe`: the one key, read by itself.
+"""Where a running proxy's admin listener is, for `wait` and `probe`. Reads only that key.
 
-They are run every few seconds, so nothing heavy is imported here; and a file that has become mistaken since is none of
-their affair: the proxy goes on under its old settings.
+These commands run every few seconds, so this imports nothing heavy. Mistakes made in the file since are ignored: the
+proxy goes on under its old settings.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _VARIABLE: Final = "IDTOKEN_PROXY_ADMIN"
 _DEFAULT: Final = Settings(routes=()).admin
 
 
-def running_admin(said: str | None, path: str | None, environ: Mapping[str, str]) -> Address:
-    """What `--admin` says, else the variable, else the file at `path`, else the default. ConfigError where there is
-    none to be asked.
+def running_admin(option: str | None, path: str | None, environ: Mapping[str, str]) -> Address:
+    """The address from `--admin`, else the variable, else the file at `path`, else the default. Raises ConfigError if
+    that leaves none to ask.
     """
-    if said is not None:
-        return _asked("--admin", "", said)
+    if option is not None:
+        return _asked("--admin", "", option)
     if environ.get(_VARIABLE):
         return _asked(_VARIABLE, "", environ[_VARIABLE])
     if path is None:
@@ -53,13 +53,13 @@ def _of_file(path: str, environ: Mapping[str, str]) -> Address:
     return _asked(path, "admin", str(_DEFAULT) if found is None else found, os.path.dirname(path))  # noqa: PTH120 - "" for none
 
 
-def _asked(place: str, key: str, said: object, directory: str = "") -> Address:
-    """`directory`: what a relative path of a socket is relative to."""
+def _asked(place: str, key: str, value: object, directory: str = "") -> Address:
+    """`directory`: the one that a socket's relative path starts from."""
     try:
-        refused = objection(said) if isinstance(said, str) else None
+        refused = objection(value) if isinstance(value, str) else None
         if refused is not None:
             raise ValueError(refused)  # noqa: TRY301 -- told as any other
-        address = admin_address(said)
+        address = admin_address(value)
     except ValueError as error:
         raise _refused(place, key, str(error)) from None
     if address is None:

@@ -1,4 +1,4 @@
-"""The audience of a route that names none: what the receiver accepts, where its URL tells.
+"""The audience of a route that names none: what the receiver accepts, if its URL shows that.
 
 https://cloud.google.com/run/docs/authenticating/service-to-service#acquire-token
 https://cloud.google.com/functions/docs/securing/authenticating#generate_tokens_programmatically
@@ -17,20 +17,20 @@ _RUN: Final = ".run.app"
 _TAG: Final = "---"
 
 
-# Google's own, which take access tokens and no ID tokens: its APIs, and Artifact Registry's repositories.
+# Google's hosts that take access tokens and no ID tokens: its APIs, and Artifact Registry's repositories.
 _APIS: Final = ".googleapis.com"
 _REGISTRIES: Final = ".pkg.dev"
 
 
 def takes_access_tokens(host: str, universe_domain: str = "googleapis.com") -> bool:
-    """Whether it is one of Google's hosts that take access tokens alone."""
+    """Whether `host` is one of Google's that take only access tokens."""
     return host.endswith((_APIS, _REGISTRIES, f".{universe_domain}"))
 
 
 def may_have_access_tokens(host: str, universe_domain: str, stated: Collection[str]) -> bool:
-    """Whether an access token may be sent there. With one, whoever holds it can call any of Google's APIs as the identity;
-    an ID token is good at its own receiver alone. So none goes to a host that is not Google's, unless the configuration
-    states it by name.
+    """Whether an access token may be sent to `host`. Whoever holds an access token can call any of Google's APIs as the
+    identity, while an ID token is good only at its own receiver. So hosts that are not Google's get one only if the
+    configuration names them.
     """
     return takes_access_tokens(host, universe_domain) or is_loopback(host) or host in stated
 
@@ -40,7 +40,7 @@ def is_function(upstream: Upstream) -> bool:
 
 
 def signed_jwt_audience(upstream: Upstream) -> str:
-    """What IAP looks for in a JWT that a service account has signed: the protected URL, or all under it.
+    """The audience that IAP expects in a JWT signed by a service account: the protected URL, or all under it.
     https://cloud.google.com/iap/docs/authentication-howto#authenticate_with_a_self-signed_jwt
     """
     return f"{upstream.origin}/*"
@@ -52,14 +52,14 @@ def is_mtls(host: str) -> bool:
 
 
 def run_domain(universe_domain: str) -> str:
-    """What a universe has for `run.app`: `s3nsapis.fr` has `s3nsrun.fr`."""
+    """The universe's name for `run.app`: `s3nsapis.fr` has `s3nsrun.fr`."""
     return _RUN[1:] if universe_domain == "googleapis.com" else universe_domain.replace("apis", "run", 1)
 
 
 def untagged(host: str, run: str = _RUN) -> str:
-    """`TAG---SERVICE-...run.app` -> `SERVICE-...run.app`; any other host as it is. ValueError where it cannot be told
-    which part is the tag. https://cloud.google.com/run/docs/rollouts-rollbacks-traffic-migration#tags: a tag's URL is a
-    name of the service's, and no audience.
+    """`TAG---SERVICE-...run.app` -> `SERVICE-...run.app`; other hosts stay as they are. Raises ValueError if it is
+    unclear which part is the tag. https://cloud.google.com/run/docs/rollouts-rollbacks-traffic-migration#tags: a tag's
+    URL names the service, but is no audience.
     """
     label, dot, domain = host.partition(".")
     if _TAG not in label or not host.endswith(run):
@@ -74,7 +74,7 @@ def untagged(host: str, run: str = _RUN) -> str:
 
 
 def derived_audience(upstream: Upstream, universe_domain: str = "googleapis.com") -> str:
-    """ValueError where it cannot be told."""
+    """Raises ValueError if the URL does not show it."""
     for run in (_RUN, f".{run_domain(universe_domain)}"):
         if upstream.host.endswith(run) and not is_mtls(upstream.host):
             return replace(upstream, host=untagged(upstream.host, run)).origin

@@ -1,4 +1,4 @@
-"""What no key can know alone: keys that contradict each other, and what they leave unsaid."""
+"""Checks that no key can make alone: keys that contradict each other, and keys that need another one."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from idtoken_proxy.settings.route_token import is_access, login_s_objections, ob
 from idtoken_proxy.settings.schema_dsl import Entry
 from idtoken_proxy.settings.services import STAR
 
-# Set by `idtoken-proxy run` beside the routes' own.
+# `idtoken-proxy run` sets it beside the routes' variables.
 _RESERVED_VARIABLE = "IDTOKEN_PROXY_URL"
 _NONE_FOUND = "NO_CERTIFICATE_OR_CRL_FOUND"
 _LONGEST_SOCKET = (
     103 if sys.platform == "darwin" else 107
-)  # octets: sun_path holds 104, or 108, with its end (unix(4), unix(7))
+)  # octets: sun_path holds 104, or 108, with the final NUL (unix(4), unix(7))
 _METADATA_LISTEN = ("metadata", "listen")
 _WITHOUT_ID_TOKENS = {
     NoIdentity.type: "has no tokens",
@@ -37,11 +37,11 @@ _WITHOUT_ID_TOKENS = {
 def contradictions(
     document: Document, routes: Mapping[int, RouteSection], file_path: Callable[[str], str]
 ) -> Iterator[Mistake]:
-    """`routes` by their position in the file; `file_path` makes a path of the configuration one of the file system."""
+    """`routes`: by position in the file. `file_path`: resolves a path of the configuration."""
     yield from _listeners(document, file_path)
     metadata = document.metadata
     listen = list(document.listen) if document.routes or not (document.receive or metadata) else []
-    # Who comes by a port before an app shows a token; a socket's users are held against the list there too.
+    # A port before an app checks tokens. A socket there checks its users against the list, too.
     listen += [one.listen for one in document.receive if isinstance(one.listen, UnixAddress)]
     yield from _guard(document.guard, [*listen, *([] if metadata is None else [metadata.listen])])
     if metadata is not None:
@@ -101,7 +101,7 @@ def _listeners(document: Document, file_path: Callable[[str], str]) -> Iterator[
 
 
 def _remote_metadata(metadata: Metadata, address: TcpAddress) -> Iterator[Mistake]:
-    """The top-level allow_remote is no consent to this: there a caller's secret can be asked for, and no token goes back."""
+    """The top-level allow_remote is no consent here: its listeners may demand a secret, and return no token."""
     if not metadata.allow_remote and not is_loopback(address.host):
         yield (
             _METADATA_LISTEN,
@@ -154,7 +154,7 @@ def _shared_ports(document: Document) -> Iterator[Mistake]:
 
 
 def _loops(document: Document, routes: Mapping[int, RouteSection]) -> Iterator[Mistake]:
-    """Routes that lead to the proxy itself, where each request would become as many as there are connections."""
+    """Routes that lead to the proxy itself: each request would become as many as there are connections."""
     own: dict[int, list[tuple[str, TcpAddress]]] = {}
     places = [("listen", address) for address in document.listen]
     places += [("admin", document.admin)] if document.admin is not None else []
@@ -202,8 +202,8 @@ def _guard(guard: Guard, listen: list[Address]) -> Iterator[Mistake]:
 
 
 def _identity(identity: Entry, location: Location) -> Iterator[Mistake]:
-    said = vars(identity)
-    if identity.tag == SignedJwtIdentity.type and "key_file" in said and "source" in said:
+    keys = vars(identity)
+    if identity.tag == SignedJwtIdentity.type and "key_file" in keys and "source" in keys:
         yield (
             (*location, "source"),
             "has no use beside key_file: with its key at hand, nobody is asked to sign; remove one of the two",
@@ -250,7 +250,7 @@ def _matches(routes: Mapping[int, RouteSection]) -> Iterator[Mistake]:
 
 
 def _patterns(routes: Mapping[int, RouteSection]) -> Iterator[Mistake]:
-    """Of routes that stand for every service of a project."""
+    """Checks routes that stand for every service of a project."""
     for index, route in routes.items():
         by_name = route.match.host is not None and route.match.host.startswith(STAR)
         if by_name != route.upstream.host.startswith(STAR):

@@ -1,4 +1,4 @@
-"""Options of commands that stand for keys: what `serve --upstream URL` says in place of a file."""
+"""Options of commands that stand for keys: what `serve --upstream URL` means without a file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from idtoken_proxy.errors import ConfigError, Problem
 from idtoken_proxy.settings.mistakes import Location
 from idtoken_proxy.settings.plausible import shown
 
-ONLY_ROUTE: Final = "default"  # the name of the route that --upstream makes
+ONLY_ROUTE: Final = "default"  # the route that --upstream makes
 
-# An option counts before a variable and before the file: what is said last and nearest.
+# Options override variables, and these the file: what was said last and nearest counts.
 KEYS: Final[Mapping[str, Location]] = {
     "--listen": ("listen",),
     "--admin": ("admin",),
@@ -23,7 +23,7 @@ KEYS: Final[Mapping[str, Location]] = {
     "--caller-token-file": ("guard", "caller_token_file"),
     "--log-level": ("log", "level"),
 }
-# Beside a file too. The others say what a file is there to say, who may use the proxy for one.
+# Allowed beside a file. The other options say what belongs in a file if there is one, such as who may use the proxy.
 ANYWHERE: Final = frozenset({"--admin", "--log-level"})
 
 _ROUTE: Final = re.compile(r"(?P<host>[^/=]*)(?P<path>/[^=]*)?=(?P<upstream>.+)", re.DOTALL)
@@ -32,8 +32,8 @@ _NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """`routes`: each `/PATH=URL`, `HOST=URL` or `HOST/PATH=URL`. `keys`: by option, of KEYS. `identity`: of the route that
-    `upstream` makes, as the key's value; `upstream_is`: how the command calls that one.
+    """`routes`: each `/PATH=URL`, `HOST=URL` or `HOST/PATH=URL`. `keys`: by option, of KEYS. `identity`: the key's
+    value for the route that `upstream` makes. `upstream_is`: the command's name for that option.
     """
 
     upstream: str | None = None
@@ -44,26 +44,30 @@ class CommandLine:
     upstream_is: str = "--upstream"
 
     def tree(self) -> tuple[dict[str, Any], dict[Location, str]]:
-        """A document of the routes, and by which option each part of it was said. ConfigError.
+        """Returns the routes as a document, and for each part the option that said it. Raises ConfigError.
 
-        A route's path comes off, for a receiver knows nothing of it.
+        A route's path is stripped, because receivers know nothing of it.
         """
         routes: list[dict[str, Any]] = []
-        said: dict[Location, str] = {}
+        options: dict[Location, str] = {}
         for one in self.routes:
-            said["routes", len(routes)] = "--route"
+            options["routes", len(routes)] = "--route"
             routes.append(_route(one))
         if self.upstream is not None:
             at: Location = ("routes", len(routes))
-            said |= {at: self.upstream_is, (*at, "audience"): "--audience", (*at, "identity"): "--identity"}
+            options |= {
+                at: self.upstream_is,
+                (*at, "audience"): "--audience",
+                (*at, "identity"): "--identity",
+            }
             only = {"name": ONLY_ROUTE, "upstream": self.upstream, "audience": self.audience}
             routes.append(only if self.identity is None else {**only, "identity": self.identity})
-        said["routes",] = self.upstream_is if self.upstream is not None else "--route"
-        return {"routes": routes}, said
+        options["routes",] = self.upstream_is if self.upstream is not None else "--route"
+        return {"routes": routes}, options
 
     def lacking(self) -> Iterator[Problem]:
-        """A file that says `allow_remote: true` was thought about. An option is soon pasted, so it wants what keeps
-        strangers out said beside it.
+        """An option is soon pasted, while a file with `allow_remote: true` was thought about. So the option needs
+        another beside it that keeps strangers out.
         """
         if self.keys.get("--allow-remote") and not self.keys.get("--caller-token-file"):
             yield Problem(
@@ -75,17 +79,17 @@ class CommandLine:
             )
 
 
-def _route(said: str) -> dict[str, Any]:
-    before, divided, _ = said.partition("=")
-    match = _ROUTE.fullmatch(said)
+def _route(option: str) -> dict[str, Any]:
+    before, divided, _ = option.partition("=")
+    match = _ROUTE.fullmatch(option)
     if match is None or not before or "://" in before:
-        # A URL may hold what nobody else should read, so it is not shown.
-        told = f", not {shown(before + '=...')}" if divided and "://" not in before else ""
-        message = f"must be /PATH=URL or HOST=URL, such as /a=https://a.example.com{told}"
+        # A URL may hold a secret, so it is not shown.
+        hint = f", not {shown(before + '=...')}" if divided and "://" not in before else ""
+        message = f"must be /PATH=URL or HOST=URL, such as /a=https://a.example.com{hint}"
         raise ConfigError((Problem("--route", 0, "", message),))
     host, path = match["host"], match["path"] or "/"
     where: dict[str, Any] = {"path": path} | ({"host": host} if host else {})
-    # profiles.localhost/v1 is profiles-v1: the name of a variable in a wrapped app.
+    # profiles.localhost/v1 becomes profiles-v1: it names a variable in a wrapped app.
     spelled = host.removesuffix(".localhost") + path
     return {
         "name": _NOT_IN_A_NAME.sub("-", spelled).strip("-")[:63] or "root",

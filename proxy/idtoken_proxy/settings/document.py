@@ -1,6 +1,6 @@
-"""The configuration file's shape: what each key takes, said once for validation and for the JSON Schema.
+"""The configuration file's shape: what each key takes, declared once for validation and for the JSON Schema.
 
-Defaults stand in model.py.
+Defaults are in model.py.
 """
 
 from __future__ import annotations

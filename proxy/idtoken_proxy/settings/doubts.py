@@ -1,6 +1,6 @@
-"""What is no mistake, and will most likely not do what was meant: told by `check`, by `doctor` and at a start.
+"""Warnings about what is valid and probably not what was meant, for `check`, `doctor` and a start.
 
-Nothing is refused for it. A value that looks wrong may be right: whoever wrote it knows the receiver better.
+They refuse nothing. A value that looks wrong may be right: whoever wrote it knows the receiver better.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ def doubts(settings: Settings) -> Iterator[Mistake]:
     yield from _exposed_apis(settings)
     metadata = settings.metadata
     if metadata is not None and not metadata.audiences and metadata.scopes is None:
-        told = "hands out no token: no route has an audience for this identity; list some, or say access_tokens: true"
-        yield ("metadata", "audiences"), told
+        message = "hands out no token: no route has an audience for this identity; list some, or say access_tokens: true"
+        yield ("metadata", "audiences"), message
     for index, route in enumerate(settings.routes):
         doubt = audience_doubt(route)
         if doubt is not None:
             yield ("routes", index, "audience"), doubt
         if "*" in route.path:
             above = route.path.partition("*")[0].rstrip("/") or "/"
-            told = f"{route.path} is matched to the letter, asterisk included; a path stands for all below it: write {above}"
-            yield ("routes", index, "match", "path"), told
+            message = f"{route.path} is matched to the letter, asterisk included; a path stands for all below it: write {above}"
+            yield ("routes", index, "match", "path"), message
 
 
 def _untold_names(settings: Settings) -> Iterator[Mistake]:
-    """Names under which a program's request and a page's look alike: who asks under one is refused (policy/guard.py)."""
+    """Names under which requests of programs and of web pages look alike. The guard refuses those (policy/guard.py)."""
     guard = settings.guard
     if guard.caller_token_file is not None or guard.unverified_pages == "allow":
         return
@@ -67,7 +67,7 @@ def _untold_names(settings: Settings) -> Iterator[Mistake]:
 
 
 def _exposed_apis(settings: Settings) -> Iterator[Mistake]:
-    """Whoever gets through to a route with an access token may do at Google's APIs what the identity may."""
+    """Whoever may use a route with an access token can do at Google's APIs whatever its identity can."""
     guard = settings.guard
     first = next((route.name for route in settings.routes if route.scopes is not None), None)
     if first is None or guard.caller_token_file is not None:
@@ -79,7 +79,7 @@ def _exposed_apis(settings: Settings) -> Iterator[Mistake]:
 
 
 def _unexpanded(audience: str) -> str | None:
-    """`$AUD`, as a shell would expand it."""
+    """`$AUD`, which only a shell would expand."""
     named = _VARIABLE.match(audience)
     if named is None:
         return None
@@ -87,8 +87,8 @@ def _unexpanded(audience: str) -> str | None:
 
 
 def audience_doubt(route: Route) -> str | None:
-    """Of an audience that is the URL of a Cloud Run service or of a function, and not as Google compares it: to the
-    octet, with the URL that it gave the service. What is registered as a custom audience is nobody's to judge.
+    """For an audience that is the URL of a Cloud Run service or a function, but not spelled as Google compares it:
+    octet by octet, with the URL it gave the service. Custom audiences cannot be judged.
     """
     audience = route.audience
     if audience is None or is_iap_client(audience) or isinstance(route.identity, SignedJwtIdentity):

@@ -1,6 +1,6 @@
-"""The way out, where a network demands one: `http://[USER:PASSWORD@]HOST:PORT`, a proxy that takes CONNECT.
+"""The network's egress proxy: `http://[USER:PASSWORD@]HOST:PORT`, a proxy that takes CONNECT.
 
-No message repeats what was written: it may hold a password, and a slip of the pen may put that anywhere in it.
+No message repeats the value: it may hold a password, and a typing mistake may put that anywhere in it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _FORM: Final = "http://HOST:PORT, or http://USER:PASSWORD@HOST:PORT"
 
 
 def egress_proxy(value: object) -> EgressProxy:
-    """On any host: what goes through it is TLS from here to the receiver. ValueError says what would be right."""
+    """On any host, because what goes through it is TLS to the receiver. ValueError says what would be right."""
     url = text(value)
-    around = wrapping(url)  # no message of it repeats anything
+    around = wrapping(url)  # its message repeats nothing either
     if around is not None:
         raise ValueError(around)
     match = _URL.fullmatch(url)
@@ -30,7 +30,7 @@ def egress_proxy(value: object) -> EgressProxy:
         raise ValueError(f"must be {_FORM}")
     scheme, authority, rest = match.groups()
     if scheme.lower() != "http":
-        # TLS to the egress proxy itself would hide names alone; what is secret is within TLS to the receiver.
+        # TLS to the egress proxy would hide only names: the secrets are inside TLS to the receiver.
         raise ValueError(
             "must be an HTTP proxy that takes CONNECT and is reached by http; write http://HOST:PORT"
         )
@@ -69,7 +69,7 @@ def _credentials(userinfo: str) -> bytes:
         raise ValueError(
             "holds a % that begins no percent-escape; within a user name or a password it is written %25"
         )
-    if not userinfo.isprintable():  # what UTF-8 cannot say is not either
+    if not userinfo.isprintable():  # excludes what UTF-8 cannot encode, too
         raise ValueError("must not hold control characters")
     octets = unquote_to_bytes(userinfo)
     # "The user-id and password MUST NOT contain any control characters", and "a user-id containing a colon character

@@ -1,4 +1,6 @@
-"""Environment variables: the one that names the configuration, in strings (`${NAME}`, `${NAME:-default}`), and those that override keys."""
+"""Environment variables: the one that names the configuration, those in strings (`${NAME}`, `${NAME:-default}`) and
+those that override keys.
+"""
 
 from __future__ import annotations
 
@@ -24,12 +26,12 @@ SEARCHED: Final = ("config/proxy.yaml", "proxy.yaml", "/etc/idtoken-proxy/proxy.
 
 
 def found_path(environ: Mapping[str, str], searched: Iterable[str] = SEARCHED) -> str | None:
-    """The configuration where none is named: $IDTOKEN_PROXY_CONFIG, else the first file that is there."""
+    """The configuration when none is named: $IDTOKEN_PROXY_CONFIG, else the first file that exists."""
     return environ.get(CONFIG) or next((path for path in searched if Path(path).is_file()), None)
 
 
 def is_there(path: str) -> bool:
-    """A file of an odd name is as good as any; a document's text is none."""
+    """Accepts a file with an odd name, but not a document's text."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
@@ -37,13 +39,13 @@ def is_there(path: str) -> bool:
 
 
 def named_by(path: str, environ: Mapping[str, str]) -> str:
-    """Who says that it is this file, in place of a path that is none: the variable, or else the option."""
+    """Who named this file, to show instead of a value that is no path: the variable, or else the option."""
     return CONFIG if environ.get(CONFIG) == path else "-c"
 
 
 def substitute(text: str, environ: Mapping[str, str]) -> str:
-    """As in a shell, `:-` also stands in for an empty variable; `$${` is a literal `${`. ValueError names every
-    variable that is not set.
+    """As in a shell, `:-` also replaces an empty variable; `$${` is a literal `${`. Its ValueError names every variable
+    that is not set.
     """
     if "${" not in text:
         return text
@@ -67,18 +69,18 @@ def substitute(text: str, environ: Mapping[str, str]) -> str:
     result = _REFERENCE.sub(value, text)
     if unset:
         names = list(dict.fromkeys(unset))
-        said = f"variable {names[0]} is" if len(names) == 1 else f"variables {', '.join(names)} are"
-        raise ValueError(f"environment {said} not set; set it, or write ${{{names[0]}:-default}}")
+        missing = f"variable {names[0]} is" if len(names) == 1 else f"variables {', '.join(names)} are"
+        raise ValueError(f"environment {missing} not set; set it, or write ${{{names[0]}:-default}}")
     return result
 
 
 def references(text: str) -> Iterator[str]:
-    """The variables that it takes in."""
+    """The variables it refers to."""
     return (match[2] for match in _REFERENCE.finditer(text) if match[2])
 
 
 def overrides(environ: Mapping[str, str]) -> Iterator[tuple[str, Location, object]]:
-    """(variable, key, value) of each that is set and not empty; several listeners are divided by commas."""
+    """(variable, key, value) of each that is set and not empty. Commas separate several listeners."""
     for name, location in OVERRIDES.items():
         value = environ.get(name)
         if value:

@@ -1,10 +1,10 @@
-"""Files that hold a secret, or decide what is believed, and that other users of the machine may read or change.
+"""Files that hold a secret or decide whom to trust, and that other users of the machine may read or change.
 
-Who is to be told: whoever can mend it. So of what others may read, where the file is this user's own and `chmod` would do;
-a Kubernetes Secret (0644, root's, on a volume that is mounted read-only, in a container that is the pod's alone) is
-as the kubelet made it, and its `defaultMode` is for whoever shares the volume. What others may write to is told whoever's
-it is, for with it they are who calls; but not on what is mounted read-only. Groups are not judged: a group is how a
-secret is shared on purpose (fsGroup, 0640). Sockets are not here: the proxy makes them itself, with mode 0600.
+A warning is for whoever can act on it. So readable files count only if they are this user's own and `chmod` would help.
+A Kubernetes Secret (0644, root's, on a read-only volume in the pod's own container) is as the kubelet made it; its
+`defaultMode` matters to whoever shares the volume. Writable files count whoever owns them, because their writers decide
+who calls, unless the file system is mounted read-only. Groups are not judged: a group shares a secret on purpose
+(fsGroup, 0640). Sockets are not here: the proxy creates them with mode 0600.
 """
 
 from __future__ import annotations
@@ -19,19 +19,23 @@ from idtoken_proxy.errors import Problem
 from idtoken_proxy.settings.model import NamedFile
 from idtoken_proxy.settings.plausible import shown_path
 
-_PUBLIC: Final = frozenset({"ca_file", "cert_file"})  # certificates: to be read by anybody
+_PUBLIC: Final = frozenset({"ca_file", "cert_file"})  # certificates: anybody may read them
 
 
 def exposed(files: Iterable[NamedFile]) -> tuple[Problem, ...]:
-    """The warnings of all of them. Of what only is there later, too: it may be there already. Blocks on a disk that hangs."""
-    by_path = {named.path: named for named in reversed([*files])}  # the first that names it
-    told = ((named, exposure(named.key.rpartition(".")[2], path)) for path, named in by_path.items())
-    return tuple(Problem(named.file, named.line, named.key, said) for named, said in told if said is not None)
+    """The warnings about `files`, including files that may appear later. Blocks on a disk that hangs."""
+    by_path = {named.path: named for named in reversed([*files])}  # the first that names it wins
+    warnings = ((named, exposure(named.key.rpartition(".")[2], path)) for path, named in by_path.items())
+    return tuple(
+        Problem(named.file, named.line, named.key, message)
+        for named, message in warnings
+        if message is not None
+    )
 
 
 def exposure(key: str, path: str, user: int | None = None) -> str | None:
-    """The warning, if any. `key`: the last one of where it is named. `user`: who asks; this process's by default. What cannot
-    be looked at is somebody else's to tell.
+    """The warning, if any. `key`: the last part of the key that names the file. `user`: the user ID that asks, by
+    default this process's. A file that cannot be examined is reported elsewhere.
     """
     user = os.geteuid() if user is None else user
     try:

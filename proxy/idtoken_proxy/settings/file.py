@@ -1,4 +1,4 @@
-"""A configuration's file, as it was read last and as it is now."""
+"""A configuration file as it was last read, and as it is now."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from idtoken_proxy.settings.model import Settings
 
 
 class ConfigFile:
-    """`parse`: what is in it -> Settings; ConfigError with every mistake."""
+    """`parse`: content -> Settings; raises ConfigError with every mistake."""
 
     def __init__(self, path: str, parse: Callable[[bytes], Settings]) -> None:
         self.path = path
         self._parse = parse
         self._content: bytes | None = None
-        self._named: dict[
-            str, bytes | None
-        ] = {}  # files that it names, and what was in them: a digest, no secret
+        self._named: dict[str, bytes | None] = {}  # digests of the files that it names
 
     def load(self) -> Settings:
-        """Reads it, once: it may be a pipe. ConfigError."""
-        # Standard input is what it was; the files that it names may change.
+        """Reads the file once, because it may be a pipe. Raises ConfigError."""
+        # Standard input cannot change; the files that it names may.
         if self.path != STDIN or self._content is None:
             self._content = read_file(self.path)
         try:
             settings = self._parse(self._content)
         except ConfigError as error:
-            # The mistake may be in one of them, and mended there alone. What is no YAML names none that is known.
+            # The mistake may be in a named file and be mended there. A text that is not YAML names no files that could
+            # be known.
             self._named = {path: _digest(path) for path in error.files or self._named}
             raise
-        # Before they are read to be used: a change in between is one more change, and not lost.
+        # Digested before they are used, so that a change in between counts as one more change and is not lost.
         self._named = {named.path: _digest(named.path) for named in settings.files if not named.reread}
         return settings
 
     def changed(self) -> bool:
-        """Whether it, or a file that it names, holds something else than when it was loaded last, for good or ill. A touch is
-        no change, and a Kubernetes ConfigMap or Secret changes by a symlink beside the file. False while they cannot be
+        """Whether the file, or one that it names, has other content than at the last load, good or bad. A touch is no
+        change. A Kubernetes ConfigMap or Secret changes by a symlink beside the file. False while a file cannot be
         read.
         """
         content = None if self.path == STDIN else _content(self.path)
@@ -49,7 +48,7 @@ class ConfigFile:
 
 
 def _content(path: str) -> bytes | None:
-    """None while it cannot be read. What is no plain file would wait for a writer."""
+    """None while it cannot be read, or is no plain file: that could block for a writer."""
     file = Path(path)
     try:
         return file.read_bytes() if file.is_file() else None

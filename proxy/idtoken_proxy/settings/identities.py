@@ -1,8 +1,8 @@
-"""Every identity, declared once: the word for its type, what a file says of it, and what it is to the rest of the proxy.
+"""Every identity, declared once: its type, its keys in a file, and its value in the rest of the proxy.
 
-What follows from a declaration: the mapping that a file holds (ENTRIES), the JSON Schema, the frozen value that routes carry
-and that keys the token cache (hence hashable), and its source of tokens, which is `build` of the module with the type's
-name under identity/sources/. A new identity is a class here and that module.
+Each declaration yields the mapping that a file holds (ENTRIES), the JSON Schema, the frozen value that routes carry and
+that keys the token cache (hence hashable), and its token source: `build` of the module under identity/sources/ that has
+the type's name. So a new identity is a class here and that module.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def _file_objection(text: str) -> str | None:
 
 _TEXT: Final = {"type": "string", "minLength": 1}
 FILE: Final = FilePath(printable, _TEXT, refuse=_file_objection)
-# Read at each fetch: a new one needs no new settings, for which idle connections to receivers would be given up.
+# Read at each fetch, so a new credential needs no new settings, which would cost the idle connections to receivers.
 CREDENTIAL: Final = FilePath(printable, _TEXT, refuse=_file_objection, reread=True)
-# What writes it may come later than the proxy, which waits for it.
+# Its writer may start after the proxy, which waits for it.
 AWAITED: Final = FilePath(printable, _TEXT, refuse=_file_objection, reread=True, awaited=True)
 ACCOUNT: Final = Scalar(names.account, {"type": "string", "pattern": rf"^({names.ACCOUNT}|[0-9]+)$"})
 EMAIL: Final = Scalar(names.email, {"type": "string", "pattern": f"^{names.ACCOUNT}$"})
@@ -45,8 +45,8 @@ METADATA_ACCOUNT: Final = Scalar(
 
 
 class Identity:
-    """`type`: its word in a file. `asks`: whether it can ask Google for another account's tokens, and so be a `source`.
-    `has_access_tokens`: for routes of `token: access`; who asks has them anyway.
+    """`type`: its word in a file. `asks`: whether it asks Google for another account's tokens, and so takes a `source`.
+    `has_access_tokens`: whether routes of `token: access` may use it; one that `asks` always may.
     """
 
     type: ClassVar[str]
@@ -54,20 +54,20 @@ class Identity:
     has_access_tokens: ClassVar[bool] = False
 
 
-# By their types, in the order in which messages name them.
+# By type, in the order in which messages list them.
 BY_TYPE: Final[dict[str, type[Identity]]] = {}
-ENTRIES: Final[dict[str, type[Entry]]] = {}  # what a file says of each
+ENTRIES: Final[dict[str, type[Entry]]] = {}  # the mapping of each in a file
 
 
-def said(kind: Kind[Any], description: str, *, default: object = REQUIRED) -> Any:
-    """A key of the file, and the field of its value; the field has a default where the key has one."""
+def key_field(kind: Kind[Any], description: str, *, default: object = REQUIRED) -> Any:
+    """Declares a key of the file and the field for its value. The field has the key's default, if any."""
     metadata = {_KEY: Key(kind, description, _as_written(default))}
     if default is REQUIRED:
         return dataclasses.field(metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(said,))
+@dataclass_transform(frozen_default=True, field_specifiers=(key_field,))
 def declared(cls: type[I]) -> type[I]:
     cls.has_access_tokens = cls.has_access_tokens or cls.asks
     frozen = dataclasses.dataclass(frozen=True, slots=True)(cls)
@@ -81,7 +81,7 @@ def declared(cls: type[I]) -> type[I]:
 
 
 def _as_written(value: object) -> object:
-    """A default as the file would say it."""
+    """A default as a file would write it."""
     match value:
         case Identity():
             return ENTRIES[value.type]()
@@ -95,7 +95,7 @@ def _as_written(value: object) -> object:
 
 
 def words() -> tuple[str, ...]:
-    """Those that need no other key."""
+    """The types that need no other key."""
     return tuple(
         kind for kind, entry in ENTRIES.items() if not any(key.required for key in entry.declared.values())
     )
@@ -120,7 +120,7 @@ def _source_from_word(value: Any) -> Any:
 
 
 def sources() -> dict[str, type[Entry]]:
-    """Those that have access tokens, with which another account's tokens can be asked for."""
+    """Those that have access tokens, with which to ask for another account's tokens."""
     return {kind: entry for kind, entry in ENTRIES.items() if BY_TYPE[kind].asks}
 
 
@@ -129,7 +129,7 @@ SOURCE: Final[Tagged[Entry]] = Tagged(_source_from_word, sources)
 
 
 def identity_of(entry: Entry, file_path: Callable[[str], str]) -> Identity:
-    """What one of ENTRIES means. `file_path` makes a path of the configuration one of the file system."""
+    """The value of one of ENTRIES. `file_path`: resolves a path of the configuration."""
 
     def meant(key: Key, value: Any) -> object:
         if isinstance(value, Entry):
@@ -166,7 +166,7 @@ class MetadataIdentity(Identity):
 
     type = "metadata"
     asks = True
-    service_account: str = said(
+    service_account: str = key_field(
         METADATA_ACCOUNT, "Its email; default for the attached one.", default="default"
     )
 
@@ -177,7 +177,7 @@ class ServiceAccountIdentity(Identity):
 
     type = "service_account"
     asks = True
-    key_file: str = said(CREDENTIAL, "The JSON key; relative to this file's directory.")
+    key_file: str = key_field(CREDENTIAL, "The JSON key; relative to this file's directory.")
 
 
 @declared
@@ -194,7 +194,7 @@ class GcloudIdentity(Identity):
 
     type = "gcloud"
     asks = True
-    account: str | None = said(ACCOUNT, "Another account than gcloud's current one.", default=None)
+    account: str | None = key_field(ACCOUNT, "Another account than gcloud's current one.", default=None)
 
 
 @declared
@@ -203,8 +203,8 @@ class OauthIdentity(Identity):
 
     type = "oauth"
     asks = True
-    client_file: str = said(CREDENTIAL, "The OAuth client's JSON; relative to this file's directory.")
-    scopes: tuple[str, ...] = said(
+    client_file: str = key_field(CREDENTIAL, "The OAuth client's JSON; relative to this file's directory.")
+    scopes: tuple[str, ...] = key_field(
         Items(SCOPE), "What the login asks for, besides openid and email: for access tokens.", default=()
     )
 
@@ -215,11 +215,11 @@ class ImpersonatedIdentity(Identity):
 
     type = "impersonated"
     asks = True
-    service_account: str = said(ACCOUNT, "Whose token it is.")
-    delegates: tuple[str, ...] = said(
+    service_account: str = key_field(ACCOUNT, "Whose token it is.")
+    delegates: tuple[str, ...] = key_field(
         Items(ACCOUNT), "The chain of accounts between source and it.", default=()
     )
-    source: Identity = said(SOURCE, "Who asks.", default=AutoIdentity())
+    source: Identity = key_field(SOURCE, "Who asks.", default=AutoIdentity())
 
 
 @declared
@@ -228,8 +228,10 @@ class ExternalAccountIdentity(Identity):
 
     type = "external_account"
     asks = True
-    config_file: str = said(CREDENTIAL, "The credential configuration; relative to this file's directory.")
-    service_account: str | None = said(ACCOUNT, "In place of the one that the file names.", default=None)
+    config_file: str = key_field(
+        CREDENTIAL, "The credential configuration; relative to this file's directory."
+    )
+    service_account: str | None = key_field(ACCOUNT, "In place of the one that the file names.", default=None)
 
 
 @declared
@@ -238,7 +240,7 @@ class FileIdentity(Identity):
 
     type = "file"
     has_access_tokens = True
-    path: str = said(AWAITED, "The token's file; relative to this file's directory.")
+    path: str = key_field(AWAITED, "The token's file; relative to this file's directory.")
 
 
 @declared
@@ -247,7 +249,7 @@ class CommandIdentity(Identity):
 
     type = "command"
     has_access_tokens = True
-    argv: tuple[str, ...] = said(
+    argv: tuple[str, ...] = key_field(
         Items(ARGUMENT, least=1), "The program and its arguments; {audience} and {scopes} are replaced."
     )
 
@@ -257,10 +259,10 @@ class SignedJwtIdentity(Identity):
     """A JWT that a service account signs: for IAP with Google's managed OAuth client."""
 
     type = "signed_jwt"
-    service_account: str = said(EMAIL, "Who signs, and who calls.")
-    key_file: str | None = said(
+    service_account: str = key_field(EMAIL, "Who signs, and who calls.")
+    key_file: str | None = key_field(
         CREDENTIAL,
         "Its JSON key, which signs here; relative to this file's directory. Left out: Google signs.",
         default=None,
     )
-    source: Identity = said(SOURCE, "Who asks Google to sign.", default=AutoIdentity())
+    source: Identity = key_field(SOURCE, "Who asks Google to sign.", default=AutoIdentity())

@@ -1,7 +1,7 @@
-"""Who may call, as `receive:` lists them: in IAM's words (https://cloud.google.com/iam/docs/principal-identifiers), as far as a
-token can show that its caller is one; and a principal of any other issuer by its subject.
+"""Who may call, as `receive:` lists them: in IAM's words (https://cloud.google.com/iam/docs/principal-identifiers) for
+the kinds that a token can prove, and by subject for principals of any other issuer.
 
-An invoker is a string, which is compared with what a token makes its caller (receive/claims.py).
+An invoker is a string. The caller that a token proves (receive/claims.py) is compared with it.
 """
 
 from __future__ import annotations
@@ -31,40 +31,41 @@ _INSTEAD: Final = {
 }
 
 
-def invoker_objection(said: str) -> str | None:
-    """`user:NAME@HOST` is what a URL with a password has before its path: the kind is not looked at."""
-    match = _MEMBER.fullmatch(said)
-    return objection(said if match is None else match[2])
+def invoker_objection(member: str) -> str | None:
+    """Checks the part after the kind alone, because `user:NAME@HOST` looks like a URL's user and password."""
+    match = _MEMBER.fullmatch(member)
+    return objection(member if match is None else match[2])
 
 
 def invoker(value: object) -> str:
     """Raises ValueError."""
     if isinstance(value, dict):
         return _principal(value)
-    said = text(value)
-    if said == ALL_USERS:
-        return said
+    member = text(value)
+    if member == ALL_USERS:
+        return member
     known = next(
-        (told for word, told in _INSTEAD.items() if said == word or said.startswith(f"{word}:")), None
+        (message for word, message in _INSTEAD.items() if member == word or member.startswith(f"{word}:")),
+        None,
     )
     if known is not None:
-        raise ValueError(f"{shown(said)} {known}")
-    match = _MEMBER.fullmatch(said)
+        raise ValueError(f"{shown(member)} {known}")
+    match = _MEMBER.fullmatch(member)
     if match is None:
-        if re.fullmatch(ACCOUNT, said, re.ASCII):
-            kind = "serviceAccount" if said.endswith(SERVICE_ACCOUNT) else "user"
-            raise ValueError(f"does not say what it is; write {kind}:{said}")
+        if re.fullmatch(ACCOUNT, member, re.ASCII):
+            kind = "serviceAccount" if member.endswith(SERVICE_ACCOUNT) else "user"
+            raise ValueError(f"does not say what it is; write {kind}:{member}")
         raise ValueError(
             "must be serviceAccount:EMAIL, user:EMAIL, domain:DOMAIN, allUsers, or {principal: SUBJECT, issuer: URL}, not "
-            + shown(said)
+            + shown(member)
         )
     kind, name = match[1], match[2].lower()
     if kind == "domain":
         if _DOMAIN.fullmatch(name) is None:
-            raise ValueError(f"must name a domain such as domain:example.com, not {shown(said)}")
+            raise ValueError(f"must name a domain such as domain:example.com, not {shown(member)}")
     elif re.fullmatch(ACCOUNT, name, re.ASCII) is None:
         raise ValueError(
-            f"must name an account by its email, such as {kind}:NAME@example.com, not {shown(said)}"
+            f"must name an account by its email, such as {kind}:NAME@example.com, not {shown(member)}"
         )
     elif (kind == "serviceAccount") is not name.endswith(SERVICE_ACCOUNT):
         right = "user" if kind == "serviceAccount" else "serviceAccount"
@@ -72,47 +73,47 @@ def invoker(value: object) -> str:
     return f"{kind}:{name}"
 
 
-def _principal(said: dict[object, object]) -> str:
-    if set(said) != {"principal", "issuer"}:
+def _principal(principal: dict[object, object]) -> str:
+    if set(principal) != {"principal", "issuer"}:
         raise ValueError("a mapping among invokers has two keys: {principal: SUBJECT, issuer: URL}")
-    subject = said["principal"]
+    subject = principal["principal"]
     if isinstance(subject, int) and not isinstance(subject, bool):  # Google's subjects are numbers
         subject = str(subject)
     if not isinstance(subject, str) or _SUBJECT.fullmatch(subject) is None:
         raise ValueError(
             f"principal must be a token's subject, printable ASCII without blanks, not {shown(subject)}"
         )
-    return f"principal:{issuer(said['issuer'])} {subject}"
+    return f"principal:{issuer(principal['issuer'])} {subject}"
 
 
 def issuer_named_by(member: str) -> str | None:
-    """Of an invoker that is a principal."""
+    """The issuer of an invoker that is a principal."""
     return member.removeprefix("principal:").partition(" ")[0] if member.startswith("principal:") else None
 
 
 def issuer(value: object) -> str:
-    """google, iap, or an OIDC issuer's URL, to the letter: tokens are compared with it. Raises ValueError."""
-    said = text(value)
-    if said in WORDS:
-        return said
-    if said in ("https://accounts.google.com", "accounts.google.com"):
+    """google, iap, or an OIDC issuer's URL, to the letter because tokens are compared with it. Raises ValueError."""
+    url = text(value)
+    if url in WORDS:
+        return url
+    if url in ("https://accounts.google.com", "accounts.google.com"):
         raise ValueError("is Google itself; write google")
-    if said == "https://cloud.google.com/iap":
+    if url == "https://cloud.google.com/iap":
         raise ValueError("is IAP; write iap")
-    upstream(said.removesuffix("/"))  # https, or http on loopback, without a query
-    return said
+    upstream(url.removesuffix("/"))  # https, or http on loopback, without a query
+    return url
 
 
 def path_rules(value: object) -> dict[str, frozenset[str] | None]:
-    """Of paths below /, by their prefix. Raises ValueError, which names the path."""
+    """The rules of paths below /, by prefix. Raises ValueError, which names the path."""
     if not isinstance(value, dict):
         raise ValueError(f"must be a mapping of paths, such as {{/healthz: public}}, not {shown(value)}")  # noqa: TRY004
     rules: dict[str, frozenset[str] | None] = {}
-    for said, rule in value.items():
+    for key, rule in value.items():
         try:
-            prefix, invokers = url_path(said), path_rule(rule)
+            prefix, invokers = url_path(key), path_rule(rule)
         except ValueError as error:
-            raise ValueError(f"path {shown(said)}: {error}") from None
+            raise ValueError(f"path {shown(key)}: {error}") from None
         if prefix == "/":
             raise ValueError("path /: is every path, whose rule is invokers; remove it")
         if prefix in rules:

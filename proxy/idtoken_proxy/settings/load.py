@@ -1,4 +1,4 @@
-"""The ways in: a configuration file, or `serve --upstream`; and where a file is looked for."""
+"""Loads settings, from a configuration file or from `serve --upstream`; and knows where files are looked for."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LISTENERS: Final = (("listen",), ("admin",))
 
 
 def default_config_path(environ: Mapping[str, str], instead: str, searched: Iterable[str] = SEARCHED) -> str:
-    """$IDTOKEN_PROXY_CONFIG, else the first file that is there. ConfigError lists what was tried; `instead` is what the
+    """$IDTOKEN_PROXY_CONFIG, else the first file that exists. Its ConfigError lists what was tried. `instead`: what the
     command takes in place of a file, in words.
     """
     tried = list(searched)
@@ -56,14 +56,14 @@ def default_config_path(environ: Mapping[str, str], instead: str, searched: Iter
 def load_settings(
     path: str, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
 ) -> Settings:
-    """ConfigError with every mistake of the file and of the variables that override it. `defaults`: what top-level keys
-    are that neither of them has, in place of the usual.
+    """Raises ConfigError with every mistake of the file and of the variables that override it. `defaults`: replaces the
+    usual defaults of top-level keys.
     """
     return settings_from_bytes(read_file(path), path, environ, defaults)
 
 
 def read_file(path: str) -> bytes:
-    """ConfigError. `-` is standard input, which can be read once."""
+    """`-` is standard input, which can be read once. Raises ConfigError."""
     if path == STDIN:
         return sys.stdin.buffer.read()
     refused = path_objection(path, home=True)
@@ -84,7 +84,7 @@ def settings_from_bytes(
     defaults: Mapping[str, Any] | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Settings:
-    """As load_settings, of what is in the file. `options`: of KEYS in command_line.py, which count before it."""
+    """As load_settings, from a file's content. `options`: those of KEYS in command_line.py; they override the file."""
     path = _STDIN if path == STDIN else path
     try:
         text = content.decode("utf-8-sig")
@@ -101,7 +101,7 @@ def settings_from_text(
     defaults: Mapping[str, Any] | None = None,
     options: Mapping[str, object] | None = None,
 ) -> Settings:
-    """As load_settings; `path` names the file in messages, and file paths in it are relative to its directory."""
+    """As load_settings. `path` names the file in messages; file paths in it are relative to its directory."""
     taken_in: set[str] = set()
 
     def substituted(value: str) -> str:
@@ -113,7 +113,7 @@ def settings_from_text(
     except YamlError as error:
         raise ConfigError((Problem(shown_path(path), error.line, "", error.message),)) from None
     origin = Origin(path, reading.tree, reading.lines)
-    problems = [replace(origin.problem(at, said), line=line) for line, at, said in reading.mistakes]
+    problems = [replace(origin.problem(at, message), line=line) for line, at, message in reading.mistakes]
     directory = os.path.dirname(path)  # noqa: PTH120 - "" for none
     return _settings(
         origin, environ, directory, reading.unreadable, problems, defaults, options or {}, taken_in
@@ -121,12 +121,12 @@ def settings_from_text(
 
 
 def settings_from_options(
-    said: CommandLine, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
+    command_line: CommandLine, environ: Mapping[str, str], defaults: Mapping[str, Any] | None = None
 ) -> Settings:
-    """What `serve --upstream` and its like say without a file. Mistakes are named by their options. ConfigError."""
-    tree, options = said.tree()
+    """Settings of `serve --upstream` and its like, without a file. Mistakes are named by option. Raises ConfigError."""
+    tree, options = command_line.tree()
     origin = Origin("--upstream", tree, {}, options)
-    return _settings(origin, environ, "", set(), list(said.lacking()), defaults, said.keys)
+    return _settings(origin, environ, "", set(), list(command_line.lacking()), defaults, command_line.keys)
 
 
 def _settings(
@@ -145,8 +145,8 @@ def _settings(
         raise ConfigError(tuple(problems))
     tree = {**(defaults or {}), **tree}
     elsewhere = dict(origin.elsewhere)
-    said = [(name, KEYS[name], value) for name, value in options.items()]
-    for name, location, value in (*overrides(environ), *said):
+    from_options = [(name, KEYS[name], value) for name, value in options.items()]
+    for name, location, value in (*overrides(environ), *from_options):
         _put(tree, location, from_here(value) if location in _LISTENERS and directory else value)
         elsewhere[location] = name
     home = environ.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - may not raise
@@ -161,15 +161,19 @@ def _settings(
     _check_quota_project(settings, environ)
     spans = tracing.wanted(document.tracing, environ, document.egress_proxy)
     of_spans = [
-        Problem(variable, 0, "", said) if variable else origin.problem(("tracing",), said)
-        for variable, said in spans.mistakes
+        Problem(variable, 0, "", message) if variable else origin.problem(("tracing",), message)
+        for variable, message in spans.mistakes
     ]
     if of_spans and document.tracing is not None:
         raise ConfigError(tuple(of_spans))
-    # Whoever sets a variable for the app may not think of the proxy: without the key, no start fails for it.
+    # Whoever sets such a variable for the app may not think of the proxy. So unless the key is used, mistakes are
+    # warnings.
     untraced = [replace(one, message=f"{one.message}; no spans are exported") for one in of_spans]
     warnings = (
-        *(origin.problem(in_tree(tree, location, missing=True), said) for location, said in doubts(settings)),
+        *(
+            origin.problem(in_tree(tree, location, missing=True), message)
+            for location, message in doubts(settings)
+        ),
         *untraced,
     )
     identities = (
@@ -192,12 +196,12 @@ def _settings(
 
 
 def _check_quota_project(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Of the variable, where a route makes use of it: it goes into a header as it stands."""
-    said = environ.get(QUOTA_PROJECT)
-    refused = project_objection(said) if said else None
-    if refused is not None and any(route.quota_project == said for route in settings.routes):
-        told = f"{refused}; write one such as my-project-123, or unset it"
-        raise ConfigError((Problem(QUOTA_PROJECT, 0, "", told),))
+    """Checks the variable if a route uses it: it goes into a header as it is."""
+    project = environ.get(QUOTA_PROJECT)
+    refused = project_objection(project) if project else None
+    if refused is not None and any(route.quota_project == project for route in settings.routes):
+        message = f"{refused}; write one such as my-project-123, or unset it"
+        raise ConfigError((Problem(QUOTA_PROJECT, 0, "", message),))
 
 
 def _put(tree: dict[str, Any], location: Location, value: object) -> None:
@@ -205,13 +209,13 @@ def _put(tree: dict[str, Any], location: Location, value: object) -> None:
     for section in sections:
         inner = tree.setdefault(str(section), {})
         if not isinstance(inner, dict):
-            return  # a mistake that is told anyway
+            return  # this mistake is reported elsewhere
         tree = inner
     tree[str(key)] = value
 
 
 def _file_path(path: str, *, directory: str, home: str) -> str:
-    """`~` is the home directory; what is relative is so to the configuration's directory."""
+    """`~` is the home directory; a relative path starts from the configuration's directory."""
     if path == "~" or path.startswith("~/"):
         path = home + path[1:]
     return os.path.join(directory, path)  # noqa: PTH118 - keeps the path as it was written

@@ -1,4 +1,4 @@
-"""Mistakes in a configuration: where each stands, and words for what is none of the known ones."""
+"""Where a mistake in a configuration stands, and suggestions for words that are not known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Mistake: TypeAlias = tuple[Location, str]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the values of `tree` came from. `elsewhere`: an option or a variable, for those that stand in no file."""
+    """Where the values of `tree` came from. `elsewhere`: the option or variable, for values that stand in no file."""
 
     file: str
     tree: object
@@ -31,15 +31,15 @@ class Origin:
         return Problem(shown_path(self.file), self.line(location), dotted(location), message)
 
     def line(self, location: Location) -> int:
-        """Of the deepest part of `location` that is there."""
+        """The line of the deepest part of `location` that exists."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, 0)
 
 
 def in_tree(tree: object, location: Location, *, missing: bool = False) -> Location:
-    """Without what is not in the document: a position in a list that was a single value, a key that is left to its
-    default. `missing`: the last part is a key that should be there.
+    """`location` without parts that the document lacks: a position in a list written as a single value, a key left to
+    its default. `missing`: keep the last part, a key that should be there.
     """
     found: list[str | int] = []
     node: Any = tree
@@ -73,7 +73,7 @@ def unknown_key(name: str, known: Iterable[str]) -> str:
 
 
 def choice(value: object, known: Collection[str]) -> str:
-    """For one that is none of them."""
+    """For a value that is none of `known`."""
     message = f"must be one of {', '.join(known)}, not {shown(value)}"
     near = nearest(value, known) if isinstance(value, str) else None
     return message if near is None else f'{message}; did you mean "{near}"?'

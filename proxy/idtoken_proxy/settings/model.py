@@ -69,7 +69,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class EgressProxy:
-    """The way out of a network: a proxy that is reached by plain HTTP and takes CONNECT. `host` as an Upstream's;
+    """The network's egress proxy, which is reached by plain HTTP and takes CONNECT. `host`: as in Upstream.
     `credentials`: the octets `user:password`, which no repr and no message shows.
     """
 
@@ -86,7 +86,7 @@ class EgressProxy:
 
 
 class TokenHeader(enum.Enum):
-    """Where the token goes; AUTO depends on whether the app sends an Authorization of its own."""
+    """Where the token goes. AUTO depends on whether the app sends an Authorization header itself."""
 
     AUTO = "auto"
     AUTHORIZATION = "Authorization"
@@ -99,7 +99,7 @@ CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
-    """What an access token is to be good for, in the order in which the configuration names them."""
+    """What an access token shall be good for, in the configuration's order."""
 
     names: tuple[str, ...] = (CLOUD_PLATFORM,)
 
@@ -108,7 +108,7 @@ class Scopes:
         return " ".join(self.names)
 
 
-# What a token is asked for with: an ID token's audience, or an access token's scopes.
+# What a token is requested with: an ID token's audience, or an access token's scopes.
 Wanted: TypeAlias = str | Scopes
 
 
@@ -118,12 +118,12 @@ def asked_for(wanted: Wanted | None) -> str:
 
 
 def kind_of(wanted: Wanted | None) -> str:
-    """By what a token is asked for with: `audience` or `scopes`."""
+    """The kind of request for a token: `audience` or `scopes`."""
     return "scopes" if isinstance(wanted, Scopes) else "audience"
 
 
 class UpstreamProtocol(enum.Enum):
-    """What is spoken with the receiver; AUTO: what the app speaks."""
+    """The protocol to speak with the receiver. AUTO: the one the app speaks."""
 
     AUTO = "auto"
     HTTP1 = "http1"
@@ -138,14 +138,14 @@ class Timeouts:
     header: float = 10.0  # from a request's first byte to the end of its head
     keepalive: float = 75.0  # an idle connection, app's or receiver's
     drain: float = 9.0  # Cloud Run kills 10 s after SIGTERM
-    lameduck: float = 0.0  # after a signal to end, how long requests are begun still
+    lameduck: float = 0.0  # how long after a signal to end new requests are still served
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     header_bytes: int = 64 * 1024
     connections: int = 1024
-    services: int = 64  # of projects whose services no route lists
+    services: int = 64  # with a token at a time, of projects whose services no route lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +154,12 @@ class GuardSettings:
     allowed_origins: tuple[str, ...] = ()
     # Who may use the unix sockets; None: whoever runs the proxy, and root.
     allowed_uids: frozenset[int] | None = None
-    # A secret that callers must send, and in which header.
+    # The file with a secret that callers must send, and the header for it.
     caller_token_file: str | None = None
     caller_token_header: str = "X-Idtoken-Proxy-Caller"  # noqa: S105 -- the name of a header
-    # Requests that may be a page's, under names of which browsers say nothing.
+    # Requests that may come from a web page, under names for which browsers do not tell.
     unverified_pages: Literal["refuse", "allow"] = "refuse"
-    # Who ends TLS in front of the proxy, and may say so; "unix": the unix sockets' peers.
+    # Proxies in front that end TLS and may say so; "unix": the unix sockets' peers.
     trusted_proxies: tuple[IPv4Network | IPv6Network | Literal["unix"], ...] = ()
 
 
@@ -172,15 +172,15 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class GoogleEndpoints:
-    """None: Google's public one, or what the credential's own file says."""
+    """None: Google's public one, or the one in the credential's file."""
 
     token_endpoint: str | None = None
     iam_endpoint: str | None = None
     sts_endpoint: str | None = None
     metadata_host: str | None = None
     universe_domain: str = "googleapis.com"
-    keys_endpoint: str | None = None  # of the keys that ID tokens are signed with
-    access_token_hosts: tuple[str, ...] = ()  # besides Google's own, which may be handed access tokens
+    keys_endpoint: str | None = None  # for the keys that ID tokens are signed with
+    access_token_hosts: tuple[str, ...] = ()  # hosts besides Google's that may get access tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,8 +192,9 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class TracingSettings:
-    """`endpoint`: the URL that spans are posted to (OTLP by http/protobuf). `sample`: which share of the traces that begin here
-    is recorded; `follows`: the app's own span decides, where it brings one. `egress_proxy`: what it is reached through.
+    """`endpoint`: the URL to post spans to (OTLP by http/protobuf). `sample`: the share of the traces begun here that
+    is recorded. `follows`: if the app sends a span, its sampling decides. `egress_proxy`: the one on the way to
+    `endpoint`.
     """
 
     endpoint: str = "http://localhost:4318/v1/traces"
@@ -204,11 +205,12 @@ class TracingSettings:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end); `host` is lower case or None for
-    every host; `audience` is an ID token's and `scopes` are an access token's: a route has one of them, and neither where
-    `identity` is NoIdentity, or for a pattern, whose services have their own; `quota_project` is whom Google charges for what an access token does, where the configuration
-    says; `methods` None means all but CONNECT and TRACE; `egress_proxy` is what the receiver is reached through, None for
-    one on loopback; `receives`: on the receiving side, where callers are strangers and refusals tell them nothing.
+    """`path` is "/" or "/a/b" (a whole-segment prefix, no slash at its end). `host` is lower case; None means every
+    host. A route has `audience`, for an ID token, or `scopes`, for an access token. It has neither if `identity` is
+    NoIdentity, or for a pattern, whose services have their own. `quota_project`: whom Google charges for calls with the
+    access token, if set. `methods` None means all but CONNECT and TRACE. `egress_proxy`: the one on the way to the
+    receiver; None for a receiver on loopback. `receives`: the route is on the receiving side, where callers are
+    strangers and refusals tell them nothing.
     """
 
     name: str
@@ -229,18 +231,18 @@ class Route:
 
     @property
     def wanted(self) -> Wanted | None:
-        """What its token is asked for with; None on a public route."""
+        """What to request its token with; None on a public route."""
         return self.audience if self.scopes is None else self.scopes
 
     @property
     def is_pattern(self) -> bool:
-        """It stands for every service of a project and region (services.py)."""
+        """Whether it stands for every service of a project and region (services.py)."""
         return self.upstream.host.startswith("*")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """PEM files. Whatever changes in them is taken over as a change of the configuration is."""
+    """Paths of PEM files. A change of either reloads the configuration."""
 
     cert_file: str
     key_file: str
@@ -248,9 +250,7 @@ class ServerTls:
 
 @dataclass(frozen=True, slots=True)
 class PathRule:
-    """Who may ask for what is under `path`: the caller is one of `invokers` (settings/invokers.py), or anybody where that is
-    None.
-    """
+    """Who may call what is under `path`: one of `invokers` (settings/invokers.py), or anybody if None."""
 
     path: str
     invokers: frozenset[str] | None
@@ -258,9 +258,9 @@ class PathRule:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A listener before an app, where callers show who they are. `upstream`: the app. `rules`: that of / is the first, then
-    longer paths. `issuers`: google, iap and URLs. `name`: in logs and metrics, which no route can have. `keep_signature`: of
-    tokens that go on to the app.
+    """A listener before an app, where callers show who they are. `upstream`: the app. `rules`: that of / first, then
+    longer paths. `issuers`: google, iap and URLs. `name`: for logs and metrics; no route can have such a name.
+    `keep_signature`: whether tokens go on to the app whole.
     """
 
     name: str
@@ -277,8 +277,8 @@ class Inbound:
 
 @dataclass(frozen=True, slots=True)
 class MetadataSettings:
-    """The metadata server's face. `audiences`: those for which it hands out ID tokens; `scopes`: an access token's, None
-    where it hands out none; `project_id`: as the file says it.
+    """The metadata server. `audiences`: it hands out ID tokens for these. `scopes`: of its access tokens; None if it
+    hands out none. `project_id`: as in the file.
     """
 
     listen: Address = TcpAddress("localhost", 8181)
@@ -291,8 +291,8 @@ class MetadataSettings:
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """One that the configuration names, in `key` on `line` of `file`. `reread`: whoever needs it looks at it again by
-    itself; `awaited`: it may come later than the proxy.
+    """A file that the configuration names, in `key` on `line` of `file`. `reread`: its user notices changes itself.
+    `awaited`: it may appear after the proxy has started.
     """
 
     path: str
@@ -313,7 +313,7 @@ class Settings:
     reuse_port: bool = False  # whether other proxies of the same user may listen on the same ports
     forward_proxy: bool = True
     timeouts: Timeouts = Timeouts()
-    wait_for_login: float = 0.0  # how long requests are held while a person has to log in
+    wait_for_login: float = 0.0  # how long requests wait while a person has to log in
     limits: Limits = Limits()
     guard: GuardSettings = GuardSettings()
     ca_file: str | None = None
@@ -322,8 +322,8 @@ class Settings:
     log: LogSettings = LogSettings()
     tracing: TracingSettings | None = None  # None: no spans
     files: tuple[NamedFile, ...] = field(default=(), compare=False)
-    # Where each route says its identity, or begins; without a message yet. Empty where no file was read.
+    # Where each route states its identity, or begins, as problems without a message. Empty if no file was read.
     identities_at: tuple[Problem, ...] = field(default=(), compare=False)
     taken_in: frozenset[str] = field(default=frozenset(), compare=False)  # variables, by ${NAME}
-    warnings: tuple[Problem, ...] = field(default=(), compare=False)  # of what is no mistake (doubts.py)
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)  # about what is valid (doubts.py)
     receive: tuple[Inbound, ...] = ()

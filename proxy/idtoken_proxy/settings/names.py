@@ -1,4 +1,4 @@
-"""Names of routes, methods, headers, accounts and audiences: each ends up in a header, a log or an environment."""
+"""Names of routes, methods, headers, accounts and audiences. Each ends up in a header, a log or an environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ACCOUNT: Final = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+"
 IAP_CLIENT: Final = ".apps.googleusercontent.com"
 HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # RFC 9110 section 5.6.2
 
-# What is something to the proxy itself, so that it never comes as far as the guard (policy/fields.py).
+# Headers that the proxy itself acts on, so they never reach the guard (policy/fields.py).
 RESERVED_HEADERS: Final = frozenset(
     {
         "authorization", "connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
@@ -40,7 +40,7 @@ def route_name(value: object) -> str:
 
 
 def url_variable(name: str) -> str:
-    """The variable in which `idtoken-proxy run` tells an app a route's URL."""
+    """The variable in which `idtoken-proxy run` gives an app a route's URL."""
     return name.upper().replace("-", "_") + "_URL"
 
 
@@ -62,7 +62,7 @@ def method(value: object) -> str:
 
 
 def header(value: object) -> str:
-    """One that a client may send besides those that HTTP and the proxy have a use for."""
+    """A header that a client may send, and that neither HTTP nor the proxy uses."""
     string = text(value)
     if len(string) > 64 or re.fullmatch(HEADER, string) is None:
         raise ValueError(
@@ -76,7 +76,7 @@ def header(value: object) -> str:
 
 
 def audience(value: object) -> str:
-    """Printable ASCII without blanks: it goes into a token request as it stands."""
+    """Printable ASCII without blanks: it goes into a token request as it is."""
     string = text(value)
     if not string or len(string) > 2048 or re.search(r"[^\x21-\x7e]", string):
         raise ValueError(f"must be printable ASCII without blanks, and not empty, not {shown(string)}")
@@ -84,12 +84,12 @@ def audience(value: object) -> str:
 
 
 SCOPE: Final = (
-    r"https://[!#-+.-\[\]-~-]+|openid|email|profile"  # RFC 6749 section 3.3, less what divides them in a list
+    r"https://[!#-+.-\[\]-~-]+|openid|email|profile"  # RFC 6749 section 3.3, without the separators of lists
 )
 
 
 def scope(value: object) -> str:
-    """An OAuth scope: a URL, but for OpenID Connect's three. It goes into token requests as it stands."""
+    """An OAuth scope: a URL, or one of OpenID Connect's three. It goes into token requests as it is."""
     string = text(value)
     if len(string) > 256 or re.fullmatch(SCOPE, string) is None:
         short = re.fullmatch(r"[a-z][a-z0-9._-]{1,60}", string) is not None and hidden(string) is None
@@ -101,7 +101,7 @@ def scope(value: object) -> str:
 
 
 def project(value: object) -> str:
-    """A project's ID or number: it goes into a header as it stands."""
+    """A project's ID or number. It goes into a header as it is."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     string = text(value)
@@ -126,7 +126,7 @@ def account(value: object) -> str:
 
 
 def email(value: object) -> str:
-    """A service account's email, where its numeric ID will not do."""
+    """A service account's email, for where its numeric ID will not do."""
     string = text(value)
     if re.fullmatch(ACCOUNT, string, re.ASCII) is None:
         raise ValueError(

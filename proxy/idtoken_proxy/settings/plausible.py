@@ -1,9 +1,9 @@
-"""What of a configured value may be shown: the one place that decides it, for keys, variables, options and messages alike.
+"""Which configured values may be shown: the one place that decides it, for keys, variables, options and messages.
 
-People put the credential where its path belongs (`GOOGLE_APPLICATION_CREDENTIALS="$(cat key.json)"`), and a password into
-a URL. So a value is shown where it may be the thing that it should be, and a mistaken path must be: that helps. What
-looks like something else is told by its look, under the name of its key or variable. `objection` refuses what is a
-credential beyond doubt, or stands in quotes and the like; `shown` and its siblings also hide what only may be one, for
+People put a credential where its path belongs (`GOOGLE_APPLICATION_CREDENTIALS="$(cat key.json)"`), and a password into
+a URL. So a value is shown if it may be what it should be; a mistaken path must be shown, because that helps. A value
+that looks like something else is described by its look, under its key or variable. `objection` refuses what is
+certainly a credential, or stands in quotes and the like. `shown` and its siblings also hide what may be one, for
 messages about values that are wrong anyway.
 """
 
@@ -19,7 +19,7 @@ _LONGEST: Final = 80
 _LONGEST_PATH: Final = 1024
 _LONGEST_PART: Final = 255  # NAME_MAX
 
-_ISSUED: Final = (  # how issuers mark what is secret, so that scanners find it
+_ISSUED: Final = (  # marks that issuers put on secrets, so that scanners find them
     ("an access token", re.compile(r"ya29\.[A-Za-z0-9_.-]{4,}|[a-z]29\.c\.[A-Za-z0-9_-]{8,}")),
     ("a refresh token", re.compile(r"(?<![A-Za-z0-9:/])1//[A-Za-z0-9_-]{8,}")),
     ("a client secret", re.compile(r"GOCSPX-[A-Za-z0-9_-]{8,}")),
@@ -60,20 +60,20 @@ _PROJECT: Final = re.compile(r"(?:[a-z][a-z0-9.-]{1,60}:)?[a-z][a-z0-9-]{4,28}[a
 _QUOTES: Final = "\"'`\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb"
 _INVISIBLE: Final = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
 _ASSIGNMENT: Final = re.compile(r"(?:export\s+|set\s+|\$env:)?[A-Z][A-Z0-9_]{2,}\s?=|export\s", re.ASCII)
-# Most of a long file is names, URLs and paths in lower case. In these characters, what the searches below look for has one
-# of these pieces: of a document in base64, the quote of a key is its 34, which in lower case is the last of four digits
-# only, after one whose lower two bits are 0; dashes and capitals always have a digit in upper case.
+# Most of a long file is names, URLs and paths in lower case. Among these characters, whatever the searches below look
+# for holds one of these pieces. A document in base64 encodes a key's quote, 34, which is lower case only as the last of
+# four digits, after one whose lower two bits are 0. Dashes and capitals always have a digit in upper case.
 _PLAIN: Final = re.compile(r"[a-z0-9./:_-]*")
 _PERHAPS: Final = re.compile(
     r"29\.|1//|pk[-_]|rk[-_]|sk[-_]|xox|ey|gho_|ghp_|ghr_|ghs_|ghu_|github_|"
     r"ci|gi|ki|oi|si|wi|0i|4i|8i|key:|secret:|token:|word:|wd:|phrase:"
 )
-_LINES: Final = "text of several lines"  # a configuration, too
+_LINES: Final = "text of several lines"  # perhaps a configuration
 _UNEXPANDED: Final = re.compile(r"(\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|%[A-Za-z_]{2,}%|\$\()")
 
 
 def credential_in(text: str) -> str | None:
-    """What the text is, or holds, beyond doubt and in words: "a JWT"; None where it may be what it should be."""
+    """What the text certainly is or holds, in words, such as "a JWT"; None if it may be what it should be."""
     if _PEM.search(text):
         return "a PEM key or certificate"
     stripped = text.strip().strip(_QUOTES + _INVISIBLE).lstrip()
@@ -92,7 +92,7 @@ def credential_in(text: str) -> str | None:
 
 
 def _is_encoded_document(text: str) -> bool:
-    """Base64, also url-safe, wrapped, or a piece of it that begins at any of four places."""
+    """Whether it is base64, even url-safe or wrapped, or a piece of it cut at any of four places."""
     joined = re.sub(r"\s+|\\n", "", text)
     for found in _ENCODED.finditer(joined):
         run = found[0].rstrip("=").translate(str.maketrans("-_", "+/"))
@@ -104,7 +104,7 @@ def _is_encoded_document(text: str) -> bool:
 
 
 def wrapping(text: str) -> str | None:
-    """What stands around a value and was not meant to be part of it, with the remedy; None where nothing does."""
+    """What surrounds a value and was not meant as part of it, with the remedy; None if nothing does."""
     if text[:1] in _INVISIBLE and text:
         return "begins with an invisible character (a byte order mark or the like); save it without one"
     if any(char in text for char in _INVISIBLE):
@@ -130,8 +130,8 @@ def wrapping(text: str) -> str | None:
 
 
 def path_wrapping(text: str, *, home: bool) -> str | None:
-    """As `wrapping`, and what no path is. `home`: whether `~` means the home directory, as it does in the
-    configuration's file and nowhere in a variable.
+    """As `wrapping`, and what cannot be part of a path. `home`: whether `~` means the home directory, as it does in the
+    configuration file but never in a variable.
     """
     around = wrapping(text)
     if around is not None:
@@ -148,7 +148,7 @@ def path_wrapping(text: str, *, home: bool) -> str | None:
 
 
 def objection(text: str) -> str | None:
-    """Why the text is none of what a configuration's keys take; None where it may be. Never repeats it."""
+    """Why no key of a configuration takes the text; None if one may. Never repeats it."""
     if _PLAIN.fullmatch(text) and not _PERHAPS.search(text):
         return None
     found = credential_in(text)
@@ -158,12 +158,12 @@ def objection(text: str) -> str | None:
 
 
 def url_path_objection(text: str) -> str | None:
-    """As `objection`, of a URL's path, which may end in any of its characters (RFC 3986 section 3.3)."""
+    """As `objection`, for a URL's path, which may end in any of its characters (RFC 3986 section 3.3)."""
     return objection(text.rstrip(",;'"))
 
 
 def path_objection(text: str, *, home: bool = False) -> str | None:
-    """As `objection`, of what must be the path of a file."""
+    """As `objection`, for the path of a file."""
     found = credential_in(text)
     if found == _LINES:
         return f"holds {found}, as a file does; it must be the path of a file that holds it"
@@ -177,7 +177,7 @@ def path_objection(text: str, *, home: bool = False) -> str | None:
 
 
 def host_objection(text: str) -> str | None:
-    """As `objection`, of HOST or HOST:PORT."""
+    """As `objection`, for HOST or HOST:PORT."""
     refused = objection(text)
     if refused is None and (hidden(text) is not None or not _HOST.fullmatch(text)):
         refused = f"is no HOST or HOST:PORT, but {shown(text)}"
@@ -185,7 +185,9 @@ def host_objection(text: str) -> str | None:
 
 
 def project_objection(text: str) -> str | None:
-    """As `objection`, of a project's ID or number (https://cloud.google.com/resource-manager/docs/creating-managing-projects)."""
+    """As `objection`, for a project's ID or number
+    (https://cloud.google.com/resource-manager/docs/creating-managing-projects).
+    """
     refused = objection(text)
     return refused or (None if _PROJECT.fullmatch(text) else "is no project's ID or number")
 
@@ -199,7 +201,7 @@ def _no_path(text: str) -> str | None:
 
 
 def _look(text: str) -> str | None:
-    """Of what only may be a secret: a password, random letters."""
+    """What it looks like, if it may be a secret: a password, random letters."""
     found = credential_in(text)
     if found is not None:
         return found
@@ -213,8 +215,8 @@ def _look(text: str) -> str | None:
 
 
 def _random(run: str) -> bool:
-    """Letters of both cases and digits in turns, as no name has them: `test_a_GOOGLE_AP0` changes its kind twice, a key's
-    ID at every other character. A capital before small letters begins a word.
+    """Whether letters of both cases and digits alternate as in no name: `test_a_GOOGLE_AP0` changes its kind twice, a
+    key's ID at every other character. A capital before small letters begins a word and is no change.
     """
     kinds = [next(kind for kind in "aA0" if _KIND[kind].match(char)) for char in run if char.isalnum()]
     changes = sum(one != other and (one, other) != ("A", "a") for one, other in pairwise(kinds))
@@ -222,18 +224,18 @@ def _random(run: str) -> bool:
 
 
 def _password(text: str) -> bool:
-    """Of three kinds of characters, and without what divides a path, a URL or a sentence."""
+    """Whether it has three kinds of characters, and none of those that divide a path, a URL or a sentence."""
     bare = 6 <= len(text) <= 128 and not re.search(r"[\s/]|://", text)
     return bare and sum(bool(kind.search(text)) for kind in _CLASSES) >= 3
 
 
 def hidden(text: str) -> str | None:
-    """What it looks like, where it may be a secret and so is in no message; None where it may be shown."""
+    """What it looks like, if it may be a secret and must not be shown; None if it may be shown."""
     return _look(text) or ("a password" if _password(text) else None)
 
 
 def shown(value: object) -> str:
-    """A value in a message: as it stands in the file, cut where it is long; or what it looks like."""
+    """A value for a message: as in the file, cut if long; or what it looks like."""
     match value:
         case str():
             look = hidden(value)
@@ -255,7 +257,7 @@ def shown(value: object) -> str:
 
 
 def shown_path(path: str) -> str:
-    """A file's path in a message. One that does not exist is shown: it is what has to be mended."""
+    """A file's path for a message. One that does not exist is shown, because it has to be corrected."""
     name = path.rpartition("/")[2]
     look = (
         _look(path) or _no_path(path) or ("a password" if "." not in name[1:-1] and _password(name) else None)
@@ -268,12 +270,12 @@ def shown_path(path: str) -> str:
 
 
 def shown_key(name: str) -> str:
-    """A key of a mapping: whole documents end up as one where a colon follows."""
+    """A mapping's key for a message. Whole documents end up as one if a colon follows."""
     return name if _KEY.fullmatch(name) and hidden(name) is None else "(a key that is not shown)"
 
 
 def unechoed(message: str, values: Iterable[str]) -> str:
-    """Somebody else's message, such as click's, without those of the values that may be secrets."""
+    """A message of others', such as click's, without those values that may be secrets."""
     for value in sorted(values, key=len, reverse=True):
         bare = value.lstrip("-")
         for part in {bare, bare.partition("=")[2]}:

@@ -1,4 +1,4 @@
-"""What the keys of `receive:` say against each other, and against the rest."""
+"""Keys of `receive:` that contradict each other, or the rest of the configuration."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from idtoken_proxy.settings.plausible import shown_path
 
 
 def inbound_contradictions(document: Document, file_path: Callable[[str], str]) -> Iterator[Mistake]:
-    """`file_path` makes a path of the configuration one of the file system."""
+    """`file_path`: resolves a path of the configuration."""
     taken: list[tuple[str, Address]] = [("listen", one) for one in document.listen if document.routes]
     if document.admin is not None:
         taken.append(("admin", document.admin))
@@ -80,8 +80,8 @@ def _loops(document: Document, taken: list[tuple[str, Address]]) -> Iterator[Mis
         app = TcpAddress(inbound.upstream.host, inbound.upstream.port)
         for name, address in taken:
             if isinstance(address, TcpAddress) and overlap(app, address):
-                told = f"is the proxy itself ({name}: {address}), and no app; write the app's address"
-                yield ("receive", index, "upstream"), told
+                message = f"is the proxy itself ({name}: {address}), and no app; write the app's address"
+                yield ("receive", index, "upstream"), message
                 break
 
 
@@ -93,14 +93,14 @@ def _certificate(cert_file: str, key_file: str, at: Location) -> Iterator[Mistak
             yield (*at, "tls", key), f"{shown_path(path)} cannot be read: {error.strerror}"
             return
     try:
-        # An encrypted key would have OpenSSL ask for its password on the terminal.
+        # OpenSSL would ask on the terminal for an encrypted key's password.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file, password=lambda: b"")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            told = f"{shown_path(key_file)} is the key of another certificate than {shown_path(cert_file)}"
+            message = f"{shown_path(key_file)} is the key of another certificate than {shown_path(cert_file)}"
         else:
-            told = (
+            message = (
                 f"{shown_path(cert_file)} and {shown_path(key_file)} are no certificate and its key "
                 f"({error.reason or 'no PEM'}); both must be PEM, and the key without a password"
             )
-        yield (*at, "tls"), told
+        yield (*at, "tls"), message

@@ -1,4 +1,4 @@
-"""A checked Document -> Settings: defaults filled in, timeouts merged, audiences derived, paths made ones of the file system."""
+"""A checked Document -> Settings: fills in defaults, merges timeouts, derives audiences, resolves paths."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from idtoken_proxy.settings.services import STAR
 def resolve(
     document: Document, file_path: Callable[[str], str], quota_project: str | None = None
 ) -> model.Settings:
-    """`file_path` makes a path of the configuration one of the file system. `quota_project`: whom access tokens' calls are
-    charged to where the route does not say.
+    """`file_path`: resolves a path of the configuration. `quota_project`: charged for calls with access tokens if the
+    route names none.
     """
     timeouts = model.Timeouts(**vars(document.timeouts))
     identity = document.identity or ENTRIES[AutoIdentity.type]()
@@ -38,7 +38,7 @@ def resolve(
     )
     return model.Settings(
         routes=routes,
-        # Without a route there is nothing to ask for.
+        # Without a route the listeners would have nothing to serve.
         listen=tuple(_address(address, file_path) for address in document.listen) if document.routes else (),
         admin=None if document.admin is None else _address(document.admin, file_path),
         metadata=_metadata(document.metadata, default[1], routes, file_path),
@@ -73,7 +73,7 @@ def _inbound(
         ),
         issuers=tuple(dict.fromkeys(inbound.issuers)),
         tls=None if tls is None else model.ServerTls(file_path(tls.cert_file), file_path(tls.key_file)),
-        timeouts=dataclasses.replace(timeouts, **said) if (said := vars(inbound.timeouts)) else timeouts,
+        timeouts=dataclasses.replace(timeouts, **own) if (own := vars(inbound.timeouts)) else timeouts,
         protocol=model.UpstreamProtocol(inbound.protocol),
         keep_signature=inbound.keep_signature,
     )
@@ -87,7 +87,7 @@ def _route(
     file_path: Callable[[str], str],
     quota_project: str | None,
 ) -> model.Route:
-    """`timeouts` and `default`, the identity as it is said and as it is meant: of routes that say nothing else."""
+    """`timeouts` and `default`, the identity as written and as resolved, are for routes that set none."""
     identity = route.identity or default[0]
     access = is_access(route, identity.tag, document.google)
     return model.Route(
@@ -102,7 +102,7 @@ def _route(
         protocol=model.UpstreamProtocol(route.protocol),
         methods=None if route.methods is None else frozenset(route.methods),
         timeouts=dataclasses.replace(timeouts, **own) if (own := vars(route.timeouts)) else timeouts,
-        # From elsewhere, this machine's loopback is another one.
+        # An egress proxy's loopback is another machine's.
         egress_proxy=None if is_loopback(route.upstream.host) else document.egress_proxy,
         scopes=_scopes(route) if access else None,
         quota_project=(route.quota_project or quota_project) if access else None,
@@ -114,28 +114,28 @@ def _scopes(entry: RouteSection | Metadata) -> model.Scopes:
 
 
 def _metadata(
-    said: Metadata | None,
+    section: Metadata | None,
     default: Identity,
     routes: tuple[model.Route, ...],
     file_path: Callable[[str], str],
 ) -> model.MetadataSettings | None:
-    """`default`: the identity of all that says none."""
-    if said is None:
+    """`default`: the identity if the section names none."""
+    if section is None:
         return None
-    identity = default if said.identity is None else identity_of(said.identity, file_path)
-    # A route of another identity has its audience for that one alone.
-    audiences = said.audiences
+    identity = default if section.identity is None else identity_of(section.identity, file_path)
+    # A route with another identity has its audience for that identity alone.
+    audiences = section.audiences
     if audiences is None:
         audiences = [
             route.audience for route in routes if route.audience is not None and route.identity == identity
         ]
     return model.MetadataSettings(
-        listen=_address(said.listen, file_path),
+        listen=_address(section.listen, file_path),
         identity=identity,
         audiences=tuple(dict.fromkeys(audiences)),
-        scopes=_scopes(said) if said.access_tokens else None,
-        project_id=said.project_id,
-        allow_remote=said.allow_remote,
+        scopes=_scopes(section) if section.access_tokens else None,
+        project_id=section.project_id,
+        allow_remote=section.allow_remote,
     )
 
 
@@ -154,8 +154,8 @@ def _address(address: model.Address, file_path: Callable[[str], str]) -> model.A
 
 
 def _google(google: Google) -> model.GoogleEndpoints:
-    said = vars(google)
-    return model.GoogleEndpoints(**{**said, "access_token_hosts": tuple(google.access_token_hosts)})
+    endpoints = vars(google)
+    return model.GoogleEndpoints(**{**endpoints, "access_token_hosts": tuple(google.access_token_hosts)})
 
 
 def _guard(guard: Guard, file_path: Callable[[str], str]) -> model.GuardSettings:

@@ -1,6 +1,7 @@
-"""The names of a configuration's routes, for a shell to complete: the one key, read by itself.
+"""The names of a configuration's routes, for shell completion. Reads only that key.
 
-It is read at each press of the key, so nothing heavy is imported; and nobody who completes a name wants to hear of mistakes.
+A shell runs it at each press of the key, so it imports nothing heavy. It reports no mistakes: nobody completing a name
+wants any.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from idtoken_proxy.settings.yaml_lines import YamlError, read_yaml
 
 
 def route_names(path: str, environ: Mapping[str, str]) -> list[str]:
-    """In the file's order; none where it cannot be read. Standard input is the shell's own, and a pipe is read once."""
+    """In the file's order; empty if it cannot be read. Not from standard input, which is the shell's, nor a pipe, which
+    can be read once.
+    """
     try:
         if not Path(path).is_file():
             return []
@@ -24,5 +27,5 @@ def route_names(path: str, environ: Mapping[str, str]) -> list[str]:
     if not isinstance(routes, list):
         return []
     names = [route.get("name") for route in routes if isinstance(route, dict)]
-    # Whatever else stands there is no name, and might be something that a shell obeys.
+    # Anything else is no name, and might be something that a shell obeys.
     return [name for name in names if isinstance(name, str) and name.replace("-", "").isalnum()]

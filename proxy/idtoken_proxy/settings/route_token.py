@@ -1,7 +1,7 @@
-"""Which kind of token a route sends, an ID token or an access token, and what its keys say against that.
+"""Which kind of token a route sends, an ID token or an access token, and which of its keys contradict that.
 
-Order is the security property: with an access token whoever receives it can call Google's APIs as the identity, so that
-none is derived, and none may be asked for, for a host that is not Google's own or stated by name.
+Order is the security property. Whoever receives an access token can call Google's APIs as the identity. So it is never
+chosen by default, nor allowed, for a host that is neither Google's own nor named in the configuration.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from idtoken_proxy.settings.model import GoogleEndpoints, Scopes
 from idtoken_proxy.settings.schema_dsl import Entry
 
 _PUBLIC = "has no use on a public route (identity: none), which gets no token; remove one of the two"
-USUAL_SCOPES = ("openid", "email")  # of every login of one's own
-_OF_ACCESS = ("scopes", "quota_project")  # keys that are about access tokens alone
+USUAL_SCOPES = ("openid", "email")  # every login has them
+_OF_ACCESS = ("scopes", "quota_project")  # keys for access tokens only
 
 
 def is_access(route: RouteSection, identity: str, google: Google) -> bool:
-    """`identity`: the type of the one that the route has."""
+    """`identity`: the type of the route's identity."""
     if identity == NoIdentity.type:
         return False
     if route.token is not None:
@@ -34,7 +34,7 @@ def universe(google: Google) -> str:
 
 
 def objections(route: RouteSection, identity: str, google: Google, location: Location) -> Iterator[Mistake]:
-    """What the keys that are about tokens say against each other, but for an ID token's audience."""
+    """Contradictions between the keys about tokens, except an ID token's audience."""
     if identity == NoIdentity.type:
         yield from (
             ((*location, name), _PUBLIC) for name in ("token", "audience", *_OF_ACCESS) if name in vars(route)
@@ -51,7 +51,7 @@ def objections(route: RouteSection, identity: str, google: Google, location: Loc
 
 
 def login_s_objections(route: RouteSection, identity: Entry, location: Location) -> Iterator[Mistake]:
-    """Of a route with an access token whose identity is a login of one's own: that asks for its scopes once, beforehand."""
+    """For a route with an access token whose identity is a person's login: it asks for its scopes once, in advance."""
     if identity.tag != OauthIdentity.type:
         return
     asked = {*USUAL_SCOPES, *identity.scopes}  # type: ignore[attr-defined]  # the entry's, as declared

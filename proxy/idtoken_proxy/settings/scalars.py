@@ -1,4 +1,4 @@
-"""What single values the configuration file's keys take: how each is parsed, and the same said as JSON Schema."""
+"""Types of single values in the configuration file: how each is parsed, and its JSON Schema."""
 
 from __future__ import annotations
 

@@ -34,19 +34,19 @@ def json_schema() -> dict[str, Any]:
 
 
 def schema_of(document: type[Entry], title: str, anywhere: tuple[Form, ...] = ()) -> dict[str, Any]:
-    """Of any file that is declared as an Entry. `anywhere`: what may stand in place of any one value."""
+    """The schema of a file declared as an Entry. `anywhere`: what may replace any single value."""
     inner = {entry.__name__: _mapping(entry, anywhere) for entry in _reached(document, set())}
     whole = _mapping(document, anywhere)
     return {"$schema": DIALECT, "title": title, "$defs": dict(sorted(inner.items())), **whole}
 
 
 def schema_text(schema: dict[str, Any] | None = None) -> str:
-    """Of the configuration, or of another file."""
+    """The schema of the configuration, or of another file, as text."""
     return json.dumps(schema or json_schema(), indent=2)
 
 
 def _reached(entry: type[Entry], before: set[type[Entry]]) -> Iterator[type[Entry]]:
-    """All the mappings within it, each once."""
+    """All mappings within it, each once."""
     for declared in entry.declared.values():
         for inner in _entries(declared.kind):
             if inner not in before:
@@ -87,7 +87,7 @@ def _properties(entry: type[Entry], anywhere: tuple[Form, ...]) -> dict[str, Any
 
 
 def _property(declared: Key, anywhere: tuple[Form, ...]) -> dict[str, Any]:
-    """A key without a value is a key left out; so optional ones may be null."""
+    """Optional keys may be null, because a key without a value counts as left out."""
     forms = _forms(declared.kind, anywhere)
     if not declared.required:
         forms.append(NULL)
@@ -95,7 +95,7 @@ def _property(declared: Key, anywhere: tuple[Form, ...]) -> dict[str, Any]:
 
 
 def _default(declared: Key) -> dict[str, object]:
-    """As a file would say it; a mapping's own keys tell theirs."""
+    """The default as a file would write it. A mapping's keys have their own."""
     match declared.default:
         case bool() | int() | float() | str() as value:
             return {"default": value}
@@ -114,7 +114,7 @@ def _one_of(forms: list[Form]) -> dict[str, Any]:
 
 
 def _forms(kind: Kind[object], anywhere: tuple[Form, ...]) -> list[Form]:
-    """The alternatives; where one value is asked for, with what may stand `anywhere`."""
+    """The alternatives for a value; for a single value also those of `anywhere`."""
     match kind:
         case Scalar():
             any_text = any(set(form) == {"type", "minLength"} for form in kind.forms)

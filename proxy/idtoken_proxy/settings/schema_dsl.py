@@ -1,11 +1,10 @@
-"""What a mapping of a YAML file takes: declared as a class, read with every mistake at its place.
+"""Declares as a class what a mapping of a YAML file takes, and reads it, reporting every mistake in its place.
 
     class Match(Entry):
         path: str = key(PATH, "A prefix of whole segments.", default="/")
 
-Where a validation library takes a third of the time in which the proxy is to answer, this takes none. It knows the
-structure alone: one value is parsed by one function (values.py and its neighbours), whose ValueError says what would
-be right.
+A validation library would take a third of the time in which the proxy is to answer; this takes none. It knows only
+structure. One function parses one value (values.py and its neighbours), and its ValueError says what would be right.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ E_co = TypeVar("E_co", bound="Entry", covariant=True)
 Form: TypeAlias = Mapping[str, Any]  # of JSON Schema
 
 TAG: Final = "type"
-EXTENSION: Final = "x-"  # of a key that nothing reads
+EXTENSION: Final = "x-"  # begins keys that nothing reads
 REQUIRED: Final = object()
 
 
 class ValidationError(Exception):
-    """All that is wrong with a value."""
+    """Every mistake in a value."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         super().__init__()
@@ -39,7 +38,7 @@ class ValidationError(Exception):
 
 
 def without_nulls(value: Any) -> Any:
-    """A key without a value is a key left out."""
+    """Drops keys without a value, which count as left out."""
     if isinstance(value, dict):
         return {key: without_nulls(item) for key, item in value.items() if item is not None}
     if isinstance(value, list):
@@ -48,16 +47,16 @@ def without_nulls(value: Any) -> Any:
 
 
 class Kind(ABC, Generic[T_co]):
-    """Of values that a key may have."""
+    """A type of value that a key may have."""
 
     @abstractmethod
     def read(self, value: object, at: Location) -> T_co:
-        """Mistaken."""
+        """Raises ValidationError."""
 
 
 class Scalar(Kind[T_co]):
-    """One value. `forms`: what JSON Schema can say of it, each an alternative. `refuse`: why a string cannot be what it
-    should be, before it is parsed; None for those that may hold a secret, or anything, and are never shown.
+    """One value. `forms`: its alternatives in JSON Schema. `refuse`: says why a string cannot be what it should be,
+    before parsing; None for values that may hold a secret or anything else, and are never shown.
     """
 
     def __init__(
@@ -79,8 +78,8 @@ class Scalar(Kind[T_co]):
 
 
 class FilePath(Scalar[str]):
-    """Of a file. By this declaration it must be there when the settings are taken over, unless it is `awaited`, and a
-    change of its content takes them over anew, unless it is `reread` by whoever needs it.
+    """A file's path. The file must exist when the settings take effect, unless it is `awaited`. A change of its content
+    reloads the settings, unless its user reads it again itself (`reread`).
     """
 
     def __init__(
@@ -105,8 +104,8 @@ def choice_of(*words: str) -> Scalar[str]:
 
 
 class Items(Kind[list[T_co]]):
-    """A list of at least `least`; `hint` says what belongs into an empty one. `single`: one item may stand for itself,
-    as `listen: localhost:8080`.
+    """A list of at least `least` items; `hint` says what belongs into an empty one. `single`: one item may stand for
+    the list, as in `listen: localhost:8080`.
     """
 
     def __init__(self, item: Kind[T_co], *, least: int = 0, hint: str = "", single: bool = False) -> None:
@@ -119,29 +118,29 @@ class Items(Kind[list[T_co]]):
             raise ValidationError([(at, f"must be a list, not {shown(value)}")])
         if len(value) < self.least:
             raise ValidationError([(at, f"must not be empty{self.hint and '; '}{self.hint}")])
-        items, told = [], _Gathered()
+        items, gathered = [], _Gathered()
         for index, item in enumerate(value):
-            with told:
+            with gathered:
                 items.append(self.item.read(item, (*at, index)))
-        return told.unless(items)
+        return gathered.unless(items)
 
 
 class Table(Kind[dict[str, T_co]]):
-    """A mapping whose keys are the writer's to choose."""
+    """A mapping whose keys the writer chooses."""
 
     def __init__(self, item: Kind[T_co]) -> None:
         self.item = item
 
     def read(self, value: object, at: Location) -> dict[str, T_co]:
-        table, told = {}, _Gathered()
+        table, gathered = {}, _Gathered()
         for name, item in _mapping(value, at).items():
-            with told:
+            with gathered:
                 table[name] = self.item.read(item, (*at, name))
-        return told.unless(table)
+        return gathered.unless(table)
 
 
 class Section(Kind[E_co]):
-    """A mapping of known keys. `word` is what may stand in place of an empty one."""
+    """A mapping of known keys. `word`: may stand for an empty one."""
 
     def __init__(self, entry: type[E_co], *, word: str | None = None) -> None:
         self.entry, self.word = entry, word
@@ -155,7 +154,7 @@ class Section(Kind[E_co]):
         return self.entry.read(value, at)
 
     def _meant(self, value: object) -> str | None:
-        """The key of which the value is one of the words: `log: debug` means `log: {level: debug}`."""
+        """The key that has the value among its words: `log: debug` means `log: {level: debug}`."""
         if not isinstance(value, str):
             return None
         words = (
@@ -168,8 +167,8 @@ class Section(Kind[E_co]):
 
 
 class Tagged(Kind[E_co]):
-    """A mapping whose `type` tells its other keys. `spelt`: its mapping, of a word that may stand in place of it.
-    `entries`: by their tags; they may hold such a mapping themselves.
+    """A mapping whose `type` decides its other keys. `spelt`: turns a word that stands for it into the mapping.
+    `entries`: by tag; they may hold such a mapping themselves.
     """
 
     def __init__(
@@ -188,7 +187,7 @@ class Tagged(Kind[E_co]):
 
 
 class Key:
-    """`default` is REQUIRED where there is none."""
+    """`default`: REQUIRED means that there is none."""
 
     def __init__(self, kind: Kind[object], description: str, default: object) -> None:
         self.kind, self.description, self.default = kind, description, default
@@ -203,17 +202,18 @@ def key(kind: Kind[T_co], description: str = "") -> T_co: ...
 @overload
 def key(kind: Kind[T_co], description: str = "", *, default: D) -> T_co | D: ...
 def key(kind: Kind[Any], description: str = "", *, default: object = REQUIRED) -> Any:
-    """An attribute of an Entry; it must be said where there is no `default`."""
+    """An attribute of an Entry. Required without a `default`."""
     return Key(kind, description, default)
 
 
 class Entry:
-    """A mapping of the file, frozen. `vars(entry)` is what the file says, and no more; an attribute is that, or the
-    key's default.
+    """A mapping of the file, frozen. `vars(entry)` holds only what the file says; attributes also have the defaults of
+    keys.
 
-    `declared`: its keys, by their names; `names`: all that may stand in it. `tag`: what its `type` says, where it has
-    one. `misplaced`: what to say of keys that belong elsewhere. `lenient`: others may have put more into it.
-    `one_of`: of these, at least one must be said. `extensible`: takes keys that begin with x-, whatever they hold: a place for anchors, as in Compose files.
+    `declared`: its keys, by name. `names`: all keys that may stand in it. `tag`: its `type`, if any. `misplaced`:
+    messages about keys that belong elsewhere. `lenient`: unknown keys are accepted. `one_of`: at least one of these is
+    required. `extensible`: accepts keys that begin with x-, whatever they hold: a place for anchors, as in Compose
+    files.
     """
 
     declared: ClassVar[Mapping[str, Key]] = {}
@@ -225,25 +225,25 @@ class Entry:
     misplaced: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, *, tag: str = "", lenient: bool = False) -> None:
-        own = {name: said for name, said in vars(cls).items() if isinstance(said, Key)}
+        own = {name: declared for name, declared in vars(cls).items() if isinstance(declared, Key)}
         cls.declared, cls.tag, cls.lenient = {**cls.declared, **own}, tag, lenient
         cls.names = (*([TAG] if tag else []), *cls.declared)
-        for name, said in own.items():
-            if said.required:
+        for name, declared in own.items():
+            if declared.required:
                 delattr(cls, name)
             else:
-                setattr(cls, name, said.default)
+                setattr(cls, name, declared.default)
 
-    def __init__(self, **said: Any) -> None:
-        vars(self).update(said)
+    def __init__(self, **values: Any) -> None:
+        vars(self).update(values)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{name} is what the file says")
 
     @classmethod
     def read(cls, value: object, at: Location = ()) -> Self:
-        """Mistaken, with unknown keys and missing ones; a key that is missing because it is misspelt is one mistake."""
-        mapping, told = _mapping(value, at), _Gathered()
+        """Raises ValidationError, also for unknown and missing keys. A misspelt required key is reported once."""
+        mapping, gathered = _mapping(value, at), _Gathered()
         unknown = [
             name
             for name in mapping
@@ -253,31 +253,31 @@ class Entry:
         def nearest_to(name: str) -> bool:
             return any(nearest(other, cls.declared) == name for other in unknown)
 
-        said = {}
+        values = {}
         for name, its in cls.declared.items():
             if name in mapping:
-                with told:
-                    said[name] = its.kind.read(mapping[name], (*at, name))
+                with gathered:
+                    values[name] = its.kind.read(mapping[name], (*at, name))
             elif its.required and not nearest_to(name):
-                told.mistakes.append(((*at, name), "is missing"))
+                gathered.mistakes.append(((*at, name), "is missing"))
         if cls.one_of and not any(name in mapping or nearest_to(name) for name in cls.one_of):
-            told.mistakes.append(((*at, cls.one_of[0]), "is missing"))
-        told.mistakes += [
+            gathered.mistakes.append(((*at, cls.one_of[0]), "is missing"))
+        gathered.mistakes += [
             ((*at, name), cls.misplaced.get(name) or unknown_key(name, cls.names)) for name in unknown
         ]
-        entry = told.unless(cls(**said))
+        entry = gathered.unless(cls(**values))
         contradiction = entry.contradiction()
         if contradiction is not None:
             raise ValidationError([(at, contradiction)])
         return entry
 
     def contradiction(self) -> str | None:
-        """What its keys say against each other."""
+        """Says which of its keys contradict each other."""
         return None
 
 
 class _Gathered:
-    """Goes on after what is wrong with one part, to say what is wrong with all."""
+    """Goes on after mistakes in one part, to report those of all parts."""
 
     def __init__(self) -> None:
         self.mistakes: list[Mistake] = []
@@ -306,7 +306,7 @@ def _mapping(value: object, at: Location) -> dict[str, Any]:
 
 
 def files_in(entry: Entry, at: Location = ()) -> Iterator[tuple[Location, FilePath, str]]:
-    """Every file that is named in it, wherever: by its key's declaration, so that a new key needs no second word."""
+    """Every file that it names, at any depth. Found by the keys' declarations, so that new keys need no list."""
     for name, value in vars(entry).items():
         if name in entry.declared and _may_hold_files(entry.declared[name].kind):
             yield from _files_of(entry.declared[name].kind, value, (*at, name))
@@ -314,7 +314,7 @@ def files_in(entry: Entry, at: Location = ()) -> Iterator[tuple[Location, FilePa
 
 @functools.cache
 def _may_hold_files(kind: Kind[Any]) -> bool:
-    """Told once for each kind, so that a route without a file of its own is not searched for one."""
+    """Decided once per kind, so that routes which name no file are not searched."""
     match kind:
         case Items() | Table():
             return _may_hold_files(kind.item)

@@ -1,7 +1,7 @@
 """A project without a list: one route for every Cloud Run service of one project and region, whose name is a DNS label.
 
-`match: {host: "*.run.localhost"}` with `upstream: https://*-PROJECT_NUMBER.REGION.run.app`. The star is one label of Cloud
-Run's grammar, so that a request can name nothing but a service of that project and region.
+`match: {host: "*.run.localhost"}` with `upstream: https://*-PROJECT_NUMBER.REGION.run.app`. The star is one label of
+Cloud Run's grammar, so a request can name nothing but a service of that project and region.
 https://cloud.google.com/run/docs/triggering/https-request#deterministic
 """
 
@@ -26,8 +26,8 @@ _LONGEST_LABEL: Final = 63  # octets (RFC 1035 section 2.3.4)
 
 
 def match_host(value: object) -> str:
-    """A host name, or `*.` before one that leads to this machine wherever the network's DNS leads: a page of any other
-    name would be one of the proxy's own.
+    """A host name. `*.` is allowed only before a name that leads to this machine whatever DNS says: pages of any other
+    name could pass for the proxy's own.
     """
     string = text(value)
     if not string.startswith(f"{STAR}."):
@@ -39,7 +39,7 @@ def match_host(value: object) -> str:
 
 
 def upstream_or_services(value: object) -> Upstream:
-    """As `urls.upstream`, or every service of a project and region: its host then begins with a star."""
+    """As `urls.upstream`, or every service of a project and region if its host begins with a star."""
     if not isinstance(value, str) or STAR not in value:
         return upstream(value)
     match = _UPSTREAM.fullmatch(value)
@@ -52,8 +52,8 @@ def upstream_or_services(value: object) -> Upstream:
 
 
 def service_host(pattern: str, label: str) -> str | None:
-    """`*-123456789012.us-central1.run.app` and `orders` -> `orders-123456789012.us-central1.run.app`; with a traffic tag,
-    `TAG---orders`, that tag's. None where the label names no service.
+    """`*-123456789012.us-central1.run.app` and `orders` -> `orders-123456789012.us-central1.run.app`; `TAG---orders`
+    names that traffic tag. None if the label names no service.
     """
     if _SERVICE.fullmatch(label) is None:
         return None
@@ -63,12 +63,12 @@ def service_host(pattern: str, label: str) -> str | None:
     try:
         untagged(host)
     except ValueError:
-        return None  # which of its parts is the tag cannot be told
+        return None  # unclear which of its parts is the tag
     return host
 
 
 def service_route(route: Route, label: str) -> Route:
-    """A pattern's route, for one service of it. `label`: one that names a service."""
+    """The pattern's route for one service. `label`: one that names a service."""
     host = service_host(route.upstream.host, label)
     assert host is not None
     receiver = replace(route.upstream, host=host)

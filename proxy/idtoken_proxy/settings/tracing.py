@@ -1,4 +1,4 @@
-"""Whether spans are exported, and where to: the key `tracing`, and OpenTelemetry's own variables.
+"""Whether and where spans are exported: the key `tracing`, and OpenTelemetry's variables.
 
 https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ and .../protocol/exporter/
 """
@@ -22,8 +22,8 @@ _HTTP: Final = "http/protobuf"
 INSTALL: Final = "pip install 'idtoken-proxy[otel]'"
 _MISSING: Final = f"needs the extra otel, which is not installed: {INSTALL}"
 
-# By $OTEL_TRACES_SAMPLER: the share of traces that begin here (None: $OTEL_TRACES_SAMPLER_ARG), and whether the app's own
-# span decides where it brings one.
+# By $OTEL_TRACES_SAMPLER: the share of the traces begun here (None: $OTEL_TRACES_SAMPLER_ARG), and whether the sampling
+# of a span that the app sends decides.
 _SAMPLERS: Final[Mapping[str, tuple[float | None, bool]]] = {
     "always_on": (1.0, False),
     "always_off": (0.0, False),
@@ -35,8 +35,8 @@ _SAMPLERS: Final[Mapping[str, tuple[float | None, bool]]] = {
 
 
 class Wanted(NamedTuple):
-    """`settings`: None where nothing is exported. `mistakes`: (the variable that is mistaken, or "" for the key itself, what is
-    wrong); then there are no settings.
+    """`settings`: None if nothing is exported. `mistakes`: (the mistaken variable, or "" for the key itself; the
+    message). With mistakes there are no settings.
     """
 
     settings: TracingSettings | None = None
@@ -44,7 +44,7 @@ class Wanted(NamedTuple):
 
 
 def is_installed() -> bool:
-    """Whether there is what exports; nothing of it is run."""
+    """Whether the exporter's packages are installed. Imports none of them."""
     from importlib.util import find_spec  # noqa: PLC0415 -- where nobody asks for it, a millisecond of the start
 
     try:
@@ -54,34 +54,34 @@ def is_installed() -> bool:
 
 
 def wanted(
-    said: Tracing | None,
+    section: Tracing | None,
     environ: Mapping[str, str],
     egress: EgressProxy | None = None,
     installed: Callable[[], bool] = is_installed,
 ) -> Wanted:
-    """`said`: the file's. What it leaves out the variables say; without it, they alone. `egress`: the way out of this network,
-    which is the way to a collector elsewhere that is reached by https; by http they are near.
+    """`section`: the file's. Variables supply what it leaves out, or everything without it. `egress`: the network's
+    egress proxy, which leads to a collector elsewhere if that is reached by https; one reached by http is near.
     """
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return Wanted()
-    if said is not None and not said.enabled:
+    if section is not None and not section.enabled:
         return Wanted()
     mistakes: list[tuple[str, str]] = []
     endpoint: str | None = None
-    if said is not None and said.endpoint is not None:
-        endpoint = said.endpoint if said.endpoint.endswith(_SPANS) else said.endpoint + _SPANS
+    if section is not None and section.endpoint is not None:
+        endpoint = section.endpoint if section.endpoint.endswith(_SPANS) else section.endpoint + _SPANS
     else:
         try:
-            endpoint = _of_variables(environ, asked=said is not None)
+            endpoint = _of_variables(environ, asked=section is not None)
         except _Mistaken as error:
             mistakes.append((error.variable, error.message))
-        if endpoint is None and said is not None:
+        if endpoint is None and section is not None:
             endpoint = TracingSettings().endpoint
     if endpoint is None and not mistakes:
         return Wanted()
     sample, follows = 1.0, True
-    if said is not None and said.sample is not None:
-        sample = said.sample
+    if section is not None and section.sample is not None:
+        sample = section.sample
     else:
         try:
             sample, follows = _sampler(environ)
@@ -90,7 +90,7 @@ def wanted(
     if not sample and not follows:
         return Wanted(mistakes=tuple(mistakes))
     if not installed():
-        asking = "" if said is not None else next(name for name, value, _ in _endpoints(environ) if value)
+        asking = "" if section is not None else next(name for name, value, _ in _endpoints(environ) if value)
         mistakes.append((asking, _MISSING))
     if mistakes or endpoint is None:
         return Wanted(mistakes=tuple(mistakes))
@@ -107,38 +107,38 @@ class _Mistaken(Exception):
 
 
 def _of_variables(environ: Mapping[str, str], *, asked: bool) -> str | None:
-    """The URL that spans are for. `asked`: by the file, so that OTEL_TRACES_EXPORTER is not."""
+    """The URL to send spans to. `asked`: the file asks for spans, so OTEL_TRACES_EXPORTER need not."""
     exporters = {one.strip() for one in environ.get("OTEL_TRACES_EXPORTER", "").split(",")} - {""}
     if exporters and "otlp" not in exporters and not asked:
         return None
-    for variable, said, spans in _endpoints(environ):
-        if said:
+    for variable, url, spans in _endpoints(environ):
+        if url:
             _check_protocol(environ)
-            refused = objection(said)
+            refused = objection(url)
             if refused is not None:
                 raise _Mistaken(variable, refused)
             try:
-                return urls.collector(said) + spans
+                return urls.collector(url) + spans
             except ValueError as error:
                 raise _Mistaken(variable, str(error)) from None
     return None
 
 
 def _endpoints(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """(variable, what it says, what is added to that): the first that says something counts."""
+    """(variable, its value, what is appended to that). The first with a value counts."""
     of_spans = environ.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
     yield "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", of_spans, ""
     yield "OTEL_EXPORTER_OTLP_ENDPOINT", environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""), _SPANS
 
 
 def _check_protocol(environ: Mapping[str, str]) -> None:
-    said = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "")
-    variable = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" if said else "OTEL_EXPORTER_OTLP_PROTOCOL"
-    said = said or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
-    if said and said != _HTTP:
+    protocol = environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "")
+    variable = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL" if protocol else "OTEL_EXPORTER_OTLP_PROTOCOL"
+    protocol = protocol or environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "")
+    if protocol and protocol != _HTTP:
         raise _Mistaken(
             variable,
-            f"spans are exported by {_HTTP} alone, not by {shown(said)}; name the collector's port for that, most often 4318, "
+            f"spans are exported by {_HTTP} alone, not by {shown(protocol)}; name the collector's port for that, most often 4318, "
             "in tracing: {endpoint: http://HOST:4318}",
         )
 
@@ -149,11 +149,11 @@ def _sampler(environ: Mapping[str, str]) -> tuple[float, bool]:
         raise _Mistaken("OTEL_TRACES_SAMPLER", choice(name, tuple(_SAMPLERS)))
     ratio, follows = _SAMPLERS[name]
     if ratio is None:
-        said = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
+        argument = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip()
         try:
-            ratio = values.ratio(float(said or 1))
+            ratio = values.ratio(float(argument or 1))
         except ValueError:
             raise _Mistaken(
-                "OTEL_TRACES_SAMPLER_ARG", f"must be a number from 0 to 1, not {shown(said)}"
+                "OTEL_TRACES_SAMPLER_ARG", f"must be a number from 0 to 1, not {shown(argument)}"
             ) from None
     return ratio, follows

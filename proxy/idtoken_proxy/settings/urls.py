@@ -1,4 +1,6 @@
-"""URLs and paths that a route names: upstreams, path prefixes, Google's endpoints. Strict: they build requests."""
+"""URLs and paths in routes: upstreams, path prefixes, Google's endpoints. Parsed strictly, because requests are built
+of them.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ def upstream(value: object) -> Upstream:
 
 
 def _refuse_metadata_server(host: str) -> None:
-    """Whoever reaches the proxy could ask it for every secret of the machine."""
+    """Whoever reaches the proxy could ask the metadata server for every secret of the machine."""
     if host in METADATA_NAMES or host == METADATA_IPV6 or is_link_local(host):
         raise ValueError(
             f"{host} is, or may be, a metadata server, which must not be reached through a proxy"
@@ -64,7 +66,7 @@ def _refuse_metadata_server(host: str) -> None:
 
 
 def path(value: object) -> str:
-    """`/` or `/a/b`: a slash at the end is taken off. What has two spellings on the wire is refused."""
+    """`/` or `/a/b`, without a slash at the end. Refuses what has two spellings on the wire."""
     string = text(value)
     if not string.startswith("/"):
         raise ValueError(f'must begin with "/", not {shown(string)}')
@@ -92,7 +94,7 @@ def endpoint(value: object) -> str:
 
 
 def collector(value: object) -> str:
-    """Where spans are for: `http://HOST:PORT[/PATH]`, or https. Never repeats a user name or password."""
+    """Where to send spans: `http://HOST:PORT[/PATH]`, or https. Never repeats a user name or password."""
     url = text(value)
     match = _URL.fullmatch(url)
     if match is None or match[1].lower() not in DEFAULT_PORTS or not match[2]:
@@ -112,7 +114,7 @@ def collector(value: object) -> str:
 
 
 def origin(value: object) -> str:
-    """As a browser says it (RFC 6454 section 6.2): scheme, host, port; an extension's too."""
+    """As a browser writes it (RFC 6454 section 6.2): scheme, host, port. Extensions' origins count, too."""
     match = re.fullmatch(r"([a-z][a-z0-9+.-]*)://([^/?#@\\]+)", text(value))
     if match is None:
         raise ValueError(

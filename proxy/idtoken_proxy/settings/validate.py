@@ -1,7 +1,7 @@
-"""A tree of plain values -> Document, and every mistake in it.
+"""A tree of plain values -> Document and every mistake.
 
-What is wrong with one key must not hide what is wrong between others: mistaken keys are taken out, and the checks
-across keys run on what is left, with stand-ins for what a route must have. No mistake is told twice in other words.
+A mistake in one key must not hide contradictions between others. So mistaken keys are taken out, and the checks across
+keys run on the rest, with stand-ins for what a route must have. No mistake is reported twice in other words.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from idtoken_proxy.settings.schema_dsl import ValidationError
 
 _OF_AUDIENCE = frozenset(
     {"upstream", "audience", "identity", "token_header", "token", "scopes", "quota_project"}
-)  # what its checks look at
+)  # what the checks of an audience depend on
 
 
 def validated(
     tree: dict[str, Any], unreadable: Iterable[Location], file_path: Callable[[str], str]
 ) -> tuple[Document, list[Mistake]]:
-    """What can be read of it, all of it where nothing is wrong. `unreadable`: locations whose mistakes are known already."""
+    """The readable part of the document, and all mistakes. `unreadable`: locations whose mistakes are already known."""
     known = set(unreadable)
     document, mistakes = None, []
     try:
@@ -45,17 +45,17 @@ def validated(
 
 
 def _located(mistake: Mistake, tree: object) -> Mistake:
-    """What is said of a key that is left to its default is still said of that key."""
+    """Some messages are about a key left to its default; they keep that key's name."""
     at, message = mistake
     return in_tree(tree, at, missing=at[-1] in ("audience", "admin")), message
 
 
 def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any], list[int]]:
-    """A copy that is valid, and the positions of the routes that are left in it; without one, it has a stand-in."""
+    """A valid copy, and the positions of the routes left in it. If none is left, it has a stand-in."""
     left = deepcopy(tree)
     for location in wrong:
         if location[:1] == ("routes",) and len(location) == 2:
-            continue  # no mapping at all; left out below
+            continue  # not a mapping; left out below
         whole = location[:1] if location[:1] in (("identity",), ("metadata",), ("receive",)) else location
         _delete(left, whole)
     routes = left.get("routes")
@@ -71,7 +71,7 @@ def _without(tree: dict[str, Any], wrong: set[Location]) -> tuple[dict[str, Any]
 
 
 def _stand_ins(index: int) -> Iterator[tuple[str, Any]]:
-    """For the keys of a route that are in doubt: values that contradict nothing."""
+    """Values for a route's keys in doubt that contradict nothing."""
     unique = f"{index:050}"
     yield "name", unique
     yield "upstream", "https://in-doubt.run.app"
@@ -79,7 +79,7 @@ def _stand_ins(index: int) -> Iterator[tuple[str, Any]]:
 
 
 def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteSection]) -> set[str]:
-    """The keys of the mapping at `at` that are in doubt: mistaken themselves, or perhaps meant by an unknown one."""
+    """The keys in doubt of the mapping at `at`: mistaken ones, and those that an unknown key may have meant."""
     doubts = set()
     for location in wrong:
         if location[: len(at)] == at and len(location) > len(at):
@@ -92,20 +92,20 @@ def _keys(at: Location, wrong: Iterable[Location], entry: type[Document | RouteS
 
 
 def _delete(tree: Any, location: Location) -> None:
-    """The key that `location` leads to; of a list's item, the whole list."""
+    """Deletes the key that `location` leads to, or for an item the whole list."""
     while location and isinstance(location[-1], int):
         location = location[:-1]
     for part in location[:-1]:
         try:
             tree = tree[part]
-        except (KeyError, IndexError, TypeError):  # a variable stands in place of what the file has
+        except (KeyError, IndexError, TypeError):  # a variable replaces what the file has
             return
     if location and isinstance(tree, dict):
         tree.pop(location[-1], None)
 
 
 def _follows(location: Location, doubts: set[str], wrong: set[Location]) -> bool:
-    """Whether a contradiction may only come of a key that is itself in doubt."""
+    """Whether a contradiction may come only from a key that is itself in doubt."""
     if location[0] in ("listen", "admin"):
         return bool(doubts & {"listen", "admin", "allow_remote"})
     if location[0] == "metadata":

@@ -1,4 +1,4 @@
-"""What people write for a time, a size or a number -> seconds and bytes; ValueError says what would be right."""
+"""How people write a time, a size or a number -> seconds and bytes. ValueError says what would be right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SECONDS: Final = (3600.0, 60.0, 1.0, 0.001)
 
 
 def text(value: object) -> str:
-    """A string that is one: YAML reads an unquoted 123 or true as something else."""
+    """A string. YAML reads an unquoted 123 or true as something else."""
     if not isinstance(value, str):
         hint = "put it in quotes" if isinstance(value, int | float) else "write one value"
         raise ValueError(f"must be a string, not {shown(value)}; {hint}")  # noqa: TRY004 - what readers collect
@@ -35,11 +35,11 @@ def printable(value: object) -> str:
 
 
 def argument(value: object) -> str:
-    """One of a command's; between { } and [ ], YAML reads {audience} as a mapping."""
+    """An argument of a command. YAML reads {audience} between { } and [ ] as a mapping."""
     if isinstance(value, dict):
         raise ValueError('must be a string, not a mapping; put it in quotes, as in "{audience}"')  # noqa: TRY004
     string = text(value)
-    printable(re.sub(r"(?<=.)[\n\t]+", " ", string))  # a script may have lines
+    printable(re.sub(r"(?<=.)[\n\t]+", " ", string))  # a script may have several lines
     return string
 
 
@@ -50,7 +50,7 @@ def boolean(value: object) -> bool:
 
 
 def switch(value: object) -> bool:
-    """`on` and `off` are words here, and truth values to readers of YAML 1.1."""
+    """`on` and `off` are words here, but booleans to readers of YAML 1.1."""
     if isinstance(value, bool):
         return value
     if value not in ("on", "off"):
@@ -69,7 +69,7 @@ def duration(value: object) -> float:
 
 
 def delay(value: object) -> float:
-    """As a duration, or none at all: 0."""
+    """As `duration`, but may be 0."""
     return 0.0 if _seconds(value) == 0 else duration(value)
 
 
@@ -128,7 +128,7 @@ def ratio(value: object) -> float:
 
 
 def uid(value: object) -> int:
-    """A user's number; 2**32 - 1 is -1, which is nobody."""
+    """A user's number. 2**32 - 1 is -1, which is nobody."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**32 - 1:
         raise ValueError(f"must be a user's number (id -u NAME), not {shown(value)}")
     return value

@@ -1,6 +1,7 @@
-"""Every environment variable that is read here, by name, and what it should hold; the libraries' that bear on tokens too.
+"""Every environment variable that is read here, by name, with what it should hold; also those of libraries that affect
+tokens.
 
-A test finds each reading in the package's code and asks for its name here, and puts a secret into each that stands here.
+A test finds each variable that the code reads and requires it here. Another puts a secret into each listed here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""YAML text -> plain values, and the line of every key; duplicate keys are mistakes.
+"""YAML text -> plain values and the line of every key. Duplicate keys are mistakes.
 
 Scalars follow YAML 1.2's core schema: `off`, `yes` and `1:30` are strings (PyYAML's 1.1 makes them a boolean and a
-number in base 60). Tags are refused: nothing is ever constructed but str, int, float, bool, None, list, dict.
+number in base 60). Tags are refused: nothing but str, int, float, bool, None, list and dict is ever constructed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from idtoken_proxy.settings.mistakes import Location
 from idtoken_proxy.settings.plausible import credential_in
 from idtoken_proxy.settings.yaml_words import words_for
 
-_DEPTH: Final = 40  # the deepest key of the contract is at 6; impersonation may nest its sources
-_VALUES: Final = 200_000  # or as many as the text has characters; aliases of aliases multiply without end
+_DEPTH: Final = 40  # the configuration's deepest key is at 6; impersonation may nest its sources
+_VALUES: Final = 200_000  # or the text's length, if that is more; aliases of aliases multiply without end
 
 _TOO_DEEP: Final = "not valid here: nested too deeply"
 
-# YAML's own braces: `{upstream: ${URL}}` ends nowhere.
+# YAML uses braces, too: to it `{upstream: ${URL}}` never ends.
 _REFERENCE_HINT: Final = "; between { } and [ ], put ${NAME} in quotes"
 
 _WORDS: Final[dict[str, bool | None]] = {
@@ -40,7 +40,7 @@ def shown_tag(tag: str) -> str:
 
 
 class YamlError(Exception):
-    """Not YAML, or not to be read; `line` counts from 1, 0 where there is none."""
+    """Not YAML, or refused. `line` counts from 1; 0 means that there is none."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class YamlError(Exception):
 @dataclass(slots=True)
 class Reading:
     """`lines`: of each mapping's key and each list's item. `mistakes`: (line, location, message). `unreadable`:
-    locations whose values could not be had, None in the tree.
+    locations whose values could not be read; they are None in the tree.
     """
 
     tree: object = None
@@ -74,24 +74,24 @@ _STEPS: Final = {
 
 
 def _resolve(_loader: object, kind: type[yaml.Node], _value: object, _implicit: object) -> str:
-    """Every scalar comes as it was written."""
+    """Keeps every scalar as it was written."""
     return _UNTAGGED[kind]
 
 
-# libyaml's where PyYAML was built with it.
+# libyaml's, if PyYAML was built with it.
 _Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {"resolve": _resolve})
 
 
 def read_yaml(text: str, substitute: Callable[[str], str]) -> Reading:
-    """`substitute` maps the text of each value (not of keys), and says what is wrong by ValueError. YamlError."""
+    """`substitute` maps the text of each value (not of keys), and reports mistakes by ValueError. Raises YamlError."""
     try:
         node = _compose(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         problem = f"{error.context}; {error.problem}"
         lines = text.splitlines() or [""]
-        line = min(mark.line + 1, len(lines)) if mark else 0  # the end of the text may be a line of its own
-        # A newer PyYAML's scanner is ahead of _limit_depth, and has a limit of its own.
+        line = min(mark.line + 1, len(lines)) if mark else 0  # the end of the text may count as a line
+        # A newer PyYAML's scanner has a limit of its own and runs before _limit_depth.
         if "nesting depth" in problem:
             raise YamlError(line, _TOO_DEEP) from None
         hint = _REFERENCE_HINT if "${" in lines[line - 1] else ""
@@ -115,7 +115,7 @@ def _compose(text: str) -> yaml.Node | None:
 
 
 def _limit_depth(text: str) -> None:
-    """PyYAML's composer recurses, in C without a limit: a file of 100,000 brackets would end the process."""
+    """PyYAML's composer recurses, in C without a limit: a file of 100,000 brackets would crash the process."""
     depth, step = 0, _STEPS.get
     loader = _Loader(text)
     try:
@@ -133,7 +133,7 @@ def _line(place: yaml.Node | yaml.Event) -> int:
 
 
 def _line_of(error: yaml.YAMLError, text: str) -> int:
-    """Of a ReaderError; its position counts octets in libyaml and characters in Python."""
+    """The line of a ReaderError. Its position counts octets in libyaml and characters in Python."""
     character = chr(getattr(error, "character", 0))
     return text.count("\n", 0, max(0, text.find(character))) + 1
 
@@ -162,7 +162,7 @@ class _Walk:
         return self._scalar(node, location)
 
     def _count(self, node: yaml.Node, depth: int) -> None:
-        """An alias may name what holds it, and aliases of aliases multiply without end."""
+        """An alias may name what contains it, and aliases of aliases multiply without end."""
         self._values += 1
         if depth > _DEPTH or self._values > self._most:
             raise YamlError(_line(node), "holds too much: an alias of itself, or aliases of aliases")
@@ -193,7 +193,7 @@ class _Walk:
         return mapping
 
     def _merge(self, mapping: dict[str, object], node: yaml.Node, location: Location) -> None:
-        """`<<: *defaults`, or a list of such: what the mapping says itself comes first."""
+        """`<<: *defaults`, or a list of such. The mapping's own keys win."""
         for source in node.value if isinstance(node, yaml.SequenceNode) else [node]:
             if not isinstance(source, yaml.MappingNode):
                 self._mistake(source, location, "merges with << what is not a mapping")
@@ -219,7 +219,7 @@ class _Walk:
 
 
 def plain_value(text: str) -> str | int | float | bool | None:
-    """An unquoted scalar, by the core schema; a number too long to be meant stays a string."""
+    """An unquoted scalar, by the core schema. A number of implausible length stays a string."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):

@@ -1,7 +1,7 @@
-"""What is wrong with a text that is no YAML, in words that say what to do about it.
+"""Says why a text is not YAML, and what to do about it.
 
-libyaml names the state that its scanner was in ("could not find expected ':'"), and PyYAML's own scanner repeats what
-it met, which may be a secret. So none of their words is passed on: each is looked up here, by a piece that both have.
+libyaml names its scanner's state ("could not find expected ':'"), and PyYAML's own scanner repeats what it met, which
+may be a secret. So none of their words is passed on: each message is looked up here, by a piece that both have.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ UNTOLD: Final = "this cannot be read; the mistake is here or in the lines above"
 _TAB: Final = re.compile(r"[ ]*\t")
 _TAB_WORDS: Final = "a tab stands where YAML takes blanks alone; indent with blanks"
 _QUOTES: Final = "put the value in quotes"
-# Which characters begin nothing (YAML 1.2, 5.3), and what else may be meant.
+# Characters that begin nothing (YAML 1.2, 5.3), and what else may be meant.
 _BEGINS_NOTHING: Final = re.compile(r"(?:^|[\s:,\[{-])([@`%])")
 
-# By a piece of the problem; of the first that is in it.
+# By a piece of the problem; the first that occurs in it counts.
 _WORDS: Final[tuple[tuple[str, str], ...]] = (
     ("tab character", _TAB_WORDS),
     ("mapping values are not allowed", 'a second colon, or a key that is indented further than the one above; line the keys up, or put a value that holds ": " in quotes'),
@@ -51,7 +51,7 @@ _AWAITS_A_KEY: Final = ("expected key", "expected <block end>")
 
 
 def words_for(problem: str, line: str) -> str:
-    """`problem`: libyaml's or PyYAML's, context and all. `line`: the text's, where it was met."""
+    """`problem`: libyaml's or PyYAML's, with its context. `line`: where in the text it arose."""
     if "cannot start any token" in problem:
         begun = _BEGINS_NOTHING.search(line)
         if begun is not None and not _TAB.match(line):
