@@ -36,7 +36,7 @@ master_process off;
 worker_processes 1;
 pid {directory}/receiver.pid;
 error_log stderr warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 32768; }}
 http {{
   access_log off;
   default_type application/json;
