@@ -48,7 +48,9 @@ def scenario_table(samples: Samples, columns: Sequence[Column], *, ours: str | N
     for target, taken in samples.items():
         summaries = [metric(samples, target, c.metric) for c in columns]
         figures = [number(s.median if s else None, c.digits) for s, c in zip(summaries, columns, strict=True)]
-        ratios = ["" if target == ours else spread(ratio(samples, ours or "", target, c.metric)) for c in compared]
+        ratios = [
+            "" if target == ours else spread(ratio(samples, ours or "", target, c.metric)) for c in compared
+        ]
         rows.append([target, *figures, f"{sum(map(bool, taken))}/{len(taken)}", *ratios])
     return table(head, rows)
 

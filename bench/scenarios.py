@@ -6,6 +6,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,9 @@ from bench.wrk_output import WrkError, faults
 
 IDLE_CONNECTIONS = 1000
 SETTLED = 3.0  # seconds in which all has started that may begin after the first answer (this proxy watches its file)
+_OPENING = 1.0  # seconds, and what follows for each connection
+_OPENED_A_SECOND = 1000
+_PATIENT = 20  # seconds for an answer, while thousands of connections are opened
 STREAMS = 2  # connections that carry large bodies
 BODIES = 32  # by HTTP/2, for each second that a measurement is to take
 
@@ -186,6 +190,42 @@ def small_requests(routes: int = 0, *, tokens: bool = False) -> Measure:
             "busy": 100 * cpu / min(elapsed, result.duration / 1e6),
         }
         return Sample(values, faults(result, body=BODY))
+
+    return run
+
+
+def settled_requests() -> Measure:
+    """Of connections that are open and have had their answers: what it takes to open thousands counts for nothing. The receiver
+    says how many requests there were meanwhile.
+    """
+
+    def run(where: Range, instance: Instance) -> Sample:
+        opening = _OPENING + instance.variant.connections / _OPENED_A_SECOND
+        with ThreadPoolExecutor(1) as beside:
+            loading = beside.submit(
+                load.run,
+                instance.port,
+                connections=instance.variant.connections,
+                seconds=opening + where.seconds + _OPENING,
+                routes=0,
+                cores=where.cores.load,
+                timeout=_PATIENT,
+            )
+            time.sleep(opening)
+            requests, cpu, start = where.receiver.requests(), cpu_seconds(instance.pid), time.perf_counter()
+            time.sleep(where.seconds)
+            cpu = cpu_seconds(instance.pid) - cpu
+            elapsed = time.perf_counter() - start
+            requests = where.receiver.requests() - requests - 1
+            result = loading.result()
+        values = {
+            "rps": requests / elapsed,
+            "cpu": 1e6 * cpu / max(1, requests),
+            "p50": result.p50,
+            "p99": result.p99,
+            "busy": 100 * cpu / elapsed,
+        }
+        return Sample(values, faults(result, body=BODY) if requests > 0 else ("no request in its time",))
 
     return run
 
@@ -420,7 +460,7 @@ SCENARIOS: dict[str, Scenario] = {
             "connections",
             "few connections and many, http upstream",
             (_CPU, _RATE, *_TAILS, _BUSY),
-            small_requests(),
+            settled_requests(),
             variants=_FROM_FEW_TO_MANY,
         ),
         *(

@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 COMPILED_PATH = ROOT / ".venv-compiled" / "bin" / "idtoken-proxy"  # make compiled
 START_WITHIN = 20.0
 CONNECTIONS = 32
+CONNECT_WITHIN = 20  # seconds: thousands that are opened at once wait for the receiver's one worker
 MOST_CONNECTIONS = 4096  # that a target is made to take, where the load opens fewer
 HTTP2 = ("h2c", "h2")
 RECEIVE = "receive"  # before an app, by http: the caller's token is checked, and none is attached
@@ -190,6 +191,7 @@ class IdTokenProxy(Target):
             f"google: {{metadata_host: '127.0.0.1:{setup.metadata_port}'}}",
             f"tls: {{ca_file: {json.dumps(str(setup.receiver.ca_file))}}}",
             f"limits: {{connections: {setup.most_connections}}}",
+            f"timeouts: {{connect: {CONNECT_WITHIN}s}}",
             "log: {access: errors, level: warning}",
             *(["reuse_port: true"] if setup.instances > 1 else []),
         ]
@@ -364,7 +366,7 @@ class Envoy(Target):
         return {
             "name": name,
             "type": "STATIC",
-            "connect_timeout": "5s",
+            "connect_timeout": f"{CONNECT_WITHIN}s",
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
             "circuit_breakers": {"thresholds": [dict.fromkeys(_BREAKERS, 65536)]},  # 1,024 of each, else
         }
@@ -454,7 +456,7 @@ defaults
   mode http
   option http-keep-alive
   http-reuse always
-  timeout connect 5s
+  timeout connect {CONNECT_WITHIN}s
   timeout client 300s
   timeout server 300s
   timeout http-keep-alive 300s
@@ -588,7 +590,7 @@ def placed(
     setup = Setup(
         *(directory, free_port(), scheme, receiver, metadata_port, variant.routes, identity),
         instances=variant.instances,
-        most_connections=max(MOST_CONNECTIONS, 2 * variant.connections),
+        most_connections=max(MOST_CONNECTIONS, 3 * variant.connections // 2),
     )
     if setup.http2:
         witness(target, setup, cores)
