@@ -22,12 +22,12 @@ from bench.profiler import Profiler
 from bench.rounds import take
 from bench.scenarios import SCENARIOS, Scenario, opened
 from bench.stats import Samples
-from bench.targets import Target, all_targets
+from bench.targets import IdTokenProxy, Target, all_targets
 
 T = TypeVar("T")
 
 HTTP2_TOOLS = {"h2load": http2_load.INSTALL, "nghttpd": receiver.NGHTTPD}
-DESCRIPTORS = 16384  # 1,000 idle connections, twice, and room
+DESCRIPTORS = 16384  # 5,000 connections, twice, and room
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,20 +89,22 @@ def _run(options: argparse.Namespace, chosen: list[Target], scenarios: list[Scen
     with (
         tempfile.TemporaryDirectory(prefix=f"{OURS}-bench-") as scratch,
         opened(
-            *(Path(scratch), cores),
+            *(Path(scratch), cores, {scenario.layout: None for scenario in scenarios}),
             seconds=plan.seconds,
             identity=options.identity,
             http2=any(scenario.http2 for scenario in scenarios),
         ) as where,
     ):
         for scenario in scenarios:
-            samples = take(scenario, present, where, rounds=plan.rounds, tell=_tell, after=profiler)
+            samples = take(
+                scenario, present, where[scenario.layout], rounds=plan.rounds, tell=_tell, after=profiler
+            )
             if samples:
                 results[scenario.name] = samples
                 _print_scenario(scenario, samples)
                 if options.json:
                     options.json.write_text(json.dumps(_as_json(facts, results, plan), indent=1) + "\n")
-    if any(OURS in samples or COMPILED in samples for samples in results.values()):
+    if any(isinstance(target, IdTokenProxy) for target in present):
         bars = tuple(bar for bar in BARS if bar.scenario in results)
         print(f"\n## Bars\n\n{report.bars_table(judge(results, bars))}")
     return 0
@@ -110,8 +112,12 @@ def _run(options: argparse.Namespace, chosen: list[Target], scenarios: list[Scen
 
 def _print_scenario(scenario: Scenario, samples: Samples) -> None:
     print(f"\n## {scenario.title} (`{scenario.name}`)\n")
-    ours = OURS if OURS in samples else COMPILED
-    print(report.scenario_table(samples, scenario.columns, ours=ours))
+    if len(scenario.variants) > 1:
+        print(report.scenario_table(samples, scenario.columns, ours=None))
+        print("\n" + report.pairs_table(samples, scenario.columns, scenario.pairs(samples)))
+    else:
+        ours = OURS if OURS in samples else COMPILED
+        print(report.scenario_table(samples, scenario.columns, ours=ours))
     measures_rate = any(column.metric == "busy" for column in scenario.columns)
     notes = [*(report.unloaded(samples) if measures_rate else ()), *report.flagged(samples)]
     if notes:

@@ -10,7 +10,28 @@ from bench.stats import Samples, Summary, metric, ratio
 
 OURS = "idtoken-proxy"
 COMPILED = "compiled"  # the same, its hot modules compiled
-MANY_ROUTES = "idtoken-proxy, 1,000 routes"
+PGO = "pgo"  # and on a CPython that was built with profile-guided optimisation
+COMPILED_PGO = "compiled-pgo"
+BUILDS = (OURS, "baseline", COMPILED, PGO, COMPILED_PGO)
+ROUTES = 1000
+ONE_ROUTE = "one prefixed route"
+MANY_ROUTES = f"{ROUTES:,} routes"
+FEW_CONNECTIONS = 50
+MANY_CONNECTIONS = 5000
+TWO = 2
+
+
+def row(target: str, label: str) -> str:
+    """As a row of a scenario with variants is named."""
+    return f"{target}, {label}" if label else target
+
+
+def connections(count: int) -> str:
+    return f"{count:,} connections"
+
+
+def instances(count: int) -> str:
+    return f"{count} instance{'s' if count > 1 else ''}"
 
 
 @dataclass(frozen=True)
@@ -80,7 +101,41 @@ BARS = (
     ),
     Bar("compiled: CPU of an 8 MiB download, h2c", "download-h2c", "cpu", "at most", 1.1, "envoy", COMPILED),
     Bar("compiled: CPU of an 8 MiB upload, h2c", "upload-h2c", "cpu", "at most", 1.1, "envoy", COMPILED),
-    Bar("1,000 routes against one", "routes", "rps", "at least", 0.95, OURS, MANY_ROUTES, "x one route"),
+    *(
+        bar
+        for ours in (OURS, COMPILED)
+        for bar in (
+            Bar(
+                f"{ours}: requests per core, 1,000 routes against one prefixed",
+                *("routes", "rps", "at least", 0.98, row(ours, ONE_ROUTE), row(ours, MANY_ROUTES)),
+                unit="x one route",
+            ),
+            Bar(
+                f"{ours}: CPU of a request, 5,000 connections against fifty",
+                *("connections", "cpu", "at most", 1.4),
+                row(ours, connections(FEW_CONNECTIONS)),
+                row(ours, connections(MANY_CONNECTIONS)),
+                unit="x fifty",
+            ),
+            Bar(
+                f"{ours}: CPU of a request, two instances against one",
+                *("instances", "cpu", "at most", 1.1, row(ours, instances(1)), row(ours, instances(TWO))),
+                unit="x one instance",
+            ),
+            Bar(
+                f"{ours}: requests/s of two instances, on the same cores as everything else",
+                *("instances", "rps", "at least", 1, row("envoy", instances(TWO)), row(ours, instances(TWO))),
+            ),
+        )
+    ),
+    Bar(
+        "compiled: p50 at one connection, all on one core, http",
+        *("http-1-core", "p50", "at most", 1.1, "nginx", COMPILED),
+    ),
+    Bar("compiled, with PGO: CPU of a request, http", "http", "cpu", "at most", 1.12, "nginx", COMPILED_PGO),
+    Bar(
+        "compiled, with PGO: CPU of a request, https", "https", "cpu", "at most", 1.12, "nginx", COMPILED_PGO
+    ),
     Bar("first answer after start", "startup", "first", "at most", 500, unit="ms"),
     Bar("resident memory, idle", "memory", "idle", "at most", 60, unit="MB"),
     Bar("resident memory, each idle connection", "memory", "connection", "at most", 12, unit="KB"),

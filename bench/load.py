@@ -9,18 +9,27 @@ from bench.wrk_output import Load, parse
 
 SCRIPT = Path(__file__).with_name("load.lua")
 INSTALL = "apt-get install wrk"
+TIMEOUT = 5
 
 
 def command(
-    port: int, *, connections: int, seconds: float, routes: int, tokens: Path | None = None
+    port: int,
+    *,
+    connections: int,
+    seconds: float,
+    routes: int,
+    tokens: Path | None = None,
+    timeout: int = TIMEOUT,
 ) -> list[str]:
-    """`tokens`: a file with the callers', a line each, which requests carry in turn. `routes`: how many routes the requests go to in turn; 0: no prefix at all. wrk knows whole seconds only."""
+    """`tokens`: a file with the callers', a line each, which requests carry in turn. `routes`: how many routes the requests go
+    to in turn; 0: no prefix at all. `timeout`: seconds, beyond which a request counts as failed. wrk knows whole seconds only.
+    """
     return [
         str(find("wrk") or "wrk"),
         "--threads=1",
         f"--connections={connections}",
         f"--duration={_whole(seconds)}s",
-        "--timeout=5s",
+        f"--timeout={timeout}s",
         "--latency",
         f"--script={SCRIPT}",
         f"http://127.0.0.1:{port}/",
@@ -38,9 +47,12 @@ def run(
     routes: int,
     cores: frozenset[int],
     tokens: Path | None = None,
+    timeout: int = TIMEOUT,
 ) -> Load:
     """Raises StartError, WrkError."""
-    wrk = command(port, connections=connections, seconds=seconds, routes=routes, tokens=tokens)
+    wrk = command(
+        port, connections=connections, seconds=seconds, routes=routes, tokens=tokens, timeout=timeout
+    )
     return parse(output_of(wrk, cores=cores, timeout=_whole(seconds) + 20))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import sysconfig
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from bench import interpreters
 from bench.processes import Cores
 from bench.targets import Target
 
@@ -20,8 +20,7 @@ def facts(cores: Cores, targets: Iterable[Target]) -> dict[str, str]:
         f"load and receiver on {_list(cores.load)}",
         "kernel": platform.release(),
         "load before the run": f"{os.getloadavg()[0]:.2f}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}, "
-        f"{build_options(_config('CONFIG_ARGS'), _config('PY_CFLAGS') + _config('PY_CORE_CFLAGS'))}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}, {interpreters.this_one()}",
         "libraries": ", ".join(f"{name} {_version(name)}" for name in ("uvloop", "aiohttp")),
     }
     found.update({target.name: target.version() for target in targets})
@@ -34,17 +33,6 @@ def cpu_model(cpuinfo: str) -> str:
         if name.strip() == "model name":
             return value.strip()
     return platform.machine()
-
-
-def build_options(arguments: str, flags: str) -> str:
-    """Whether an interpreter was built with profile-guided and link-time optimisation: worth a tenth or more."""
-    guided = "--enable-optimizations" in arguments or "-fprofile-use" in flags
-    linked = "--with-lto" in arguments or "-flto" in flags
-    return f"{'with' if guided else 'without'} PGO, {'with' if linked else 'without'} LTO"
-
-
-def _config(name: str) -> str:
-    return str(sysconfig.get_config_var(name) or "")
 
 
 def _read(path: str) -> str:

@@ -13,8 +13,13 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 SBIN = ":/usr/local/sbin:/usr/sbin:/sbin"  # where Debian puts servers; not on every user's PATH
+
+
+# Of the proxy, the load and the receiver: the proxy alone on its core, all of them on that one, or all of them on all cores.
+Layout = Literal["apart", "one core", "all cores"]
 
 
 class StartError(Exception):
@@ -33,6 +38,12 @@ class Cores:
         """The first is the proxy's. A lone core is shared, and the figures then say little."""
         first, *rest = sorted(cores)
         return cls(frozenset({first}), frozenset(rest or {first}))
+
+    def laid_out(self, layout: Layout) -> Cores:
+        if layout == "apart":
+            return self
+        both = frozenset({min(self.proxy)}) if layout == "one core" else self.proxy | self.load
+        return Cores(both, both)
 
     @property
     def shared(self) -> bool:

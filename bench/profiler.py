@@ -9,8 +9,8 @@ from bench import load
 from bench.bars import OURS
 from bench.processes import Cores, StartError, find, output_of, running
 from bench.rounds import Tell
-from bench.scenarios import CONNECTIONS, Scenario
-from bench.targets import Instance
+from bench.scenarios import Scenario
+from bench.targets import CONNECTIONS, Instance
 
 SECONDS = 6
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import trustme
 
 from bench import http2_load
-from bench.bulk import BulkError, probe
+from bench.bulk import BulkError, Connection, probe
 from bench.processes import StartError, find, free_port, last_line, running
 
 MIB = 1024 * 1024
@@ -36,7 +36,7 @@ master_process off;
 worker_processes 1;
 pid {directory}/receiver.pid;
 error_log stderr warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections 32768; multi_accept on; }}
 http {{
   access_log off;
   default_type application/json;
@@ -64,8 +64,8 @@ http {{
   upstream sink {{ server unix:{directory}/sink.sock; keepalive 32; }}
 
   server {{
-    listen 127.0.0.1:{http};
-    listen 127.0.0.1:{https} ssl;
+    listen 127.0.0.1:{http} backlog=8192;  # thousands that connect at once shall not wait for a second SYN
+    listen 127.0.0.1:{https} ssl backlog=8192;
     server_name receiver;
     if ($has_token = 0) {{ return 403; }}
     add_header X-Cloud-Trace-Context "$http_x_request_id/2563891377;o=1";
@@ -75,6 +75,7 @@ http {{
     add_header X-Content-Type-Options nosniff;
     add_header Alt-Svc 'h3=":443"; ma=2592000,h3-29=":443"; ma=2592000';
     location / {{ return 200 '{body}'; }}
+    location = /count {{ stub_status; }}
     location = /large {{ alias {directory}/large; }}
     location = /huge {{ alias {directory}/huge; }}
     location = /upload {{  # read to its end before it is answered, as an app would
@@ -102,6 +103,14 @@ _TOKEN = re.compile(
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(32 * MIB), "MALLOC_TRIM_THRESHOLD_": str(256 * MIB)}
 
 
+def parse_requests(status: bytes) -> int:
+    """Of nginx' stub_status: https://nginx.org/en/docs/http/ngx_http_stub_status_module.html."""
+    found = re.search(rb"server accepts handled requests\s+\d+ \d+ (\d+)", status)
+    if found is None:
+        raise BulkError(f"no status of nginx: {status[:80]!r}")
+    return int(found[1])
+
+
 @dataclass(frozen=True)
 class Witness:
     """An nghttpd that logs every field it hears."""
@@ -119,6 +128,11 @@ class Receiver:
     ca_file: Path
     name: str = "localhost"  # in the certificate, beside 127.0.0.1
     witnesses: Mapping[str, Witness] = field(default_factory=dict)  # by scheme
+
+    def requests(self) -> int:
+        """How many it has had by http and https, this one included."""
+        with Connection(self.ports["http"], token="a.b.c") as connection:
+            return parse_requests(connection.read("/count"))
 
     def witnessed(self, scheme: str) -> Receiver:
         """With the witness in its place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.bars import Verdict
@@ -40,7 +40,7 @@ def spread(summary: Summary | None, digits: int = 2) -> str:
     return f"{summary.median:.{digits}f} ({summary.low:.{digits}f}-{summary.high:.{digits}f})"
 
 
-def scenario_table(samples: Samples, columns: Sequence[Column], *, ours: str) -> str:
+def scenario_table(samples: Samples, columns: Sequence[Column], *, ours: str | None) -> str:
     """One row a target; and ours / its for the columns that ask for it, where ours was measured."""
     compared = [c for c in columns if c.compare] if ours in samples else []
     head = ["target", *(c.title for c in columns), "rounds", *(f"{c.title}: ours / it" for c in compared)]
@@ -48,9 +48,21 @@ def scenario_table(samples: Samples, columns: Sequence[Column], *, ours: str) ->
     for target, taken in samples.items():
         summaries = [metric(samples, target, c.metric) for c in columns]
         figures = [number(s.median if s else None, c.digits) for s, c in zip(summaries, columns, strict=True)]
-        ratios = ["" if target == ours else spread(ratio(samples, ours, target, c.metric)) for c in compared]
+        ratios = [
+            "" if target == ours else spread(ratio(samples, ours or "", target, c.metric)) for c in compared
+        ]
         rows.append([target, *figures, f"{sum(map(bool, taken))}/{len(taken)}", *ratios])
     return table(head, rows)
+
+
+def pairs_table(samples: Samples, columns: Sequence[Column], pairs: Iterable[tuple[str, str]]) -> str:
+    """One / the other for the columns that ask for it."""
+    compared = [c for c in columns if c.compare]
+    rows = [
+        [f"{one} / {other}", *(spread(ratio(samples, one, other, c.metric)) for c in compared)]
+        for one, other in pairs
+    ]
+    return table(["within each round", *(c.title for c in compared)], rows)
 
 
 def flagged(samples: Samples) -> list[str]:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from bench.processes import StartError
 from bench.scenarios import Range, Scenario, guarded
 from bench.stats import Sample, rotated
-from bench.targets import Instance, Target
+from bench.targets import Instance, Target, Variant
 
 Tell = Callable[[str], None]
 AfterLast = Callable[[Scenario, Instance], None]
-Row = tuple[Target, int]
+Row = tuple[Target, Variant]
 
 
 def take(
@@ -42,11 +42,11 @@ def _fresh(
     measure = guarded(scenario.measure)
     for turn in range(rounds):
         for row in rotated(list(rows), turn):
-            target, routes = rows[row]
+            target, variant = rows[row]
             if len(samples[row]) > turn:
                 continue  # it did not start, and will not
             try:
-                with where.place(target, scheme=scenario.scheme, routes=routes) as instance:
+                with where.place(target, scheme=scenario.scheme, variant=variant) as instance:
                     sample = measure(where, instance)
             except StartError as error:
                 sample = Sample(errors=(str(error),))
@@ -70,10 +70,10 @@ def _steady(
     warm = dataclasses.replace(where, seconds=1)
     with contextlib.ExitStack() as stack:
         instances: dict[str, Instance] = {}
-        for row, (target, routes) in rows.items():
+        for row, (target, variant) in rows.items():
             try:
                 instances[row] = stack.enter_context(
-                    where.place(target, scheme=scenario.scheme, routes=routes)
+                    where.place(target, scheme=scenario.scheme, variant=variant)
                 )
             except StartError as error:
                 samples[row] += [Sample(errors=(str(error),))] * rounds

@@ -5,27 +5,40 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import bulk, h2load_output, http2_load, issuer, load, metadata, receiver, targets
-from bench.bars import MANY_ROUTES, OURS
+from bench.bars import (
+    BUILDS,
+    FEW_CONNECTIONS,
+    MANY_CONNECTIONS,
+    MANY_ROUTES,
+    ONE_ROUTE,
+    ROUTES,
+    TWO,
+    connections,
+    instances,
+    row,
+)
 from bench.bulk import BulkError
 from bench.h2load_output import H2loadError, Http2Load
 from bench.http2_load import Shape, Until
-from bench.processes import Cores, StartError, last_line
+from bench.processes import Cores, Layout, StartError, last_line
 from bench.procfs import cpu_seconds, rss_bytes
 from bench.receiver import BODY, LARGE, REPLY, Receiver
 from bench.report import Column
 from bench.stats import Sample
-from bench.targets import HTTP2, RECEIVE, Instance, Target
+from bench.targets import CONNECTIONS, HTTP2, PLAIN, RECEIVE, IdTokenProxy, Instance, Target, Variant
 from bench.wrk_output import WrkError, faults
 
-CONNECTIONS = 32
 IDLE_CONNECTIONS = 1000
-ROUTES = 1000
 SETTLED = 3.0  # seconds in which all has started that may begin after the first answer (this proxy watches its file)
+_OPENING = 1.0  # seconds, and what follows for each connection
+_OPENED_A_SECOND = 1000
+_PATIENT = 20  # seconds for an answer, while thousands of connections are opened
 STREAMS = 2  # connections that carry large bodies
 BODIES = 32  # by HTTP/2, for each second that a measurement is to take
 
@@ -43,7 +56,7 @@ class Range:
     _places: int = field(default=0, init=False)
 
     @contextlib.contextmanager
-    def place(self, target: Target, *, scheme: str, routes: int = 0) -> Iterator[Instance]:
+    def place(self, target: Target, *, scheme: str, variant: Variant = PLAIN) -> Iterator[Instance]:
         self._places += 1
         directory = self.directory / f"{self._places:03}"
         with targets.placed(
@@ -51,7 +64,7 @@ class Range:
             scheme=scheme,
             receiver=self.receiver,
             metadata_port=self.metadata_port,
-            routes=routes,
+            variant=variant,
             identity=self.identity,
         ) as instance:
             yield instance
@@ -59,10 +72,24 @@ class Range:
 
 @contextlib.contextmanager
 def opened(
-    directory: Path, cores: Cores, *, seconds: float, identity: str, http2: bool = False
-) -> Iterator[Range]:
-    with receiver.serving(directory, cores.load, http2=http2) as behind, metadata.serving() as metadata_port:
-        yield Range(directory, cores, behind, metadata_port, seconds, identity)
+    directory: Path,
+    cores: Cores,
+    layouts: Collection[Layout],
+    *,
+    seconds: float,
+    identity: str,
+    http2: bool = False,
+) -> Iterator[dict[Layout, Range]]:
+    """A range for each of the layouts, with a receiver of its own."""
+    with contextlib.ExitStack() as stack:
+        metadata_port = stack.enter_context(metadata.serving())
+        ranges: dict[Layout, Range] = {}
+        for layout in layouts:
+            place, laid = directory / layout.replace(" ", "-"), cores.laid_out(layout)
+            place.mkdir()
+            behind = stack.enter_context(receiver.serving(place, laid.load, http2=http2))
+            ranges[layout] = Range(place, laid, behind, metadata_port, seconds, identity)
+        yield ranges
 
 
 Measure = Callable[[Range, Instance], Sample]
@@ -70,7 +97,9 @@ Measure = Callable[[Range, Instance], Sample]
 
 @dataclass(frozen=True)
 class Scenario:
-    """`fresh`: every measurement has a process of its own; else one process serves all rounds."""
+    """`fresh`: every measurement has a process of its own; else one process serves all rounds. `variants`: of each target, a
+    row each. `own`: of this proxy alone. `layout`: which cores have the target, the load and the receiver.
+    """
 
     name: str
     title: str
@@ -78,20 +107,44 @@ class Scenario:
     measure: Measure
     scheme: str = "http"
     fresh: bool = False
-    variants: Mapping[str, int] = field(default_factory=dict)  # of this proxy alone: routes by row
+    variants: tuple[Variant, ...] = (PLAIN,)
+    own: bool = False
+    layout: Layout = "apart"
     most_rounds: int = 1000
 
     @property
     def http2(self) -> bool:
         return self.scheme in HTTP2
 
-    def rows(self, chosen: Sequence[Target]) -> dict[str, tuple[Target, int]]:
-        """Target and number of routes, by the name of its row."""
-        if self.variants:
-            ours = [target for target in chosen if target.name == OURS]
-            return {row: (target, routes) for target in ours for row, routes in self.variants.items()}
-        able = [target for target in chosen if target.receives or self.scheme != RECEIVE]
-        return {target.name: (target, 0) for target in able if target.http2 or not self.http2}
+    def rows(self, chosen: Sequence[Target]) -> dict[str, tuple[Target, Variant]]:
+        """By the name of each row."""
+        able = [
+            target
+            for target in chosen
+            if (target.receives or self.scheme != RECEIVE)
+            and (target.http2 or not self.http2)
+            and (isinstance(target, IdTokenProxy) or not self.own)
+        ]
+        return {
+            row(target.name, variant.label): (target, variant) for target in able for variant in self.variants
+        }
+
+    def pairs(self, rows: Collection[str]) -> list[tuple[str, str]]:
+        """What is compared where there are variants, which all have labels then: each row with its target's first one, and
+        each of this proxy's builds with each peer's row of the same variant.
+        """
+        first, *others = (variant.label for variant in self.variants)
+        names = [name.removesuffix(f", {first}") for name in rows if name.endswith(f", {first}")]
+        peers = [name for name in names if name not in BUILDS]
+        within = [(row(name, label), row(name, first)) for name in names for label in others]
+        beside = [
+            (row(name, label), row(peer, label))
+            for name in names
+            if name in BUILDS
+            for peer in peers
+            for label in (first, *others)
+        ]
+        return [*within, *beside]
 
 
 def guarded(measure: Measure) -> Measure:
@@ -111,16 +164,18 @@ def guarded(measure: Measure) -> Measure:
     return run
 
 
-def small_requests(connections: int, routes: int = 0, *, tokens: bool = False) -> Measure:
-    """`tokens`: each request carries its caller's."""
+def small_requests(routes: int = 0, *, tokens: bool = False) -> Measure:
+    """`routes`: how many prefixes the requests have in turn, where there is one route for everything; else each route's.
+    `tokens`: each request carries its caller's.
+    """
 
     def run(where: Range, instance: Instance) -> Sample:
         before, start = cpu_seconds(instance.pid), time.perf_counter()
         result = load.run(
             instance.port,
-            connections=connections,
+            connections=instance.variant.connections,
             seconds=where.seconds,
-            routes=routes,
+            routes=instance.variant.routes or routes,
             cores=where.cores.load,
             tokens=issuer.write_tokens(where.directory) if tokens else None,
         )
@@ -135,6 +190,42 @@ def small_requests(connections: int, routes: int = 0, *, tokens: bool = False) -
             "busy": 100 * cpu / min(elapsed, result.duration / 1e6),
         }
         return Sample(values, faults(result, body=BODY))
+
+    return run
+
+
+def settled_requests() -> Measure:
+    """Of connections that are open and have had their answers: what it takes to open thousands counts for nothing. The receiver
+    says how many requests there were meanwhile.
+    """
+
+    def run(where: Range, instance: Instance) -> Sample:
+        opening = _OPENING + instance.variant.connections / _OPENED_A_SECOND
+        with ThreadPoolExecutor(1) as beside:
+            loading = beside.submit(
+                load.run,
+                instance.port,
+                connections=instance.variant.connections,
+                seconds=opening + where.seconds + _OPENING,
+                routes=0,
+                cores=where.cores.load,
+                timeout=_PATIENT,
+            )
+            time.sleep(opening)
+            requests, cpu, start = where.receiver.requests(), cpu_seconds(instance.pid), time.perf_counter()
+            time.sleep(where.seconds)
+            cpu = cpu_seconds(instance.pid) - cpu
+            elapsed = time.perf_counter() - start
+            requests = where.receiver.requests() - requests - 1
+            result = loading.result()
+        values = {
+            "rps": requests / elapsed,
+            "cpu": 1e6 * cpu / max(1, requests),
+            "p50": result.p50,
+            "p99": result.p99,
+            "busy": 100 * cpu / elapsed,
+        }
+        return Sample(values, faults(result, body=BODY) if requests > 0 else ("no request in its time",))
 
     return run
 
@@ -167,10 +258,12 @@ def _upload(where: Range, connection: bulk.Connection, space: memoryview) -> Non
     connection.post("/upload", where.directory / "large", space)
 
 
-def http2_calls(connections: int, streams: int, *, unique: bool = False) -> Measure:
+def http2_calls(streams: int, *, unique: bool = False) -> Measure:
     def run(where: Range, instance: Instance) -> Sample:
         uris = http2_load.write_uris(where.directory) if unique else None
-        shape = Shape(connections, streams, post=http2_load.write_message(where.directory), uris=uris)
+        shape = Shape(
+            instance.variant.connections, streams, post=http2_load.write_message(where.directory), uris=uris
+        )
         result, cpu, faults = _http2(where, instance, shape, Until(seconds=where.seconds), body=REPLY)
         values = {
             "rps": result.per_second,
@@ -213,7 +306,7 @@ def _http2(
 def memory(where: Range, instance: Instance) -> Sample:
     time.sleep(SETTLED)
     idle = rss_bytes(instance.pid)
-    sample = small_requests(CONNECTIONS)(where, instance)
+    sample = small_requests()(where, instance)
     time.sleep(0.5)
     loaded = rss_bytes(instance.pid)
     with bulk.idle_connections(instance.port, IDLE_CONNECTIONS, "/idle"):
@@ -258,15 +351,30 @@ _TAILS = (Column("p50", "p50 us", compare=True), Column("p99", "p99 us"))
 _BULK = (Column("mb_s", "MB/s", compare=True), Column("cpu", "CPU ms/body", 2, compare=True), _BUSY)
 
 
+_ONE_CONNECTION = (Variant(connections=1),)
+_FROM_FEW_TO_MANY = tuple(
+    Variant(connections(count), connections=count) for count in (FEW_CONNECTIONS, 256, MANY_CONNECTIONS)
+)
+
+
 def _by_scheme(scheme: str) -> list[Scenario]:
     return [
         Scenario(
             *(scheme, f"{CONNECTIONS} connections, {scheme} upstream", (_RATE, _CPU, *_TAILS, _BUSY)),
-            *(small_requests(CONNECTIONS), scheme),
+            *(small_requests(), scheme),
         ),
         Scenario(
             *(f"{scheme}-1", f"one connection, {scheme} upstream", (*_TAILS, _RATE, _CPU)),
-            *(small_requests(1), scheme),
+            *(small_requests(), scheme),
+            variants=_ONE_CONNECTION,
+        ),
+        Scenario(
+            f"{scheme}-1-core",
+            f"one connection, the target, the load and the receiver on one core, {scheme} upstream",
+            (*_TAILS, _CPU),
+            *(small_requests(), scheme),
+            variants=_ONE_CONNECTION,
+            layout="one core",
         ),
         Scenario(
             *(f"download-{scheme}", f"8 MiB downloads, {STREAMS} connections, {scheme} upstream", _BULK),
@@ -293,13 +401,20 @@ def _http2_scenarios() -> list[Scenario]:
         *(
             Scenario(
                 name,
-                f"unary calls, {'connections' if connections > 1 else 'connection'}: {connections}, "
+                f"unary calls, {'connections' if count > 1 else 'connection'}: {count}, "
                 f"streams on each: {streams}{', no two paths alike' if unique else ''}, {scheme} upstream",
                 columns,
-                http2_calls(connections, streams, unique=unique),
+                http2_calls(streams, unique=unique),
                 scheme,
+                variants=(Variant(connections=count),),
             )
-            for name, scheme, connections, streams, unique in calls
+            for name, scheme, count, streams, unique in calls
+        ),
+        Scenario(
+            "connections-h2c",
+            "unary calls one after the other on each of few connections and of many, h2c upstream",
+            *(columns, http2_calls(1), "h2c"),
+            variants=_FROM_FEW_TO_MANY,
         ),
         *(
             Scenario(
@@ -327,14 +442,40 @@ SCENARIOS: dict[str, Scenario] = {
                 f"callers' tokens checked before an app, {CONNECTIONS} connections",
                 (_RATE, _CPU, *_TAILS, _BUSY),
             ),
-            *(small_requests(CONNECTIONS, tokens=True), RECEIVE),
+            *(small_requests(tokens=True), RECEIVE),
         ),
         Scenario(
             "routes",
-            f"one route and {ROUTES:,}, {CONNECTIONS} connections, the same requests",
+            f"one prefixed route, {ROUTES:,}, and one for everything, {CONNECTIONS} connections",
             (_RATE, _CPU, *_TAILS, _BUSY),
-            small_requests(CONNECTIONS, ROUTES),
-            variants={OURS: 0, MANY_ROUTES: ROUTES},
+            small_requests(ROUTES),
+            variants=(
+                Variant(ONE_ROUTE, routes=1),
+                Variant(MANY_ROUTES, routes=ROUTES),
+                Variant("one for everything"),
+            ),
+            own=True,
+        ),
+        Scenario(
+            "connections",
+            "few connections and many, http upstream",
+            (_CPU, _RATE, *_TAILS, _BUSY),
+            settled_requests(),
+            variants=_FROM_FEW_TO_MANY,
+        ),
+        *(
+            Scenario(
+                f"instances{suffix}",
+                f"one instance and {TWO} on one port (a peer's threads or workers), 64 connections, the load and the receiver "
+                f"on the same cores, {scheme} upstream",
+                (_CPU, _RATE, *_TAILS),
+                *(small_requests(), scheme),
+                variants=tuple(
+                    Variant(instances(count), instances=count, connections=64) for count in (1, TWO)
+                ),
+                layout="all cores",
+            )
+            for suffix, scheme in (("", "http"), ("-https", "https"))
         ),
         Scenario(
             "memory",

@@ -9,24 +9,43 @@ import contextlib
 import dataclasses
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import http2_load, issuer, metadata
-from bench.bars import COMPILED, OURS
+from bench import http2_load, interpreters, issuer, metadata
+from bench.bars import COMPILED, COMPILED_PGO, OURS, PGO
 from bench.bulk import BulkError, Connection, buffer, probe
 from bench.processes import Cores, StartError, find, free_port, last_line, running
 from bench.receiver import BODY, REPLY, Receiver
 
-COMPILED_PATH = Path(__file__).parent.parent / ".venv-compiled" / "bin" / "idtoken-proxy"  # make compiled
+ROOT = Path(__file__).parent.parent
+COMPILED_PATH = ROOT / ".venv-compiled" / "bin" / "idtoken-proxy"  # make compiled
 START_WITHIN = 20.0
+CONNECTIONS = 32
+CONNECT_WITHIN = 20  # seconds: thousands that are opened at once wait for the receiver's one worker
+MOST_CONNECTIONS = 4096  # that a target is made to take, where the load opens fewer
 HTTP2 = ("h2c", "h2")
 RECEIVE = "receive"  # before an app, by http: the caller's token is checked, and none is attached
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one row of a scenario has that its others have not. `label`: of the row, behind the target's name."""
+
+    label: str = ""
+    routes: int = 0  # 0: one for everything; else as many, told apart by /r0000, /r0001, ...
+    instances: int = 1  # processes on one port, or a peer's threads or workers
+    connections: int = CONNECTIONS  # of the load
+
+
+PLAIN = Variant()
 
 
 @dataclass(frozen=True)
@@ -38,8 +57,10 @@ class Setup:
     scheme: str  # of the receiver: http, https; h2c and h2 are HTTP/2 from end to end
     receiver: Receiver
     metadata_port: int
-    routes: int = 0  # 0: one for everything; else as many, told apart by /r0000, /r0001, ...
+    routes: int = 0  # as a variant has them
     identity: str = "metadata"  # or "file"; this proxy's own
+    instances: int = 1
+    most_connections: int = MOST_CONNECTIONS
 
     @property
     def upstream_port(self) -> int:
@@ -104,17 +125,62 @@ class Target(abc.ABC):
 
 @dataclass
 class IdTokenProxy(Target):
-    """`path` stands for another build of this proxy, to be run beside this one."""
+    """`path` stands for another build of this proxy, to be run beside this one. `packages`: what a Python with PGO is to run,
+    in place of a command; what these need is installed for the Python that runs this.
+    """
 
     name: str = OURS
     path: Path | None = None
     install: str = "pip install --editable ."
+    packages: Path | None = None
+
+    receives = True
 
     def executable(self) -> Path | None:
+        if self.packages is not None:
+            found = interpreters.guided() if (self.packages / "idtoken_proxy").exists() else None
+            return None if found is None else found.path
         path = self.path or Path(sys.executable).with_name("idtoken-proxy")
         return path if path.exists() else None
 
-    receives = True
+    def environment(self, setup: Setup) -> Mapping[str, str]:
+        del setup
+        return self._environment
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        if self.packages is None:
+            return {}
+        paths = (str(self.packages), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+        return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONNOUSERSITE": "1"}
+
+    def _program(self, executable: Path) -> list[str]:
+        return [str(executable), *(["-m", "idtoken_proxy"] if self.packages is not None else [])]
+
+    def version(self) -> str:
+        executable = self.executable()
+        if executable is None or self.packages is None:
+            return super().version()
+        python = interpreters.guided()
+        told = subprocess.run(
+            [*self._program(executable), "--version"],
+            env={**os.environ, **self._environment},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        ).stdout
+        on = f", on CPython {python.version} {python.options}" if python else ""
+        return told.strip().rpartition("version ")[2] + on
+
+    def _serve(self, executable: Path, setup: Setup, lines: list[str]) -> list[str]:
+        """Each of several instances is a process of its own, as systemd would start them; when one ends, all do."""
+        config = setup.write("proxy.yaml", "\n".join([*lines, ""]))
+        serve = [*self._program(executable), "serve", "-c", str(config)]
+        if setup.instances == 1:
+            return serve
+        each = '("$@"; kill $$) & ' * setup.instances
+        return ["/bin/sh", "-c", f"{each} wait", "sh", *serve]
 
     def command(self, executable: Path, setup: Setup) -> list[str]:
         if setup.receives:
@@ -124,8 +190,10 @@ class IdTokenProxy(Target):
             "admin: off",
             f"google: {{metadata_host: '127.0.0.1:{setup.metadata_port}'}}",
             f"tls: {{ca_file: {json.dumps(str(setup.receiver.ca_file))}}}",
-            "limits: {connections: 4096}",
+            f"limits: {{connections: {setup.most_connections}}}",
+            f"timeouts: {{connect: {CONNECT_WITHIN}s}}",
             "log: {access: errors, level: warning}",
+            *(["reuse_port: true"] if setup.instances > 1 else []),
         ]
         if setup.identity == "file":
             token = setup.write("token", metadata.mint(setup.upstream))
@@ -140,10 +208,9 @@ class IdTokenProxy(Target):
             if setup.routes:
                 lines.append(f"    match: {{path: /r{number:04}}}")
                 lines.append(f"    audience: https://service-{number:04}-x7f3kq-uc.a.run.app")
-        return [str(executable), "serve", "-c", str(setup.write("proxy.yaml", "\n".join([*lines, ""])))]
+        return self._serve(executable, setup, lines)
 
-    @staticmethod
-    def _receiving(executable: Path, setup: Setup) -> list[str]:
+    def _receiving(self, executable: Path, setup: Setup) -> list[str]:
         lines = [
             "admin: off",
             f"google: {{keys_endpoint: 'http://127.0.0.1:{setup.metadata_port}/certs'}}",
@@ -155,7 +222,10 @@ class IdTokenProxy(Target):
             f"    audiences: [{issuer.AUDIENCE}]",
             f"    invokers: ['serviceAccount:{issuer.EMAIL}']",
         ]
-        return [str(executable), "serve", "-c", str(setup.write("proxy.yaml", "\n".join([*lines, ""])))]
+        return self._serve(executable, setup, lines)
+
+
+_BREAKERS = ("max_connections", "max_pending_requests", "max_requests")
 
 
 class Envoy(Target):
@@ -174,7 +244,7 @@ class Envoy(Target):
     def command(self, executable: Path, setup: Setup) -> list[str]:
         config = setup.write("envoy.json", json.dumps(self._config(setup), indent=1))
         return [
-            *(str(executable), "--config-path", str(config), "--concurrency", "1"),
+            *(str(executable), "--config-path", str(config), "--concurrency", str(setup.instances)),
             *("--disable-hot-restart", "--log-level", "error"),
         ]
 
@@ -296,8 +366,9 @@ class Envoy(Target):
         return {
             "name": name,
             "type": "STATIC",
-            "connect_timeout": "5s",
+            "connect_timeout": f"{CONNECT_WITHIN}s",
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+            "circuit_breakers": {"thresholds": [dict.fromkeys(_BREAKERS, 65536)]},  # 1,024 of each, else
         }
 
 
@@ -335,11 +406,11 @@ class Nginx(Target):
         )
         config = f"""\
 daemon off;
-master_process off;
-worker_processes 1;
+master_process {"off" if setup.instances == 1 else "on"};
+worker_processes {setup.instances};
 pid {setup.directory}/nginx.pid;
 error_log stderr warn;
-events {{ worker_connections 8192; }}
+events {{ worker_connections {2 * setup.most_connections}; }}
 http {{
   access_log off;
 {temporary}
@@ -352,7 +423,7 @@ http {{
     keepalive_requests 1000000000;
   }}
   server {{
-    listen 127.0.0.1:{setup.port}{" http2" if setup.http2 else ""};
+    listen 127.0.0.1:{setup.port}{" http2" if setup.http2 else ""}{" reuseport" if setup.instances > 1 else ""};
     location / {{
 {location}
       {tls if setup.secure else ""}
@@ -379,13 +450,13 @@ class Haproxy(Target):
         protocol = "" if not setup.http2 else "alpn h2" if setup.secure else "proto h2"
         config = f"""\
 global
-  nbthread 1
-  maxconn 8192
+  nbthread {setup.instances}
+  maxconn {2 * setup.most_connections}
 defaults
   mode http
   option http-keep-alive
   http-reuse always
-  timeout connect 5s
+  timeout connect {CONNECT_WITHIN}s
   timeout client 300s
   timeout server 300s
   timeout http-keep-alive 300s
@@ -415,7 +486,7 @@ class CloudRunProxy(Target):
         ]
 
     def environment(self, setup: Setup) -> Mapping[str, str]:
-        return {"GOMAXPROCS": "1", "SSL_CERT_FILE": str(setup.receiver.ca_file)}
+        return {"GOMAXPROCS": str(setup.instances), "SSL_CERT_FILE": str(setup.receiver.ca_file)}
 
     def version(self) -> str:
         executable = self.executable()
@@ -424,7 +495,24 @@ class CloudRunProxy(Target):
 
 def all_targets(baseline: Path | None = None) -> dict[str, Target]:
     compiled = IdTokenProxy(COMPILED, COMPILED_PATH, install="make compiled")
-    targets: list[Target] = [IdTokenProxy(), compiled, Envoy(), Nginx(), Haproxy(), CloudRunProxy()]
+    minor = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    python = f"apt-get install {minor}: Debian's is built with PGO"
+    guided = IdTokenProxy(PGO, install=python, packages=ROOT / "proxy")
+    both = IdTokenProxy(
+        COMPILED_PGO,
+        install=f"make compiled, and {python}",
+        packages=COMPILED_PATH.parents[1] / "lib" / minor / "site-packages",
+    )
+    targets: list[Target] = [
+        IdTokenProxy(),
+        compiled,
+        guided,
+        both,
+        Envoy(),
+        Nginx(),
+        Haproxy(),
+        CloudRunProxy(),
+    ]
     if baseline is not None:
         targets.insert(1, IdTokenProxy("baseline", baseline))
     return {target.name: target for target in targets}
@@ -440,6 +528,7 @@ class Instance:
     first_answer: float  # seconds from its start
     log: Path
     process: subprocess.Popen[bytes] = field(repr=False)
+    variant: Variant = PLAIN
 
 
 @contextlib.contextmanager
@@ -493,18 +582,22 @@ def placed(
     scheme: str,
     receiver: Receiver,
     metadata_port: int,
-    routes: int = 0,
+    variant: Variant = PLAIN,
     identity: str = "metadata",
 ) -> Iterator[Instance]:
     """`started`, in a directory of its own and on a free port."""
     directory.mkdir(parents=True)
-    setup = Setup(directory, free_port(), scheme, receiver, metadata_port, routes, identity)
+    setup = Setup(
+        *(directory, free_port(), scheme, receiver, metadata_port, variant.routes, identity),
+        instances=variant.instances,
+        most_connections=max(MOST_CONNECTIONS, 3 * variant.connections // 2),
+    )
     if setup.http2:
         witness(target, setup, cores)
     with started(target, setup, cores) as instance:
-        if routes:  # each has its token before anything is measured
+        if variant.routes:  # each has its token before anything is measured
             space = buffer()
             with Connection(instance.port) as connection:
-                for number in range(routes):
+                for number in range(variant.routes):
                     connection.get(f"/r{number:04}/first", space, length=BODY)
-        yield instance
+        yield dataclasses.replace(instance, variant=variant)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.bars import BARS, MANY_ROUTES, OURS, Bar, judge
+from bench.bars import BARS, COMPILED, MANY_ROUTES, ONE_ROUTE, OURS, Bar, judge, row
 from bench.stats import Sample, Samples
 from tests.cases import for_each
 
@@ -44,7 +44,30 @@ def test_what_is_missing_is_not_judged() -> None:
 
 
 def test_a_thousand_routes_are_judged_against_one() -> None:
-    (bar,) = (bar for bar in BARS if bar.scenario == "routes")
-    samples = {OURS: [Sample({"rps": 1000})], MANY_ROUTES: [Sample({"rps": 950})]}
-    (verdict,) = judge({"routes": samples}, (bar,))
+    one, many = row(COMPILED, ONE_ROUTE), row(COMPILED, MANY_ROUTES)
+    (bar,) = (bar for bar in BARS if bar.scenario == "routes" and bar.ours == many)
+    (verdict,) = judge({"routes": {one: [Sample({"rps": 1000})], many: [Sample({"rps": 980})]}}, (bar,))
     assert verdict.margin == pytest.approx(0)
+
+
+def test_two_instances_are_judged_against_one_and_against_envoy_s_two_threads() -> None:
+    bars = tuple(bar for bar in BARS if bar.scenario == "instances" and bar.ours == f"{OURS}, 2 instances")
+    samples = {
+        f"{OURS}, 1 instance": [Sample({"cpu": 10, "rps": 10})],
+        f"{OURS}, 2 instances": [Sample({"cpu": 11, "rps": 15})],
+        "envoy, 2 instances": [Sample({"cpu": 30, "rps": 10})],
+    }
+    assert [verdict.margin for verdict in judge({"instances": samples}, bars)] == [
+        pytest.approx(0),
+        pytest.approx(0.5),
+    ]
+
+
+def test_five_thousand_connections_are_judged_against_fifty() -> None:
+    (bar,) = (bar for bar in BARS if bar.scenario == "connections" and bar.ours.startswith(f"{OURS}, "))
+    samples = {
+        f"{OURS}, 50 connections": [Sample({"cpu": 20})],
+        f"{OURS}, 5,000 connections": [Sample({"cpu": 35})],
+    }
+    (verdict,) = judge({"connections": samples}, (bar,))
+    assert verdict.margin == pytest.approx(-0.25)

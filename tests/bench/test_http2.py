@@ -20,6 +20,7 @@ from bench.scenarios import SCENARIOS, Range
 from bench.targets import Envoy, Haproxy, IdTokenProxy, Instance, Nginx, Setup, Target, all_targets
 from tests.cases import for_each
 
+BUILDS_HERE = ["idtoken-proxy", "compiled", "pgo", "compiled-pgo"]
 CORES = Cores(frozenset({0}), frozenset({0}))
 PORTS = {"http": 4001, "https": 4002, "h2c": 4003, "h2": 4004}
 
@@ -70,7 +71,7 @@ def test_each_target_speaks_http2_where_the_scheme_says_so(
 def test_one_that_speaks_no_http2_is_left_out_of_its_scenarios() -> None:
     chosen = list(all_targets().values())
     assert "cloud-run-proxy" in SCENARIOS["http"].rows(chosen)
-    assert list(SCENARIOS["h2c"].rows(chosen)) == ["idtoken-proxy", "compiled", "envoy", "nginx", "haproxy"]
+    assert list(SCENARIOS["h2c"].rows(chosen)) == [*BUILDS_HERE, "envoy", "nginx", "haproxy"]
 
 
 def test_every_bar_has_its_scenario_and_its_metric() -> None:

@@ -1,7 +1,17 @@
 from __future__ import annotations
 
 from bench.bars import OURS, Bar, Verdict
-from bench.report import Column, bars_table, flagged, number, scenario_table, spread, table, unloaded
+from bench.report import (
+    Column,
+    bars_table,
+    flagged,
+    number,
+    pairs_table,
+    scenario_table,
+    spread,
+    table,
+    unloaded,
+)
 from bench.stats import Sample, Summary
 
 
@@ -43,6 +53,19 @@ def test_without_ours_there_is_nothing_to_compare() -> None:
         {"envoy": [Sample({"rps": 1})]}, (Column("rps", "requests/s", compare=True),), ours=OURS
     )
     assert "/ it" not in shown
+
+
+def test_pairs_are_compared_within_a_round() -> None:
+    samples = {
+        "compiled, 50": [Sample({"cpu": 10, "rps": 3}), Sample({"cpu": 20, "rps": 3})],
+        "compiled, 5,000": [Sample({"cpu": 14, "rps": 2}), Sample({"cpu": 30, "rps": 2})],
+    }
+    columns = (Column("cpu", "CPU", compare=True), Column("rps", "requests/s"))
+    assert pairs_table(samples, columns, [("compiled, 5,000", "compiled, 50")]) == (
+        "| within each round              |              CPU |\n"
+        "| ------------------------------ | ---------------: |\n"
+        "| compiled, 5,000 / compiled, 50 | 1.45 (1.40-1.50) |"
+    )
 
 
 def test_rounds_left_out_are_named_with_their_reason() -> None:

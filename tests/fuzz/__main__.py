@@ -85,7 +85,11 @@ def _one(name: str, options: Sequence[str]) -> int:
         for number, seed in enumerate(targets.seeds(name)):
             (Path(corpus) / f"{number:05}").write_bytes(seed)
         fixed = [sys.argv[0], f"-max_len={LONGEST}", f"-artifact_prefix={FOUND}/{name}-", "-timeout=10"]
-        atheris.Setup([*fixed, *options, corpus], play)
+
+        def once(data: bytes) -> None:
+            play(data)
+
+        atheris.Setup([*fixed, *options, corpus], once)
         atheris.Fuzz()
     return 0
 

@@ -156,18 +156,20 @@ def _as_client(pieces: Sequence[bytes]) -> tuple[list[Event], bytes, ErrorCode |
     return recorder.take(), written, None if failure is None else failure.code
 
 
-def requests(cuts: Sequence[int], wire: bytes) -> None:
+def requests(cuts: Sequence[int], wire: bytes) -> object:
     """An app's octets: the same is told and written however they come."""
     whole = _as_server([wire])
     _check_output(whole[1])
     assert _as_server(_pieces(cuts, wire)) == whole
+    return whole
 
 
-def responses(cuts: Sequence[int], wire: bytes) -> None:
+def responses(cuts: Sequence[int], wire: bytes) -> object:
     """A receiver's: likewise."""
     whole = _as_client([wire])
     _check_output(whole[1])
     assert _as_client(_pieces(cuts, wire)) == whole
+    return whole
 
 
 # Where another implementation goes further than this one.
@@ -179,12 +181,13 @@ STRICTER: Final = (
 )
 
 
-def blocks(cuts: Sequence[int], wire: bytes) -> None:
+def blocks(cuts: Sequence[int], wire: bytes) -> object:
     """Header blocks, one for each piece: read as another implementation reads them, and written so that it reads them."""
     ours = Decoder(request_fields, 16384)
     theirs = hpack.Decoder(max_header_list_size=1 << 20)
     theirs.max_allowed_table_size = 4096
     encoder, reader = Encoder(), hpack.Decoder(max_header_list_size=1 << 20)
+    read: list[object] = []
     for piece in _pieces(cuts, wire):
         try:
             expected = [(bytes(name), bytes(value)) for name, value in theirs.decode(piece, raw=True)]
@@ -198,13 +201,17 @@ def blocks(cuts: Sequence[int], wire: bytes) -> None:
             reason = ""
         if reason:
             assert expected is None or reason in STRICTER, (piece, reason)
-            return
+            read.append(reason)
+            break
         pairs = [(field.pair[0], field.pair[1]) for field in found]
         assert pairs == expected, piece
         assert ours.table_octets == theirs.header_table._current_size
         good = [field.pair for field in found if field.rule != MALFORMED]
-        again = reader.decode(encoder.encode(good), raw=True)
+        written = encoder.encode(good)
+        again = reader.decode(written, raw=True)
         assert [(bytes(name), bytes(value)) for name, value in again] == [(pair[0], pair[1]) for pair in good]
+        read.append((pairs, [field.rule for field in found], written))
+    return read
 
 
 def request_seeds() -> Iterator[bytes]:

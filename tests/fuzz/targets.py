@@ -1,6 +1,7 @@
 """What must hold of any octets, from an app and from a receiver. An input is: how many cuts, where, and the octets.
 
-Everything that `tests.hostile.judge` and `tests.hostile.strict` say of what is written is asserted on the way.
+Everything that `tests.hostile.judge` and `tests.hostile.strict` say of what is written is asserted on the way. What a target
+gives back is all that was seen of it from outside: two builds of the same source give the same.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from tests.hostile.strict import Incomplete, Malformed, Reader
 
 MOST_CUTS: Final = 7
 
-Target = Callable[[Offline, bytes], None]
+Target = Callable[[Offline, bytes], object]
 
 
 def packed(wire: bytes, *cuts: int) -> bytes:
@@ -33,17 +34,19 @@ def unpacked(data: bytes) -> tuple[list[int], bytes]:
     return [at * max(1, len(wire) // 256) for at in data[1 : 1 + count]], wire
 
 
-def requests(offline: Offline, data: bytes) -> None:
+def requests(offline: Offline, data: bytes) -> object:
     """The app's octets: parsed, guarded, routed, mapped, written on; then read again by a stranger."""
     cuts, wire = unpacked(data)
     whole = offline.send(wire)
+    told = offline.told
     cut = offline.send(wire, cuts)
     assert cut.settled == whole.settled, (wire, cuts)
     if set(whole.statuses) != {200}:
-        return
+        return whole, told, cut, offline.told
     # As far as the strict reader reads the same octets, it reads the same messages: framing is one to both.
     for (method, _, _, body, *_), expected in zip(whole.requests, _strictly(wire), strict=False):
         assert (method, body) == expected, (wire, whole.requests)
+    return whole, told, cut, offline.told
 
 
 def _strictly(wire: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -54,9 +57,10 @@ def _strictly(wire: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield head.start[0], head.body
 
 
-def responses(offline: Offline, data: bytes) -> None:
+def responses(offline: Offline, data: bytes) -> object:
     """A receiver's octets: what the app sees is well-formed, and the same however they come."""
     cuts, wire = unpacked(data)
+    seen: list[object] = []
     for method in (b"GET", b"HEAD"):
         head, whole = offline.answer(wire, request=method)
         again, whole_again = offline.answer(wire, cuts, request=method)
@@ -66,18 +70,20 @@ def responses(offline: Offline, data: bytes) -> None:
             assert again is not None
             assert head.status == again.status, (wire, cuts)
             assert head.status == 502 or (head.fields, head.body) == (again.fields, again.body), (wire, cuts)
+        seen.append((head, whole))
+    return seen
 
 
-def http2_requests(_: Offline, data: bytes) -> None:
-    http2.requests(*unpacked(data))
+def http2_requests(_: Offline, data: bytes) -> object:
+    return http2.requests(*unpacked(data))
 
 
-def http2_responses(_: Offline, data: bytes) -> None:
-    http2.responses(*unpacked(data))
+def http2_responses(_: Offline, data: bytes) -> object:
+    return http2.responses(*unpacked(data))
 
 
-def hpack_blocks(_: Offline, data: bytes) -> None:
-    http2.blocks(*unpacked(data))
+def hpack_blocks(_: Offline, data: bytes) -> object:
+    return http2.blocks(*unpacked(data))
 
 
 TARGETS: Final[dict[str, Target]] = {
@@ -133,7 +139,7 @@ def seeds(name: str) -> Iterator[bytes]:
 
 
 @contextlib.contextmanager
-def ready(target: Target) -> Iterator[Callable[[bytes], None]]:
+def ready(target: Target) -> Iterator[Callable[[bytes], object]]:
     """An engine to be driven from plain functions: who asks for the running loop gets one that does not run meanwhile.
     What was put off takes its turn behind each input, or the loop would keep all of it.
     """
@@ -145,13 +151,14 @@ def ready(target: Target) -> Iterator[Callable[[bytes], None]]:
 
         made = runner.run(make())
 
-        def play(data: bytes) -> None:
+        def play(data: bytes) -> object:
             asyncio.events._set_running_loop(loop)
             try:
-                target(made, data)
+                seen = target(made, data)
             finally:
                 asyncio.events._set_running_loop(None)
             loop.call_soon(loop.stop)
             loop.run_forever()
+            return seen
 
         yield play

@@ -202,7 +202,10 @@ class Outcome:
 
 
 class Offline:
+    """`told`: the octets that the last app of `send` got."""
+
     def __init__(self) -> None:
+        self.told = b""
         self.sweeper = Sweeper(3600.0)
         pool = Pool(_ROUTES[0].upstream, self.sweeper, tls=None, keepalive=1e9, connect=5.0)
         self._receivers = _Receivers(pool)
@@ -240,7 +243,8 @@ class Offline:
                 answered += 1
                 transport_of(connection).say(OK)
         heads = self._judged()
-        statuses = tuple(_statuses(bytes(app.written)))
+        self.told = bytes(app.written)
+        statuses = tuple(_statuses(self.told))
         closed = app.closed or protocol.closing
         app.end()
         assert all(connection.lost or connection.listener is None for connection in self._receivers.made)
