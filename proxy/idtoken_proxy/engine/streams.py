@@ -45,11 +45,19 @@ class RequestSide(Protocol):
     """
 
     deadline: float
-    sweeper: Sweeper
-    request_complete: bool
-    full: bool
-    held: bool
     tunnelled: Tunnelled | None  # since a CONNECT
+
+    @property
+    def sweeper(self) -> Sweeper: ...
+
+    @property
+    def request_complete(self) -> bool: ...
+
+    @property
+    def full(self) -> bool: ...
+
+    @property
+    def held(self) -> bool: ...
 
     @property
     def peer(self) -> Peer: ...
@@ -100,8 +108,11 @@ class AnswerSide(Protocol):
     yet to end.
     """
 
-    lost: bool
-    answered: bool
+    @property
+    def lost(self) -> bool: ...
+
+    @property
+    def answered(self) -> bool: ...
 
     @property
     def answering(self) -> bool: ...

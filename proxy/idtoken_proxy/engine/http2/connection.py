@@ -15,7 +15,7 @@ from idtoken_proxy.engine.http2.block_memo import BlockMemo
 from idtoken_proxy.engine.http2.dispatcher import Dispatcher, Handler
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault
 from idtoken_proxy.engine.http2.fields import FieldTable, HeaderField
-from idtoken_proxy.engine.http2.flow_control import ReceiveWindow, is_beyond
+from idtoken_proxy.engine.http2.flow_control import ReceiveWindow, is_beyond, is_due
 from idtoken_proxy.engine.http2.frames import END_HEADERS, END_STREAM
 from idtoken_proxy.engine.http2.header_block import HeaderBlock, too_large
 from idtoken_proxy.engine.http2.heads import MalformedMessage, trailer_fields
@@ -33,6 +33,8 @@ from idtoken_proxy.engine.http2.streams import (
     BEHIND_ITS_END,
     CLOSED,
     ENDED,
+    HEAD_CAME,
+    HELD,
     IDLE,
     RECEIVING,
     RECV_DATA,
@@ -65,6 +67,7 @@ class Connection(Dispatcher):
     ) -> None:
         super().__init__(listener, clock)
         self._limits = limits
+        self._stream_window = limits.stream_window
         self._most_header_octets = limits.most_header_octets
         self._decoder = Decoder(fields, limits.most_header_octets, MAX_FIELDS * limits.room)
         self._block: HeaderBlock | None = None
@@ -103,7 +106,7 @@ class Connection(Dispatcher):
         """The stream is no more, as far as this connection goes."""
         stream.state = state
         self.streams.pop(stream.id, None)
-        if stream.held:
+        if stream.unsent is not None:
             self._outbox.forget(stream)
 
     def _send_reset(self, stream_id: int, code: int, left: int) -> None:
@@ -233,10 +236,11 @@ class Connection(Dispatcher):
             return
         if stream.state not in RECEIVING:
             transition(stream_id, stream.state, RECV_DATA)
-        if not stream.take(length):
+        stream.left = room = stream.left - length
+        if room < 0:
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         size = len(payload)
-        if not stream.head_came:
+        if not stream.marks & HEAD_CAME:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "DATA before the response's head")
         left = stream.body_left
         end_stream = flags & END_STREAM
@@ -285,9 +289,13 @@ class Connection(Dispatcher):
     def release_credit(self, stream: Stream, octets: int) -> None:
         """So much of the stream's DATA has left for where it goes."""
         if stream.state in RECEIVING:
-            increment = stream.give(octets)
-            if increment:
-                self._outbox.answer(frames.build_window_update(stream.id, increment))
+            owed = stream.owed + octets
+            if not stream.marks & HELD and is_due(owed, self._stream_window):
+                stream.owed = 0
+                stream.left += owed
+                self._outbox.answer(frames.build_window_update(stream.id, owed))
+            else:
+                stream.owed = owed
 
     def _give_connection(self, octets: int) -> None:
         increment = self._window.give(octets)
@@ -317,7 +325,7 @@ class Connection(Dispatcher):
                 raise StreamFault(
                     stream_id, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is above 2^31-1"
                 )
-            if stream.held:
+            if stream.unsent is not None:
                 self._sent(stream, self._outbox.drain(stream))
 
     def _drain_all(self) -> None:

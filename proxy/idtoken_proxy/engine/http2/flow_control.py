@@ -21,8 +21,13 @@ def is_beyond(window: int) -> bool:
     return window > MAX_WINDOW
 
 
+def is_due(owed: int, size: int) -> bool:
+    """Whether a peer is told of so much credit in a window of so much."""
+    return owed > 0 and owed * _GIVEN_FROM >= size
+
+
 class ReceiveWindow:
-    """How much we still take: `left` is what the peer knows of, `owed` what it may have and was not told of."""
+    """A connection's; a stream is its own (streams.py). How much we still take: `left` is what the peer knows of, `owed` what it may have and was not told of."""
 
     __slots__ = ("_size", "left", "owed")
 
@@ -40,7 +45,7 @@ class ReceiveWindow:
     def give(self, octets: int) -> int:
         """The increment to tell the peer of; 0: none yet."""
         owed = self.owed + octets
-        if owed * _GIVEN_FROM < self._size or not owed:
+        if not is_due(owed, self._size):
             self.owed = owed
             return 0
         self.owed = 0
