@@ -14,16 +14,7 @@ from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import ResponseHead
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
-from idtoken_proxy.engine.http2.streams import (
-    ANSWERED,
-    CLOSED,
-    ENDED,
-    HELD,
-    IDLE,
-    OWNERS,
-    SENDING,
-    Stream,
-)
+from idtoken_proxy.engine.http2.streams import ANSWERED, CLOSED, ENDED, HELD, IDLE, OWNERS, SENDING, Stream
 from idtoken_proxy.engine.http2_blocks import RequestBlocks
 from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_receiver
 from idtoken_proxy.engine.http2_liveness import SILENT, Liveness, Verdict
@@ -45,7 +36,7 @@ _ARE_YOU_THERE: Final = b"no sound"
 # Of a stream's `marks`, of which the upper part counts.
 _FULL: Final = OWNERS  # the receiver reads slower than it is written to
 _ONE_INTERIM: Final = OWNERS << 1
-_ANY: Final = Request()  # what it asked for matters to a 101 alone, which heads.py refuses
+_ANY: Final = Request()  # to a 101 alone does it matter, and heads.py refuses that
 
 
 class Owner(Protocol):

@@ -78,7 +78,7 @@ class ClientConnection(Connection):
         assert len(self.streams) < self.most
         stream.id = self._next_id
         stream.send_window = self.peer.initial_window_size
-        stream.left = self._stream_window
+        stream.left = self._limits.stream_window
         if not answer_has_body:
             stream.body_left = 0
         self._next_id += 2

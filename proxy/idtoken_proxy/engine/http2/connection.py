@@ -15,7 +15,7 @@ from idtoken_proxy.engine.http2.block_memo import BlockMemo
 from idtoken_proxy.engine.http2.dispatcher import Dispatcher, Handler
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, StreamFault
 from idtoken_proxy.engine.http2.fields import FieldTable, HeaderField
-from idtoken_proxy.engine.http2.flow_control import ReceiveWindow, is_beyond, is_due
+from idtoken_proxy.engine.http2.flow_control import ReceiveWindow, is_beyond
 from idtoken_proxy.engine.http2.frames import END_HEADERS, END_STREAM
 from idtoken_proxy.engine.http2.header_block import HeaderBlock, too_large
 from idtoken_proxy.engine.http2.heads import MalformedMessage, trailer_fields
@@ -34,7 +34,6 @@ from idtoken_proxy.engine.http2.streams import (
     CLOSED,
     ENDED,
     HEAD_CAME,
-    HELD,
     IDLE,
     RECEIVING,
     RECV_DATA,
@@ -67,7 +66,6 @@ class Connection(Dispatcher):
     ) -> None:
         super().__init__(listener, clock)
         self._limits = limits
-        self._stream_window = limits.stream_window
         self._most_header_octets = limits.most_header_octets
         self._decoder = Decoder(fields, limits.most_header_octets, MAX_FIELDS * limits.room)
         self._block: HeaderBlock | None = None
@@ -236,8 +234,7 @@ class Connection(Dispatcher):
             return
         if stream.state not in RECEIVING:
             transition(stream_id, stream.state, RECV_DATA)
-        stream.left = room = stream.left - length
-        if room < 0:
+        if not stream.take(length):
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         size = len(payload)
         if not stream.marks & HEAD_CAME:
@@ -288,14 +285,8 @@ class Connection(Dispatcher):
 
     def release_credit(self, stream: Stream, octets: int) -> None:
         """So much of the stream's DATA has left for where it goes."""
-        if stream.state in RECEIVING:
-            owed = stream.owed + octets
-            if not stream.marks & HELD and is_due(owed, self._stream_window):
-                stream.owed = 0
-                stream.left += owed
-                self._outbox.answer(frames.build_window_update(stream.id, owed))
-            else:
-                stream.owed = owed
+        if stream.state in RECEIVING and (increment := stream.give(octets, self._limits.stream_window)):
+            self._outbox.answer(frames.build_window_update(stream.id, increment))
 
     def _give_connection(self, octets: int) -> None:
         increment = self._window.give(octets)

@@ -178,8 +178,8 @@ class ServerConnection(Connection):
             self._open(stream_id, head, end_stream=end_stream)
 
     def _open(self, stream_id: int, head: RequestHead, *, end_stream: bool) -> None:
-        state = REMOTE if end_stream else OPEN
-        stream = self._make_stream(stream_id, state, self.peer.initial_window_size, self._stream_window)
+        state, window = REMOTE if end_stream else OPEN, self._limits.stream_window
+        stream = self._make_stream(stream_id, state, self.peer.initial_window_size, window)
         stream.marks = HEAD_CAME
         stream.body_left = head.content_length
         self.streams[stream_id] = stream

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, Http2Error, StreamFault
+from idtoken_proxy.engine.http2.flow_control import is_due
 from idtoken_proxy.engine.http2.pair import Pair
 
 IDLE: Final = "idle"
@@ -166,6 +167,21 @@ class Stream:
 
     def __repr__(self) -> str:
         return f"<Stream {self.id} {self.state}>"
+
+    def take(self, octets: int) -> bool:
+        """False: more has come than the peer may send."""
+        self.left -= octets
+        return self.left >= 0
+
+    def give(self, octets: int, size: int) -> int:
+        """The increment to tell the peer of, 0: none yet. `size`: of the whole window."""
+        owed = self.owed + octets
+        if self.marks & HELD or not is_due(owed, size):
+            self.owed = owed
+            return 0
+        self.owed = 0
+        self.left += owed
+        return owed
 
     @property
     def held_octets(self) -> int:
