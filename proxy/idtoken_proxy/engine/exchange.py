@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from idtoken_proxy.engine import retry
@@ -58,12 +59,11 @@ class Exchange(EndedExchange[RouteEntry]):
     """One for each request; ends by telling its request side so, once. `entry`, `request`: None where there is none."""
 
     __slots__ = (
-        "_accepted", "_app", "_history", "_kept", "_lines", "_task", "_upstream", "renews", "request", "response",
+        "_accepted", "_app", "_history", "_kept", "_task", "_upstream", "renews", "request", "response",
         "router", "said", "token",
     )  # fmt: skip
 
     _accepted: Accepted
-    _lines: TokenLines
 
     def __init__(self, app: RequestSide, router: Router, octets: int) -> None:
         EndedExchange.__init__(self, octets)  # of the request's head, and then what follows it
@@ -114,7 +114,7 @@ class Exchange(EndedExchange[RouteEntry]):
         path = request.target.partition(b"?")[0]
         self.entry = entry = entry_for(caller, path, router)
         self._accepted = accepted = accepted_on(entry, request, caller, path, router, app.peer)
-        if request.http2 and caller.service is None:  # else the next one counts as use of it
+        if request.repeats and caller.service is None:  # else the next one counts as use of it
             request.verdict = router, accepted
 
     def forward(self) -> None:
@@ -161,7 +161,7 @@ class Exchange(EndedExchange[RouteEntry]):
     def _on_unavailable(self, error: ProxyError) -> None:
         self._task = None
         if isinstance(error, NoHttp2) and self._accepted.entry.may_go_downwards(self._accepted.request):
-            self._dispatch(self._lines)
+            self.forward()
             return
         self.fail(error)
 
@@ -172,25 +172,23 @@ class Exchange(EndedExchange[RouteEntry]):
             self._kept = self._kept or b""
         if request.authorization and not token.keeps_authorization:
             entry.warn_authorization_replaced()
-        self._lines = token
         pool = entry.pool_for(request)
         connection = None if self._history & FRESH else pool.take()
         if connection is None:
             self._app.deadline = NEVER  # the pool has one of its own
-            self._task = await_for(
-                pool.connect(fresh=self._history & FRESH != 0), self._send, self._on_unavailable
-            )
+            connecting = pool.connect(fresh=self._history & FRESH != 0)
+            self._task = await_for(connecting, partial(self._send, token), self._on_unavailable)
         else:
-            self._send(connection)
+            self._send(token, connection)
 
-    def _send(self, connection: AnswerSide) -> None:
+    def _send(self, token: TokenLines, connection: AnswerSide) -> None:
         self._task = None
         if connection.lost:  # while the task that brought it was ending
             self.fail(BrokenOff("the receiver closed the connection before anything was said on it"))
             return
         self._upstream = connection
         app = self._app
-        connection.send_head(outbound_of(self._accepted, app.peer, self._lines), self)
+        connection.send_head(outbound_of(self._accepted, app.peer, token), self)
         if app.full:
             connection.hold(held=True)
         if self._kept:  # the second time what has come is at hand
@@ -199,10 +197,10 @@ class Exchange(EndedExchange[RouteEntry]):
             if self._accepted.request.has_body:
                 connection.send_end()
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
-            app.deadline = app.sweeper.now + self.timeouts.response
+            app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.response
         else:
             self.state = TRANSITIONS[self.state][HEAD_SENT]
-            app.deadline = app.sweeper.now + self.timeouts.idle
+            app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.idle
             app.pump()
 
     @property
@@ -223,7 +221,7 @@ class Exchange(EndedExchange[RouteEntry]):
         if end:
             self._on_request_sent(upstream)
         else:
-            self._app.deadline = self._app.sweeper.now + self.timeouts.idle
+            self._app.deadline = self._app.sweeper.now + self._accepted.entry.route.timeouts.idle
 
     def on_request_end(self) -> None:
         assert self._upstream is not None
@@ -235,7 +233,7 @@ class Exchange(EndedExchange[RouteEntry]):
             self._forget_body()  # whoever answers did not wait for the end of it
         self.state = TRANSITIONS[self.state][REQUEST_SENT]
         if self.state is SENT:
-            self._app.deadline = self._app.sweeper.now + self.timeouts.response
+            self._app.deadline = self._app.sweeper.now + self._accepted.entry.route.timeouts.response
 
     # -- the way back ----------------------------------------------------------
 
@@ -256,7 +254,7 @@ class Exchange(EndedExchange[RouteEntry]):
             self.said = b"" if body is None else body[:BODY]
         self.sent += app.send_head(response, body)
         if body is None:
-            app.deadline = app.sweeper.now + self.timeouts.idle
+            app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.idle
         else:
             self._finish()
 
@@ -317,7 +315,7 @@ class Exchange(EndedExchange[RouteEntry]):
         if end:
             self._finish()
             return
-        app.deadline = app.sweeper.now + self.timeouts.idle
+        app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.idle
 
     def on_answer_end(self, trailers: Sequence[bytes]) -> None:
         self.sent += self._app.send_end(trailers)

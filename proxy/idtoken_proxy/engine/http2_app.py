@@ -36,6 +36,7 @@ LINGER: Final = 2.0  # seconds, as over HTTP/1.1
 FULL: Final = OWNERS  # the app reads slower than it is written to
 _LINGERS: Final = OWNERS << 1  # it has been answered, and what it still sends is read and dropped
 _CURT: Final = OWNERS << 2  # what it still sends then is not even read
+_NOT_PASSED: Final = OWNERS << 3  # it does not get the receiver's answer, but a gRPC status in its place
 _WENT_WELL: Final = b"grpc-status: 0\r\n"
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
@@ -57,23 +58,10 @@ class AppConnection(BodyConnection, Protocol):
         """What Google's refusal means, and its remedy; None: it is none."""
 
 
-class NotPassed:
-    """An answer of the receiver's that the app does not get: `page`, its beginning, becomes a gRPC status, or `error` is in its
-    place.
-    """
-
-    __slots__ = ("error", "page", "pieces")
-
-    def __init__(self, error: ProxyError | None = None) -> None:
-        self.error = error
-        self.page = b""
-        self.pieces = 0
-
-
 class AppStream(AppBody[AppConnection]):
     """A RequestSide (streams.py). `until`: the app's own deadline, while its exchange is under way."""
 
-    __slots__ = ("_not_passed", "deadline", "until")
+    __slots__ = ("deadline", "until")
 
     deadline: float
     tunnelled: Tunnelled | None = None
@@ -81,9 +69,11 @@ class AppStream(AppBody[AppConnection]):
     def __init__(
         self, connection: AppConnection, stream_id: int, state: str, send_window: int, receive_window: int
     ) -> None:
-        AppBody.__init__(self, connection, stream_id, state, send_window, receive_window)
+        AppBody.__init__(self, stream_id, state, send_window, receive_window)
+        self.connection = connection
+        self.exchange = None
+        self._aside = None
         self.deadline = self.until = NEVER
-        self._not_passed: NotPassed | None = None
 
     @property
     def sweeper(self) -> Sweeper:
@@ -117,7 +107,7 @@ class AppStream(AppBody[AppConnection]):
         assert request is not None
         if request.grpc and response.status != 200:
             if body is None:
-                self._not_passed = NotPassed()
+                self.marks |= _NOT_PASSED
                 return 0
             return self._send_refusal(response.status, body)
         connection = self.connection
@@ -137,7 +127,8 @@ class AppStream(AppBody[AppConnection]):
 
     def _send_instead(self, error: ProxyError, *, whole: bool) -> int:
         """Nothing of the receiver's answer goes out. `whole`: it has come."""
-        self._not_passed = NotPassed(error)
+        self.marks |= _NOT_PASSED
+        self.aside.error = error
         exchange = self.exchange
         assert exchange is not None
         if whole:
@@ -150,13 +141,13 @@ class AppStream(AppBody[AppConnection]):
         return self.send_problem(error, None)
 
     def send_data(self, payload: bytes, *, end: bool = False) -> int:
-        not_passed = self._not_passed
-        if not_passed is not None:
-            not_passed.page += payload[: BODY - len(not_passed.page)]
-            not_passed.pieces += 1
+        if self.marks & _NOT_PASSED:
+            aside = self.aside
+            aside.page += payload[: BODY - len(aside.page)]
+            aside.pieces += 1
             if end:
                 return self.send_end(())
-            if len(not_passed.page) == BODY or not_passed.pieces == _MOST_PIECES:
+            if len(aside.page) == BODY or aside.pieces == _MOST_PIECES:
                 # The rest of the page, which may have no end, tells nothing more.
                 asyncio.get_running_loop().call_soon(self._enough, self.exchange)
             return 0
@@ -171,13 +162,13 @@ class AppStream(AppBody[AppConnection]):
         return len(payload) + HEAD_OCTETS
 
     def send_end(self, trailers: Sequence[bytes]) -> int:
-        not_passed = self._not_passed
-        if not_passed is not None:
+        if self.marks & _NOT_PASSED:
             exchange = self.exchange
             assert exchange is not None
-            if not_passed.error is not None:
-                return self._send_error(exchange, not_passed.error)
-            return self._send_refusal(exchange.status, not_passed.page)
+            aside = self.aside
+            if aside.error is not None:
+                return self._send_error(exchange, aside.error)
+            return self._send_refusal(exchange.status, aside.page)
         self.connection.core.send_end(self, pairs_of(trailers))
         self.connection.soon()
         if trailers and _WENT_WELL not in trailers:
@@ -309,7 +300,7 @@ class AppStream(AppBody[AppConnection]):
         request = exchange.request
         if isinstance(error, ReceiverReset):
             self._reset(_code_of(error))
-        elif error is not None and self._not_passed is not None:  # nothing of an answer is out
+        elif error is not None and self.marks & _NOT_PASSED:  # nothing of an answer is out
             self._send_problem(error, None, request)
             self._end(request)
         elif request is not None and request.grpc and error is not None and self.unsent is None:

@@ -12,6 +12,7 @@ from idtoken_proxy.engine.http2.outbox import append
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.streams import CLOSED, HELD, REMOTE, Stream
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.errors import ProxyError
 
 _ITS_END: Final = frozenset({REMOTE, CLOSED})  # the app has said all
 
@@ -32,39 +33,37 @@ class BodyConnection(Protocol):
 Connection = TypeVar("Connection", bound=BodyConnection)
 
 
-class KeptAside:
-    """Of a request, what has nowhere to go, which few ever have. `pending`: what came before there was anywhere; `owed`: credit
-    that is kept back while the receiver reads slowly; `weight`: the stream's share of its connection's `kept`.
+class Aside:
+    """What few streams need. Of a request's body, `pending`: what came before it had somewhere to go; `owed`: credit that is
+    kept back while the receiver reads slowly; `weight`: the stream's share of its connection's `kept`. Of an answer that the app
+    does not get, `page`: its beginning, which becomes a gRPC status; `pieces`: how many that came in; `error`: in its place.
     """
 
-    __slots__ = ("owed", "pending", "weight")
+    __slots__ = ("error", "owed", "page", "pending", "pieces", "weight")
 
     def __init__(self) -> None:
         self.pending: list[bytes] | None = None
         self.owed = 0
         self.weight = 0
+        self.page = b""
+        self.pieces = 0
+        self.error: ProxyError | None = None
 
 
 class AppBody(Stream, Generic[Connection]):
-    """The reading half of a stream; http2_app.py has the writing half."""
+    """The reading half of a stream; http2_app.py has the writing half, and makes both."""
 
     __slots__ = ("_aside", "connection", "exchange")
 
+    connection: Connection
     exchange: Exchange | None
-
-    def __init__(
-        self, connection: Connection, stream_id: int, state: str, send_window: int, receive_window: int
-    ) -> None:
-        Stream.__init__(self, stream_id, state, send_window, receive_window)
-        self.connection = connection
-        self.exchange = None
-        self._aside: KeptAside | None = None
+    _aside: Aside | None
 
     @property
-    def aside(self) -> KeptAside:
+    def aside(self) -> Aside:
         made = self._aside
         if made is None:
-            made = self._aside = KeptAside()
+            made = self._aside = Aside()
         return made
 
     @property

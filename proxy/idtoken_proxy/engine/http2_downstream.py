@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
@@ -67,7 +68,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         self._draining = False
         self._lost = False
         limits = Limits(max_streams=MAX_STREAMS, header_octets=context.max_head, refuses=True)
-        self.core = ServerConnection(self, limits, clock, make_stream=self._made_stream)
+        self.core = ServerConnection(self, limits, clock, make_stream=partial(AppStream, self))
         super().connection_made(app.transport)
         self.kept = 0
         self.holds = 0
@@ -93,9 +94,6 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     def _apps(self) -> list[AppStream]:
         return [one for one in self.core.streams.values() if isinstance(one, AppStream)]
-
-    def _made_stream(self, stream_id: int, state: str, send_window: int, receive_window: int) -> AppStream:
-        return AppStream(self, stream_id, state, send_window, receive_window)
 
     # -- asyncio ---------------------------------------------------------------
 
@@ -175,9 +173,11 @@ class Http2Downstream(Http2Transport[ServerConnection]):
                 settle_request(request, head)
                 if head.shape is not None:
                     head.shape.requests[end_stream] = in_common(request)
-            if head.made is None:
-                head.made = [None, None]
-            head.made[end_stream] = request
+            if head.kept:
+                request.repeats = True
+                if head.made is None:
+                    head.made = [None, None]
+                head.made[end_stream] = request
             exchange.open(request)
             if exchange.entry is not None and exchange.entry.goes_downwards(request):
                 self._make_room_for(app)
@@ -193,7 +193,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         app.weigh(DOWNWARDS)
 
     def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
-        app = self._made_stream(stream_id, REMOTE, 0, 0)
+        app = AppStream(self, stream_id, REMOTE, 0, 0)
         exchange = Exchange(app, self._context.router, self.core.block_octets)
         exchange.error = error = MalformedRequest(f"the request is malformed: {reason}")
         exchange.status = 400

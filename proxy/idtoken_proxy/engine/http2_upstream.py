@@ -338,7 +338,7 @@ class UpstreamStream(Stream):
             response = head.made
             if response is None:
                 response = response_of(head)
-                if not head.special:
+                if head.kept and not head.special:
                     response.encoded = {}
                     head.made = response
             self._listener.on_answer(response, b"" if end_stream else None)

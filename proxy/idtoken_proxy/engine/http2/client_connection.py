@@ -114,7 +114,7 @@ class ClientConnection(Connection):
                 return
             head.octets = self._decoder.octets
             if self._decoder.stands_still and not self._decoder.secret:
-                self._heads.keep(block, head, self._decoder.octets)
+                head.kept = self._heads.keep(block, head, self._decoder.octets)
         if head.status < 200:
             self._on_interim(stream, head, end_stream=end_stream)
         else:

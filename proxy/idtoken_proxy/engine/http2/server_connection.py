@@ -149,7 +149,7 @@ class ServerConnection(Connection):
         if head is None:
             head = self._shapes.head(block, self._decoder.fields, self._most_header_octets)
             if head is not None:
-                self._heads.keep(block, head, head.octets)
+                head.kept = self._heads.keep(block, head, head.octets)
             else:
                 fields = self._decode(block)
                 try:
@@ -159,7 +159,7 @@ class ServerConnection(Connection):
                 else:
                     head.octets = self._decoder.octets
                     if self._decoder.stands_still and not self._decoder.secret:
-                        self._heads.keep(block, head, head.octets)
+                        head.kept = self._heads.keep(block, head, head.octets)
                         self._shapes.keep(block, head, fields)
         if self._last_taken is not None:
             # Section 6.8: what comes behind the real GOAWAY is ignored; its sender knows that nobody processes it.
