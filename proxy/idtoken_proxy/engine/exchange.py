@@ -148,7 +148,7 @@ class Exchange(EndedExchange[RouteEntry]):
 
     def _await_token(self, fetch: Coroutine[Any, Any, Token]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
-        self._app.deadline = self._app.sweeper.now + self.timeouts.connect + self.router.token_grace
+        self._app.deadline = self.router.sweeper.now + self.timeouts.connect + self.router.token_grace
         self._task = await_for(fetch, self._on_token, self._on_unavailable)
 
     def _await_lines(self, lines: Coroutine[Any, Any, TokenLines]) -> None:
@@ -197,10 +197,10 @@ class Exchange(EndedExchange[RouteEntry]):
             if self._accepted.request.has_body:
                 connection.send_end()
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
-            app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.response
+            app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.response
         else:
             self.state = TRANSITIONS[self.state][HEAD_SENT]
-            app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.idle
+            app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
             app.pump()
 
     @property
@@ -221,7 +221,7 @@ class Exchange(EndedExchange[RouteEntry]):
         if end:
             self._on_request_sent(upstream)
         else:
-            self._app.deadline = self._app.sweeper.now + self._accepted.entry.route.timeouts.idle
+            self._app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
 
     def on_request_end(self) -> None:
         assert self._upstream is not None
@@ -233,7 +233,7 @@ class Exchange(EndedExchange[RouteEntry]):
             self._forget_body()  # whoever answers did not wait for the end of it
         self.state = TRANSITIONS[self.state][REQUEST_SENT]
         if self.state is SENT:
-            self._app.deadline = self._app.sweeper.now + self._accepted.entry.route.timeouts.response
+            self._app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.response
 
     # -- the way back ----------------------------------------------------------
 
@@ -254,7 +254,7 @@ class Exchange(EndedExchange[RouteEntry]):
             self.said = b"" if body is None else body[:BODY]
         self.sent += app.send_head(response, body)
         if body is None:
-            app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.idle
+            app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
         else:
             self._finish()
 
@@ -315,7 +315,7 @@ class Exchange(EndedExchange[RouteEntry]):
         if end:
             self._finish()
             return
-        app.deadline = app.sweeper.now + self._accepted.entry.route.timeouts.idle
+        app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
 
     def on_answer_end(self, trailers: Sequence[bytes]) -> None:
         self.sent += self._app.send_end(trailers)

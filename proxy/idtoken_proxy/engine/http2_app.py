@@ -21,7 +21,7 @@ from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_app
 from idtoken_proxy.engine.http2_messages import pairs_of, response_pairs
 from idtoken_proxy.engine.memory_budget import held_too_much
 from idtoken_proxy.engine.streams import AnswerSide
-from idtoken_proxy.engine.sweeper import NEVER, Sweeper
+from idtoken_proxy.engine.sweeper import NEVER
 from idtoken_proxy.errors import ProxyError, ReceiverReset
 from idtoken_proxy.identity.answer import BODY
 from idtoken_proxy.policy import cors
@@ -74,10 +74,6 @@ class AppStream(AppBody[AppConnection]):
         self.exchange = None
         self._aside = None
         self.deadline = self.until = NEVER
-
-    @property
-    def sweeper(self) -> Sweeper:
-        return self.connection.sweeper
 
     @property
     def full(self) -> bool:
@@ -252,7 +248,10 @@ class AppStream(AppBody[AppConnection]):
         assert exchange is not None
         self._let_go()
         self.connection.on_stream_end(self, exchange, whole=True)
-        self._end(exchange.request)
+        if self.state in ENDED:
+            self.connection.on_stream_gone(self)
+        else:
+            self._end(exchange.request)
 
     def _end(self, request: Request | None) -> None:
         if request is None or request.grpc or request.method == b"CONNECT":
@@ -277,7 +276,7 @@ class AppStream(AppBody[AppConnection]):
         that stays shut before they look at the answer.
         """
         self.marks |= _LINGERS
-        self.deadline = self.sweeper.now + LINGER
+        self.deadline = self.connection.sweeper.now + LINGER
         self.hold(held=False)
 
     def drop(self, octets: int, *, end_stream: bool) -> None:
@@ -340,7 +339,7 @@ class AppStream(AppBody[AppConnection]):
     def on_sent(self, idle: float) -> None:
         """Something of what was held is out. `idle`: timeouts.idle."""
         if self.deadline != NEVER:
-            self.deadline = self.sweeper.now + idle
+            self.deadline = self.connection.sweeper.now + idle
         if self.unsent is None:
             if self.exchange is None:
                 self.settle()

@@ -97,7 +97,7 @@ class AppBody(Stream, Generic[Connection]):
         octets = len(payload)
         if end_stream:
             exchange.on_request_data(payload, octets + HEAD_OCTETS, end=True)
-            if self.held:
+            if self.marks & HELD:
                 self._credit(octets)
             return  # a side that has ended needs no credit
         exchange.on_request_data(payload, octets + HEAD_OCTETS)
@@ -113,7 +113,7 @@ class AppBody(Stream, Generic[Connection]):
 
     def pump(self) -> None:
         exchange = self.exchange
-        if exchange is None or not exchange.takes_body:
+        if exchange is None:
             return
         aside = self._aside
         if aside is not None and aside.pending is not None:
@@ -123,7 +123,7 @@ class AppBody(Stream, Generic[Connection]):
                 exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
                 self._credit(len(payload))
         self.connection.soon()
-        if self.request_complete:
+        if self.state in _ITS_END:
             exchange.on_request_end()
 
     def _credit(self, octets: int) -> None:

@@ -27,7 +27,6 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
-from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ProxyError, UpstreamError
 from idtoken_proxy.policy.headers import Outbound, Peer
 from idtoken_proxy.policy.request import Response
@@ -46,9 +45,6 @@ class RequestSide(Protocol):
 
     deadline: float
     tunnelled: Tunnelled | None  # since a CONNECT
-
-    @property
-    def sweeper(self) -> Sweeper: ...
 
     @property
     def request_complete(self) -> bool: ...

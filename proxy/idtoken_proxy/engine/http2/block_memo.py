@@ -7,13 +7,17 @@ both): no memo keeps one.
 
 from __future__ import annotations
 
+from array import array
 from typing import Final, Generic, TypeVar
 
 _MOST_BLOCKS: Final = 256
-_MARKS: Final = 512  # a power of two; an octet each
+_MARKS: Final = 128  # a power of two; in pairs
 _MOST_OCTETS: Final = 1024
 # Decoded, of all of them: what is made of a head (a request, what goes upstream of it) takes some five times that.
 _MOST_DECODED: Final = 48 * 1024
+
+_NONE: Final = array("i")
+_UNUSED: Final = array("i", [0])
 
 Made = TypeVar("Made")
 
@@ -22,8 +26,8 @@ class BlockMemo(Generic[Made]):
     """What comes for the second time is kept: heads that all differ push nothing out, and live no longer than their streams
     (a dict full of them is what the garbage collector would go through again and again). Emptied when full.
 
-    What came once has left an octet of its hash in a place that the hash names: of heads that all differ, one in 255 is taken
-    for another, and kept at once.
+    Of what came once the hash is there, in one of two places that it names itself, until two others have come that name the
+    same. A set of them would take 24 KiB.
     """
 
     __slots__ = ("_decoded", "_made", "_once", "get")
@@ -31,7 +35,7 @@ class BlockMemo(Generic[Made]):
     def __init__(self) -> None:
         self._made: dict[bytes, Made] = {}
         self._decoded = 0
-        self._once = bytearray()
+        self._once = _NONE
         self.get = self._made.get
 
     def keep(self, block: bytes, made: Made, decoded: int) -> bool:
@@ -40,14 +44,14 @@ class BlockMemo(Generic[Made]):
             return False
         once = self._once
         if not once:
-            once = self._once = bytearray(_MARKS)
+            once = self._once = _UNUSED * _MARKS
         mark = hash(block)
-        place = mark & (_MARKS - 1)
-        sign = 1 + (mark >> 9) % 255
-        if once[place] != sign:
+        place = mark & (_MARKS - 2)
+        sign = mark >> 16 & 0x7FFFFFFF
+        if sign not in (once[place], once[place + 1]):
+            once[place + 1] = once[place]
             once[place] = sign
             return False
-        once[place] = 0
         self._decoded += decoded
         if len(self._made) >= _MOST_BLOCKS or self._decoded > _MOST_DECODED:
             self._made.clear()
@@ -58,4 +62,4 @@ class BlockMemo(Generic[Made]):
     def clear(self) -> None:
         self._made.clear()
         self._decoded = 0
-        self._once = bytearray()
+        self._once = _NONE

@@ -11,7 +11,7 @@ from typing import Final
 from idtoken_proxy.engine.http2.settings import MAX_WINDOW
 
 # Fewer updates cost less; with half a window at hand the peer does not stall for want of one.
-_GIVEN_FROM: Final = 2
+GIVEN_FROM: Final = 2
 
 
 def is_beyond(window: int) -> bool:
@@ -19,11 +19,6 @@ def is_beyond(window: int) -> bool:
     number; a smaller SETTINGS_INITIAL_WINDOW_SIZE can make it negative (section 6.9.2).
     """
     return window > MAX_WINDOW
-
-
-def is_due(owed: int, size: int) -> bool:
-    """Whether a peer is told of so much credit in a window of so much."""
-    return owed > 0 and owed * _GIVEN_FROM >= size
 
 
 class ReceiveWindow:
@@ -45,7 +40,7 @@ class ReceiveWindow:
     def give(self, octets: int) -> int:
         """The increment to tell the peer of; 0: none yet."""
         owed = self.owed + octets
-        if not is_due(owed, self._size):
+        if owed * GIVEN_FROM < self._size or not owed:
             self.owed = owed
             return 0
         self.owed = 0

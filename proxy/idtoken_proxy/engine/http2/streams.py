@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, Http2Error, StreamFault
-from idtoken_proxy.engine.http2.flow_control import is_due
+from idtoken_proxy.engine.http2.flow_control import GIVEN_FROM
 from idtoken_proxy.engine.http2.pair import Pair
 
 IDLE: Final = "idle"
@@ -176,7 +176,7 @@ class Stream:
     def give(self, octets: int, size: int) -> int:
         """The increment to tell the peer of, 0: none yet. `size`: of the whole window."""
         owed = self.owed + octets
-        if self.marks & HELD or not is_due(owed, size):
+        if owed * GIVEN_FROM < size or not owed or self.marks & HELD:
             self.owed = owed
             return 0
         self.owed = 0
