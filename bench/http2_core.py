@@ -23,7 +23,7 @@ from idtoken_proxy.engine.http2.listener import Reset
 from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
-from idtoken_proxy.engine.http2.streams import Stream
+from idtoken_proxy.engine.http2.streams import IDLE, ContextStream, Stream
 
 T = TypeVar("T")
 
@@ -82,11 +82,17 @@ def measure(each: Callable[[T], object], inputs: Sequence[T]) -> float:
     return best / len(inputs) * 1e6
 
 
+def other_of(stream: Stream) -> Stream:
+    assert isinstance(stream, ContextStream)
+    assert isinstance(stream.context, Stream)
+    return stream.context
+
+
 class App:
     """The app's connection and the receiver's, one relayed into the other as plainly as can be."""
 
     def __init__(self, limits: Limits = DEFAULT) -> None:
-        self.app = ServerConnection(self, limits, time.monotonic)
+        self.app = ServerConnection(self, limits, time.monotonic, make_stream=ContextStream)
         self.receiver = ClientConnection(Receiver(self), limits, time.monotonic)
         self.blocks: dict[int, bytes] = {}
 
@@ -108,25 +114,24 @@ class App:
             octets = connection.encode(pairs)
             if connection.encoder.generation == before:
                 head.made = before, octets
-        upstream = connection.open(octets + TOKEN, end_stream=end_stream)
+        upstream = ContextStream(0, IDLE, 0, 0)
+        connection.begin(upstream, octets + TOKEN, end_stream=end_stream)
+        assert isinstance(stream, ContextStream)
         upstream.context, stream.context = stream, upstream
 
     def on_malformed(self, _: int, reason: str, __: Sequence[HeaderField]) -> Sequence[Pair]:
         raise AssertionError(reason)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
-        assert isinstance(stream.context, Stream)
-        sent = self.receiver.send_data(stream.context, payload, end_stream=end_stream)
+        sent = self.receiver.send_data(other_of(stream), payload, end_stream=end_stream)
         self.app.release_credit(stream, sent)
 
     def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
-        assert isinstance(stream.context, Stream)
-        self.receiver.send_end(stream.context, [field.pair for field in trailers])
+        self.receiver.send_end(other_of(stream), [field.pair for field in trailers])
 
     def on_sent(self, stream: Stream, octets: int) -> None:
         """What was held for the app has left: the receiver may send as much again."""
-        assert isinstance(stream.context, Stream)
-        self.receiver.release_credit(stream.context, octets)
+        self.receiver.release_credit(other_of(stream), octets)
 
     def on_reset(self, _: Stream, reset: Reset) -> None:
         raise AssertionError(reset)
@@ -147,7 +152,6 @@ class Receiver(App):
 
     def on_response(self, stream: Stream, head: ResponseHead, *, end_stream: bool) -> None:
         app = self.owner.app
-        assert isinstance(stream.context, Stream)
         made = head.made
         if isinstance(made, tuple) and made[0] == app.encoder.generation:
             octets = made[1]
@@ -156,7 +160,7 @@ class Receiver(App):
             octets = app.encode([(b":status", b"%d" % head.status), *[field.pair for field in head.passing]])
             if app.encoder.generation == before:
                 head.made = before, octets
-        app.send_head(stream.context, octets, end_stream=end_stream)
+        app.send_head(other_of(stream), octets, end_stream=end_stream)
 
     def on_interim(self, stream: Stream, head: ResponseHead) -> None:
         pass
@@ -166,17 +170,14 @@ class Receiver(App):
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
         owner = self.owner
-        assert isinstance(stream.context, Stream)
-        sent = owner.app.send_data(stream.context, payload, end_stream=end_stream)
+        sent = owner.app.send_data(other_of(stream), payload, end_stream=end_stream)
         owner.receiver.release_credit(stream, sent)
 
     def on_sent(self, stream: Stream, octets: int) -> None:
-        assert isinstance(stream.context, Stream)
-        self.owner.app.release_credit(stream.context, octets)
+        self.owner.app.release_credit(other_of(stream), octets)
 
     def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
-        assert isinstance(stream.context, Stream)
-        self.owner.app.send_end(stream.context, [field.pair for field in trailers])
+        self.owner.app.send_end(other_of(stream), [field.pair for field in trailers])
 
 
 def relayed(requests: Sequence[bytes], batch: int) -> float:

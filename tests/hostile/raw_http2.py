@@ -226,7 +226,7 @@ class Attacked:
         """Of bodies that wait for their receiver: octets, or how many there are."""
         streams = [s for one in self.proxied.pool.http2._live for s in one.core.streams.values()]
         if count:
-            return sum(len(stream.held or ()) for stream in streams)
+            return sum(len(stream.unsent.pieces) for stream in streams if stream.unsent is not None)
         return sum(stream.held_octets for stream in streams)
 
     @property

@@ -176,7 +176,10 @@ async def test_connections_of_http1_that_its_streams_would_need_are_counted(tmp_
     reason="what compiled code allocates is no file's; end_to_end/test_soak.py asks the kernel",
 )
 async def test_what_a_hundred_idle_streams_take(tmp_path: Path) -> None:
-    """The app's connection and the receiver's, with all that is made for a stream; in octets that Python allocated."""
+    """Of the app's connection and the receiver's, with all that is made for a stream; in octets that Python allocated. `whole`:
+    both connections too.
+    """
+    streams = whole = 0
 
     async def silent(wire: Wire) -> None:
         await Raw.receiver(wire, settings(streams=100) + ACKNOWLEDGED)
@@ -187,17 +190,25 @@ async def test_what_a_hundred_idle_streams_take(tmp_path: Path) -> None:
         await eventually(lambda: len(world.receiver.connections) == 1, "it does not come through")
         tracemalloc.start()
         try:
-            before = _allocated()
-            for count in range(2, 6):
-                apps.append(await comes(world.port, calls(100)))
-                await eventually(lambda: len(world.receiver.connections) == count, "it does not come through")  # noqa: B023
-                await eventually(lambda: world.upstream_streams == 100 * count, "not all come through")  # noqa: B023
-            each = (_allocated() - before) / 4
+            for count in range(1, 5):
+                before = _allocated()
+                apps.append(await comes(world.port, calls(1)))
+                await eventually(
+                    lambda: world.upstream_streams == 100 * count + 1, "it does not come through"
+                )
+                with_one = _allocated()
+                apps[-1].send(*(headers(2 * one + 1, CALL) for one in range(1, 100)))
+                await eventually(lambda: world.upstream_streams == 100 * count + 100, "not all come through")  # noqa: B023
+                after = _allocated()
+                assert len(world.receiver.connections) == count + 1
+                streams += after - with_one
+                whole += after - before
         finally:
             tracemalloc.stop()
         for app in apps:
             app.close()
-    assert each < 156 * 1024
+    assert streams / 4 < 64 * 1024
+    assert whole / 4 < 92 * 1024
 
 
 def _allocated() -> int:

@@ -22,7 +22,7 @@ from idtoken_proxy.engine.http2.heads import RequestHead
 from idtoken_proxy.engine.http2.listener import BY_PEER, Reset
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
-from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2.streams import ENDED, ContextStream, Stream
 
 LIMITS: Final = Limits(max_streams=100)
 MOST_UNSENT: Final = 64 * 1024  # octets of one stream; whoever writes more waits
@@ -38,7 +38,7 @@ class Http2Front(asyncio.Protocol):
     def __init__(self, handle: Handle, on_reset: OnReset, broken: Broken) -> None:
         self.loop = asyncio.get_running_loop()
         # The core is the proxy's side towards an app, which takes no token of the app's; a receiver has to see it.
-        self.connection = ServerConnection(self, LIMITS, self.loop.time, all_fields)
+        self.connection = ServerConnection(self, LIMITS, self.loop.time, all_fields, ContextStream)
         self.transport: asyncio.Transport | None = None
         self.on_lost: Callable[[], None] = lambda: None
         self._handle = handle
@@ -151,6 +151,7 @@ class Http2Front(asyncio.Protocol):
     # -- the connection's -----------------------------------------------------
 
     def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
+        assert isinstance(stream, ContextStream)
         side = StreamSide(self, stream, head, end_stream=end_stream)
         stream.context = side
         self._age()
@@ -188,7 +189,7 @@ class Http2Front(asyncio.Protocol):
 
     @staticmethod
     def _side(stream: Stream) -> StreamSide:
-        side = stream.context
+        side = stream.context if isinstance(stream, ContextStream) else None
         assert isinstance(side, StreamSide)
         return side
 

@@ -142,7 +142,7 @@ def turned_back(response: Response, accepted: Accepted, *, cross_origin: bool) -
 def outbound_of(accepted: Accepted, peer: Peer, token: TokenLines) -> Outbound:
     """What goes upstream for it, with this token."""
     request, entry = accepted.request, accepted.entry
-    if not request.http2:
+    if not request.repeats:
         return Outbound(
             request, accepted.target, entry.first_lines, accepted.caller, peer, token, entry.rewriter
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 from idtoken_proxy.engine import retry
 from idtoken_proxy.engine.accept import (
     USUAL,
+    Accepted,
     accepted_on,
     admit_connect,
     entry_for,
@@ -16,18 +18,21 @@ from idtoken_proxy.engine.accept import (
     outbound_of,
     turned_back,
 )
-from idtoken_proxy.engine.kept_body import KeptBody, may_be_kept
+from idtoken_proxy.engine.kept_body import Body, may_be_kept
 from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.router import Router
 from idtoken_proxy.engine.states import (
+    ACTED,
     ANSWER,
     ANSWER_END,
     BREAK,
     DONE,
     FINAL,
+    FRESH,
     HEAD_SENT,
     OWN_ANSWER,
     REQUEST_SENT,
+    RETRIED,
     RETRY,
     SENT,
     SWITCH,
@@ -47,15 +52,18 @@ from idtoken_proxy.policy import cors
 from idtoken_proxy.policy.guard import UNIX
 from idtoken_proxy.policy.headers import Peer, TokenLines
 from idtoken_proxy.policy.request import Request, Response
+from idtoken_proxy.settings.model import Timeouts
 
 
 class Exchange(EndedExchange[RouteEntry]):
     """One for each request; ends by telling its request side so, once. `entry`, `request`: None where there is none."""
 
     __slots__ = (
-        "_accepted", "_acted", "_app", "_attempts", "_fresh", "_kept", "_outbound", "_task", "_tunnelled",
-        "_upstream", "renews", "request", "response", "router", "said", "timeouts", "token",
+        "_accepted", "_app", "_history", "_kept", "_task", "_upstream", "renews", "request", "response",
+        "router", "said", "token",
     )  # fmt: skip
+
+    _accepted: Accepted
 
     def __init__(self, app: RequestSide, router: Router, octets: int) -> None:
         EndedExchange.__init__(self, octets)  # of the request's head, and then what follows it
@@ -67,10 +75,8 @@ class Exchange(EndedExchange[RouteEntry]):
         self.renews = False  # Google refused the token, and the next request is to have another
         self._upstream: AnswerSide | None = None
         self._task: asyncio.Task[None] | None = None
-        self._attempts = 0
-        self._acted = False  # the receiver's own code has spoken
-        self._fresh = False  # only a fresh connection will do
-        self._kept: KeptBody | None = None  # the request's body, as far as it has come
+        self._history = 0
+        self._kept: Body | None = None  # the request's body, as far as it has come
         self.token: Token | None = None  # one out of the cache, which Google's refusal may replace once
 
     @property
@@ -78,9 +84,12 @@ class Exchange(EndedExchange[RouteEntry]):
         return self._app.peer
 
     @property
+    def timeouts(self) -> Timeouts:
+        return self._accepted.entry.route.timeouts
+
+    @property
     def path(self) -> bytes:
-        target: bytes = self._accepted.target
-        return target.partition(b"?")[0]  # as it went to the receiver
+        return self._accepted.target.partition(b"?")[0]  # as it went to the receiver
 
     # -- the way there ---------------------------------------------------------
 
@@ -92,13 +101,12 @@ class Exchange(EndedExchange[RouteEntry]):
         app, router = self._app, self.router
         if request.verdict is not None and request.verdict[0] is router:
             self._accepted = accepted = request.verdict[1]  # of the same octets, app and settings
-            self.entry = entry = accepted.entry
-            self.timeouts = entry.route.timeouts
+            self.entry = accepted.entry
             return
         if app.tunnelled is not None:
             app.tunnelled.admit(request)
         if request.method not in USUAL and is_no_routes(request.method):
-            self._tunnelled = admit_connect(request, router.guard, app.port)
+            app.tunnelled = admit_connect(request, router.guard, app.port)
             return
         if request.forwarded_proto and router.fronts is not None:
             router.fronts.settle(request, app.peer.address, unix=app.port == UNIX)
@@ -106,14 +114,15 @@ class Exchange(EndedExchange[RouteEntry]):
         path = request.target.partition(b"?")[0]
         self.entry = entry = entry_for(caller, path, router)
         self._accepted = accepted = accepted_on(entry, request, caller, path, router, app.peer)
-        self.timeouts = entry.route.timeouts
-        if request.http2 and caller.service is None:  # else the next one counts as use of it
+        if request.repeats and caller.service is None:  # else the next one counts as use of it
             request.verdict = router, accepted
 
     def forward(self) -> None:
         """Token, outbound head, upstream: at once where both a token and a connection are at hand."""
         if self.entry is None:
-            self._end_own(200, self._app.send_established(self._tunnelled))
+            tunnelled = self._app.tunnelled
+            assert tunnelled is not None
+            self._end_own(200, self._app.send_established(tunnelled))
             return
         request, entry = self._accepted.request, self._accepted.entry
         if request.preflight:  # of a listed origin's page: no token is needed
@@ -139,7 +148,7 @@ class Exchange(EndedExchange[RouteEntry]):
 
     def _await_token(self, fetch: Coroutine[Any, Any, Token]) -> None:
         # The sweeper's deadline, in running time: a process that was frozen meanwhile has all of it still.
-        self._app.deadline = self._app.sweeper.now + self.timeouts.connect + self.router.token_grace
+        self._app.deadline = self.router.sweeper.now + self.timeouts.connect + self.router.token_grace
         self._task = await_for(fetch, self._on_token, self._on_unavailable)
 
     def _await_lines(self, lines: Coroutine[Any, Any, TokenLines]) -> None:
@@ -152,7 +161,7 @@ class Exchange(EndedExchange[RouteEntry]):
     def _on_unavailable(self, error: ProxyError) -> None:
         self._task = None
         if isinstance(error, NoHttp2) and self._accepted.entry.may_go_downwards(self._accepted.request):
-            self._dispatch(self._outbound.token)
+            self.forward()
             return
         self.fail(error)
 
@@ -160,40 +169,38 @@ class Exchange(EndedExchange[RouteEntry]):
         request, entry = self._accepted.request, self._accepted.entry
         # A token out of the cache may be refused for its age; over HTTP/2, a request for nothing that is its own fault.
         if (request.chunked or request.content_length) and may_be_kept(request, self.token):
-            self._kept = self._kept or KeptBody(self.router.bodies)
+            self._kept = self._kept or b""
         if request.authorization and not token.keeps_authorization:
             entry.warn_authorization_replaced()
-        self._outbound = outbound_of(self._accepted, self._app.peer, token)
         pool = entry.pool_for(request)
-        connection = None if self._fresh else pool.take()
+        connection = None if self._history & FRESH else pool.take()
         if connection is None:
             self._app.deadline = NEVER  # the pool has one of its own
-            self._task = await_for(pool.connect(fresh=self._fresh), self._send, self._on_unavailable)
+            connecting = pool.connect(fresh=self._history & FRESH != 0)
+            self._task = await_for(connecting, partial(self._send, token), self._on_unavailable)
         else:
-            self._send(connection)
+            self._send(token, connection)
 
-    def _send(self, connection: AnswerSide) -> None:
+    def _send(self, token: TokenLines, connection: AnswerSide) -> None:
         self._task = None
-        request = self._accepted.request
         if connection.lost:  # while the task that brought it was ending
             self.fail(BrokenOff("the receiver closed the connection before anything was said on it"))
             return
         self._upstream = connection
-        self._attempts += 1
         app = self._app
-        connection.send_head(self._outbound, self)
+        connection.send_head(outbound_of(self._accepted, app.peer, token), self)
         if app.full:
             connection.hold(held=True)
-        if self._kept is not None and self._kept.octets:  # the second time what has come is at hand
-            connection.send_data(bytes(self._kept.octets))
+        if self._kept:  # the second time what has come is at hand
+            connection.send_data(bytes(self._kept))
         if app.request_complete:
-            if request.has_body:
+            if self._accepted.request.has_body:
                 connection.send_end()
             self.state = TRANSITIONS[self.state][REQUEST_SENT]
-            app.deadline = app.sweeper.now + self.timeouts.response
+            app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.response
         else:
             self.state = TRANSITIONS[self.state][HEAD_SENT]
-            app.deadline = app.sweeper.now + self.timeouts.idle
+            app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
             app.pump()
 
     @property
@@ -209,13 +216,12 @@ class Exchange(EndedExchange[RouteEntry]):
         upstream = self._upstream
         assert upstream is not None
         upstream.send_data(payload, end=end)
-        if self._kept is not None and not self._kept.add(payload):
-            self._kept = None
+        if self._kept is not None:
+            self._kept = self.router.bodies.add(self._kept, payload)
         if end:
             self._on_request_sent(upstream)
         else:
-            app = self._app
-            app.deadline = app.sweeper.now + self.timeouts.idle
+            self._app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
 
     def on_request_end(self) -> None:
         assert self._upstream is not None
@@ -227,8 +233,7 @@ class Exchange(EndedExchange[RouteEntry]):
             self._forget_body()  # whoever answers did not wait for the end of it
         self.state = TRANSITIONS[self.state][REQUEST_SENT]
         if self.state is SENT:
-            app = self._app
-            app.deadline = app.sweeper.now + self.timeouts.response
+            self._app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.response
 
     # -- the way back ----------------------------------------------------------
 
@@ -249,7 +254,7 @@ class Exchange(EndedExchange[RouteEntry]):
             self.said = b"" if body is None else body[:BODY]
         self.sent += app.send_head(response, body)
         if body is None:
-            app.deadline = app.sweeper.now + self.timeouts.idle
+            app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
         else:
             self._finish()
 
@@ -265,7 +270,7 @@ class Exchange(EndedExchange[RouteEntry]):
             return False
         self.token = None
         if self.state is not SENT or not retry.with_another_token(
-            request, kept=self._kept is not None, acted=self._acted or entry.foreign
+            request, kept=self._kept is not None, acted=self._history & ACTED != 0 or entry.foreign
         ):
             self.renews = slot.renew(token)
             return False
@@ -275,7 +280,7 @@ class Exchange(EndedExchange[RouteEntry]):
         self._upstream = None
         self.state = TRANSITIONS[self.state][RETRY]
         entry.counts.replays += 1
-        self._attempts = 0
+        self._history &= ~RETRIED
         if request.expect_continue:  # the app has sent the body
             self._accepted = self._accepted.unexpecting()
         self._await_token(slot.renewed(token, self.router.patience))
@@ -283,13 +288,13 @@ class Exchange(EndedExchange[RouteEntry]):
 
     def _forget_body(self) -> None:
         if self._kept is not None:
-            self._kept.free()
+            self.router.bodies.free(self._kept)
             self._kept = None
 
     def on_interim(self, response: Response) -> None:
         response = turned_back(response, self._accepted, cross_origin=self.router.cross_origin)
         if response.status != 100:  # which an HTTP server sends by itself
-            self._acted = True
+            self._history |= ACTED
         self.sent += self._app.send_interim(response)
 
     def on_switch(self, response: Response) -> None:
@@ -310,7 +315,7 @@ class Exchange(EndedExchange[RouteEntry]):
         if end:
             self._finish()
             return
-        app.deadline = app.sweeper.now + self.timeouts.idle
+        app.deadline = self.router.sweeper.now + self._accepted.entry.route.timeouts.idle
 
     def on_answer_end(self, trailers: Sequence[bytes]) -> None:
         self.sent += self._app.send_end(trailers)
@@ -334,12 +339,12 @@ class Exchange(EndedExchange[RouteEntry]):
         assert upstream is not None
         request, entry = self._accepted.request, self._accepted.entry
         self._upstream = None
-        if self._attempts == 1 and retry.after_loss(
+        if not self._history & RETRIED and retry.after_loss(
             error, request, state=self.state, answered=upstream.answered, kept=self._kept is not None
         ):
             self.state = TRANSITIONS[self.state][RETRY]
             entry.counts.retries += 1
-            self._fresh = True
+            self._history |= FRESH | RETRIED
             if self._app.held:
                 self._app.hold(held=False)  # nobody else would: what held it is gone
             self.forward()  # from the token on: the one that was sent may have run out meanwhile

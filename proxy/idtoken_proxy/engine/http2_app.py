@@ -14,7 +14,7 @@ from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.pair import Pair
-from idtoken_proxy.engine.http2.streams import ENDED, Stream
+from idtoken_proxy.engine.http2.streams import ENDED, OWNERS
 from idtoken_proxy.engine.http2_app_body import AppBody, BodyConnection
 from idtoken_proxy.engine.http2_blocks import answer_block
 from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_app
@@ -32,6 +32,11 @@ from idtoken_proxy.settings.model import Route
 
 _MOST_PIECES: Final = 16  # of a page in place of an answer; nobody cuts one up like that
 LINGER: Final = 2.0  # seconds, as over HTTP/1.1
+# Of a stream's `marks`.
+FULL: Final = OWNERS  # the app reads slower than it is written to
+_LINGERS: Final = OWNERS << 1  # it has been answered, and what it still sends is read and dropped
+_CURT: Final = OWNERS << 2  # what it still sends then is not even read
+_NOT_PASSED: Final = OWNERS << 3  # it does not get the receiver's answer, but a gRPC status in its place
 _WENT_WELL: Final = b"grpc-status: 0\r\n"
 Explain = Callable[[Exchange], tuple[str, str | None] | None]
 
@@ -56,23 +61,23 @@ class AppConnection(BodyConnection, Protocol):
 class AppStream(AppBody[AppConnection]):
     """A RequestSide (streams.py). `until`: the app's own deadline, while its exchange is under way."""
 
-    __slots__ = (
-        "_error", "_lingers", "_pieces", "_refusal", "deadline", "full", "request", "sweeper", "until",
-    )  # fmt: skip
+    __slots__ = ("deadline", "until")
 
     deadline: float
     tunnelled: Tunnelled | None = None
 
-    def __init__(self, connection: AppConnection, stream: Stream, *, complete: bool) -> None:
-        AppBody.__init__(self, connection, stream, complete=complete)
-        self.sweeper = connection.sweeper
-        self.request: Request | None = None
+    def __init__(
+        self, connection: AppConnection, stream_id: int, state: str, send_window: int, receive_window: int
+    ) -> None:
+        AppBody.__init__(self, stream_id, state, send_window, receive_window)
+        self.connection = connection
+        self.exchange = None
+        self._aside = None
         self.deadline = self.until = NEVER
-        self.full = connection.paused
-        self._lingers = False  # it has been answered, and what it still sends is read and dropped
-        self._error: ProxyError | None = None  # in place of the receiver's answer
-        self._pieces = 0
-        self._refusal: bytes | None = None  # the beginning of one in HTTP, on its way to become a gRPC status
+
+    @property
+    def full(self) -> bool:
+        return self.marks & FULL != 0
 
     @property
     def peer(self) -> Peer:
@@ -87,16 +92,18 @@ class AppStream(AppBody[AppConnection]):
     def send_interim(self, response: Response) -> int:
         core = self.connection.core
         block = core.encode(response_pairs(response))
-        core.send_interim(self.stream, block)
+        core.send_interim(self, block)
         self.connection.soon()
         return len(block) + HEAD_OCTETS
 
     def send_head(self, response: Response, body: bytes | None) -> int:
-        request = self.request
+        exchange = self.exchange
+        assert exchange is not None
+        request = exchange.request
         assert request is not None
         if request.grpc and response.status != 200:
             if body is None:
-                self._refusal = b""
+                self.marks |= _NOT_PASSED
                 return 0
             return self._send_refusal(response.status, body)
         connection = self.connection
@@ -106,18 +113,18 @@ class AppStream(AppBody[AppConnection]):
             if too_large is not None:
                 return self._send_instead(too_large, whole=body is not None)
         block = answer_block(response, core.encoder, connection.number)
-        core.send_head(self.stream, block, end_stream=body is not None and not body)
+        core.send_head(self, block, end_stream=body is not None and not body)
         connection.soon()
         if body:
             return len(block) + HEAD_OCTETS + self._write(body, end_stream=True)
         if body is not None and request.grpc:
-            self._note(response.passing)
+            grpc_refusal.note(exchange, response.passing)
         return len(block) + HEAD_OCTETS
 
     def _send_instead(self, error: ProxyError, *, whole: bool) -> int:
         """Nothing of the receiver's answer goes out. `whole`: it has come."""
-        self._error = error
-        self._refusal = b""
+        self.marks |= _NOT_PASSED
+        self.aside.error = error
         exchange = self.exchange
         assert exchange is not None
         if whole:
@@ -130,40 +137,43 @@ class AppStream(AppBody[AppConnection]):
         return self.send_problem(error, None)
 
     def send_data(self, payload: bytes, *, end: bool = False) -> int:
-        if self._refusal is not None:
-            self._refusal += payload[: BODY - len(self._refusal)]
-            self._pieces += 1
+        if self.marks & _NOT_PASSED:
+            aside = self.aside
+            aside.page += payload[: BODY - len(aside.page)]
+            aside.pieces += 1
             if end:
                 return self.send_end(())
-            if len(self._refusal) == BODY or self._pieces == _MOST_PIECES:
+            if len(aside.page) == BODY or aside.pieces == _MOST_PIECES:
                 # The rest of the page, which may have no end, tells nothing more.
                 asyncio.get_running_loop().call_soon(self._enough, self.exchange)
             return 0
         return self._write(payload, end_stream=end)
 
     def _write(self, payload: bytes, *, end_stream: bool) -> int:
-        self.connection.core.send_data(self.stream, payload, end_stream=end_stream)
-        self.connection.soon()
-        if self.stream.held_octets or self.connection.paused:
+        connection = self.connection
+        connection.core.send_data(self, payload, end_stream=end_stream)
+        connection.soon()
+        if self.unsent is not None or connection.paused:
             self.on_full()
         return len(payload) + HEAD_OCTETS
 
     def send_end(self, trailers: Sequence[bytes]) -> int:
-        if self._refusal is not None:
+        if self.marks & _NOT_PASSED:
             exchange = self.exchange
             assert exchange is not None
-            if self._error is not None:
-                return self._send_error(exchange, self._error)
-            return self._send_refusal(exchange.status, self._refusal)
-        self.connection.core.send_end(self.stream, pairs_of(trailers))
+            aside = self.aside
+            if aside.error is not None:
+                return self._send_error(exchange, aside.error)
+            return self._send_refusal(exchange.status, aside.page)
+        self.connection.core.send_end(self, pairs_of(trailers))
         self.connection.soon()
         if trailers and _WENT_WELL not in trailers:
             self._note(trailers)
         return sum(map(len, trailers)) + HEAD_OCTETS
 
     def _note(self, lines: Sequence[bytes]) -> None:
-        request, exchange = self.request, self.exchange
-        if request is not None and request.grpc and exchange is not None:
+        exchange = self.exchange
+        if exchange is not None and exchange.request is not None and exchange.request.grpc:
             grpc_refusal.note(exchange, lines)
 
     def _enough(self, exchange: Exchange | None) -> None:
@@ -184,12 +194,14 @@ class AppStream(AppBody[AppConnection]):
     def _send_only(self, pairs: list[Pair]) -> int:
         core = self.connection.core
         block = core.encode(pairs)
-        core.send_head(self.stream, block, end_stream=True)
+        core.send_head(self, block, end_stream=True)
         self.connection.soon()
         return len(block) + HEAD_OCTETS
 
     def send_problem(self, error: ProxyError, route: Route | None) -> int:
-        request = self.request
+        return self._send_problem(error, route, None if self.exchange is None else self.exchange.request)
+
+    def _send_problem(self, error: ProxyError, route: Route | None, request: Request | None) -> int:
         if request is not None and request.grpc:
             if isinstance(error, ReceiverReset):
                 # Clients of gRPC make a status of each code, and try again after some.
@@ -216,7 +228,7 @@ class AppStream(AppBody[AppConnection]):
         status, _, lines = head.partition(b"\r\n")
         core = self.connection.core
         block = core.encode([(b":status", status[9:12]), *pairs_of((lines,))])
-        core.send_head(self.stream, block, end_stream=not body)
+        core.send_head(self, block, end_stream=not body)
         self.connection.soon()
         return len(block) + HEAD_OCTETS + (self._write(body, end_stream=True) if body else 0)
 
@@ -235,38 +247,40 @@ class AppStream(AppBody[AppConnection]):
         exchange, self.exchange = self.exchange, None
         assert exchange is not None
         self._let_go()
-        connection = self.connection
-        connection.on_stream_end(self, exchange, whole=True)
+        self.connection.on_stream_end(self, exchange, whole=True)
+        if self.state in ENDED:
+            self.connection.on_stream_gone(self)
+        else:
+            self._end(exchange.request)
+
+    def _end(self, request: Request | None) -> None:
+        if request is None or request.grpc or request.method == b"CONNECT":
+            self.marks |= _CURT  # clients of gRPC know the reset; what CONNECT opens is no body
         self.settle()
 
     def settle(self) -> None:
         """What is still to be sent has a deadline; behind it, an app that still sends is told that nobody reads it."""
-        stream, connection = self.stream, self.connection
-        if stream.state not in ENDED and not stream.held_octets:
-            if self._has_body_to_drop():
+        connection = self.connection
+        if self.state not in ENDED and self.unsent is None:
+            if not self.marks & (_LINGERS | _CURT):
                 self._linger()
                 return
             # RFC 9113 section 8.1: "MAY request that the client abort transmission of a request without error".
-            connection.core.reset(stream, ErrorCode.NO_ERROR)
+            connection.core.reset(self, ErrorCode.NO_ERROR)
             connection.soon()
-        if stream.state in ENDED:
+        if self.state in ENDED:
             connection.on_stream_gone(self)
-
-    def _has_body_to_drop(self) -> bool:
-        """Clients of gRPC know the reset; what CONNECT opens is no body."""
-        request = self.request
-        return not self._lingers and request is not None and not request.grpc and request.method != b"CONNECT"
 
     def _linger(self) -> None:
         """Reads on for a while: a reset that comes along with the answer costs curl its status, and others wait for a window
         that stays shut before they look at the answer.
         """
-        self._lingers = True
-        self.deadline = self.sweeper.now + LINGER
+        self.marks |= _LINGERS
+        self.deadline = self.connection.sweeper.now + LINGER
         self.hold(held=False)
 
     def drop(self, octets: int, *, end_stream: bool) -> None:
-        if not self._lingers:
+        if not self.marks & _LINGERS:
             return
         if end_stream:
             self.connection.on_stream_gone(self)
@@ -282,24 +296,24 @@ class AppStream(AppBody[AppConnection]):
         error = exchange.error
         connection = self.connection
         connection.on_stream_end(self, exchange, whole=False)
-        request = self.request
+        request = exchange.request
         if isinstance(error, ReceiverReset):
             self._reset(_code_of(error))
-        elif error is not None and self._refusal is not None:  # nothing of an answer is out
-            self.send_problem(error, None)
-            self.settle()
-        elif request is not None and request.grpc and error is not None and not self.stream.held_octets:
+        elif error is not None and self.marks & _NOT_PASSED:  # nothing of an answer is out
+            self._send_problem(error, None, request)
+            self._end(request)
+        elif request is not None and request.grpc and error is not None and self.unsent is None:
             # A status tells more than a reset, and no client takes this one for success.
             status = grpc_status.of_error(error)
             message = grpc_status.message_of(error.detail, error.remedy)
-            connection.core.send_end(self.stream, grpc_status.trailers(status, message))
-            self.settle()
+            connection.core.send_end(self, grpc_status.trailers(status, message))
+            self._end(request)
             connection.soon()
         else:
             self._reset(ErrorCode.INTERNAL_ERROR)
 
     def _reset(self, code: int) -> None:
-        self.connection.core.reset(self.stream, code)
+        self.connection.core.reset(self, code)
         self.connection.soon()
         if self.exchange is None:
             self.connection.on_stream_gone(self)
@@ -316,8 +330,8 @@ class AppStream(AppBody[AppConnection]):
     # -- flow control, deadlines -------------------------------------------------
 
     def on_full(self) -> None:
-        if not self.full:
-            self.full = True
+        if not self.marks & FULL:
+            self.marks |= FULL
             self.connection.on_held(answer=True)
             if self.exchange is not None:
                 self.exchange.hold_answer(held=True)
@@ -325,16 +339,16 @@ class AppStream(AppBody[AppConnection]):
     def on_sent(self, idle: float) -> None:
         """Something of what was held is out. `idle`: timeouts.idle."""
         if self.deadline != NEVER:
-            self.deadline = self.sweeper.now + idle
-        if not self.stream.held_octets:
+            self.deadline = self.connection.sweeper.now + idle
+        if self.unsent is None:
             if self.exchange is None:
                 self.settle()
             elif not self.connection.paused:
                 self.on_drained()
 
     def on_drained(self) -> None:
-        if self.full:
-            self.full = False
+        if self.marks & FULL:
+            self.marks &= ~FULL
             if self.exchange is not None:
                 self.exchange.hold_answer(held=False)
 
@@ -349,7 +363,7 @@ class AppStream(AppBody[AppConnection]):
         self.deadline = NEVER
         if self.exchange is not None:
             self.exchange.on_deadline()
-        elif self._lingers:
+        elif self.marks & _LINGERS:
             self.settle()
         else:
             self._reset(ErrorCode.INTERNAL_ERROR)  # it does not read what is left

@@ -4,14 +4,17 @@ while the receiver reads slowly.
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from idtoken_proxy.engine.exchange import Exchange
 from idtoken_proxy.engine.http2.frames import HEAD_OCTETS
 from idtoken_proxy.engine.http2.outbox import append
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
-from idtoken_proxy.engine.http2.streams import Stream
+from idtoken_proxy.engine.http2.streams import CLOSED, HELD, REMOTE, Stream
 from idtoken_proxy.engine.sweeper import Sweeper
+from idtoken_proxy.errors import ProxyError
+
+_ITS_END: Final = frozenset({REMOTE, CLOSED})  # the app has said all
 
 
 class BodyConnection(Protocol):
@@ -30,48 +33,71 @@ class BodyConnection(Protocol):
 Connection = TypeVar("Connection", bound=BodyConnection)
 
 
-class AppBody(Generic[Connection]):
-    """The reading half of a stream; http2_app.py has the writing half."""
+class Aside:
+    """What few streams need. Of a request's body, `pending`: what came before it had somewhere to go; `owed`: credit that is
+    kept back while the receiver reads slowly; `weight`: the stream's share of its connection's `kept`. Of an answer that the app
+    does not get, `page`: its beginning, which becomes a gRPC status; `pieces`: how many that came in; `error`: in its place.
+    """
 
-    __slots__ = (
-        "_ended", "_owed", "_pending", "connection", "exchange", "held", "request_complete", "stream", "weight",
-    )  # fmt: skip
+    __slots__ = ("error", "owed", "page", "pending", "pieces", "weight")
 
+    def __init__(self) -> None:
+        self.pending: list[bytes] | None = None
+        self.owed = 0
+        self.weight = 0
+        self.page = b""
+        self.pieces = 0
+        self.error: ProxyError | None = None
+
+
+class AppBody(Stream, Generic[Connection]):
+    """The reading half of a stream; http2_app.py has the writing half, and makes both."""
+
+    __slots__ = ("_aside", "connection", "exchange")
+
+    connection: Connection
     exchange: Exchange | None
+    _aside: Aside | None
 
-    def __init__(self, connection: Connection, stream: Stream, *, complete: bool) -> None:
-        self.connection = connection
-        self.stream = stream
-        self.exchange = None
-        self.request_complete = complete
-        self.held = False
-        self._pending: list[bytes] | None = None  # what came before it has somewhere to go
-        self._ended = complete
-        self._owed = 0  # credit that is kept back while the receiver reads slowly
-        self.weight = 0  # its share of the connection's `kept`
+    @property
+    def aside(self) -> Aside:
+        made = self._aside
+        if made is None:
+            made = self._aside = Aside()
+        return made
+
+    @property
+    def held(self) -> bool:
+        return self.marks & HELD != 0
+
+    @property
+    def request_complete(self) -> bool:
+        """It has ended, and none of it is kept."""
+        aside = self._aside
+        return self.state in _ITS_END and (aside is None or aside.pending is None)
 
     def on_data(self, payload: bytes, *, end_stream: bool) -> None:
         exchange = self.exchange
-        self._ended = end_stream
         if exchange is None:
             self.drop(len(payload), end_stream=end_stream)
             return
-        if self._pending is not None or not exchange.takes_body:
+        aside = self._aside
+        if (aside is not None and aside.pending is not None) or not exchange.takes_body:
             if payload:
-                if self._pending is None:
-                    self._pending = []
-                append(self._pending, payload)
+                aside = self.aside
+                if aside.pending is None:
+                    aside.pending = []
+                append(aside.pending, payload)
                 self.weigh(len(payload))
             return
         if not payload:
             if end_stream:
-                self._complete(exchange)
+                exchange.on_request_end()
             return
         octets = len(payload)
         if end_stream:
-            self.request_complete = True
             exchange.on_request_data(payload, octets + HEAD_OCTETS, end=True)
-            if self.held:
+            if self.marks & HELD:
                 self._credit(octets)
             return  # a side that has ended needs no credit
         exchange.on_request_data(payload, octets + HEAD_OCTETS)
@@ -87,51 +113,56 @@ class AppBody(Generic[Connection]):
 
     def pump(self) -> None:
         exchange = self.exchange
-        if exchange is None or not exchange.takes_body:
+        if exchange is None:
             return
-        pending, self._pending = self._pending, None
-        for payload in pending or ():
-            self.weigh(-len(payload))
-            exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
-            self._credit(len(payload))
+        aside = self._aside
+        if aside is not None and aside.pending is not None:
+            pending, aside.pending = aside.pending, None
+            for payload in pending:
+                self.weigh(-len(payload))
+                exchange.on_request_data(payload, len(payload) + HEAD_OCTETS)
+                self._credit(len(payload))
         self.connection.soon()
-        if self._ended and not self.request_complete:
-            self._complete(exchange)
-
-    def _complete(self, exchange: Exchange) -> None:
-        self.request_complete = True
-        exchange.on_request_end()
+        if self.state in _ITS_END:
+            exchange.on_request_end()
 
     def _credit(self, octets: int) -> None:
-        if self.held:
-            self._owed += octets
+        if self.marks & HELD:
+            self.aside.owed += octets
             self.weigh(octets)
         else:
-            self.connection.core.release_credit(self.stream, octets)
+            self.connection.core.release_credit(self, octets)
 
     def weigh(self, octets: int) -> None:
         """So much more is kept for this stream, or less."""
         if self.exchange is not None:  # else it has been let go
-            self.weight += octets
+            self.aside.weight += octets
             self.connection.kept += octets
 
     def _let_go(self) -> None:
         """Of what an exchange had, once it is over."""
-        pending, self._pending = self._pending, None
-        self._owed += sum(map(len, pending or ()))
-        self.connection.kept -= self.weight
-        self.weight = 0
+        aside = self._aside
+        if aside is not None:
+            pending, aside.pending = aside.pending, None
+            aside.owed += sum(map(len, pending or ()))
+            self.connection.kept -= aside.weight
+            aside.weight = 0
 
     @property
     def holds(self) -> int:
-        return self.weight + self.stream.held_octets
+        return self.held_octets + (0 if self._aside is None else self._aside.weight)
 
     def hold(self, *, held: bool) -> None:
-        self.held = held
         if held:
+            self.marks |= HELD
             self.connection.on_held(answer=False)
-        elif self._owed:
-            owed, self._owed = self._owed, 0
+            return
+        self.marks &= ~HELD
+        owed = 0
+        aside = self._aside
+        if aside is not None and aside.owed:
+            owed, aside.owed = aside.owed, 0
             self.weigh(-owed)
-            self.connection.core.release_credit(self.stream, owed)
+        if owed or self.owed:
+            self.connection.core.release_credit(self, owed)
             self.connection.soon()

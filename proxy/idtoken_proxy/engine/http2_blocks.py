@@ -61,9 +61,10 @@ class RequestBlocks:
                 block = encoder.encode(outbound_pairs(outbound, self._scheme))
             else:
                 block = self._of_shape(outbound)
-            # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
-            lasts = mine and encoder.generation == generation
-            request.encoded = encoder, outbound, generation, block if lasts else b""
+            if request.repeats:
+                # Not of the first time: what comes again goes into the encoder's table, and the block becomes short.
+                lasts = mine and encoder.generation == generation
+                request.encoded = encoder, outbound, generation, block if lasts else b""
         if request.authorization:
             return block + _token_fields(token.beside) if token.beside else block
         if token is not self._token:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Final, Protocol
 
@@ -18,8 +19,8 @@ from idtoken_proxy.engine.http2.listener import BY_CONNECTION, BY_FAULT, BY_PEER
 from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.server_connection import ServerConnection
 from idtoken_proxy.engine.http2.settings import Limits
-from idtoken_proxy.engine.http2.streams import Stream
-from idtoken_proxy.engine.http2_app import AppStream
+from idtoken_proxy.engine.http2.streams import REMOTE, Stream
+from idtoken_proxy.engine.http2_app import FULL, AppStream
 from idtoken_proxy.engine.http2_call_deadline import CallDeadline
 from idtoken_proxy.engine.http2_head_limits import USUAL, check_head
 from idtoken_proxy.engine.http2_messages import in_common, request_like, request_of, settle_request
@@ -66,9 +67,8 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         self.deadline = context.sweeper.now + context.header_timeout
         self._draining = False
         self._lost = False
-        self.core = ServerConnection(
-            self, Limits(max_streams=MAX_STREAMS, header_octets=context.max_head, refuses=True), clock
-        )
+        limits = Limits(max_streams=MAX_STREAMS, header_octets=context.max_head, refuses=True)
+        self.core = ServerConnection(self, limits, clock, make_stream=partial(AppStream, self))
         super().connection_made(app.transport)
         self.kept = 0
         self.holds = 0
@@ -93,7 +93,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         ]
 
     def _apps(self) -> list[AppStream]:
-        return [one.context for one in self.core.streams.values() if isinstance(one.context, AppStream)]
+        return [one for one in self.core.streams.values() if isinstance(one, AppStream)]
 
     # -- asyncio ---------------------------------------------------------------
 
@@ -112,7 +112,7 @@ class Http2Downstream(Http2Transport[ServerConnection]):
     def resume_writing(self) -> None:
         super().resume_writing()
         for app in self._apps():
-            if not app.stream.held_octets:
+            if app.unsent is None:
                 app.on_drained()
 
     def flush(self) -> None:
@@ -141,7 +141,8 @@ class Http2Downstream(Http2Transport[ServerConnection]):
 
     # -- what the core tells (listener.py) ---------------------------------------
 
-    def on_request(self, stream: Stream, head: RequestHead, *, end_stream: bool) -> None:
+    def on_request(self, app: Stream, head: RequestHead, *, end_stream: bool) -> None:
+        assert isinstance(app, AppStream)
         context = self._context
         context.stats.streams += 1
         if not self._draining:  # whose end no request puts off
@@ -155,12 +156,12 @@ class Http2Downstream(Http2Transport[ServerConnection]):
                 request = known = request_like(shape.requests[end_stream], head, end_stream=end_stream)
             else:
                 request = request_of(head, end_stream=end_stream)
-        app = AppStream(self, stream, complete=end_stream)
+        if self.paused:
+            app.marks |= FULL
         if request.grpc_timeout is not None:
             app.until = self.sweeper.now + request.grpc_timeout
-        stream.context = app
-        app.request = request
         app.exchange = exchange = Exchange(app, context.router, octets)
+        exchange.request = request  # it may be refused before it is looked at
         if context.tracer is not None:
             app.exchange = exchange = context.tracer.begin(exchange, app, request)
         if head.octets > USUAL_HEAD:
@@ -172,9 +173,11 @@ class Http2Downstream(Http2Transport[ServerConnection]):
                 settle_request(request, head)
                 if head.shape is not None:
                     head.shape.requests[end_stream] = in_common(request)
-            if head.made is None:
-                head.made = [None, None]
-            head.made[end_stream] = request
+            if head.kept:
+                request.repeats = True
+                if head.made is None:
+                    head.made = [None, None]
+                head.made[end_stream] = request
             exchange.open(request)
             if exchange.entry is not None and exchange.entry.goes_downwards(request):
                 self._make_room_for(app)
@@ -190,9 +193,8 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         app.weigh(DOWNWARDS)
 
     def on_malformed(self, stream_id: int, reason: str, fields: Sequence[HeaderField]) -> Sequence[Pair]:
-        exchange = Exchange(
-            AppStream(self, _NO_STREAM, complete=True), self._context.router, self.core.block_octets
-        )
+        app = AppStream(self, stream_id, REMOTE, 0, 0)
+        exchange = Exchange(app, self._context.router, self.core.block_octets)
         exchange.error = error = MalformedRequest(f"the request is malformed: {reason}")
         exchange.status = 400
         exchange.abandon()
@@ -203,27 +205,25 @@ class Http2Downstream(Http2Transport[ServerConnection]):
         return grpc_status.trailers_only(grpc_status.of_error(error), error.detail)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
-        app = stream.context
-        if isinstance(app, AppStream):
-            app.on_data(payload, end_stream=end_stream)
+        if isinstance(stream, AppStream):
+            stream.on_data(payload, end_stream=end_stream)
 
     def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
-        if isinstance(stream.context, AppStream):
-            stream.context.on_end()
+        if isinstance(stream, AppStream):
+            stream.on_end()
 
     def on_sent(self, stream: Stream, octets: int) -> None:
-        if isinstance(stream.context, AppStream):
-            stream.context.on_sent(self._context.idle)
+        if isinstance(stream, AppStream):
+            stream.on_sent(self._context.idle)
             self.soon()
 
     def on_reset(self, stream: Stream, reset: Reset) -> None:
-        app = stream.context
         if reset.by != BY_CONNECTION:
             self._context.stats.http2.reset(reset.by, reset.code)
-        if isinstance(app, AppStream):
-            if reset.by == BY_FAULT and app.exchange is not None:
-                app.exchange.error = MalformedRequest(f"the request is malformed: {reset.reason}")
-            app.gone(reset.code if reset.by == BY_PEER else CANCEL)
+        if isinstance(stream, AppStream):
+            if reset.by == BY_FAULT and stream.exchange is not None:
+                stream.exchange.error = MalformedRequest(f"the request is malformed: {reset.reason}")
+            stream.gone(reset.code if reset.by == BY_PEER else CANCEL)
         self.core.release_slot(stream)
 
     def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
@@ -328,6 +328,3 @@ class Http2Downstream(Http2Transport[ServerConnection]):
             self.soon()
         else:
             self.drain()
-
-
-_NO_STREAM: Final = Stream(0, "idle", 0, 0)

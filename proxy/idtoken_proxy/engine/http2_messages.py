@@ -59,7 +59,7 @@ def request_like(others: Request, head: RequestHead, *, end_stream: bool) -> Req
     request.chunked = not end_stream and head.content_length is None
     request.head_octets = head.octets
     varying = request.varying = head.varying
-    request.passing = [*others.passing, *[field.wire for field in varying]]
+    request.passing = others.passing + [field.wire for field in varying] if varying else others.passing
     for field in varying:
         if field.name == b"grpc-timeout":
             request.grpc_timeout = _seconds(field.value)

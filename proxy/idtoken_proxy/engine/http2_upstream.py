@@ -14,7 +14,7 @@ from idtoken_proxy.engine.http2.fields import HeaderField
 from idtoken_proxy.engine.http2.heads import ResponseHead
 from idtoken_proxy.engine.http2.listener import BY_CONNECTION, Reset
 from idtoken_proxy.engine.http2.settings import Limits
-from idtoken_proxy.engine.http2.streams import CLOSED, ENDED, Stream
+from idtoken_proxy.engine.http2.streams import ANSWERED, CLOSED, ENDED, HELD, IDLE, OWNERS, SENDING, Stream
 from idtoken_proxy.engine.http2_blocks import RequestBlocks
 from idtoken_proxy.engine.http2_head_limits import USUAL, beyond_receiver
 from idtoken_proxy.engine.http2_liveness import SILENT, Liveness, Verdict
@@ -28,10 +28,15 @@ from idtoken_proxy.engine.sweeper import NEVER, Sweeper
 from idtoken_proxy.engine.upstream import MAX_RESPONSE_HEAD
 from idtoken_proxy.errors import MalformedResponse, UpstreamError
 from idtoken_proxy.policy.headers import Outbound
+from idtoken_proxy.policy.request import Request
 
 _LIMITS: Final = Limits(header_octets=MAX_RESPONSE_HEAD)
 _NOT_HTTP2: Final = b"HTTP/1."
 _ARE_YOU_THERE: Final = b"no sound"
+# Of a stream's `marks`, of which the upper part counts.
+_FULL: Final = OWNERS  # the receiver reads slower than it is written to
+_ONE_INTERIM: Final = OWNERS << 1
+_ANY: Final = Request()  # to a 101 alone does it matter, and heads.py refuses that
 
 
 class Owner(Protocol):
@@ -114,14 +119,14 @@ class Http2Upstream(Http2Transport[ClientConnection]):
     def pause_writing(self) -> None:
         super().pause_writing()
         for stream in list(self.core.streams.values()):
-            if isinstance(stream.context, UpstreamStream):
-                stream.context.on_full()
+            if isinstance(stream, UpstreamStream):
+                stream.on_full()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         for stream in list(self.core.streams.values()):
-            if isinstance(stream.context, UpstreamStream) and not stream.held_octets:
-                stream.context.on_drained()
+            if isinstance(stream, UpstreamStream) and stream.unsent is None:
+                stream.on_drained()
 
     def expire(self) -> None:
         """Idle for too long, or silent for too long."""
@@ -189,33 +194,30 @@ class Http2Upstream(Http2Transport[ClientConnection]):
 
     def on_response(self, stream: Stream, head: ResponseHead, *, end_stream: bool) -> None:
         self.liveness.spoke = True
-        answer = stream.context
-        if isinstance(answer, UpstreamStream):
-            answer.on_response(head, end_stream=end_stream)
+        if isinstance(stream, UpstreamStream):
+            stream.on_response(head, end_stream=end_stream)
 
     def on_interim(self, stream: Stream, head: ResponseHead) -> None:
-        if isinstance(stream.context, UpstreamStream):
-            stream.context.on_interim(head)
+        if isinstance(stream, UpstreamStream):
+            stream.on_interim(head)
 
     def on_data(self, stream: Stream, payload: bytes, *, end_stream: bool) -> None:
         self.liveness.spoke = True
-        answer = stream.context
-        if isinstance(answer, UpstreamStream):
-            answer.on_data(payload, end_stream=end_stream)
+        if isinstance(stream, UpstreamStream):
+            stream.on_data(payload, end_stream=end_stream)
 
     def on_end(self, stream: Stream, trailers: Sequence[HeaderField]) -> None:
-        if isinstance(stream.context, UpstreamStream):
-            stream.context.on_end([field.wire for field in trailers])
+        if isinstance(stream, UpstreamStream):
+            stream.on_end([field.wire for field in trailers])
 
     def on_sent(self, stream: Stream, octets: int) -> None:
-        if not stream.held_octets and isinstance(stream.context, UpstreamStream) and not self.paused:
-            stream.context.on_drained()
+        if stream.unsent is None and isinstance(stream, UpstreamStream) and not self.paused:
+            stream.on_drained()
 
     def on_reset(self, stream: Stream, reset: Reset) -> None:
-        answer, stream.context = stream.context, None
-        if isinstance(answer, UpstreamStream):
+        if isinstance(stream, UpstreamStream) and stream.has_listener:
             self.pool.counts.reset(reset.by, reset.code)
-            answer.on_lost(gone_silent() if self.liveness.gone else error_of(reset))
+            stream.on_lost(gone_silent() if self.liveness.gone else error_of(reset))
         if reset.by != BY_CONNECTION:
             self.ended()
 
@@ -237,52 +239,53 @@ class Http2Upstream(Http2Transport[ClientConnection]):
         self._end()
 
 
-class UpstreamStream:
+class UpstreamStream(Stream):
     """An AnswerSide (streams.py): one stream of a connection."""
 
-    __slots__ = (
-        "_connection", "_full", "_held", "_interim", "_listener", "_outbound", "_owed", "_stream", "answered",
-        "lost",
-    )  # fmt: skip
-
-    _stream: Stream
-    _outbound: Outbound
+    __slots__ = ("_connection", "_listener")
 
     def __init__(self, connection: Http2Upstream) -> None:
+        Stream.__init__(self, 0, IDLE, 0, 0)
         self._connection = connection
         self._listener: AnswerListener | None = None
-        self.answered = False
-        self.lost = connection.lost
-        self._full = False
-        self._held = False
-        self._owed = 0  # credit that is kept back while the app reads slowly
-        self._interim = 0
+
+    @property
+    def lost(self) -> bool:
+        return self._connection.lost
+
+    @property
+    def answered(self) -> bool:
+        return self.marks & ANSWERED != 0
 
     @property
     def answering(self) -> bool:
         return False  # a head comes whole or not at all
+
+    @property
+    def has_listener(self) -> bool:
+        """Somebody wants to hear of it still."""
+        return self._listener is not None
 
     # -- the exchange's side ---------------------------------------------------
 
     def send_head(self, outbound: Outbound, listener: AnswerListener) -> None:
         connection = self._connection
         self._listener = listener
-        self._outbound = outbound
         request = outbound.request
         core = connection.core
         if request.head_octets > USUAL or not request.http2:
             too_large = beyond_receiver(outbound, core.peer.max_header_list_size)
             if too_large is not None:
-                self._stream = Stream(0, CLOSED, 0, 0)  # on which nothing goes out
+                self.state = CLOSED  # nothing goes out on it
                 asyncio.get_running_loop().call_soon(self.on_lost, too_large)
                 return
         was_idle = not core.streams
-        self._stream = stream = core.open(
+        core.begin(
+            self,
             connection.block_of(outbound),
             end_stream=not request.has_body,
             answer_has_body=request.method != b"HEAD",
         )
-        stream.context = self
         if was_idle:
             connection.begin()
         connection.soon()
@@ -291,21 +294,23 @@ class UpstreamStream:
 
     def send_data(self, payload: bytes, *, end: bool = False) -> None:
         connection = self._connection
-        connection.core.send_data(self._stream, payload, end_stream=end)
+        connection.core.send_data(self, payload, end_stream=end)
         connection.soon()
-        if self._stream.held_octets:
+        if self.unsent is not None:
             self.on_full()
 
     def send_end(self) -> None:
-        if self._outbound.request.has_body:  # else the head was the end
-            self._connection.core.send_end(self._stream)
+        if self.state in SENDING:  # else the head was the end
+            self._connection.core.send_end(self)
             self._connection.soon()
 
     def hold(self, *, held: bool) -> None:
-        self._held = held
-        if not held and self._owed:
-            owed, self._owed = self._owed, 0
-            self._connection.core.release_credit(self._stream, owed)
+        if held:
+            self.marks |= HELD
+            return
+        self.marks &= ~HELD
+        if self.owed:
+            self._connection.core.release_credit(self, 0)
             self._connection.soon()
 
     def release(self) -> None:
@@ -316,10 +321,9 @@ class UpstreamStream:
 
     def _leave(self, code: int) -> None:
         self._listener = None
-        stream, connection = self._stream, self._connection
-        stream.context = None
-        if stream.state not in ENDED:
-            connection.core.reset(stream, code)
+        connection = self._connection
+        if self.state not in ENDED:
+            connection.core.reset(self, code)
             connection.soon()
         connection.ended()
 
@@ -329,25 +333,25 @@ class UpstreamStream:
     # -- the receiver's --------------------------------------------------------
 
     def on_response(self, head: ResponseHead, *, end_stream: bool) -> None:
-        self.answered = True
+        self.marks |= ANSWERED
         if self._listener is not None:
             response = head.made
             if response is None:
                 response = response_of(head)
-                if not head.special:
+                if head.kept and not head.special:
                     response.encoded = {}
                     head.made = response
             self._listener.on_answer(response, b"" if end_stream else None)
 
     def on_interim(self, head: ResponseHead) -> None:
-        self.answered = True
+        self.marks |= ANSWERED
         listener = self._listener
         if listener is None:
             return
-        self._interim += 1
+        self.marks += _ONE_INTERIM
         response = response_of(head)
         try:
-            check_interim(response, self._outbound.request, self._interim)
+            check_interim(response, _ANY, self.marks // _ONE_INTERIM)
         except MalformedResponse as error:
             self.abort(ErrorCode.ENHANCE_YOUR_CALM)
             listener.on_upstream_lost(error)
@@ -366,27 +370,23 @@ class UpstreamStream:
             listener.on_answer_data(payload, end=True)
             return  # no credit for a side that has ended
         listener.on_answer_data(payload)
-        if self._held:
-            self._owed += len(payload)
-        else:
-            self._connection.core.release_credit(self._stream, len(payload))
+        self._connection.core.release_credit(self, len(payload))
 
     def on_end(self, trailers: Sequence[bytes]) -> None:
         if self._listener is not None:
             self._listener.on_answer_end(trailers)
 
     def on_full(self) -> None:
-        if not self._full and self._listener is not None:
-            self._full = True
+        if not self.marks & _FULL and self._listener is not None:
+            self.marks |= _FULL
             self._listener.on_upstream_full(full=True)
 
     def on_drained(self) -> None:
-        if self._full and self._listener is not None:
-            self._full = False
+        if self.marks & _FULL and self._listener is not None:
+            self.marks &= ~_FULL
             self._listener.on_upstream_full(full=False)
 
     def on_lost(self, error: UpstreamError) -> None:
         listener, self._listener = self._listener, None
-        self.lost = True
         if listener is not None:
             listener.on_upstream_lost(error)

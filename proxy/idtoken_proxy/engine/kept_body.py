@@ -7,7 +7,7 @@ Small ones alone, and not many at a time: a proxy that keeps bodies holds what i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeAlias
 
 from idtoken_proxy.policy.request import Request
 
@@ -22,6 +22,9 @@ def may_be_kept(request: Request, token: object) -> bool:
     return request.chunked or 0 < (request.content_length or 0) <= MAX_BODY
 
 
+Body: TypeAlias = bytes | bytearray
+
+
 class KeptBodies:
     """All of a process. `octets`: what they hold now; `on_full` hears of each that found no room."""
 
@@ -32,35 +35,24 @@ class KeptBodies:
         self.most = most
         self.octets = 0
 
-
-class KeptBody:
-    """One. `add` says whether it is still kept; once it is not, there is no way back."""
-
-    __slots__ = ("_bodies", "octets")
-
-    def __init__(self, bodies: KeptBodies) -> None:
-        self._bodies = bodies
-        self.octets: bytes | bytearray = b""
-
-    def add(self, payload: bytes) -> bool:
-        bodies, size = self._bodies, len(payload)
-        if len(self.octets) + size > MAX_BODY:
-            self.free()
-            return False
-        if bodies.octets + size > bodies.most:
-            bodies.on_full()
-            self.free()
-            return False
-        bodies.octets += size
+    def add(self, kept: Body, payload: bytes) -> Body | None:
+        """What is kept of the body of which `kept` was. None: nothing is, and there is no way back."""
+        size = len(payload)
+        if len(kept) + size > MAX_BODY:
+            self.free(kept)
+            return None
+        if self.octets + size > self.most:
+            self.on_full()
+            self.free(kept)
+            return None
+        self.octets += size
         # As it came, where it came at once; small pieces would each take more than they hold.
-        if not self.octets:
-            self.octets = payload
-        else:
-            if isinstance(self.octets, bytes):
-                self.octets = bytearray(self.octets)
-            self.octets += payload
-        return True
+        if not kept:
+            return payload
+        if isinstance(kept, bytes):
+            kept = bytearray(kept)
+        kept += payload
+        return kept
 
-    def free(self) -> None:
-        self._bodies.octets -= len(self.octets)
-        self.octets = b""
+    def free(self, kept: Body) -> None:
+        self.octets -= len(kept)

@@ -16,6 +16,7 @@ from idtoken_proxy.engine.pool import Pool
 from idtoken_proxy.engine.route_entry import RouteEntry
 from idtoken_proxy.engine.services import Services
 from idtoken_proxy.engine.stats import RouteCounts, Stats
+from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.engine.timeout_errors import TOKEN_GRACE
 from idtoken_proxy.identity.cache import TokenSlot
 from idtoken_proxy.policy.fronts import Fronts
@@ -42,6 +43,10 @@ class ServiceParts(NamedTuple):
 
 
 class Router:
+    """`sweeper`: by whose time its exchanges go, given by who serves by it (server_context.py)."""
+
+    sweeper: Sweeper
+
     def __init__(
         self,
         settings: Settings,

@@ -150,6 +150,7 @@ class ServerContext:
     def _settle(self, router: Router) -> None:
         settings = router.settings
         self.router = router
+        router.sweeper = self.sweeper
         self.max_connections = settings.limits.connections
         self.max_head = settings.limits.header_bytes
         self.header_timeout = settings.timeouts.header

@@ -50,3 +50,8 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
 }
 FINAL: Final = frozenset({TUNNEL, DONE, CUT, BROKEN})
 UNANSWERED: Final = frozenset({WAITING, SENDING, SENT})
+
+# What an exchange has been through, beside its state: bits of one number.
+ACTED: Final = 0x1  # the receiver's own code has spoken
+FRESH: Final = 0x2  # only a fresh connection will do
+RETRIED: Final = 0x4  # with the token that it has

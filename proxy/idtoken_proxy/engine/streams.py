@@ -27,7 +27,6 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from idtoken_proxy.engine.http2.error_codes import ErrorCode
-from idtoken_proxy.engine.sweeper import Sweeper
 from idtoken_proxy.errors import ProxyError, UpstreamError
 from idtoken_proxy.policy.headers import Outbound, Peer
 from idtoken_proxy.policy.request import Response
@@ -45,11 +44,16 @@ class RequestSide(Protocol):
     """
 
     deadline: float
-    sweeper: Sweeper
-    request_complete: bool
-    full: bool
-    held: bool
     tunnelled: Tunnelled | None  # since a CONNECT
+
+    @property
+    def request_complete(self) -> bool: ...
+
+    @property
+    def full(self) -> bool: ...
+
+    @property
+    def held(self) -> bool: ...
 
     @property
     def peer(self) -> Peer: ...
@@ -100,8 +104,11 @@ class AnswerSide(Protocol):
     yet to end.
     """
 
-    lost: bool
-    answered: bool
+    @property
+    def lost(self) -> bool: ...
+
+    @property
+    def answered(self) -> bool: ...
 
     @property
     def answering(self) -> bool: ...

@@ -115,9 +115,9 @@ class TracedExchange(Exchange):
             self.attempts.append(attempt)
         super()._dispatch(token)
 
-    def _send(self, connection: AnswerSide) -> None:
+    def _send(self, token: TokenLines, connection: AnswerSide) -> None:
         self.attempts[-1].http2 = not isinstance(connection, UpstreamConnection)
-        super()._send(connection)
+        super()._send(token, connection)
 
     def _renews(self, response: Response, body: bytes | None) -> bool:
         again = super()._renews(response, body)
@@ -212,6 +212,7 @@ def _with(request: Request, lines: list[bytes]) -> Request:
     mine.passing = lines
     mine.shape = mine.verdict = mine.outbound = mine.encoded = None
     mine.varying = ()
+    mine.repeats = False
     return mine
 
 

@@ -47,6 +47,7 @@ class Request:
     preflight: bool = False  # such a page's, which the proxy answers
     # Of a head whose octets came before on the same connection of HTTP/2 what was made of it then: who uses it says whether
     # it still holds. A head with a credential in it is never remembered.
+    repeats: bool = False  # its octets came before, and it will be found when they come again
     verdict: Any = None
     shape: Any = None  # and what it has in common with others, and what it has not
     varying: Any = ()
@@ -119,6 +120,8 @@ class Request:
             mine.listed = self.listed
         if self.preflight:
             mine.preflight = self.preflight
+        if self.repeats:
+            mine.repeats = self.repeats
         if self.verdict is not None:
             mine.verdict = self.verdict
         if self.shape is not None:
@@ -134,7 +137,7 @@ class Request:
     def unexpecting(self) -> Request:
         """The same, of an app that has had its 100."""
         mine = self.copy()
-        mine.expect_continue = False
+        mine.expect_continue = mine.repeats = False
         mine.outbound = mine.encoded = None
         mine.shape = None  # which has it in common that the others still wait for their 100
         return mine

@@ -83,8 +83,8 @@ def test_small_pieces_that_wait_are_joined() -> None:
     for number in range(50_000):
         box.data(one, b"%d" % (number % 10) * 2, end_stream=False)
     box.data(one, b"x" * 16_384, end_stream=False)
-    assert one.held is not None
-    assert len(one.held) < 60
+    assert one.unsent is not None
+    assert len(one.unsent.pieces) < 60
     assert one.held_octets == 100_000 + 16_384
     box.window = 1 << 20
     assert box.drain(one) == 116_384
@@ -217,8 +217,8 @@ def test_of_a_piece_that_is_nearly_out_no_more_is_kept_than_is_left() -> None:
     for sent in (8000, 8000, 383):
         one.send_window = sent
         box.drain(one)
-        assert one.held is not None
-        (left,) = one.held
+        assert one.unsent is not None
+        (left,) = one.unsent.pieces
         whole = left.obj if isinstance(left, memoryview) else left
         assert isinstance(whole, bytes)
         assert len(whole) <= 2 * one.held_octets
@@ -240,8 +240,9 @@ def test_what_is_larger_than_a_frame_and_a_window_is_held_in_frames() -> None:
     box = outbox()
     one = stream(20_000)
     assert box.data(one, b"x" * 50_000, end_stream=True) == 20_000
-    assert one.held is not None
-    assert [len(piece) for piece in one.held] == [2 * 16384 - 20_000, 16384, 50_000 - 3 * 16384]
+    assert one.unsent is not None
+    assert [len(piece) for piece in one.unsent.pieces] == [2 * 16384 - 20_000, 16384, 50_000 - 3 * 16384]
     assert all(
-        memoryview(piece).nbytes == memoryview(memoryview(piece).obj).nbytes for piece in list(one.held)[1:]
+        memoryview(piece).nbytes == memoryview(memoryview(piece).obj).nbytes
+        for piece in list(one.unsent.pieces)[1:]
     )

@@ -7,12 +7,17 @@ both): no memo keeps one.
 
 from __future__ import annotations
 
+from array import array
 from typing import Final, Generic, TypeVar
 
 _MOST_BLOCKS: Final = 256
+_MARKS: Final = 128  # a power of two; in pairs
 _MOST_OCTETS: Final = 1024
 # Decoded, of all of them: what is made of a head (a request, what goes upstream of it) takes some five times that.
 _MOST_DECODED: Final = 48 * 1024
+
+_NONE: Final = array("i")
+_UNUSED: Final = array("i", [0])
 
 Made = TypeVar("Made")
 
@@ -20,6 +25,9 @@ Made = TypeVar("Made")
 class BlockMemo(Generic[Made]):
     """What comes for the second time is kept: heads that all differ push nothing out, and live no longer than their streams
     (a dict full of them is what the garbage collector would go through again and again). Emptied when full.
+
+    Of what came once the hash is there, in one of two places that it names itself, until two others have come that name the
+    same. A set of them would take 24 KiB.
     """
 
     __slots__ = ("_decoded", "_made", "_once", "get")
@@ -27,26 +35,31 @@ class BlockMemo(Generic[Made]):
     def __init__(self) -> None:
         self._made: dict[bytes, Made] = {}
         self._decoded = 0
-        self._once: set[int] = set()  # hashes: a block that is taken for another is kept at once
+        self._once = _NONE
         self.get = self._made.get
 
-    def keep(self, block: bytes, made: Made, decoded: int) -> None:
-        """`decoded`: its fields' octets."""
+    def keep(self, block: bytes, made: Made, decoded: int) -> bool:
+        """Whether it is kept. `decoded`: its fields' octets."""
+        if len(block) > _MOST_OCTETS or decoded > _MOST_DECODED // 8:
+            return False
         once = self._once
+        if not once:
+            once = self._once = _UNUSED * _MARKS
         mark = hash(block)
-        if mark in once:
-            once.discard(mark)
-            self._decoded += decoded
-            if len(self._made) >= _MOST_BLOCKS or self._decoded > _MOST_DECODED:
-                self._made.clear()
-                self._decoded = decoded
-            self._made[block] = made
-        elif len(block) <= _MOST_OCTETS and decoded <= _MOST_DECODED // 8:
-            if len(once) >= _MOST_BLOCKS:
-                once.clear()
-            once.add(mark)
+        place = mark & (_MARKS - 2)
+        sign = mark >> 16 & 0x7FFFFFFF
+        if sign not in (once[place], once[place + 1]):
+            once[place + 1] = once[place]
+            once[place] = sign
+            return False
+        self._decoded += decoded
+        if len(self._made) >= _MOST_BLOCKS or self._decoded > _MOST_DECODED:
+            self._made.clear()
+            self._decoded = decoded
+        self._made[block] = made
+        return True
 
     def clear(self) -> None:
         self._made.clear()
         self._decoded = 0
-        self._once.clear()
+        self._once = _NONE

@@ -17,6 +17,7 @@ from idtoken_proxy.engine.http2.heads import MalformedMessage, ResponseHead, res
 from idtoken_proxy.engine.http2.listener import BY_GOAWAY, BY_PEER, ClientListener, Reset
 from idtoken_proxy.engine.http2.settings import ENABLE_PUSH, Limits
 from idtoken_proxy.engine.http2.streams import (
+    HEAD_CAME,
     IDLE,
     RECV_HEADERS,
     RESET,
@@ -63,9 +64,21 @@ class ClientConnection(Connection):
     # -- what is sent ---------------------------------------------------------
 
     def open(self, block: bytes, *, end_stream: bool = False, answer_has_body: bool = True) -> Stream:
-        """Only with `capacity`. `block`: of `encode`, and never-indexed fields behind it. `answer_has_body`: not to HEAD."""
+        """As `begin`, on a stream that is nobody's."""
+        stream = Stream(0, IDLE, 0, 0)
+        self.begin(stream, block, end_stream=end_stream, answer_has_body=answer_has_body)
+        return stream
+
+    def begin(
+        self, stream: Stream, block: bytes, *, end_stream: bool = False, answer_has_body: bool = True
+    ) -> None:
+        """Only with `capacity`, and on a stream that is IDLE, which becomes this connection's next one. `block`: of `encode`, and
+        never-indexed fields behind it. `answer_has_body`: not to HEAD.
+        """
         assert len(self.streams) < self.most
-        stream = Stream(self._next_id, IDLE, self.peer.initial_window_size, self._limits.stream_window)
+        stream.id = self._next_id
+        stream.send_window = self.peer.initial_window_size
+        stream.left = self._limits.stream_window
         if not answer_has_body:
             stream.body_left = 0
         self._next_id += 2
@@ -76,7 +89,6 @@ class ClientConnection(Connection):
         if control.left < control.capacity:
             control.earn(budgets.EARNED_BY_STREAM)
         self._outbox.head(stream, block, end_stream=end_stream)
-        return stream
 
     # -- what is received -----------------------------------------------------
 
@@ -88,7 +100,7 @@ class ClientConnection(Connection):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a response to no request")
             self._on_late(stream_id, RECV_HEADERS)
             return
-        if stream.head_came:
+        if stream.marks & HEAD_CAME:
             self._on_trailers(stream, block, end_stream=end_stream)
             return
         stream.state = transition(stream_id, stream.state, RECV_HEADERS)
@@ -102,7 +114,7 @@ class ClientConnection(Connection):
                 return
             head.octets = self._decoder.octets
             if self._decoder.stands_still and not self._decoder.secret:
-                self._heads.keep(block, head, self._decoder.octets)
+                head.kept = self._heads.keep(block, head, self._decoder.octets)
         if head.status < 200:
             self._on_interim(stream, head, end_stream=end_stream)
         else:
@@ -117,7 +129,7 @@ class ClientConnection(Connection):
         self._responses.on_interim(stream, head)
 
     def _on_final(self, stream: Stream, head: ResponseHead, *, end_stream: bool) -> None:
-        stream.head_came = True
+        stream.marks |= HEAD_CAME
         if stream.body_left is None:
             # RFC 9110 section 6.4.1: neither has content, whatever Content-Length says.
             stream.body_left = 0 if head.status in (204, 304) else head.content_length
@@ -143,7 +155,7 @@ class ClientConnection(Connection):
 
     def _reset_by_peer(self, stream: Stream, code: int) -> Reset:
         # Section 8.7: "the stream is being closed prior to any processing having occurred".
-        unprocessed = code == ErrorCode.REFUSED_STREAM and not stream.head_came
+        unprocessed = code == ErrorCode.REFUSED_STREAM and not stream.marks & HEAD_CAME
         return Reset(code, BY_PEER, unprocessed=unprocessed)
 
     def _on_settings(self, flags: int, stream_id: int, payload: bytes, length: int) -> None:

@@ -33,6 +33,7 @@ from idtoken_proxy.engine.http2.streams import (
     BEHIND_ITS_END,
     CLOSED,
     ENDED,
+    HEAD_CAME,
     IDLE,
     RECEIVING,
     RECV_DATA,
@@ -103,7 +104,7 @@ class Connection(Dispatcher):
         """The stream is no more, as far as this connection goes."""
         stream.state = state
         self.streams.pop(stream.id, None)
-        if stream.held:
+        if stream.unsent is not None:
             self._outbox.forget(stream)
 
     def _send_reset(self, stream_id: int, code: int, left: int) -> None:
@@ -236,7 +237,7 @@ class Connection(Dispatcher):
         if not stream.take(length):
             raise StreamFault(stream_id, ErrorCode.FLOW_CONTROL_ERROR, "DATA beyond the stream's window")
         size = len(payload)
-        if not stream.head_came:
+        if not stream.marks & HEAD_CAME:
             raise StreamFault(stream_id, ErrorCode.PROTOCOL_ERROR, "DATA before the response's head")
         left = stream.body_left
         end_stream = flags & END_STREAM
@@ -284,10 +285,8 @@ class Connection(Dispatcher):
 
     def release_credit(self, stream: Stream, octets: int) -> None:
         """So much of the stream's DATA has left for where it goes."""
-        if stream.state in RECEIVING:
-            increment = stream.give(octets)
-            if increment:
-                self._outbox.answer(frames.build_window_update(stream.id, increment))
+        if stream.state in RECEIVING and (increment := stream.give(octets, self._limits.stream_window)):
+            self._outbox.answer(frames.build_window_update(stream.id, increment))
 
     def _give_connection(self, octets: int) -> None:
         increment = self._window.give(octets)
@@ -317,7 +316,7 @@ class Connection(Dispatcher):
                 raise StreamFault(
                     stream_id, ErrorCode.FLOW_CONTROL_ERROR, "the stream's window is above 2^31-1"
                 )
-            if stream.held:
+            if stream.unsent is not None:
                 self._sent(stream, self._outbox.drain(stream))
 
     def _drain_all(self) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from idtoken_proxy.engine.http2.settings import MAX_WINDOW
 
 # Fewer updates cost less; with half a window at hand the peer does not stall for want of one.
-_GIVEN_FROM: Final = 2
+GIVEN_FROM: Final = 2
 
 
 def is_beyond(window: int) -> bool:
@@ -22,7 +22,7 @@ def is_beyond(window: int) -> bool:
 
 
 class ReceiveWindow:
-    """How much we still take: `left` is what the peer knows of, `owed` what it may have and was not told of."""
+    """A connection's; a stream is its own (streams.py). How much we still take: `left` is what the peer knows of, `owed` what it may have and was not told of."""
 
     __slots__ = ("_size", "left", "owed")
 
@@ -40,7 +40,7 @@ class ReceiveWindow:
     def give(self, octets: int) -> int:
         """The increment to tell the peer of; 0: none yet."""
         owed = self.owed + octets
-        if owed * _GIVEN_FROM < self._size or not owed:
+        if owed * GIVEN_FROM < self._size or not owed:
             self.owed = owed
             return 0
         self.owed = 0

@@ -53,12 +53,12 @@ class MalformedMessage(ValueError):
 class RequestHead:
     """`passing`: fields to pass on; `special`: those whose `kind` says what they are to the proxy, in their order. Host,
     Content-Length, TE and the pseudo-fields are in neither. `made`: whatever its user made of it (a route, a guard's
-    verdict, an outbound block), to be found again with the next stream whose block is the same. `shape`: what it has in
+    verdict, an outbound block), to be found again with the next stream whose block is the same, where it is `kept`. `shape`: what it has in
     common with others (head_shapes.py), and `varying`, of `passing`, what it has not; None where nothing is known of it.
     """
 
     __slots__ = (
-        "authority", "content_length", "made", "method", "octets", "passing", "path", "scheme", "shape", "special",
+        "authority", "content_length", "kept", "made", "method", "octets", "passing", "path", "scheme", "shape", "special",
         "te_trailers", "varying",
     )  # fmt: skip
 
@@ -73,6 +73,7 @@ class RequestHead:
         self.content_length: int | None = None
         self.te_trailers = False
         self.octets = 0  # as the decoder reckons
+        self.kept = False
         self.made: Any = None
         self.shape: Any = None
         self.varying: Sequence[HeaderField] = ()
@@ -86,7 +87,7 @@ class RequestHead:
 class ResponseHead:
     """As RequestHead."""
 
-    __slots__ = ("content_length", "made", "octets", "passing", "special", "status")
+    __slots__ = ("content_length", "kept", "made", "octets", "passing", "special", "status")
 
     status: int
 
@@ -95,6 +96,7 @@ class ResponseHead:
         self.special: list[HeaderField] = []
         self.content_length: int | None = None
         self.octets = 0
+        self.kept = False
         self.made: Any = None
 
 

@@ -26,10 +26,13 @@ def decode_integer(block: bytes, at: int, prefix: int) -> tuple[int, int]:
     raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "an integer is too long")
 
 
+_ONE_OCTET: Final = tuple(bytes((value,)) for value in range(256))
+
+
 def encode_integer(value: int, prefix: int, pattern: int = 0) -> bytes:
     """`prefix`: what the prefix holds at the most (all ones); `pattern`: the bits before it."""
     if value < prefix:
-        return bytes((pattern | value,))
+        return _ONE_OCTET[pattern | value]
     octets = bytearray((pattern | prefix,))
     value -= prefix
     while value >= 0x80:

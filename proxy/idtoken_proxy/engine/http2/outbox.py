@@ -14,7 +14,7 @@ from idtoken_proxy.engine.http2.frames import MIN_MAX_FRAME_SIZE
 from idtoken_proxy.engine.http2.hpack_encoder import Encoder
 from idtoken_proxy.engine.http2.pair import Pair
 from idtoken_proxy.engine.http2.settings import DEFAULT_WINDOW
-from idtoken_proxy.engine.http2.streams import BEHIND_OUR_END, IDLE, OPEN, SENDING, Stream
+from idtoken_proxy.engine.http2.streams import BEHIND_OUR_END, IDLE, OPEN, SENDING, Stream, Unsent
 
 # A frame is not interrupted: with the largest that a peer may allow (16 MiB), one stream would keep all others waiting.
 _LARGEST_FRAME: Final = 64 * 1024
@@ -96,39 +96,40 @@ class Outbox:
         """
         assert stream.state in SENDING
         size = len(payload)
-        if not stream.held and (
+        held = stream.unsent
+        if held is None and (
             not size or (size <= self.window and size <= stream.send_window and size <= self._frame_size)
         ):
             if size or end_stream:
                 self._data(stream, payload, end_stream=end_stream)
             return size
-        assert stream.held_end is None
-        if not stream.held and size <= self.window and size <= stream.send_window:
+        if held is None and size <= self.window and size <= stream.send_window:
             most, view = self._frame_size, memoryview(payload)
             for at in range(0, size, most):
                 self._data(stream, view[at : at + most], end_stream=end_stream and at + most >= size)
             return size
+        assert held is None or held.end is None
         if size:
-            if stream.held is None:
-                stream.held = deque()
+            if held is None:
+                stream.unsent = held = Unsent()
             # In frames, each of which is let go as it leaves: a view of one piece would keep the whole of it.
             for at in range(0, size, self._frame_size):
                 append(
-                    stream.held,
+                    held.pieces,
                     payload if not at and size <= self._frame_size else payload[at : at + self._frame_size],
                 )
-            stream.held_octets += size
+            held.octets += size
             self.held_octets += size
             self.waiting[stream.id] = stream
-        if end_stream:
-            stream.held_end = ()
+        if end_stream and held is not None:
+            held.end = ()
         return self.drain(stream)
 
     def end(self, stream: Stream, trailers: Iterable[Pair] = ()) -> None:
         """The stream's end, behind whatever is held."""
         assert stream.state in SENDING
-        if stream.held:
-            stream.held_end = tuple(trailers)
+        if stream.unsent is not None:
+            stream.unsent.end = tuple(trailers)
         else:
             self._end(stream, tuple(trailers))
 
@@ -161,39 +162,40 @@ class Outbox:
 
     def forget(self, stream: Stream) -> None:
         """What a stream holds that is no more."""
-        stream.held = None
-        self.held_octets -= stream.held_octets
-        stream.held_octets = 0
-        stream.held_end = None
+        if stream.unsent is not None:
+            self.held_octets -= stream.unsent.octets
+            stream.unsent = None
         self.waiting.pop(stream.id, None)
 
     def _next_frame(self, stream: Stream) -> int:
         """One frame of what is held, 0: nothing may go, or nothing is left."""
-        held = stream.held
-        if not held:
+        held = stream.unsent
+        if held is None:
             return 0
         room = min(self.window, stream.send_window, self._frame_size)
         if room <= 0:
             return 0
-        payload = held[0]
+        payload = held.pieces[0]
         size = len(payload)
         if size <= room:
-            held.popleft()
+            held.pieces.popleft()
         else:
             view = memoryview(payload)
             # A view keeps the whole of what it is of: where that is twice as much, what is left is copied.
-            held[0] = view[room:] if 2 * (size - room) > len(cast("bytes", view.obj)) else bytes(view[room:])
+            held.pieces[0] = (
+                view[room:] if 2 * (size - room) > len(cast("bytes", view.obj)) else bytes(view[room:])
+            )
             payload = view[:room]
             size = room
-        stream.held_octets -= size
+        held.octets -= size
         self.held_octets -= size
-        last = not held
-        self._data(stream, payload, end_stream=last and stream.held_end == ())
+        last = not held.pieces
+        self._data(stream, payload, end_stream=last and held.end == ())
         if last:
             self.waiting.pop(stream.id, None)
-            if stream.held_end:
-                self._end(stream, stream.held_end)
-            stream.held_end = None
+            stream.unsent = None
+            if held.end:
+                self._end(stream, held.end)
         return size
 
     def _data(self, stream: Stream, payload: bytes | memoryview, *, end_stream: bool) -> None:

@@ -16,7 +16,16 @@ from idtoken_proxy.engine.http2.head_shapes import ShapeMemo
 from idtoken_proxy.engine.http2.heads import MalformedMessage, RequestHead, request_head
 from idtoken_proxy.engine.http2.listener import BY_FAULT, ServerListener
 from idtoken_proxy.engine.http2.settings import MAX_CONCURRENT_STREAMS, Limits
-from idtoken_proxy.engine.http2.streams import ENDED, OPEN, RECV_HEADERS, REMOTE, Stream
+from idtoken_proxy.engine.http2.streams import (
+    ANSWERED,
+    ENDED,
+    HEAD_CAME,
+    OPEN,
+    RECV_HEADERS,
+    REMOTE,
+    MakeStream,
+    Stream,
+)
 
 _DRAIN_PING: Final = b"draining"
 _MOST_GAPS: Final = 32
@@ -26,7 +35,7 @@ _REFUSAL_COSTS: Final = 2
 
 
 class ServerConnection(Connection):
-    """`drained`: GOAWAY has told the last stream's id, and that stream and all before it have ended."""
+    """`make_stream`: of each that the app opens. `drained`: GOAWAY has told the last stream's id, and that stream and all before it have ended."""
 
     _peer_is_server = False
 
@@ -36,9 +45,11 @@ class ServerConnection(Connection):
         limits: Limits,
         clock: Callable[[], float],
         fields: FieldTable = request_fields,
+        make_stream: MakeStream = Stream,
     ) -> None:
         super().__init__(listener, fields, limits, clock, {MAX_CONCURRENT_STREAMS: limits.max_streams})
         self._requests = listener
+        self._make_stream = make_stream
         self._preface = PREFACE  # what of it has yet to come
         self._heads: BlockMemo[RequestHead] = BlockMemo()
         self._shapes = ShapeMemo()
@@ -84,7 +95,7 @@ class ServerConnection(Connection):
     def send_head(self, stream: Stream, block: bytes, *, end_stream: bool = False) -> None:
         """`block`: of `encode`, and never-indexed fields behind it."""
         if stream.state not in ENDED:
-            stream.answered = True
+            stream.marks |= ANSWERED
             self._outbox.head(stream, block, end_stream=end_stream)
             if end_stream:
                 self._after_send(stream)
@@ -138,7 +149,7 @@ class ServerConnection(Connection):
         if head is None:
             head = self._shapes.head(block, self._decoder.fields, self._most_header_octets)
             if head is not None:
-                self._heads.keep(block, head, head.octets)
+                head.kept = self._heads.keep(block, head, head.octets)
             else:
                 fields = self._decode(block)
                 try:
@@ -148,7 +159,7 @@ class ServerConnection(Connection):
                 else:
                     head.octets = self._decoder.octets
                     if self._decoder.stands_still and not self._decoder.secret:
-                        self._heads.keep(block, head, head.octets)
+                        head.kept = self._heads.keep(block, head, head.octets)
                         self._shapes.keep(block, head, fields)
         if self._last_taken is not None:
             # Section 6.8: what comes behind the real GOAWAY is ignored; its sender knows that nobody processes it.
@@ -167,13 +178,9 @@ class ServerConnection(Connection):
             self._open(stream_id, head, end_stream=end_stream)
 
     def _open(self, stream_id: int, head: RequestHead, *, end_stream: bool) -> None:
-        stream = Stream(
-            stream_id,
-            REMOTE if end_stream else OPEN,
-            self.peer.initial_window_size,
-            self._limits.stream_window,
-        )
-        stream.head_came = True
+        state, window = REMOTE if end_stream else OPEN, self._limits.stream_window
+        stream = self._make_stream(stream_id, state, self.peer.initial_window_size, window)
+        stream.marks = HEAD_CAME
         stream.body_left = head.content_length
         self.streams[stream_id] = stream
         control = self._control
@@ -197,7 +204,7 @@ class ServerConnection(Connection):
 
     def _after_reset(self, stream: Stream, by: str) -> None:
         # After the answer's head a cancellation is how streams of events end; a fault is one at any time.
-        if by == BY_FAULT or not stream.answered:
+        if by == BY_FAULT or not stream.marks & ANSWERED:
             self._spend_early_end()
 
     def _spend_early_end(self) -> None:

@@ -14,11 +14,12 @@ frame may not do is a Refusal; what we may not do is not in the table: a bug of 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from idtoken_proxy.engine.http2.error_codes import ConnectionFault, ErrorCode, Http2Error, StreamFault
-from idtoken_proxy.engine.http2.flow_control import ReceiveWindow
+from idtoken_proxy.engine.http2.flow_control import GIVEN_FROM
 from idtoken_proxy.engine.http2.pair import Pair
 
 IDLE: Final = "idle"
@@ -125,30 +126,77 @@ def transition(stream_id: int, state: str, event: str) -> str:
     return after
 
 
-class Stream(ReceiveWindow):
-    """One stream, which is its own window for what is received: one object and not two, of which a connection may have hundreds. `context` is its user's: whatever an exchange needs to find again.
+# What a stream's `marks` are made of; from OWNERS on they are its owner's.
+HEAD_CAME: Final = 0x1  # the request's, or the final response's
+ANSWERED: Final = 0x2  # by our final response's head; by the peer's first one, an interim one too
+HELD: Final = 0x4  # by its owner: the peer is told of no more credit for now
+OWNERS: Final = 0x8
 
-    `held`: DATA that the windows do not let out yet, and `held_end`: what comes behind it, None for nothing so far, ()
-    for END_STREAM on the last DATA, fields for trailers.
+
+class Unsent:
+    """DATA that the windows do not let out yet, and `end`: what comes behind it, None for nothing so far, () for END_STREAM on
+    the last DATA, fields for trailers.
     """
 
-    __slots__ = (
-        "answered", "body_left", "context", "head_came", "held", "held_end", "held_octets", "id", "send_window",
-        "state",
-    )  # fmt: skip
+    __slots__ = ("end", "octets", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: deque[bytes | memoryview] = deque()
+        self.octets = 0
+        self.end: tuple[Pair, ...] | None = None
+
+
+class Stream:
+    """One stream, with its windows: whoever owns a connection derives from it what else a stream is to it, since a connection
+    may have hundreds, most of which wait and do nothing. What few of them need is an object of its own, or a bit of `marks`.
+
+    `left` is what the peer knows that it may send, `owed` what it may send and was not told of (flow_control.py).
+    """
+
+    __slots__ = ("body_left", "id", "left", "marks", "owed", "send_window", "state", "unsent")
 
     def __init__(self, stream_id: int, state: str, send_window: int, receive_window: int) -> None:
-        ReceiveWindow.__init__(self, receive_window)
         self.id = stream_id
         self.state = state
         self.send_window = send_window  # may be negative (section 6.9.2)
-        self.held: deque[bytes | memoryview] | None = None  # made where it is needed: seldom
-        self.held_octets = 0
-        self.held_end: tuple[Pair, ...] | None = None
-        self.head_came = False  # the request's, or the final response's
-        self.answered = False  # our final response's head went out
+        self.left = receive_window
+        self.owed = 0
+        self.unsent: Unsent | None = None
+        self.marks = 0
         self.body_left: int | None = None  # of what Content-Length announced
-        self.context: object = None
 
     def __repr__(self) -> str:
         return f"<Stream {self.id} {self.state}>"
+
+    def take(self, octets: int) -> bool:
+        """False: more has come than the peer may send."""
+        self.left -= octets
+        return self.left >= 0
+
+    def give(self, octets: int, size: int) -> int:
+        """The increment to tell the peer of, 0: none yet. `size`: of the whole window."""
+        owed = self.owed + octets
+        if owed * GIVEN_FROM < size or not owed or self.marks & HELD:
+            self.owed = owed
+            return 0
+        self.owed = 0
+        self.left += owed
+        return owed
+
+    @property
+    def held_octets(self) -> int:
+        return 0 if self.unsent is None else self.unsent.octets
+
+
+class ContextStream(Stream):
+    """For an owner that needs to find one thing again, whatever that is."""
+
+    __slots__ = ("context",)
+
+    def __init__(self, stream_id: int, state: str, send_window: int, receive_window: int) -> None:
+        Stream.__init__(self, stream_id, state, send_window, receive_window)
+        self.context: object = None
+
+
+# Of id, state, what may be sent and what may be received.
+MakeStream: TypeAlias = Callable[[int, str, int, int], Stream]
