@@ -194,7 +194,8 @@ async def test_what_a_hundred_idle_streams_take(tmp_path: Path) -> None:
                 before = _allocated()
                 apps.append(await comes(world.port, calls(1)))
                 await eventually(
-                    lambda: world.upstream_streams == 100 * count + 1, "it does not come through"
+                    lambda: world.upstream_streams == 100 * count + 1,  # noqa: B023
+                    "it does not come through",
                 )
                 with_one = _allocated()
                 apps[-1].send(*(headers(2 * one + 1, CALL) for one in range(1, 100)))

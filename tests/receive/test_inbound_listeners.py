@@ -549,7 +549,7 @@ async def test_a_traced_request_is_traced_on_to_the_app_and_its_token_is_in_no_s
     parent = f"traceparent: 00-{trace_id}-b7ad6b7169203331-01"
     async with inbound() as running:
         kept = Kept()
-        running.server._spans.use(Pipeline(TracingSettings(), kept), running.server._fronts)
+        running.server._spans.use(Pipeline(TracingSettings(), kept), running.server._contexts)
         fields = good()
         assert (await running.ask(*fields, parent)).status == 200
         server, client = kept.exchanges
