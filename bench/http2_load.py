@@ -39,6 +39,7 @@ class Until:
 
     requests: int | None = None
     seconds: float = 1
+    opening: float = 0  # seconds before them, in which connections are opened and nothing counts
 
     @property
     def option(self) -> str:
@@ -58,6 +59,7 @@ def command(port: int, shape: Shape, until: Until, *, scheme: str = "http") -> l
     return [
         str(find("h2load") or "h2load"),
         until.option,
+        *([f"--warm-up-time={round(until.opening)}"] if until.opening else ()),
         f"--clients={shape.connections}",
         f"--max-concurrent-streams={shape.streams}",
         *(f"--header={field}" for field in FIELDS),
@@ -68,7 +70,9 @@ def command(port: int, shape: Shape, until: Until, *, scheme: str = "http") -> l
 
 def run(port: int, shape: Shape, until: Until, *, cores: frozenset[int]) -> Http2Load:
     """Raises StartError, H2loadError."""
-    return parse(output_of(command(port, shape, until), cores=cores, timeout=until.whole + GRACE))
+    return parse(
+        output_of(command(port, shape, until), cores=cores, timeout=until.opening + until.whole + GRACE)
+    )
 
 
 def probe(

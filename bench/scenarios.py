@@ -276,6 +276,33 @@ def http2_calls(streams: int, *, unique: bool = False) -> Measure:
     return run
 
 
+def settled_http2_calls() -> Measure:
+    """As `settled_requests`, one call after the other on each connection. h2load leaves out what it does while it opens them; the
+    target's share of a core in the time that follows, by the rate of calls, is what each costs.
+    """
+
+    def run(where: Range, instance: Instance) -> Sample:
+        count = instance.variant.connections
+        shape = Shape(count, 1, post=http2_load.write_message(where.directory))
+        until = Until(seconds=where.seconds + _OPENING, opening=round(_OPENING + count / _OPENED_A_SECOND))
+        with ThreadPoolExecutor(1) as beside:
+            loading = beside.submit(http2_load.run, instance.port, shape, until, cores=where.cores.load)
+            time.sleep(until.opening + _OPENING / 2)
+            cpu, start = cpu_seconds(instance.pid), time.perf_counter()
+            time.sleep(where.seconds)
+            share = (cpu_seconds(instance.pid) - cpu) / (time.perf_counter() - start)
+            result = loading.result()
+        values = {
+            "rps": result.per_second,
+            "cpu": 1e6 * share / max(result.per_second, 1e-9),
+            "mean": result.mean,
+            "busy": 100 * share,
+        }
+        return Sample(values, h2load_output.faults(result, protocol="h2c", body=REPLY))
+
+    return run
+
+
 def http2_bodies(*, up: bool) -> Measure:
     def run(where: Range, instance: Instance) -> Sample:
         large = where.directory / "large"
@@ -413,7 +440,7 @@ def _http2_scenarios() -> list[Scenario]:
         Scenario(
             "connections-h2c",
             "unary calls one after the other on each of few connections and of many, h2c upstream",
-            *(columns, http2_calls(1), "h2c"),
+            *(columns, settled_http2_calls(), "h2c"),
             variants=_FROM_FEW_TO_MANY,
         ),
         *(
