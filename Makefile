@@ -53,6 +53,7 @@ compiled: $(COMPILED)/.installed  ## the tests of what is compiled, against the 
 	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -n 4 --dist worksteal \
 	  tests/test_build.py tests/policy tests/engine tests/tracing tests/receive tests/metadata_server tests/hostile tests/end_to_end
 	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -m thorough tests/end_to_end/test_soak.py
+	IDTOKEN_PROXY_BUILD=compiled $(COMPILED)/bin/python -m pytest -m index tests/deploy/test_wheels.py
 	$(COMPILED)/bin/python -m tests.fuzz.builds $(BIN)/python  # the fuzzers' targets, the same inputs in both builds
 
 $(COMPILED)/.installed: $(STAMP) hatch_build.py $(shell find proxy -name '*.py')
