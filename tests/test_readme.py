@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -20,11 +20,12 @@ from idtoken_proxy.emulator.federation import SERVICE, Oidc, Provider, pool_path
 from idtoken_proxy.emulator.keys import Keys
 from idtoken_proxy.emulator.world import PROJECT_NUMBER, Iap, service_account_email
 from idtoken_proxy.server import Server
+from idtoken_proxy.settings.document import Document
 from idtoken_proxy.settings.environment import OVERRIDES
 from idtoken_proxy.settings.identities import BY_TYPE, ENTRIES, NoIdentity
 from idtoken_proxy.settings.load import settings_from_text
 from idtoken_proxy.settings.model import Settings
-from idtoken_proxy.settings.schema_dsl import Entry
+from idtoken_proxy.settings.schema_dsl import Entry, Items, Section
 from tests.cases import for_each
 from tests.identity.sources.emulated import logged_in
 
@@ -75,6 +76,25 @@ def test_the_table_of_identities_is_the_declarations() -> None:
 def keys_of(entry: type[Entry]) -> str:
     told = (f"`{name}`" if key.required else f"[`{name}`]" for name, key in entry.declared.items())
     return ", ".join(told) or "none"
+
+
+def sections(entry: type[Entry], name: str = "") -> Iterator[tuple[str, str]]:
+    """(section, key) of every key that a configuration takes, but for those of identities."""
+    for key, taken in entry.declared.items():
+        yield name, key
+        one = taken.kind.item if isinstance(taken.kind, Items) else taken.kind
+        if isinstance(one, Section):
+            yield from sections(one.entry, key)
+
+
+def test_every_key_is_told_of() -> None:
+    """As a key of YAML or as `key`, not as a word that happens to be one."""
+    missing = {
+        f"{section}: {key}"
+        for section, key in sections(Document)
+        if not re.search(rf"(?m)[`.{{,\s]{key}(: |:$|`)", TOLD)
+    }
+    assert not missing
 
 
 def tokens_of(kind: str) -> str:

@@ -10,9 +10,12 @@ import structlog
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 
-_LAST_REQUESTS = 0.1  # seconds for requests to arrive on connections accepted just before the end
-_QUEUES = 0.1  # seconds to accept the connections still in the queues
-_IDLE_TURNS = 3  # turns of the loop without a new connection: one from queue to protocol, one to spare
+# Seconds, and turns of the loop: on a busy machine the time alone may be over before anything had its turn.
+_QUEUES = 0.1  # to accept the connections still in the queues
+_QUEUE_TURNS = 512  # more than a queue holds, as uvloop accepts one connection a turn
+_LAST_REQUESTS = 0.1  # for requests to arrive on connections accepted just before the end
+_LAST_REQUEST_TURNS = 5
+_IDLE_TURNS = 3  # without a new connection: one from queue to protocol, one to spare
 
 log = structlog.get_logger("idtoken_proxy.server")
 
@@ -22,10 +25,11 @@ async def accepted_all(stats: Stats) -> None:
     never empty.
     """
     loop = asyncio.get_running_loop()
-    until, idle = loop.time() + _QUEUES, 0
-    while idle < _IDLE_TURNS and loop.time() < until:
+    until, idle, turns = loop.time() + _QUEUES, 0, 0
+    while idle < _IDLE_TURNS and (turns < _QUEUE_TURNS or loop.time() < until):
         taken = stats.connections
         await asyncio.sleep(0)
+        turns += 1
         idle = idle + 1 if stats.connections == taken else 0
 
 
@@ -38,11 +42,11 @@ async def drained(contexts: Callable[[], Iterable[ServerContext]], limit: float)
     await asyncio.sleep(0)  # the connection accepted last arrives
     # Polls, because this runs once in a process's life, and an event would cost the data path. Idle connections go in a
     # turn or two.
-    nap = 0.001
+    nap, turns = 0.001, 0
     while _busy(contexts()) and loop.time() < deadline:
         await asyncio.sleep(nap)
-        nap = min(2 * nap, 0.02)
-        _drain(contexts(), late=loop.time() >= late)
+        nap, turns = min(2 * nap, 0.02), turns + 1
+        _drain(contexts(), late=turns >= _LAST_REQUEST_TURNS and loop.time() >= late)
     _drain(contexts(), late=True)
     still_open = _busy(contexts())
     if still_open:
