@@ -71,8 +71,8 @@ async def settled(server: Server) -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     for slot in server.slots.values():
-        while slot.active_exchanges is not None:
-            await asyncio.wait([slot.active_exchanges], timeout=10)
+        while slot.active_fetch is not None:
+            await asyncio.wait([slot.active_fetch], timeout=10)
 
 
 DAYS = 2 * 24 * LIFE

@@ -116,7 +116,7 @@ async def test_closed_before_a_flight_has_begun(stage: Stage) -> None:
     slot = stage.cache.slot(AutoIdentity(), source, AUDIENCE)
     waiting = asyncio.create_task(slot.get())
     await asyncio.sleep(0)  # the flight is spawned; its own first step is still to come
-    assert slot.active_exchanges is not None
+    assert slot.active_fetch is not None
     await stage.cache.close()
     with pytest.raises(TokenError) as caught:
         await waiting

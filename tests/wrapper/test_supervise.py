@@ -29,17 +29,18 @@ print(code, bool(told), list(supervise.ended()))
 """
 FOREVER = "ready(); time.sleep(60)"
 DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); time.sleep(60)"
+# A handler that comes just before a sleep waits for its end (CPython looks before it sleeps): these sleep a little at a time.
 TOLD = """
 signal.signal(15, lambda *_: os._exit(4))
 ready()
 os.kill(os.getppid(), 15)
-time.sleep(60)"""
+while True: time.sleep(0.05)"""
 # Told to end, it has the one above told to hurry, as somebody impatient does, and goes then.
 IMPATIENT = """
 signal.signal(15, lambda *_: [os.kill(os.getppid(), number) for number in (1, 2)])
 signal.signal(2, lambda *_: os._exit(0))
 ready()
-while True: time.sleep(60)"""
+while True: time.sleep(0.05)"""
 
 
 @for_each(

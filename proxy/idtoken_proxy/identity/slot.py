@@ -131,7 +131,7 @@ class TokenSlot:
         return self._source
 
     @property
-    def active_exchanges(self) -> _Outcome | None:
+    def active_fetch(self) -> _Outcome | None:
         """The fetch that is, if there is one."""
         return self._outcome
 
