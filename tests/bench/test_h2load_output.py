@@ -102,6 +102,13 @@ def test_bodies_are_whole_but_for_those_under_way_at_the_end(data: int, clean: b
     assert (faults(load, protocol="h2c", body=128) == ()) is clean
 
 
+def test_the_octets_of_a_warm_up_are_no_fault_and_too_few_still_are() -> None:
+    load = dataclasses.replace(GOOD, requests=1000, started=1010, data=300_000)
+    assert faults(load, protocol="h2c", body=128, warmed=True) == ()
+    short = dataclasses.replace(load, data=127_999)
+    assert len(faults(short, protocol="h2c", body=128, warmed=True)) == 1
+
+
 def test_where_nobody_listens_there_is_no_response() -> None:
     assert faults(parse(REFUSED), protocol="h2c", body=128) == (
         "1 failed requests",

@@ -10,12 +10,14 @@ from typing import Any, cast
 
 import pytest
 
-from bench import load, scenarios
+from bench import http2_load, load, scenarios
 from bench.bars import BUILDS
 from bench.bulk import BulkError
+from bench.h2load_output import Http2Load
+from bench.http2_load import Shape, Until
 from bench.processes import Cores, running
-from bench.receiver import BODY, Receiver, parse_requests
-from bench.scenarios import SCENARIOS, Range, settled_requests
+from bench.receiver import BODY, REPLY, Receiver, parse_requests
+from bench.scenarios import SCENARIOS, Range, settled_http2_calls, settled_requests
 from bench.targets import (
     MOST_CONNECTIONS,
     Envoy,
@@ -180,6 +182,35 @@ def test_settled_requests_are_those_that_the_receiver_had_meanwhile(
     assert (sample.values["p50"], sample.values["p99"]) == (40, 90)
     assert asked["connections"] == 5000
     assert asked["seconds"] == 1 + 5 + 2 + 1
+
+
+def test_settled_calls_cost_the_share_of_a_core_that_they_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By h2load's own count, which leaves its warm-up out, where its duration does not."""
+    cpu, clock = iter([10.0, 11.0]), iter([100.0, 102.0])
+    monkeypatch.setattr(scenarios, "cpu_seconds", lambda _: next(cpu))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    asked: list[Until] = []
+
+    def run(_: int, shape: Shape, until: Until, **__: object) -> Http2Load:
+        assert (shape.connections, shape.streams) == (5000, 1)
+        asked.append(until)
+        return Http2Load("h2c", 9e6, 30_000, 35_000, 30_000, 0, 0, 0, 0, 50_000 * REPLY, 900)
+
+    monkeypatch.setattr(http2_load, "run", run)
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    where = Range(tmp_path, CORES, Receiver(PORTS, tmp_path / "ca.pem"), 4005, 2, "metadata")
+    log = tmp_path / "log"
+    instance = Instance(
+        *(IdTokenProxy(), 1, 4000, 0.1, log, cast("subprocess.Popen[bytes]", None)),
+        variant=Variant(connections=5000),
+    )
+    sample = settled_http2_calls()(where, instance)
+    assert sample.errors == ()
+    assert sample.values == pytest.approx({"rps": 10_000, "cpu": 50, "mean": 900, "busy": 50})
+    assert asked == [Until(seconds=3, opening=6)]
+    assert "--warm-up-time=6" in http2_load.command(4000, Shape(5000), asked[0])
 
 
 def test_the_receiver_says_how_many_requests_it_had() -> None:
