@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from idtoken_proxy.engine.listeners import BACKLOG
 from idtoken_proxy.engine.server_context import ServerContext
 from idtoken_proxy.engine.stats import Stats
 
 # Seconds, and turns of the loop: on a busy machine the time alone may be over before anything had its turn.
 _QUEUES = 0.1  # to accept the connections still in the queues
-_QUEUE_TURNS = 512  # more than a queue holds, as uvloop accepts one connection a turn
+_QUEUE_TURNS = BACKLOG  # as uvloop accepts one connection a turn
 _LAST_REQUESTS = 0.1  # for requests to arrive on connections accepted just before the end
 _LAST_REQUEST_TURNS = 5
 _IDLE_TURNS = 3  # without a new connection: one from queue to protocol, one to spare

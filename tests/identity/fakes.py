@@ -194,7 +194,7 @@ class Stage:
     async def settle(self) -> None:
         """Until every flight has landed and every timer is armed."""
         await turns()
-        while flights := [slot.active_fetch for slot in self.watched if slot.active_exchanges is not None]:
+        while flights := [slot.active_fetch for slot in self.watched if slot.active_fetch is not None]:
             await asyncio.wait(flights)
             await turns()
 

@@ -24,7 +24,7 @@ from idtoken_proxy.errors import Fault, ProxyError
 from idtoken_proxy.settings.model import Address, TcpAddress, UnixAddress
 from idtoken_proxy.settings.plausible import shown_path
 
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096
 _PEER: Final = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 _OWN_DIRECTORY: Final = (
