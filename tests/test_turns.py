@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from idtoken_proxy.turns import Pieces, at_once, in_turns
+from idtoken_proxy.turns import Pieces, at_once, in_turns, whole
 
 
 def counting(to: int, done: list[int]) -> Pieces[str]:
@@ -57,3 +57,20 @@ async def test_what_goes_wrong_in_a_piece_is_told() -> None:
         await in_turns(wrong())
     with pytest.raises(ValueError, match="second piece"):
         at_once(wrong())
+
+
+async def test_what_must_not_stop_halfway_ends_before_its_caller_is_cancelled() -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        done.append("begun")
+        await asyncio.sleep(0)
+        done.append("ended")
+
+    caller = asyncio.ensure_future(whole(work()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert done == ["begun", "ended"]

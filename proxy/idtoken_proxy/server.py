@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -33,7 +33,7 @@ from idtoken_proxy.settings.model import Address, Settings, TcpAddress, asked_fo
 from idtoken_proxy.side_listeners import admin_listener, metadata_listener
 from idtoken_proxy.span_export import SpanExport
 from idtoken_proxy.tls_trust import Trust
-from idtoken_proxy.turns import in_turns
+from idtoken_proxy.turns import in_turns, whole
 
 if TYPE_CHECKING:
     from idtoken_proxy.admin.status import KeysObserved
@@ -119,7 +119,7 @@ class Server:
             exposed_files = await self._composer.check_files(generation)
             await self._spans.prepare(settings)
             held = self._generation.held()
-            await _to_its_end(self._exchange(generation, exposed_files))
+            await whole(self._exchange(generation, exposed_files))
         finally:
             self._cache.retain(slot for _, slot in self._generation.named_slots())
         del generation
@@ -276,6 +276,11 @@ class Server:
 
     def status(self) -> dict[str, Any]:
         """What /api/status says, except the routes. It holds no token, header or query."""
+        handed_out = self._generation.handed_out
+        metadata = {} if handed_out is None else handed_out.status()
+        if metadata:
+            metadata["listen"] = [base_url(address) for address in self.metadata]
+            metadata["requests"] = self.metadata_counts.by_outcome()
         return {
             "state": self.lifecycle.state,
             "ready": self.ready,
@@ -283,23 +288,7 @@ class Server:
             "listen": [base_url(address) for address in self._listeners.bound],
             "connections": self._busy,
             "receive": [] if self._inbound is None else [one.status() for one in self._inbound],
-            **({} if self._metadata.current is None else {"metadata": self._metadata_status()}),
-        }
-
-    def _metadata_status(self) -> dict[str, Any]:
-        handed_out = self._generation.handed_out
-        error = None if handed_out is None else handed_out.error()
-        return {
-            "listen": [base_url(address) for address in self.metadata],
-            "audiences": [] if handed_out is None else handed_out.settings.audiences,
-            "scopes": handed_out.settings.scopes.names
-            if handed_out is not None and handed_out.settings.scopes is not None
-            else None,
-            "identity": None if handed_out is None else handed_out.source.describe(),
-            "requests": self.metadata_counts.by_outcome(),
-            "error": None
-            if error is None
-            else {"cause": error.cause, "detail": error.detail, "remedy": error.remedy},
+            **({"metadata": metadata} if metadata else {}),
         }
 
     def key_sets(self) -> Iterable[KeysObserved]:
@@ -409,15 +398,3 @@ class Server:
         self._sweeper.close()
         self.lifecycle.on(END)
         await asyncio.sleep(0)  # aborted transports report it in the loop's next turn
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Runs work that is brief and must not stop halfway. If the caller is cancelled meanwhile, that takes effect
-    afterwards.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.gather(task, return_exceptions=True)
-        raise

@@ -7,8 +7,8 @@ in a thread: a thread gives up the interpreter only every 5 ms, and the loop wou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
-from typing import TypeAlias, TypeVar
+from collections.abc import Coroutine, Generator
+from typing import Any, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -34,3 +34,15 @@ def at_once(work: Pieces[T]) -> T:
         except StopIteration as end:
             whole: T = end.value
             return whole
+
+
+async def whole(work: Coroutine[Any, Any, None]) -> None:
+    """Runs work that is brief and must not stop halfway. If the caller is cancelled meanwhile, that takes effect
+    afterwards.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.gather(task, return_exceptions=True)
+        raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from idtoken_proxy.errors import TokenError
 from idtoken_proxy.identity.cache import TokenCache, TokenSlot
@@ -70,3 +71,13 @@ class HandedOut:
         return next(
             (status.error for status in statuses if status.error is not None and not status.valid), None
         )
+
+    def status(self) -> dict[str, Any]:
+        """What /api/status says of it: no token."""
+        error, scopes = self.error(), self.settings.scopes
+        return {
+            "audiences": self.settings.audiences,
+            "scopes": None if scopes is None else scopes.names,
+            "identity": self.source.describe(),
+            "error": error and {"cause": error.cause, "detail": error.detail, "remedy": error.remedy},
+        }
