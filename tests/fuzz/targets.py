@@ -121,10 +121,9 @@ def seeds(name: str) -> Iterator[bytes]:
                 yield packed(case.wire + CANARY, 1, len(case.wire) // 2)
         for odd in oddities.ODDITIES.values():
             yield packed(odd.wire + CANARY, len(odd.wire) // 3)
-        for (
-            wire
-        ) in http2.request_seeds():  # on the same listener: what tells one HTTP from the other is in it
-            yield packed(PREFACE + wire, 5, len(PREFACE) + len(wire) // 2)
+        # No more of HTTP/2 than its beginning: its budgets go by the clock, which `http2_requests` holds still.
+        yield packed(PREFACE, 5)
+        yield packed(PREFACE[:18] + CANARY, 1, 13)
     else:
         for answer in (*answers.HEADS.values(), *answers.FRAMINGS.values(), *answers.BODIES.values()):
             yield packed(answer.wire, len(answer.wire) // 2)
