@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
@@ -113,14 +113,12 @@ def admin_listener(server: Controllable) -> SideListener[Admin]:
         app = await asyncio.to_thread(importlib.import_module, "idtoken_proxy.admin.app")
         admin: Admin = app.Admin(server, place)
         await admin.start()
-        for bound in admin.addresses:
-            log.info("admin listening", address=base_url(bound))
-            if is_remote(bound):
-                log.warning(
-                    "whoever reaches this address reads the routes, their audiences and the identity's email",
-                    address=base_url(bound),
-                    remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
-                )
+        _log_listening(
+            "admin listening",
+            admin.addresses,
+            remote="whoever reaches this address reads the routes, their audiences and the identity's email",
+            remedy="admin: localhost:9090 or unix:/PATH; or let only the monitoring reach it",
+        )
         return admin
 
     return SideListener(lambda settings: None if settings.admin is None else Place(settings.admin), open_at)
@@ -143,14 +141,12 @@ def metadata_listener(server: Hands, environ: Mapping[str, str]) -> SideListener
                 remedy=f"set {_METADATA_HOST} for the app alone, or name Google's metadata server: google: {{metadata_host: "
                 "metadata.google.internal}",
             )
-        for bound in listener.addresses:
-            log.info("metadata server listening", address=base_url(bound))
-            if is_remote(bound):
-                log.warning(
-                    "whoever reaches this address is handed this identity's tokens",
-                    address=base_url(bound),
-                    remedy="metadata: {listen: localhost:8181}; or let only the app's network reach it",
-                )
+        _log_listening(
+            "metadata server listening",
+            listener.addresses,
+            remote="whoever reaches this address is handed this identity's tokens",
+            remedy="metadata: {listen: localhost:8181}; or let only the app's network reach it",
+        )
         return listener
 
     return SideListener(_metadata_place, open_at)
@@ -164,3 +160,11 @@ def _metadata_place(settings: Settings) -> Place | None:
         key="metadata.listen",
         remedy="choose another address with metadata: {listen: ...}; port 0 takes a free one",
     )
+
+
+def _log_listening(event: str, addresses: Iterable[Address], *, remote: str, remedy: str) -> None:
+    """`remote`: the warning about an address that other machines can reach."""
+    for address in addresses:
+        log.info(event, address=base_url(address))
+        if is_remote(address):
+            log.warning(remote, address=base_url(address), remedy=remedy)
